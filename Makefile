@@ -1,0 +1,33 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := bash
+export SAM_CLI_TELEMETRY := 0
+PYTHON := .venv/bin/python
+
+.PHONY: help
+help: ## show the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s'|'
+
+.PHONY: setup
+setup: ## make the environments (done by the other commands as needed)
+	@tools/setup project sam checkov
+
+.PHONY: test
+test: ## run all tests
+	@tools/setup project sam
+	$(PYTHON) -m pytest
+
+.PHONY: lint types
+lint: ## ruff
+	@tools/setup project
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+types: ## mypy, strict
+	@tools/setup project
+	$(PYTHON) -m mypy
+
+.PHONY: lock
+lock: ## pin everything anew from the .in files
+	@for name in layers/identity/requirements requirements/dev requirements/sam requirements/checkov requirements/uv; do \
+	    "$$(tools/setup --uv)" pip compile --quiet --python "$$(tools/setup --python)" --generate-hashes \
+	        --no-header --no-annotate $$name.in -o $$name.txt; done

@@ -1,0 +1,126 @@
+"""Reading a token strictly, before anything in it is believed (RFC 7515, section 5.2).
+
+What comes out of here is *unverified*: good for choosing a key and for cheap refusals that spare
+a fetch, for nothing else.
+"""
+
+import json
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+from byline.errors import Rejected
+
+MAX_TOKEN_BYTES = 16_384
+"""The load balancer's own limit for all of a request's headers is 64 KB, for one line 16 KB."""
+
+UnverifiedHeader = NewType("UnverifiedHeader", dict[str, Any])
+UnverifiedClaims = NewType("UnverifiedClaims", dict[str, Any])
+
+# base64url → base64, and the two characters of plain base64 to one that no alphabet has.
+_FROM_URL_ALPHABET = bytes.maketrans(b"-_+/", b"+/!!")
+_TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedToken:
+    """The text of a token as it arrived. Its `repr` does not show it."""
+
+    text: str = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"<unverified token of {len(self.text)} characters>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class UnverifiedParts:
+    """A token taken apart: its header, its claims, and what the signature covers."""
+
+    header: UnverifiedHeader
+    claims: UnverifiedClaims
+    signed: bytes
+    signature: bytes
+
+
+def parse(token: UnverifiedToken, *, padded: bool) -> UnverifiedParts:
+    """Take a compact JWS apart, strictly.
+
+    `padded`: whether base64url segments carry `=`. A load balancer pads, against RFC 7515, and its
+    signature covers the padding; everybody else must not. Only the one form is accepted, and
+    only its canonical spelling, so that no second text carries the same signature.
+
+    Raises `Rejected`: `token_too_large`, `malformed_token`.
+    """
+    text = token.text
+    if len(text) > MAX_TOKEN_BYTES:
+        raise Rejected("token_too_large", f"a token may have {MAX_TOKEN_BYTES} bytes")
+    try:
+        encoded = text.encode("ascii")
+    except UnicodeEncodeError:
+        raise Rejected("malformed_token", "a token is ASCII") from None
+    segments = encoded.split(b".")
+    if len(segments) != 3:
+        raise Rejected("malformed_token", "a token has three segments")
+    header, payload, signature = segments
+    return UnverifiedParts(
+        header=UnverifiedHeader(_json_object(_decode(header, padded=padded))),
+        claims=UnverifiedClaims(_json_object(_decode(payload, padded=padded))),
+        signed=encoded[: -len(signature) - 1],
+        signature=_decode_canonical(signature, padded=padded),
+    )
+
+
+def _decode(segment: bytes, *, padded: bool) -> bytes:
+    if padded:
+        text = segment
+    else:
+        if segment.endswith(b"="):
+            raise Rejected("malformed_token", "a segment is padded")
+        text = segment + b"=" * (-len(segment) % 4)
+    try:
+        decoded = a2b_base64(text.translate(_FROM_URL_ALPHABET), strict_mode=True)
+    except Base64Error:
+        raise Rejected("malformed_token", "a segment is not base64url") from None
+    if not decoded:
+        raise Rejected("malformed_token", "a segment is empty")
+    return decoded
+
+
+def _decode_canonical(segment: bytes, *, padded: bool) -> bytes:
+    """The signature does not cover itself: of its spellings with other unused bits, take one."""
+    decoded = _decode(segment, padded=padded)
+    canonical = b2a_base64(decoded, newline=False).translate(_TO_URL_ALPHABET)
+    if segment != (canonical if padded else canonical.rstrip(b"=")):
+        raise Rejected("malformed_token", "a segment is not canonical base64url")
+    return decoded
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    try:
+        text = data.decode("utf-8")
+        value = _STRICT.decode(text)
+        if "\\u" in text:
+            # An escaped lone surrogate is a string that no store and no answer can encode.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        # `from None`: a JSONDecodeError carries the document.
+        raise Rejected("malformed_token", "a segment is not strict JSON") from None
+    if type(value) is not dict:
+        raise Rejected("malformed_token", "a segment is not a JSON object")
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """RFC 7515, section 4: member names are unique. Two readers of a doubled one may differ."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError
+    return members
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError  # NaN and Infinity are not JSON
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
