@@ -3,6 +3,17 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
+
+from byline.executed_by import (
+    Application,
+    ApplicationSpec,
+    ExecutedBy,
+    Subject,
+    User,
+    UserSpec,
+)
+
 Kind = Literal["user", "application", "unknown"]
 """A person, a service account, or a verified subject of which the issuer's profile cannot tell.
 The last counts as neither: it creates nothing in anybody's name."""
@@ -32,26 +43,17 @@ class Caller:
     email: str = ""
 
     @property
-    def executed_by(self) -> dict[str, Any] | None:
-        """Flyte's `EnrichedIdentity` as JSON: a `user` or an `application`, empty fields left out.
-
-        None for a caller of unknown kind.
-        """
+    def identity(self) -> ExecutedBy | None:
+        """The caller as a run remembers it; None for a caller of unknown kind."""
+        subject = Subject(self.subject)
         if self.kind == "user":
-            profile = {
-                "firstName": self.given_name,
-                "lastName": self.family_name,
-                "email": self.email,
-            }
-            return _identity("user", self.subject, profile)
+            spec = UserSpec(self.given_name, self.family_name, self.email)
+            return ExecutedBy(user=User(subject, spec))
         if self.kind == "application":
-            return _identity("application", self.subject, {"name": self.name})
+            return ExecutedBy(application=Application(subject, ApplicationSpec(self.name)))
         return None
 
-
-def _identity(kind: str, subject: str, profile: dict[str, str]) -> dict[str, Any]:
-    spec = {field: value for field, value in profile.items() if value}
-    identity: dict[str, Any] = {"id": {"subject": subject}}
-    if spec:
-        identity["spec"] = spec
-    return {kind: identity}
+    @property
+    def executed_by(self) -> dict[str, Any] | None:
+        """`identity` as JSON's types."""
+        return None if self.identity is None else msgspec.to_builtins(self.identity)

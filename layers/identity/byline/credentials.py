@@ -39,27 +39,33 @@ def target_group(event: Mapping[str, Any]) -> str:
     return match[1] if match else ""
 
 
-def single_header(event: Mapping[str, Any], name: str) -> str | None:
-    """The value of header `name` (lower case), None where it is not sent.
+def header_values(event: Mapping[str, Any], name: str) -> list[str]:
+    """All values of header `name` (lower case), in whatever spelling, in both shapes of an event.
 
-    Reads both shapes of a load balancer's event. Raises `Rejected` (`duplicated_header`) for more
-    than one value, two spellings of the name included: two readers might take different ones.
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html#multi-value-headers
     """
-    values: list[Any] = []
-    for spelling, value in (event.get("multiValueHeaders") or {}).items():
-        if spelling.lower() == name:
-            values.extend(value)
-    if event.get("multiValueHeaders") is None:
-        values = [
+    multiple = event.get("multiValueHeaders")
+    if multiple is not None:
+        return [
             value
-            for spelling, value in (event.get("headers") or {}).items()
+            for spelling, values in multiple.items()
             if spelling.lower() == name
+            for value in values
         ]
-    if not values:
-        return None
+    headers = event.get("headers") or {}
+    return [value for spelling, value in headers.items() if spelling.lower() == name]
+
+
+def single_header(event: Mapping[str, Any], name: str) -> str | None:
+    """The one value of header `name` (lower case), None where it is not sent.
+
+    Raises `Rejected` (`duplicated_header`) for more than one value, two spellings of the name
+    included: two readers might take different ones.
+    """
+    values = header_values(event, name)
     if len(values) > 1:
         raise Rejected("duplicated_header", f"`{name}` was sent {len(values)} times")
-    return str(values[0])
+    return values[0] if values else None
 
 
 def browser_credential(event: Mapping[str, Any]) -> BrowserCredential | None:

@@ -190,6 +190,14 @@ def _trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
     return issuers
 
 
+def required(environment: Mapping[str, str], variable: str) -> str:
+    """The value of `variable`. Raises `Misconfigured` where it is not set."""
+    value = environment.get(variable, "")
+    if not value:
+        raise Misconfigured(variable, "is not set")
+    return value
+
+
 def require_https(variable: str, url: str) -> None:
     """Raise `Misconfigured` unless `url` is https, or http to a loopback host."""
     try:

@@ -1,0 +1,45 @@
+"""The one table from what went wrong to what is answered, logged and counted."""
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import Response
+from botocore.exceptions import BotoCoreError, ClientError
+
+import sight
+from byline.aws import is_passing
+from byline.errors import Rejected, Unavailable
+from problems import Problem, unauthorized, unavailable
+
+logger = Logger(service="byline")
+
+
+def answer_failure(error: Exception, *, request_id: str) -> Response[str]:
+    """The answer to `error`, after it was logged and counted as its kind demands."""
+    return _problem(error).response(request_id=request_id)
+
+
+def _problem(error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case Rejected():
+            sight.count_rejected(error.reason)
+            logger.warning(
+                "caller rejected",
+                reason=error.reason,
+                detail=error.detail,
+                expected=error.expected,
+                actual=error.actual,
+            )
+            return unauthorized(error.reason, error.detail)
+        case Unavailable():
+            sight.count("Unavailable")
+            logger.error("keys unavailable", source=error.source, detail=error.detail)
+            return unavailable("keys_unavailable", "The caller's key cannot be had right now.")
+        case ClientError() | BotoCoreError() if is_passing(error):
+            sight.count("Unavailable")
+            logger.error("table unavailable", error=type(error).__name__)
+            return unavailable("store_unavailable", "Runs cannot be read or written right now.")
+        case _:
+            sight.count("InternalError")
+            logger.exception("not foreseen")  # noqa: LOG004 - runs while the error is handled
+            return Problem(500, "internal", "Something went wrong on our side.")

@@ -1,0 +1,81 @@
+"""Clients of AWS, made once and cheaply.
+
+botocore directly: boto3 adds its import and nothing that is used here.
+"""
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import certifi
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
+from botocore.session import get_session
+
+from byline.tls import aws_bundle
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+CONNECT_TIMEOUT_SECONDS = 1
+READ_TIMEOUT_SECONDS = 3
+
+_CONFIG = Config(
+    connect_timeout=CONNECT_TIMEOUT_SECONDS,
+    read_timeout=READ_TIMEOUT_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    # Every request is built from checked values in one place, and DynamoDB checks it again.
+    parameter_validation=False,
+    # A Lambda instance handles one request at a time; each connection costs a TLS context.
+    max_pool_connections=1,
+    tcp_keepalive=True,
+)
+
+_THROTTLED = frozenset(
+    {
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        "TransactionInProgressException",
+    }
+)
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    """The client of DynamoDB, for the region and endpoint of the environment."""
+    client: DynamoDBClient = _client("dynamodb")
+    return client
+
+
+def is_passing(error: ClientError | BotoCoreError) -> bool:
+    """Whether AWS could not answer now, so that the same call may succeed later."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or error.response.get("Error", {}).get("Code") in _THROTTLED
+    return isinstance(error, HTTPClientError)
+
+
+def _client(service: str) -> Any:
+    client = get_session().create_client(service, config=_CONFIG, verify=aws_bundle())
+    if "AWS_CA_BUNDLE" not in os.environ:
+        service_id = client.meta.service_model.service_id.hyphenize()
+        hook = f"needs-retry.{service_id}"
+        client.meta.events.register_first(hook, _trust_all_roots)  # type: ignore[arg-type]
+    return client
+
+
+def _trust_all_roots(
+    *, endpoint: Any, caught_exception: Exception | None = None, **_: Any
+) -> float | None:
+    """After a certificate that Amazon's roots do not explain, try all public roots.
+
+    Should AWS ever change its certificates' roots, this keeps the service up, if slower. An
+    operator's own bundle is never widened.
+    """
+    session = endpoint.http_session
+    if not isinstance(caught_exception, SSLError) or session._verify == certifi.where():
+        return None
+    session._verify = certifi.where()
+    return 0.0  # seconds until the retry
