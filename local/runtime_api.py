@@ -1,0 +1,108 @@
+"""Lambda's Runtime API, of which a runtime asks for work and to which it gives its answers.
+
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Protocol
+from uuid import uuid4
+
+API = "/2018-06-01/runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """An event on its way. `deadline` is in seconds since the epoch."""
+
+    payload: bytes
+    deadline: float
+    request_id: str = field(default_factory=lambda: str(uuid4()))
+    answer: Future[bytes] = field(default_factory=Future)
+
+
+class Instance(Protocol):
+    """What the API speaks for, called from its threads."""
+
+    def next_invocation(self) -> Invocation | None:
+        """The runtime asks for work: wait for it. None once there will be no more."""
+
+    def on_restore(self) -> None:
+        """The runtime, with SnapStart, is where the snapshot would be taken."""
+
+    def on_answer(self, request_id: str, answer: bytes) -> None:
+        """The runtime has an answer."""
+
+    def on_error(self, report: bytes) -> None:
+        """The runtime reports an error, of an invocation or of init."""
+
+
+class RuntimeApi(ThreadingHTTPServer):
+    """Serves one instance on a free port of loopback."""
+
+    daemon_threads = True
+
+    def __init__(self, instance: Instance, function_arn: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Request)
+        self.instance = instance
+        self.function_arn = function_arn
+        self.address = f"127.0.0.1:{self.server_address[1]}"
+
+    def start(self) -> None:
+        """Serve, on a thread."""
+        Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+
+class _Request(BaseHTTPRequestHandler):
+    server: RuntimeApi
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave together
+
+    def do_GET(self) -> None:
+        match self.path.removeprefix(API):
+            case "/invocation/next":
+                self._send_next_invocation()
+            case "/restore/next":
+                self.server.instance.on_restore()
+                self._send(200)
+            case _:
+                self._send(404)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        match self.path.removeprefix(API).split("/"):
+            case ["", "invocation", request_id, "response"]:
+                self.server.instance.on_answer(request_id, body)
+                self._send(202)
+            case ["", "invocation", _, "error"] | ["", "init" | "restore", "error"]:
+                self.server.instance.on_error(body)
+                self._send(202)
+            case _:
+                self._send(404)
+
+    def _send_next_invocation(self) -> None:
+        invocation = self.server.instance.next_invocation()
+        if invocation is None:
+            self.close_connection = True
+            return
+        headers = {
+            "Content-Type": "application/json",
+            "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int(invocation.deadline * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": self.server.function_arn,
+        }
+        self._send(200, invocation.payload, headers)
+
+    def _send(
+        self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.send_response_only(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
