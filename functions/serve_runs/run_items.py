@@ -44,7 +44,7 @@ def new_item(
         "status": {"S": "pending"},
         "created_at": {"S": time},
         "updated_at": {"S": time},
-        "request": {"S": request_id},
+        "last_request": {"S": request_id},
     }
     for name in ("name", "agent", "runner", "parent_run"):
         value = getattr(body, name)
@@ -59,6 +59,11 @@ def new_item(
         item[column] = {"S": creator.subject}
         item["executed_by"] = {"S": identity_text(creator)}
     return item
+
+
+def run_key(project: str, run_id: str) -> Item:
+    """The key of a run's row."""
+    return {"project": {"S": project}, "id": {"S": run_id}}
 
 
 def creator_column(creator: Caller) -> str:

@@ -4,7 +4,6 @@ Access patterns, keys and costs: docs/data-model.md.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -12,57 +11,23 @@ from botocore.exceptions import ClientError
 
 from byline.caching import Clock
 from byline.caller import Caller
-from cursors import Position
 from problems import Problem, not_found, unavailable
-from run_items import Item, body_digest, identity_text, new_item, rfc3339
+from run_items import Item, body_digest, identity_text, new_item, rfc3339, run_key
 from run_requests import CreateRun
+from run_states import Transition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import (
         DeleteTypeDef,
         PutTypeDef,
-        QueryInputTypeDef,
         TransactWriteItemTypeDef,
     )
 
 IDEMPOTENCY_SECONDS = 86_400
 """For how long an `Idempotency-Key` gives the same run again."""
 
-PAGES_A_LISTING = 5
-"""How many pages of 100 rows one listing reads at most to fill its answer when it is filtered."""
-
 CONFLICT_ATTEMPTS = 3
-
-CREATOR_INDEX = "by-creator"
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of state: where it may start, where it ends, and which column gets its actor."""
-
-    name: Literal["start", "finish", "fail", "cancel"]
-    before: tuple[str, ...]
-    after: str
-    actor_column: Literal["started_by", "finished_by", "cancelled_by"]
-
-
-TRANSITIONS = {
-    "start": Transition("start", ("pending",), "running", "started_by"),
-    "finish": Transition("finish", ("running",), "succeeded", "finished_by"),
-    "fail": Transition("fail", ("pending", "running"), "failed", "finished_by"),
-    "cancel": Transition("cancel", ("pending", "running"), "cancelled", "cancelled_by"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Which runs to list, newest first. Of `project` and `creator` at least one is given."""
-
-    project: str | None
-    creator: str | None
-    creator_issuer: str | None
-    status: str | None
 
 
 class RunStore:
@@ -156,7 +121,7 @@ class RunStore:
             ":now": {"S": rfc3339(self._now())},
             ":request": {"S": request_id},
         }
-        update = "SET #status = :after, updated_at = :now, request = :request"
+        update = "SET #status = :after, updated_at = :now, last_request = :request"
         if actor is not None:
             update += f", {transition.actor_column} = :actor"
             values[":actor"] = {"S": identity_text(actor)}
@@ -165,7 +130,7 @@ class RunStore:
         try:
             answer = self._client.update_item(
                 TableName=self._table,
-                Key=_key(project, run_id),
+                Key=run_key(project, run_id),
                 UpdateExpression=update,
                 ConditionExpression=f"#status IN ({', '.join(before)})",
                 ExpressionAttributeNames={"#status": "status"},
@@ -179,7 +144,7 @@ class RunStore:
             current = _old_item(error)
             if not current:
                 raise not_found() from None
-            if current.get("request") == values[":request"]:
+            if current.get("last_request") == values[":request"]:
                 return current  # our first attempt went through and its answer was lost
             state = current["status"]["S"]
             raise Problem(
@@ -200,7 +165,7 @@ class RunStore:
             tombstone: Item = item | {
                 "project": {"S": f"deleted#{project}"},
                 "deleted_at": {"S": rfc3339(self._now())},
-                "request": {"S": request_id},
+                "last_request": {"S": request_id},
             }
             # Out of the index: what is deleted is not listed.
             tombstone.pop("creator", None)
@@ -208,10 +173,10 @@ class RunStore:
                 tombstone["deleted_by"] = {"S": identity_text(actor)}
             delete: DeleteTypeDef = {
                 "TableName": self._table,
-                "Key": _key(project, run_id),
+                "Key": run_key(project, run_id),
                 # What was read is what is buried: a change in between means reading again.
-                "ConditionExpression": "request = :seen",
-                "ExpressionAttributeValues": {":seen": item["request"]},
+                "ConditionExpression": "last_request = :seen",
+                "ExpressionAttributeValues": {":seen": item["last_request"]},
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
             bury: PutTypeDef = {
@@ -222,25 +187,6 @@ class RunStore:
             if self._transact([{"Delete": delete}, {"Put": bury}]) is None:
                 return
         raise unavailable("store_unavailable", "Other requests are changing the same run.")
-
-    def list_runs(
-        self, listing: Listing, *, limit: int, after: Position | None
-    ) -> tuple[list[Item], Position | None]:
-        """Up to `limit` runs, newest first, and where to go on if there are more.
-
-        Reads a bounded number of pages: a filtered listing may end early with a place to go on.
-        """
-        found: list[Item] = []
-        position = after
-        for _ in range(PAGES_A_LISTING):
-            page = self._client.query(**self._query(listing, limit, position))
-            found += page["Items"]
-            if len(found) > limit:
-                return found[:limit], _position(found[limit - 1])
-            if "LastEvaluatedKey" not in page:
-                return found, None
-            position = _position(page["LastEvaluatedKey"])
-        return found, position
 
     def _new_item(
         self, body: CreateRun, project: str, creator: Caller | None, request_id: str
@@ -256,44 +202,9 @@ class RunStore:
 
     def _read(self, project: str, run_id: str) -> Item | None:
         answer = self._client.get_item(
-            TableName=self._table, Key=_key(project, run_id), ConsistentRead=True
+            TableName=self._table, Key=run_key(project, run_id), ConsistentRead=True
         )
         return answer.get("Item")
-
-    def _query(self, listing: Listing, limit: int, after: Position | None) -> "QueryInputTypeDef":
-        filters = []
-        values: Item = {}
-        query: QueryInputTypeDef = {"TableName": self._table, "ScanIndexForward": False}
-        start: Item = {}
-        if after is not None:
-            start = _key(after.project, after.run_id)
-        if listing.creator is None:
-            query["KeyConditionExpression"] = "project = :project"
-        else:
-            query["IndexName"] = CREATOR_INDEX
-            query["KeyConditionExpression"] = "creator = :creator"
-            values[":creator"] = {"S": listing.creator}
-            if listing.project is not None:
-                filters.append("project = :project")
-            if listing.creator_issuer is not None:
-                filters.append("creator_issuer = :issuer")
-                values[":issuer"] = {"S": listing.creator_issuer}
-            if start:
-                start["creator"] = values[":creator"]
-        if listing.project is not None:
-            values[":project"] = {"S": listing.project}
-        if listing.status is not None:
-            filters.append("#status = :status")
-            values[":status"] = {"S": listing.status}
-            query["ExpressionAttributeNames"] = {"#status": "status"}
-        if filters:
-            query["FilterExpression"] = " AND ".join(filters)
-        query["ExpressionAttributeValues"] = values
-        # One more than asked for tells whether a listing without a filter is at its end.
-        query["Limit"] = 100 if filters else limit + 1
-        if start:
-            query["ExclusiveStartKey"] = start
-        return query
 
     def _transact(self, actions: "list[TransactWriteItemTypeDef]") -> Item | None:
         """Do all of `actions` or none: None when done, else the row that stood in the first's way.
@@ -340,14 +251,6 @@ def _idempotency_id(creator: Caller | None, key: str) -> str:
     """Whose key it is belongs to the key: nobody finds another caller's run by guessing."""
     who = ("", "") if creator is None else (creator.issuer, creator.subject)
     return sha256("\0".join((*who, key)).encode()).hexdigest()
-
-
-def _key(project: str, run_id: str) -> Item:
-    return {"project": {"S": project}, "id": {"S": run_id}}
-
-
-def _position(item: Item) -> Position:
-    return Position(item["project"]["S"], item["id"]["S"])
 
 
 def _old_item(error: ClientError) -> Item:

@@ -26,14 +26,15 @@ from cursors import decode_cursor, encode_cursor
 from failures import answer_failure
 from problems import Problem, method_not_allowed, not_found
 from run_items import run_json
-from run_store import TRANSITIONS, Listing, RunStore
+from run_listing import Listing, list_runs
+from run_states import TRANSITIONS
+from run_store import RunStore
 
 logger = Logger(service="byline")
 settings = Settings.from_environment(os.environ)
 identity = Identity(settings)
-runs = RunStore(
-    dynamodb(), required(os.environ, "RUNS_TABLE"), now=time.time, new_id=lambda: str(ULID())
-)
+table = required(os.environ, "RUNS_TABLE")
+runs = RunStore(dynamodb(), table, now=time.time, new_id=lambda: str(ULID()))
 app = ALBResolver()
 
 if settings.trust != "verify":
@@ -150,7 +151,7 @@ def _list_runs(project: str | None, caller: Caller | None) -> Response[str]:
     listing = Listing(project, creator, issuer, query.status)
     binding = repr(listing)
     after = decode_cursor(query.cursor, query=binding) if query.cursor else None
-    found, position = runs.list_runs(listing, limit=query.limit, after=after)
+    found, position = list_runs(dynamodb(), table, listing, limit=query.limit, after=after)
     next_cursor = encode_cursor(position, query=binding) if position else None
     return _json(200, {"runs": [run_json(run) for run in found], "next_cursor": next_cursor})
 
