@@ -44,16 +44,14 @@ def header_values(event: Mapping[str, Any], name: str) -> list[str]:
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html#multi-value-headers
     """
-    multiple = event.get("multiValueHeaders")
-    if multiple is not None:
-        return [
-            value
-            for spelling, values in multiple.items()
-            if spelling.lower() == name
-            for value in values
-        ]
-    headers = event.get("headers") or {}
-    return [value for spelling, value in headers.items() if spelling.lower() == name]
+    headers = event.get("multiValueHeaders") or event.get("headers")
+    if not isinstance(headers, Mapping):
+        return []
+    values: list[Any] = []
+    for spelling, value in headers.items():
+        if spelling.lower() == name:
+            values.extend(value if isinstance(value, list) else [value])
+    return [value for value in values if isinstance(value, str)]
 
 
 def single_header(event: Mapping[str, Any], name: str) -> str | None:

@@ -36,6 +36,9 @@ REASONS: frozenset[str] = frozenset(get_args(Reason))
 Source = Literal["load_balancer_keys", "issuer_keys", "discovery"]
 """What could not be reached."""
 
+MAX_FACTS = 10
+MAX_FACT_CHARACTERS = 255
+
 
 class Rejected(Exception):
     """The credential does not count: 401, counted by `reason`, never worth a retry as it is.
@@ -50,8 +53,8 @@ class Rejected(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason: Reason = reason
         self.detail = detail
-        self.expected = expected
-        self.actual = actual
+        self.expected = _fact(expected)
+        self.actual = _fact(actual)
 
 
 class Unavailable(Exception):
@@ -76,3 +79,14 @@ class Misconfigured(Exception):
         super().__init__(f"{variable}: {detail}")
         self.variable = variable
         self.detail = detail
+
+
+def _fact(value: object) -> object:
+    """`value`, fit for a log line: a forger's token may hold pages of text, or endless nesting."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        return value[:MAX_FACT_CHARACTERS]
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return [item[:MAX_FACT_CHARACTERS] for item in value[:MAX_FACTS]]
+    return f"<{type(value).__name__}>"

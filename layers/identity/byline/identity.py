@@ -100,6 +100,9 @@ class Identity:
         unsigned_subject = single_header(event, OIDC_IDENTITY)
         if unsigned_subject is None:
             return None
+        if not self._settings.oidc_issuer:
+            # A person is (issuer, subject): an unset policy refuses everyone.
+            raise Rejected("untrusted_issuer", "nothing is configured to sign browsers in")
         subject = required_text({"sub": unsigned_subject}, "sub")
         return Caller(
             kind="user",

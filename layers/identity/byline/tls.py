@@ -8,12 +8,15 @@ them from certifi. Where they do not suffice, the full bundle is tried before gi
 
 import os
 import ssl
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import certifi
 
 AMAZON_ROOTS = Path(__file__).with_name("amazon_roots.pem")
+
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 def aws_bundle() -> str:
@@ -23,18 +26,19 @@ def aws_bundle() -> str:
     return str(AMAZON_ROOTS) if AMAZON_ROOTS.exists() else certifi.where()
 
 
-@cache
-def aws_context() -> ssl.SSLContext:
-    """A client context for AWS's hosts."""
-    return _context(aws_bundle())
+def contexts(host: str) -> Iterator[ssl.SSLContext]:
+    """The client contexts to try for `host`, the next one only where a certificate is not trusted.
+
+    An operator's own `AWS_CA_BUNDLE` is never widened.
+    """
+    if host.endswith(_AWS_DOMAINS):
+        yield _context(aws_bundle())
+        if aws_bundle() != str(AMAZON_ROOTS):
+            return
+    yield _context(os.environ.get("SSL_CERT_FILE") or certifi.where())
 
 
 @cache
-def public_context() -> ssl.SSLContext:
-    """A client context for everybody else: issuers, and AWS's hosts after a failure."""
-    return _context(os.environ.get("SSL_CERT_FILE") or certifi.where())
-
-
 def _context(bundle: str) -> ssl.SSLContext:
     # PROTOCOL_TLS_CLIENT checks the certificate and the host name.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -8,6 +8,7 @@ import json
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass, field
+from math import isinf
 from typing import Any, NewType
 
 from byline.errors import Rejected
@@ -55,10 +56,9 @@ def parse(token: UnverifiedToken, *, padded: bool) -> UnverifiedParts:
     text = token.text
     if len(text) > MAX_TOKEN_BYTES:
         raise Rejected("token_too_large", f"a token may have {MAX_TOKEN_BYTES} bytes")
-    try:
-        encoded = text.encode("ascii")
-    except UnicodeEncodeError:
-        raise Rejected("malformed_token", "a token is ASCII") from None
+    if not text.isascii():
+        raise Rejected("malformed_token", "a token is ASCII")
+    encoded = text.encode("ascii")
     segments = encoded.split(b".")
     if len(segments) != 3:
         raise Rejected("malformed_token", "a token has three segments")
@@ -81,9 +81,9 @@ def _decode(segment: bytes, *, padded: bool) -> bytes:
     try:
         decoded = a2b_base64(text.translate(_FROM_URL_ALPHABET), strict_mode=True)
     except Base64Error:
-        raise Rejected("malformed_token", "a segment is not base64url") from None
+        decoded = b""
     if not decoded:
-        raise Rejected("malformed_token", "a segment is empty")
+        raise Rejected("malformed_token", "a segment is empty or not base64url")
     return decoded
 
 
@@ -97,6 +97,8 @@ def _decode_canonical(segment: bytes, *, padded: bool) -> bytes:
 
 
 def _json_object(data: bytes) -> dict[str, Any]:
+    # Refused outside the handler: JSONDecodeError and UnicodeDecodeError carry the document, and
+    # must not follow the rejection as its context.
     try:
         text = data.decode("utf-8")
         value = _STRICT.decode(text)
@@ -104,10 +106,9 @@ def _json_object(data: bytes) -> dict[str, Any]:
             # An escaped lone surrogate is a string that no store and no answer can encode.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        # `from None`: a JSONDecodeError carries the document.
-        raise Rejected("malformed_token", "a segment is not strict JSON") from None
+        value = None
     if type(value) is not dict:
-        raise Rejected("malformed_token", "a segment is not a JSON object")
+        raise Rejected("malformed_token", "a segment is not a strict JSON object")
     return value
 
 
@@ -123,4 +124,13 @@ def _no_constant(_: str) -> None:
     raise ValueError  # NaN and Infinity are not JSON
 
 
-_STRICT = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if isinf(number):
+        raise ValueError  # 1e999: a time that never comes
+    return number
+
+
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates, parse_constant=_no_constant, parse_float=_finite
+)

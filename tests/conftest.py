@@ -1,0 +1,37 @@
+"""What all tests stand on: no way out but loopback, no real AWS account, one Hypothesis profile."""
+
+import os
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "byline", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("byline")
+
+# Before any client of AWS is made: a test that forgets its endpoint finds no account to touch.
+os.environ.update(
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_EC2_METADATA_DISABLED="true",
+)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that would leave this machine fails the test."""
+    connect = socket.socket.connect
+
+    def connect_on_loopback(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = address[0]
+            assert host in {"localhost", "::1"} or host.startswith("127."), (
+                f"a test tried to reach {host}"
+            )
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_on_loopback)
