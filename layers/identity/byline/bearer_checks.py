@@ -68,7 +68,7 @@ def _check_header(header: UnverifiedHeader, issuer: TrustedIssuer) -> None:
         raise Rejected(
             "unsupported_algorithm",
             "the issuer is not configured to sign with this algorithm",
-            expected=issuer.algorithms,
+            expected=list(issuer.algorithms),
             actual=algorithm,
         )
     if "crit" in header:
@@ -89,7 +89,7 @@ def _check_audience(claims: UnverifiedClaims, issuer: TrustedIssuer) -> None:
         raise Rejected(
             "untrusted_audience",
             "the token is for somebody else",
-            expected=issuer.audiences,
+            expected=list(issuer.audiences),
             actual=audiences,
         )
 

@@ -1,0 +1,296 @@
+"""Userinfo (F7): fills gaps, best effort, of the token's own subject, and within bounds."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from byline.bearer_token import BearerTokens
+from byline.fetch import Answer, FetchFailed
+from byline.unverified import UnverifiedToken
+from byline.userinfo import ANSWER_LIFETIME_SECONDS, CACHED_ANSWERS, FAILURE_LIFETIME_SECONDS
+from tests.identity.bearer_issuer import (
+    DISCOVERY_URL,
+    KEYS_URL,
+    NOW,
+    PERSON,
+    USERINFO_URL,
+    BearerIssuer,
+    Web,
+    without,
+)
+
+PROFILE = {"given_name": "Ada", "family_name": "Lovelace", "email": "ada@example.com"}
+ANSWER = {"sub": "ada", **PROFILE}
+LASTING = {**PERSON, "exp": NOW + 86_400}
+OKTA_PERSON_BY_CLIENT = {
+    **without(PERSON, "client_id"),
+    "sub": "0oa1",
+    "cid": "0oa1",
+    "uid": "00u1",
+}
+
+
+@pytest.fixture
+def issuer() -> BearerIssuer:
+    issuer = BearerIssuer()
+    issuer.web.publish(USERINFO_URL, ANSWER)
+    return issuer
+
+
+def profile_of(verifier: BearerTokens, token: UnverifiedToken) -> dict[str, str]:
+    """What is known of the token's person."""
+    caller = verifier.verify(token)
+    return {
+        "given_name": caller.given_name,
+        "family_name": caller.family_name,
+        "email": caller.email,
+    }
+
+
+class TestAsked:
+    """When the endpoint is asked, and what is sent."""
+
+    def test_incomplete_profile_is_completed(self, issuer: BearerIssuer) -> None:
+        """The person's token goes to the discovered endpoint, and to no other address."""
+        token = issuer.token()
+        assert profile_of(issuer.verifier(userinfo=True), token) == PROFILE
+        sent = {url: headers.get("authorization") for url, headers in issuer.web.requests}
+        assert sent == {
+            DISCOVERY_URL: None,
+            KEYS_URL: None,
+            USERINFO_URL: f"Bearer {token.text}",
+        }
+
+    @pytest.mark.parametrize("missing", PROFILE)
+    def test_one_gap_is_enough(self, issuer: BearerIssuer, missing: str) -> None:
+        """No e-mail, or no given or family name."""
+        token = issuer.token({**PERSON, **without(PROFILE, missing)})
+        assert profile_of(issuer.verifier(userinfo=True), token) == PROFILE
+
+    def test_verified_values_win(self, issuer: BearerIssuer) -> None:
+        """Userinfo fills gaps and overrules nothing."""
+        token = issuer.token({**PERSON, "email": "ada@verified.example"})
+        profile = profile_of(issuer.verifier(userinfo=True), token)
+        assert profile == {**PROFILE, "email": "ada@verified.example"}
+
+    def test_name_stays_that_of_the_token(self, issuer: BearerIssuer) -> None:
+        """B11: what to call a caller comes from verified claims only."""
+        issuer.web.publish(USERINFO_URL, {**ANSWER, "preferred_username": "root"})
+        caller = issuer.verifier(userinfo=True).verify(issuer.token())
+        assert (caller.name, caller.subject, caller.kind) == ("ada", "ada", "user")
+
+    @pytest.mark.parametrize(
+        ("claims", "members"),
+        [
+            (PERSON, {}),
+            (PERSON, {"userinfo": False}),
+            ({**PERSON, **PROFILE}, {"userinfo": True}),
+            ({**PERSON, "client_id": "ada"}, {"userinfo": True}),
+            (without(PERSON, "client_id"), {"userinfo": True}),
+            (PERSON, {"userinfo": True, "service_accounts": {"ada": "nightly"}}),
+        ],
+        ids=["default", "off", "complete", "application", "unknown", "configured application"],
+    )
+    def test_endpoint_is_not_asked_needlessly(
+        self, issuer: BearerIssuer, claims: dict[str, Any], members: dict[str, Any]
+    ) -> None:
+        """Only where it is turned on, only for people, only for gaps."""
+        issuer.verifier(**members).verify(issuer.token(claims))
+        assert issuer.web.count(USERINFO_URL) == 0
+
+    def test_refused_token_is_not_sent(self, issuer: BearerIssuer) -> None:
+        """Nothing leaves before the signature is checked."""
+        token = issuer.token()
+        forged = UnverifiedToken(token.text[:-8] + "AAAAAAAA")
+        with pytest.raises(Exception, match="bad_signature"):
+            issuer.verifier(userinfo=True).verify(forged)
+        assert issuer.web.count(USERINFO_URL) == 0
+
+
+class TestFailures:
+    """Best effort: whatever goes wrong, the caller is who the token names."""
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            FetchFailed("ConnectTimeoutError"),
+            Answer(401, b'{"error": "invalid_token"}'),
+            Answer(500, b""),
+            Answer(200, b""),
+            Answer(200, b"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2ln"),
+            Answer(200, b"[]"),
+            Answer(200, b"\xff"),
+            Answer(200, b'{"sub": "grace", "email": "grace@example.com"}'),
+            Answer(200, b'{"sub": "ADA", "email": "grace@example.com"}'),
+            Answer(200, b'{"sub": 1, "email": "grace@example.com"}'),
+            Answer(200, b'{"email": "grace@example.com"}'),
+            Answer(200, b"[" * 100_000),
+        ],
+    )
+    def test_unusable_answer_changes_nothing_and_is_remembered_briefly(
+        self, issuer: BearerIssuer, answer: Answer | FetchFailed
+    ) -> None:
+        """An outage, a signed answer, somebody else's: discarded, and asked again after a while."""
+        issuer.web.answers[USERINFO_URL] = answer
+        verifier, token = issuer.verifier(userinfo=True), issuer.token()
+        assert profile_of(verifier, token) == dict.fromkeys(PROFILE, "")
+        issuer.web.publish(USERINFO_URL, ANSWER)
+        issuer.clock.pass_seconds(FAILURE_LIFETIME_SECONDS - 1)
+        assert profile_of(verifier, token) == dict.fromkeys(PROFILE, "")
+        assert issuer.web.count(USERINFO_URL) == 1
+        issuer.clock.pass_seconds(1)
+        assert profile_of(verifier, token) == PROFILE
+        assert verifier.failed_fetches == 0
+
+    def test_issuer_without_the_endpoint_changes_nothing(self, issuer: BearerIssuer) -> None:
+        """Discovery need not name one."""
+        issuer.web.publish(DISCOVERY_URL, without(issuer.metadata, "userinfo_endpoint"))
+        verifier = issuer.verifier(userinfo=True)
+        assert profile_of(verifier, issuer.token()) == dict.fromkeys(PROFILE, "")
+
+    def test_discovery_outage_changes_nothing(self, issuer: BearerIssuer) -> None:
+        """With keys at a configured address the token still verifies."""
+        issuer.web.break_down(DISCOVERY_URL)
+        verifier = issuer.verifier(userinfo=True, jwks_uri=KEYS_URL)
+        assert profile_of(verifier, issuer.token()) == dict.fromkeys(PROFILE, "")
+
+    @pytest.mark.parametrize(
+        "endpoint", ["http://issuer.example/userinfo", "http://127.0.0.1/userinfo", "ftp://x/y"]
+    )
+    def test_token_is_not_sent_in_the_clear(self, issuer: BearerIssuer, endpoint: str) -> None:
+        """Only to https; to this machine only where the issuer itself is on it."""
+        issuer.web.publish(DISCOVERY_URL, {**issuer.metadata, "userinfo_endpoint": endpoint})
+        issuer.web.publish(endpoint, ANSWER)
+        verifier = issuer.verifier(userinfo=True, jwks_uri=KEYS_URL)
+        assert profile_of(verifier, issuer.token()) == dict.fromkeys(PROFILE, "")
+        assert issuer.web.count(endpoint) == 0
+
+    def test_values_of_other_types_are_left_out(self, issuer: BearerIssuer) -> None:
+        """An answer of the right subject may still hold anything."""
+        issuer.web.publish(
+            USERINFO_URL, {"sub": "ada", "email": ["a"], "given_name": "A\nB", "family_name": "L"}
+        )
+        profile = profile_of(issuer.verifier(userinfo=True), issuer.token())
+        assert profile == {"email": "", "given_name": "", "family_name": "L"}
+
+
+class TestRemembered:
+    """By the token's hash, for ten minutes, never past the token's end."""
+
+    def test_answer_is_kept_for_ten_minutes(self, issuer: BearerIssuer) -> None:
+        """Until the last second, and asked again in the next."""
+        verifier, token = issuer.verifier(userinfo=True), issuer.token(LASTING)
+        verifier.verify(token)
+        issuer.web.publish(USERINFO_URL, {**ANSWER, "family_name": "King"})
+        issuer.clock.pass_seconds(ANSWER_LIFETIME_SECONDS - 1)
+        assert profile_of(verifier, token)["family_name"] == "Lovelace"
+        assert issuer.web.count(USERINFO_URL) == 1
+        issuer.clock.pass_seconds(1)
+        assert profile_of(verifier, token)["family_name"] == "King"
+
+    def test_answer_does_not_outlive_its_token(self, issuer: BearerIssuer) -> None:
+        """The caller of an expired token is nobody, however complete the answer was."""
+        verifier, token = issuer.verifier(userinfo=True), issuer.token()
+        verifier.verify(token)
+        issuer.clock.time = PERSON["exp"] - 1
+        assert profile_of(verifier, token) == PROFILE
+        issuer.clock.time = PERSON["exp"]
+        with pytest.raises(Exception, match="expired"):
+            verifier.verify(token)
+
+    def test_another_token_of_the_person_asks_again(self, issuer: BearerIssuer) -> None:
+        """An answer belongs to the token that it was given for."""
+        verifier = issuer.verifier(userinfo=True)
+        verifier.verify(issuer.token())
+        verifier.verify(issuer.token({**PERSON, "jti": "2"}))
+        assert issuer.web.count(USERINFO_URL) == 2
+
+    def test_least_recently_used_answer_goes(self, issuer: BearerIssuer) -> None:
+        """The cache is bounded: past its size the first token asks again."""
+        verifier, first = issuer.verifier(userinfo=True), issuer.token(LASTING)
+        verifier.verify(first)
+        for number in range(CACHED_ANSWERS):
+            verifier.verify(issuer.token({**LASTING, "jti": str(number)}))
+        verifier.verify(first)
+        assert issuer.web.count(USERINFO_URL) == CACHED_ANSWERS + 2
+
+    @pytest.mark.parametrize("answer", [Answer(500, b""), None])
+    def test_concurrent_misses_make_one_call(
+        self, issuer: BearerIssuer, answer: Answer | None
+    ) -> None:
+        """Eight threads with one token wait for one answer, and for one failure."""
+        all_started = threading.Barrier(8)
+        answering = threading.Event()
+
+        class SlowWeb(Web):
+            def __call__(self, url: str, **arguments: Any) -> Answer:
+                if url == USERINFO_URL:
+                    answering.wait(0.2)
+                return super().__call__(url, **arguments)
+
+        web = SlowWeb(dict(issuer.web.answers))
+        web.answers[USERINFO_URL] = answer or web.answers[USERINFO_URL]
+        verifier = BearerTokens([issuer.trusted(userinfo=True)], fetch=web, now=issuer.clock)
+        token = issuer.token()
+
+        def verify(_: int) -> str:
+            all_started.wait()
+            return verifier.verify(token).email
+
+        with ThreadPoolExecutor(8) as threads:
+            emails = set(threads.map(verify, range(8)))
+        assert emails == ({"ada@example.com"} if answer is None else {""})
+        assert web.count(USERINFO_URL) == 1
+
+
+class TestOkta:
+    """Whose access tokens name the person by `uid`, and by the client's id on some servers."""
+
+    @pytest.fixture
+    def issuer(self) -> BearerIssuer:
+        return BearerIssuer(profile="okta")
+
+    def test_answer_names_the_person_where_the_token_names_the_client(
+        self, issuer: BearerIssuer
+    ) -> None:
+        """The one exception to equal subjects: the answer's becomes the caller's, both are kept."""
+        issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u1"})
+        caller = issuer.verifier(userinfo=True).verify(issuer.token(OKTA_PERSON_BY_CLIENT))
+        assert (caller.subject, caller.token_subject) == ("00u1", "0oa1")
+        assert (caller.name, caller.email) == ("00u1", "ada@example.com")
+
+    def test_complete_profile_is_not_a_name(self, issuer: BearerIssuer) -> None:
+        """The person is asked for even where every other claim is there."""
+        issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u1"})
+        token = issuer.token({**OKTA_PERSON_BY_CLIENT, **PROFILE})
+        assert issuer.verifier(userinfo=True).verify(token).subject == "00u1"
+        assert issuer.web.count(USERINFO_URL) == 1
+
+    @pytest.mark.parametrize("subject", ["0oa1", "", None, 7, "a\nb"])
+    def test_answer_that_names_no_person_is_discarded(
+        self, issuer: BearerIssuer, subject: object
+    ) -> None:
+        """The client again, or nobody: the verified `uid` stays the subject."""
+        issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": subject})
+        caller = issuer.verifier(userinfo=True).verify(issuer.token(OKTA_PERSON_BY_CLIENT))
+        assert (caller.subject, caller.email) == ("00u1", "")
+
+    @pytest.mark.parametrize(("subject", "email"), [("00u1", "ada@example.com"), ("00u2", "")])
+    def test_answer_by_user_id_is_the_persons_own(
+        self, issuer: BearerIssuer, subject: str, email: str
+    ) -> None:
+        """The token says login name and `uid`, the answer the `uid`; another's is discarded."""
+        issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": subject})
+        claims = {**OKTA_PERSON_BY_CLIENT, "sub": "ada@login.example"}
+        caller = issuer.verifier(userinfo=True).verify(issuer.token(claims))
+        assert (caller.subject, caller.email) == ("ada@login.example", email)
+
+    def test_other_profiles_have_no_exception(self) -> None:
+        """A `uid`, or a client's id as the subject, means nothing to an issuer that is not Okta."""
+        issuer = BearerIssuer(profile="keycloak")
+        issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u1"})
+        claims = {**PERSON, "typ": "Bearer", "azp": "ada", "sid": "s", "uid": "00u1"}
+        caller = issuer.verifier(userinfo=True).verify(issuer.token(claims))
+        assert (caller.subject, caller.email) == ("ada", "")
