@@ -1,0 +1,73 @@
+"""Listening on loopback, and serving a WSGI application there."""
+
+import socket
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Self
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+HOST = "127.0.0.1"
+
+
+class PortTaken(Exception):
+    """Something else listens on `port`."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"port {port} of {HOST} is taken")
+        self.port = port
+
+
+def listen(port: int) -> socket.socket:
+    """Listen on `port` of loopback, on a free one for 0. Raises `PortTaken`."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(port) from error
+    listener.listen(128)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where `listener` is reached, without a slash at the end."""
+    host, port = listener.getsockname()
+    return f"http://{host}:{port}"
+
+
+class WebServer:
+    """Serves `application` on threads, from entering the block to leaving it."""
+
+    def __init__(self, application: "WSGIApplication", listener: socket.socket) -> None:
+        host, port = listener.getsockname()
+        self._listener = listener
+        self._server = make_server(
+            host,
+            port,
+            application,
+            threaded=True,
+            request_handler=_QuietRequests,
+            fd=listener.fileno(),
+        )
+
+    def __enter__(self) -> Self:
+        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._listener.close()
+
+
+class _QuietRequests(WSGIRequestHandler):
+    """Query strings carry codes and forms carry secrets, so requests are not logged."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
+        pass

@@ -1,0 +1,194 @@
+"""What the OpenID provider gives out, on Authlib's OAuth 2.0 server.
+
+Codes with PKCE (RFC 6749, RFC 7636), client credentials, client assertions (RFC 7523), access
+tokens as JWTs (RFC 9068), ID tokens and userinfo (OpenID Connect Core 1.0), revocation (RFC 7009).
+"""
+
+import secrets
+import time
+from hashlib import sha256
+from typing import Any
+
+from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant
+from authlib.oauth2.rfc6750 import BearerTokenValidator
+from authlib.oauth2.rfc7009 import RevocationEndpoint
+from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
+from authlib.oauth2.rfc7636 import CodeChallenge
+from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
+from authlib.oidc.core import UserInfo
+from authlib.oidc.core.grants import OpenIDCode
+from joserfc.jwk import KeySet, RSAKey
+
+from local.openid_directory import Client, Code, Directory, IssuedToken, Person
+
+CODE_SECONDS = 60
+AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+AUTH_METHODS_AND_NONE = [*AUTH_METHODS, "none"]
+
+
+class Ledger:
+    """What was given out, in memory. Access tokens are kept by their hash."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, Code] = {}
+        self._tokens: dict[bytes, IssuedToken] = {}
+        self._assertions: set[tuple[str, str]] = set()
+
+    def keep_token(self, token: dict[str, Any], request: Any) -> None:
+        """Remember the token of an answer."""
+        self._tokens[_digest(token["access_token"])] = IssuedToken(
+            client=request.client,
+            person=request.user,
+            scope=token.get("scope", ""),
+            expires_at=time.time() + token["expires_in"],
+        )
+
+    def token(self, text: str) -> IssuedToken | None:
+        return self._tokens.get(_digest(text))
+
+    def is_first_use(self, client_id: str, assertion_id: str) -> bool:
+        """RFC 7523, section 3, item 7: an assertion counts once."""
+        use = (client_id, assertion_id)
+        is_first = use not in self._assertions
+        self._assertions.add(use)
+        return is_first
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def code_grant(directory: Directory, ledger: Ledger) -> type[AuthorizationCodeGrant]:
+    """The grant by which people sign in."""
+
+    class CodeGrant(AuthorizationCodeGrant):
+        TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS_AND_NONE
+
+        def save_authorization_code(self, code: str, request: Any) -> None:
+            asked = request.payload.data
+            ledger.codes[code] = Code(
+                text=code,
+                client_id=request.client.client_id,
+                person=request.user,
+                redirect_uri=request.payload.redirect_uri,
+                scope=request.scope or "",
+                nonce=asked.get("nonce", ""),
+                code_challenge=asked.get("code_challenge", ""),
+                code_challenge_method=asked.get("code_challenge_method", ""),
+                signed_in_at=int(time.time()),
+            )
+
+        def query_authorization_code(self, code: str, client: Any) -> Code | None:
+            # Taken out at the first try: a code counts once, whatever becomes of it.
+            given_out = ledger.codes.pop(code, None)
+            if given_out is None or given_out.client_id != client.client_id:
+                return None
+            is_expired = time.time() >= given_out.signed_in_at + CODE_SECONDS
+            return None if is_expired else given_out
+
+        def delete_authorization_code(self, authorization_code: Code) -> None:
+            ledger.codes.pop(authorization_code.text, None)
+
+        def authenticate_user(self, authorization_code: Code) -> Person | None:
+            return directory.person(authorization_code.person.subject)
+
+    return CodeGrant
+
+
+class MachineGrant(ClientCredentialsGrant):
+    """The grant by which programs sign in."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
+
+
+class ProofKey(CodeChallenge):
+    """PKCE with S256 only, demanded of clients without a secret (RFC 9700, section 2.1.1)."""
+
+    def __init__(self) -> None:
+        super().__init__(required=True)
+        self.SUPPORTED_CODE_CHALLENGE_METHOD = ["S256"]
+        self.DEFAULT_CODE_CHALLENGE_METHOD = "S256"
+
+
+class IdToken(OpenIDCode):
+    """ID tokens beside the access tokens of people."""
+
+    def __init__(self, issuer: str, key: RSAKey) -> None:
+        super().__init__()
+        self._issuer = issuer
+        self._keys = KeySet([key])
+
+    def exists_nonce(self, nonce: str, request: Any) -> bool:
+        return False  # a client's own protection: it compares, we only repeat
+
+    def resolve_client_private_key(self, client: Client) -> KeySet:
+        return self._keys
+
+    def get_client_claims(self, client: Client) -> dict[str, Any]:
+        return {"iss": self._issuer, "aud": client.client_id}
+
+    def generate_user_info(self, user: Person, scope: str) -> UserInfo:
+        return user.userinfo(scope)
+
+
+class AccessTokens(JWTBearerTokenGenerator):
+    """Access tokens for the audience of the client that asks."""
+
+    def __init__(self, issuer: str, key: RSAKey, *, lifetime_seconds: int) -> None:
+        super().__init__(issuer, alg="RS256", expires_generator=lifetime_seconds)
+        self._keys = KeySet([key])
+
+    def get_jwks(self) -> KeySet:
+        return self._keys
+
+    def get_audiences(self, client: Client, user: Person | None, scope: str) -> str:
+        return client.audience
+
+    def get_jti(self, client: Client, grant_type: str, user: Person | None, scope: str) -> str:
+        return secrets.token_hex(16)
+
+
+class ClientAssertions(JWTBearerClientAssertion):
+    """Clients that sign instead of sending a secret."""
+
+    CLIENT_AUTH_METHOD = "private_key_jwt"  # type: ignore[misc] # final in the stubs alone
+
+    def __init__(self, ledger: Ledger, audiences: list[str]) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._audiences = audiences
+
+    def get_audiences(self) -> list[str]:
+        return self._audiences
+
+    def validate_jti(self, claims: dict[str, Any], jti: str) -> bool:
+        return self._ledger.is_first_use(claims["sub"], jti)
+
+    def resolve_client_public_key(self, client: Client) -> KeySet:
+        return KeySet([client.public_key] if client.public_key else [])
+
+
+class GivenOutTokens(BearerTokenValidator):
+    """Which access tokens open userinfo."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def authenticate_token(self, token_string: str) -> IssuedToken | None:
+        return self._ledger.token(token_string)
+
+
+def revocation(ledger: Ledger) -> type[RevocationEndpoint]:
+    """The endpoint by which a client takes its own token back."""
+
+    class Revocation(RevocationEndpoint):
+        CLIENT_AUTH_METHODS = AUTH_METHODS
+
+        def query_token(self, token_string: str, token_type_hint: str) -> IssuedToken | None:
+            return ledger.token(token_string)
+
+        def revoke_token(self, token: IssuedToken, request: Any) -> None:
+            token.revoked = True
+
+    return Revocation

@@ -1,0 +1,236 @@
+"""The OpenID provider of one machine, as its clients meet it: over HTTP."""
+
+import base64
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import jwt
+import pytest
+
+from local.listening import WebServer, listen, url_of
+from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
+
+CALLBACK = "http://127.0.0.1:8080/oauth2/idpresponse"
+VERIFIER = "a-verifier-of-at-least-forty-three-characters-"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[OpenIDProvider]:
+    listener = listen(0)
+    provider = OpenIDProvider(url_of(listener), extra_keys=[{"kty": "oct", "kid": "another"}])
+    with WebServer(provider.application, listener):
+        yield provider
+
+
+@pytest.fixture
+def http(provider: OpenIDProvider) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=provider.issuer) as client:
+        yield client
+
+
+def authorization_request(**changes: str) -> dict[str, str]:
+    return {
+        "response_type": "code",
+        "client_id": BROWSER_CLIENT,
+        "redirect_uri": CALLBACK,
+        "scope": "openid profile email",
+        "state": "as sent",
+        **changes,
+    }
+
+
+def sign_in(http: httpx.Client, **changes: str) -> str:
+    answer = http.post(
+        "/authorize",
+        params=authorization_request(**changes),
+        data={"person": changes.pop("person", ADA.subject)},
+    )
+    assert answer.status_code == 302, answer.text
+    query = parse_qs(urlsplit(answer.headers["location"]).query)
+    assert query["state"] == ["as sent"]
+    return query["code"][0]
+
+
+def exchange(http: httpx.Client, provider: OpenIDProvider, code: str, **changes: str) -> Any:
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK, **changes}
+    return http.post("/token", data=form, auth=(BROWSER_CLIENT, provider.browser_secret))
+
+
+def verified(http: httpx.Client, token: str, *, audience: str) -> dict[str, Any]:
+    key_id = jwt.get_unverified_header(token)["kid"]
+    keys = {key["kid"]: key for key in http.get("/jwks.json").json()["keys"]}
+    claims: dict[str, Any] = jwt.decode(
+        token, jwt.PyJWK(keys[key_id]).key, algorithms=["RS256"], audience=audience
+    )
+    return claims
+
+
+def assertion(provider: OpenIDProvider, **changes: Any) -> dict[str, str]:
+    claims = {
+        "iss": "weekly-report",
+        "sub": "weekly-report",
+        "aud": f"{provider.issuer}/token",
+        "exp": int(time.time()) + 60,
+        "jti": "one",
+        **changes,
+    }
+    key = provider.assertion_key.as_pem(private=True)
+    return {
+        "grant_type": "client_credentials",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": jwt.encode(claims, key, algorithm="RS256"),
+    }
+
+
+def test_discovery_names_this_issuer_and_its_endpoints(http: httpx.Client) -> None:
+    """A client finds everything from the issuer alone."""
+    document = http.get("/.well-known/openid-configuration").json()
+    assert document["issuer"] == str(http.base_url).rstrip("/")
+    assert http.get(document["jwks_uri"]).status_code == 200
+
+
+def test_extra_keys_are_published_beside_its_own(http: httpx.Client) -> None:
+    """Sample events signed with fixed keys verify against a running stack."""
+    assert "another" in {key["kid"] for key in http.get("/jwks.json").json()["keys"]}
+
+
+def test_page_offers_every_person(http: httpx.Client) -> None:
+    """A person chooses who to be."""
+    page = http.get("/authorize", params=authorization_request())
+    assert page.status_code == 200
+    assert "Ada Lovelace" in page.text
+    assert "Grace Hopper" in page.text
+
+
+def test_code_gives_tokens_and_userinfo(http: httpx.Client, provider: OpenIDProvider) -> None:
+    """The access token is an RFC 9068 JWT, the ID token is for the client, userinfo has names."""
+    tokens = exchange(http, provider, sign_in(http)).json()
+    assert jwt.get_unverified_header(tokens["access_token"])["typ"] == "at+jwt"
+    access = verified(http, tokens["access_token"], audience="byline")
+    assert (access["sub"], access["client_id"]) == (ADA.subject, BROWSER_CLIENT)
+    assert access["iss"] == provider.issuer
+    assert access["exp"] - access["iat"] == tokens["expires_in"]
+    assert verified(http, tokens["id_token"], audience=BROWSER_CLIENT)["sub"] == ADA.subject
+    headers = {"authorization": f"Bearer {tokens['access_token']}"}
+    assert http.get("/userinfo", headers=headers).json() == {
+        "sub": ADA.subject,
+        "name": "Ada Lovelace",
+        "given_name": "Ada",
+        "family_name": "Lovelace",
+        "preferred_username": "ada",
+        "email": "ada@example.com",
+        "email_verified": True,
+    }
+
+
+def test_code_counts_once(http: httpx.Client, provider: OpenIDProvider) -> None:
+    """A code that was exchanged is worth nothing."""
+    code = sign_in(http)
+    assert exchange(http, provider, code).status_code == 200
+    assert exchange(http, provider, code).json()["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize(
+    "redirect_uri",
+    [
+        "http://127.0.0.1:8080/elsewhere",
+        "http://example.com/oauth2/idpresponse",
+        "http://127.0.0.1:8080/oauth2/idpresponse?more=1",
+        "https://127.0.0.1:8080/oauth2/idpresponse",
+    ],
+)
+def test_foreign_redirect_uri_is_refused(http: httpx.Client, redirect_uri: str) -> None:
+    """Codes leave for the client's own address only."""
+    answer = http.post(
+        "/authorize",
+        params=authorization_request(redirect_uri=redirect_uri),
+        data={"person": ADA.subject},
+    )
+    assert answer.status_code == 400
+    assert "location" not in answer.headers
+
+
+def test_public_client_needs_its_proof_key(http: httpx.Client) -> None:
+    """A code of a client without a secret is worth nothing without its verifier."""
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=")
+    public = {
+        "client_id": "byline-cli",
+        "redirect_uri": "http://127.0.0.1:5000/callback",
+        "code_challenge": challenge.decode(),
+        "code_challenge_method": "S256",
+    }
+    form = {
+        "grant_type": "authorization_code",
+        "client_id": "byline-cli",
+        "redirect_uri": public["redirect_uri"],
+    }
+    without = http.post("/token", data={**form, "code": sign_in(http, **public)})
+    assert without.status_code == 400
+    proven = {**form, "code": sign_in(http, **public), "code_verifier": VERIFIER}
+    token = http.post("/token", data=proven).json()["access_token"]
+    assert verified(http, token, audience="byline")["sub"] == ADA.subject
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_machine_with_its_secret_gets_a_token_for_itself(http: httpx.Client, method: str) -> None:
+    """A service account's token names the client as its subject."""
+    client = ("nightly-train", "nightly-train-secret")
+    form = {"grant_type": "client_credentials"}
+    if method == "client_secret_post":
+        form |= {"client_id": client[0], "client_secret": client[1]}
+        answer = http.post("/token", data=form)
+    else:
+        answer = http.post("/token", data=form, auth=client)
+    claims = verified(http, answer.json()["access_token"], audience="byline")
+    assert claims["sub"] == claims["client_id"] == "nightly-train"
+
+
+def test_wrong_secret_gets_nothing(http: httpx.Client) -> None:
+    """One changed character of a secret is refused."""
+    form = {"grant_type": "client_credentials"}
+    answer = http.post("/token", data=form, auth=("nightly-train", "nightly-train-secreT"))
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+def test_machine_with_a_key_gets_a_token_once_per_assertion(
+    http: httpx.Client, provider: OpenIDProvider
+) -> None:
+    """`private_key_jwt` works, and an assertion cannot be replayed."""
+    form = assertion(provider)
+    token = http.post("/token", data=form).json()["access_token"]
+    assert verified(http, token, audience="byline")["sub"] == "weekly-report"
+    assert http.post("/token", data=form).json()["error"] == "invalid_client"
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"aud": "http://127.0.0.1:1/token"}, {"exp": 1}, {"iss": "nightly-train"}]
+)
+def test_spoilt_assertion_is_refused(
+    http: httpx.Client, provider: OpenIDProvider, spoilt: dict[str, Any]
+) -> None:
+    """An assertion for another server, an old one, or another's is refused."""
+    answer = http.post("/token", data=assertion(provider, jti=str(spoilt), **spoilt))
+    assert answer.json()["error"] == "invalid_client"
+
+
+def test_revoked_token_opens_userinfo_no_more(http: httpx.Client, provider: OpenIDProvider) -> None:
+    """A client can take its own token back."""
+    token = exchange(http, provider, sign_in(http)).json()["access_token"]
+    headers = {"authorization": f"Bearer {token}"}
+    assert http.get("/userinfo", headers=headers).status_code == 200
+    owner = (BROWSER_CLIENT, provider.browser_secret)
+    assert http.post("/revoke", data={"token": token}, auth=owner).status_code == 200
+    assert http.get("/userinfo", headers=headers).status_code == 401
+
+
+def test_another_client_cannot_revoke(http: httpx.Client, provider: OpenIDProvider) -> None:
+    """A token is taken back by the client it was given to."""
+    token = exchange(http, provider, sign_in(http)).json()["access_token"]
+    stranger = ("nightly-train", "nightly-train-secret")
+    assert http.post("/revoke", data={"token": token}, auth=stranger).status_code == 400
+    headers = {"authorization": f"Bearer {token}"}
+    assert http.get("/userinfo", headers=headers).status_code == 200
