@@ -48,7 +48,9 @@ class Caller:
         subject = Subject(self.subject)
         if self.kind == "user":
             spec = UserSpec(self.given_name, self.family_name, self.email)
-            return ExecutedBy(user=User(subject, spec))
+            # Left out is only what is never given, not what equals the default.
+            user = User(subject) if spec == UserSpec() else User(subject, spec)
+            return ExecutedBy(user=user)
         if self.kind == "application":
             return ExecutedBy(application=Application(subject, ApplicationSpec(self.name)))
         return None

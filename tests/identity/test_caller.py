@@ -1,0 +1,69 @@
+"""The caller, and `executed_by` in Flyte's JSON (row F1)."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from byline.caller import Caller
+
+ADA = Caller(
+    kind="user",
+    source="alb",
+    issuer="https://login.example.com",
+    subject="248289761001",
+    token_subject="248289761001",
+    name="ada",
+    given_name="Ada",
+    family_name="Lovelace",
+    email="ada@example.com",
+)
+NIGHTLY = replace(ADA, kind="application", source="bearer", subject="svc-1", name="nightly-train")
+
+
+def test_person_is_a_user() -> None:
+    """F1, F9: a person's full identity, and nothing of an application."""
+    assert ADA.executed_by == {
+        "user": {
+            "id": {"subject": "248289761001"},
+            "spec": {"firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"},
+        }
+    }
+
+
+def test_machine_is_an_application() -> None:
+    """F13: a service account is an application by its name, and has no e-mail."""
+    assert NIGHTLY.executed_by == {
+        "application": {"id": {"subject": "svc-1"}, "spec": {"name": "nightly-train"}}
+    }
+
+
+def test_unknown_kind_is_neither() -> None:
+    """F13: a verified subject of unknown kind executes nothing."""
+    assert replace(ADA, kind="unknown").executed_by is None
+
+
+def test_empty_fields_are_left_out() -> None:
+    """F1: what is not known is not there."""
+    executed_by = replace(ADA, family_name="", email="").executed_by
+    assert executed_by is not None
+    assert executed_by["user"]["spec"] == {"firstName": "Ada"}
+
+
+def test_subject_alone_is_all_there_is() -> None:
+    """F9: subject-only where that is all that is known: no empty `spec`."""
+    nobody_knows = replace(ADA, given_name="", family_name="", email="")
+    assert nobody_knows.executed_by == {"user": {"id": {"subject": "248289761001"}}}
+
+
+def test_caller_cannot_be_changed() -> None:
+    """Who was verified stays who was verified."""
+    with pytest.raises(FrozenInstanceError):
+        ADA.subject = "root"  # type: ignore[misc]
+
+
+def test_answer_that_was_changed_changes_no_other() -> None:
+    """A caller is cached and shared: what is made of it belongs to who asked."""
+    first = ADA.executed_by
+    assert first is not None
+    first["user"]["id"]["subject"] = "root"
+    assert ADA.executed_by != first

@@ -1,0 +1,72 @@
+"""Claims of whatever type an issuer put there (rows B10, B11)."""
+
+from typing import Any
+
+import pytest
+
+from byline.claims import (
+    MAX_SUBJECT_CHARACTERS,
+    MAX_TEXT_CHARACTERS,
+    optional_text,
+    preferred_name,
+    required_text,
+)
+from byline.errors import Rejected
+
+NOT_TEXT: list[Any] = [0, 1, True, False, 1.5, ["ada"], {"ada": 1}]
+
+
+@pytest.mark.parametrize("claims", [{}, {"sub": None}, {"sub": ""}])
+def test_required_claim_that_is_absent_or_empty_is_missing(claims: dict[str, Any]) -> None:
+    """B10: a caller without a name is refused at once."""
+    with pytest.raises(Rejected) as refusal:
+        required_text(claims, "sub")
+    assert refusal.value.reason == "missing_claim"
+
+
+@pytest.mark.parametrize("value", [*NOT_TEXT, " ", "\t", "a\nb", "a\x00b", "a\u202eb", "a\u2028b"])
+def test_required_claim_that_is_not_printable_text_is_malformed(value: Any) -> None:
+    """A subject ends up in log lines and keys: no type but text, no control characters."""
+    with pytest.raises(Rejected) as refusal:
+        required_text({"sub": value}, "sub")
+    assert refusal.value.reason == "malformed_claim"
+
+
+def test_required_claim_of_the_longest_length_is_read_and_a_longer_one_is_not() -> None:
+    """OpenID Connect Core 1.0, section 2: 255 characters at most."""
+    longest = "s" * MAX_SUBJECT_CHARACTERS
+    assert required_text({"sub": longest}, "sub") == longest
+    with pytest.raises(Rejected) as refusal:
+        required_text({"sub": longest + "s"}, "sub")
+    assert refusal.value.reason == "malformed_claim"
+
+
+def test_required_claim_is_kept_to_the_letter() -> None:
+    """Two subjects that differ by a space or by case are two subjects."""
+    assert required_text({"sub": " Ada "}, "sub") == " Ada "
+
+
+@pytest.mark.parametrize("value", [None, "", " ", *NOT_TEXT, "a\nb", "x" * 321])
+def test_describing_claim_that_is_no_short_text_is_empty(value: Any) -> None:
+    """What only describes never refuses anybody."""
+    assert optional_text({"email": value}, "email") == ""
+
+
+def test_describing_claim_of_the_longest_length_is_read() -> None:
+    """The longest e-mail address there is counts; a longer text is none."""
+    longest = "e" * MAX_TEXT_CHARACTERS
+    assert optional_text({"email": longest}, "email") == longest
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({"preferred_username": "ada", "username": "al", "name": "Ada"}, "ada"),
+        ({"preferred_username": ["ada"], "username": "al"}, "al"),
+        ({"preferred_username": "", "username": " "}, "the subject"),
+        ({"email": "ada@example.com"}, "the subject"),
+    ],
+)
+def test_name_is_the_first_of_the_preferred(claims: dict[str, Any], name: str) -> None:
+    """B11: `preferred_username`, then `username`, then the subject, and never an e-mail."""
+    assert preferred_name(claims, "the subject") == name
