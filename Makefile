@@ -31,3 +31,14 @@ lock: ## pin everything anew from the .in files
 	@for name in layers/identity/requirements requirements/dev requirements/sam requirements/checkov requirements/uv; do \
 	    "$$(tools/setup --uv)" pip compile --quiet --python "$$(tools/setup --python)" --generate-hashes \
 	        --no-header --no-annotate $$name.in -o $$name.txt; done
+
+.PHONY: build validate scan
+build: ## build the artifacts that `sam deploy` ships
+	@tools/setup sam
+	.venv-sam/bin/sam build
+validate: ## check template.yaml with SAM's linter
+	@tools/setup sam
+	.venv-sam/bin/sam validate --lint
+scan: ## check template.yaml against the policy scan
+	@tools/setup checkov
+	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet

@@ -1,0 +1,168 @@
+"""Builds the identity layer: pinned packages, our modules, byte code, and nothing that cannot run.
+
+What goes wrong in here fails the build and never the function: the finished folder is imported,
+module by module, by an interpreter that sees nothing else (tools/build_check.py).
+"""
+
+import argparse
+import json
+import platform
+import ssl
+import subprocess
+import sys
+from gzip import decompress
+from pathlib import Path
+from shutil import copytree, ignore_patterns, rmtree
+from typing import Any
+
+from tools.build_bytecode import BuildFailed, compile_folder
+
+LAYER = Path(__file__).parents[1] / "layers/identity"
+CHECK = Path(__file__).with_name("build_check.py")
+DEPLOYED_AS = "/opt/python"
+
+SERVICES = ("dynamodb", "xray")
+"""The AWS services that the code calls; only their models are shipped. X-Ray's SDK, loaded where
+an operator turns the tracer on, makes a client while it is imported."""
+
+AMAZON_ROOTS = frozenset(
+    {
+        "Amazon Root CA 1",
+        "Amazon Root CA 2",
+        "Amazon Root CA 3",
+        "Amazon Root CA 4",
+        "Starfield Services Root Certificate Authority - G2",
+    }
+)
+"""https://www.amazontrust.com/repository/"""
+
+
+def build(artifact: Path, *, uv: str) -> str:
+    """Fill `artifact` with the layer; return what was done, for people. Raises `BuildFailed`."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        # The wheels are Lambda's, so nothing but its own platform can import them.
+        raise BuildFailed("needs Linux on x86_64, as Lambda has, to import what it ships")
+    root = artifact / "python"
+    rmtree(root, ignore_errors=True)
+    install(root, uv=uv)
+    remove_unshipped(root)
+    trim_botocore(root / "botocore/data")
+    copytree(LAYER / "byline", root / "byline", ignore=ignore_patterns("__pycache__"))
+    bundle = (root / "certifi/cacert.pem").read_text()
+    (root / "byline/amazon_roots.pem").write_text(amazon_roots(bundle))
+    modules = compile_folder(root, deployed_as=DEPLOYED_AS)
+    _run(sys.executable, "-I", "-S", str(CHECK), str(root), *SERVICES)
+    size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
+    return f"layer: {modules} modules, compiled and imported; {size / 1e6:.1f} MB"
+
+
+def install(root: Path, *, uv: str) -> None:
+    """Install the lock file's packages for Lambda: CPython 3.13, x86_64, glibc of 2.28 or later."""
+    _run(
+        uv, "pip", "install", "--quiet", "--target", str(root), "--python", sys.executable,
+        "--python-version", "3.13", "--python-platform", "x86_64-manylinux_2_28",
+        # Copies, not links: files are changed below, and uv's cache is everybody's.
+        "--link-mode", "copy", "--only-binary", ":all:", "--no-deps", "--require-hashes",
+        "-r", str(LAYER / "requirements.txt"),
+    )  # fmt: skip
+    # What these hold depends on the machine and on files that are removed below.
+    for record in [*root.glob("*.dist-info/RECORD"), *root.glob("*.dist-info/uv_*")]:
+        record.unlink()
+    (root / ".lock").unlink(missing_ok=True)
+
+
+def remove_unshipped(root: Path) -> None:
+    """Remove what layers/identity/unshipped.txt names."""
+    for line in (LAYER / "unshipped.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        paths = list(root.glob(line))
+        if not paths:
+            raise BuildFailed(f"unshipped.txt: {line} matches nothing")
+        for path in paths:
+            if path.is_dir():
+                rmtree(path)
+            else:
+                path.unlink()
+
+
+def trim_botocore(data: Path) -> None:
+    """Keep the newest models of `SERVICES`, unpacked and without their documentation.
+
+    botocore unpacks and parses a model whenever it makes a client: a quarter of that is spared.
+    """
+    for service in (path for path in data.iterdir() if path.is_dir()):
+        if service.name not in SERVICES:
+            rmtree(service)
+            continue
+        *older, newest = sorted(service.iterdir())
+        for version in older:
+            rmtree(version)
+        for examples in newest.glob("examples-*"):
+            examples.unlink()
+        for packed in newest.glob("*.json.gz"):
+            model = json.loads(decompress(packed.read_bytes()))
+            _write_json(packed.with_suffix(""), _undocumented(model))
+            packed.unlink()
+    endpoints = json.loads((data / "endpoints.json").read_text())
+    for partition in endpoints["partitions"]:
+        services = partition["services"]
+        partition["services"] = {name: services[name] for name in SERVICES if name in services}
+    _write_json(data / "endpoints.json", endpoints)
+
+
+def amazon_roots(bundle: str) -> str:
+    """The certificates of `AMAZON_ROOTS`, by subject, out of a CA bundle in PEM."""
+    found: dict[str, str] = {}
+    for part in bundle.split("-----BEGIN CERTIFICATE-----")[1:]:
+        body = part.partition("-----END CERTIFICATE-----")[0]
+        pem = f"-----BEGIN CERTIFICATE-----{body}-----END CERTIFICATE-----\n"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=pem)
+        [certificate] = context.get_ca_certs()
+        subject: Any = certificate["subject"]  # a tuple of sets of (name, value), as tuples
+        name = dict(pair for names in subject for pair in names).get("commonName")
+        if name in AMAZON_ROOTS:
+            found[name] = pem
+    if missing := AMAZON_ROOTS - found.keys():
+        raise BuildFailed(f"certifi has no {', '.join(sorted(missing))}")
+    return "".join(found[name] for name in sorted(found))
+
+
+def _undocumented(model: Any) -> Any:
+    if isinstance(model, dict):
+        return {
+            name: _undocumented(value)
+            for name, value in model.items()
+            # A member that is called "documentation" is a shape, not text: it stays.
+            if not (name == "documentation" and isinstance(value, str))
+        }
+    if isinstance(model, list):
+        return [_undocumented(value) for value in model]
+    return model
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, separators=(",", ":")))
+
+
+def _run(*command: str) -> None:
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    if finished.returncode != 0:
+        raise BuildFailed(f"{Path(command[0]).name} failed\n{finished.stdout}{finished.stderr}")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--uv", required=True, help="path of the uv to install with")
+    arguments = parser.parse_args()
+    try:
+        print(build(arguments.artifact, uv=arguments.uv))
+    except BuildFailed as error:
+        sys.exit(f"build: {error}")
+
+
+if __name__ == "__main__":
+    main()
