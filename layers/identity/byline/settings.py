@@ -137,7 +137,7 @@ def _choice(variable: str, value: str, choices: tuple[str, ...]) -> str:
 
 def _signers(arns: str, keys_url: str) -> tuple[SignerKeys, ...]:
     if keys_url:
-        require_https("ALB_PUBLIC_KEYS_URL", keys_url)
+        _require_base("ALB_PUBLIC_KEYS_URL", keys_url)
     signers = []
     for arn in filter(None, (arn.strip() for arn in arns.split(","))):
         match = _LOAD_BALANCER_ARN.fullmatch(arn)
@@ -184,10 +184,17 @@ def _trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
         seen.add(issuer.issuer)
         # Google's tokens name their issuer with and without the scheme; every other is a URL
         # (OpenID Connect Discovery 1.0, section 3), and keys are fetched by it.
-        require_https("TRUSTED_ISSUERS", issuer.issuer)
+        _require_base("TRUSTED_ISSUERS", issuer.issuer)
         if issuer.jwks_uri is not None:
             require_https("TRUSTED_ISSUERS", issuer.jwks_uri)
     return issuers
+
+
+def _require_base(variable: str, url: str) -> None:
+    """Raise `Misconfigured` unless a path can be appended to `url`, and it is as `require_https`."""
+    require_https(variable, url)
+    if "?" in url or "#" in url:
+        raise Misconfigured(variable, f"{url!r} has a query or a fragment")
 
 
 def required(environment: Mapping[str, str], variable: str) -> str:

@@ -1,0 +1,334 @@
+"""From an event to the caller: which credential counts, and when nobody does (rows F2–F6, F8)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from byline.caller import Caller
+from byline.errors import Reason, Rejected, Unavailable
+from byline.fetch import Answer, FetchFailed
+from byline.identity import Identity
+from byline.settings import Settings
+from tests.identity import alb_tokens
+from tests.identity.alb_tokens import (
+    BEARER_GROUP,
+    BROWSER_GROUP,
+    CLAIMS,
+    FOREIGN_SIGNER,
+    KEY_URL,
+    SETTINGS,
+    PublishedKeys,
+    SetClock,
+    event,
+    mint,
+    signing_key,
+)
+from tests.identity.bearer_issuer import (
+    DISCOVERY_URL,
+    PERSON,
+    BearerIssuer,
+    private_key,
+    without,
+)
+
+DATA = "x-amzn-oidc-data"
+IDENTITY = "x-amzn-oidc-identity"
+ACCESS_TOKEN = "x-amzn-oidc-accesstoken"
+SUBJECT = CLAIMS["sub"]
+
+BOTH_SHAPES = pytest.mark.parametrize("shape", ["single", "multi"])
+ANONYMOUS = pytest.mark.parametrize("anonymous", ["refuse", "allow"])
+
+
+class World:
+    """An identity, the web in memory that it fetches from, and an issuer of Bearer tokens."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.issuer = BearerIssuer()
+        self.published = PublishedKeys()
+        settings = replace(SETTINGS, trusted_issuers=(self.issuer.trusted(),))
+        self.settings: Settings = replace(settings, **changes)
+        self.identity = Identity(self.settings, fetch=self.fetch, now=SetClock())
+
+    def fetch(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
+        web = self.published if url.startswith(alb_tokens.KEYS_URL) else self.issuer.web
+        return web(url, headers=headers)
+
+    def identify(self, *headers: tuple[str, str], **event_kind: Any) -> Caller | None:
+        return self.identity.identify(event(*headers, **event_kind))
+
+    def person(self, *headers: tuple[str, str], **event_kind: Any) -> Caller:
+        caller = self.identify(*headers, **event_kind)
+        assert caller is not None
+        return caller
+
+    def assert_refused(self, reason: Reason, *headers: tuple[str, str], **event_kind: Any) -> None:
+        with pytest.raises(Rejected) as refusal:
+            self.identify(*headers, **event_kind)
+        assert refusal.value.reason == reason
+
+    def bearer(self, **claims: Any) -> tuple[str, str]:
+        return "authorization", f"Bearer {self.issuer.token({**PERSON, **claims}).text}"
+
+    @property
+    def fetches(self) -> int:
+        return self.published.calls.total() + len(self.issuer.web.requests)
+
+
+def shaped(shape: str) -> dict[str, Any]:
+    return {"multi_value": shape == "multi"}
+
+
+def forged() -> str:
+    """A token that names somebody else, of a forger without the region's key."""
+    return mint(claims={"sub": "root"}, key=signing_key("a forger's"))
+
+
+@BOTH_SHAPES
+def test_browsers_request_names_the_person(shape: str) -> None:
+    """F2: who signed in at the load balancer, in both shapes of the event."""
+    caller = World().person((DATA, mint()), (IDENTITY, SUBJECT), **shaped(shape))
+    assert (caller.kind, caller.source, caller.subject) == ("user", "alb", SUBJECT)
+
+
+@BOTH_SHAPES
+def test_bearer_request_names_its_caller(shape: str) -> None:
+    """F3: whose access token it is, in both shapes of the event."""
+    world = World()
+    caller = world.person(world.bearer(), group=BEARER_GROUP, **shaped(shape))
+    assert (caller.kind, caller.source, caller.subject) == ("user", "bearer", "ada")
+
+
+def test_machines_request_names_an_application() -> None:
+    """F13: a service account's token gives an application."""
+    world = World()
+    caller = world.person(world.bearer(sub="svc", client_id="svc"), group=BEARER_GROUP)
+    assert caller.executed_by == {
+        "application": {"id": {"subject": "svc"}, "spec": {"name": "svc"}}
+    }
+
+
+# One credential, chosen by the target group.
+
+
+@pytest.mark.parametrize("header", [DATA, IDENTITY, ACCESS_TOKEN])
+def test_forged_browser_header_beside_a_bearer_token_changes_nothing(header: str) -> None:
+    """F5: a load balancer may pass a client's own headers on: here they do not count."""
+    world = World()
+    for value in (forged(), mint(claims={"sub": "root"}), "root", ""):
+        assert world.person(world.bearer(), (header, value), group=BEARER_GROUP).subject == "ada"
+    assert not world.published.calls
+
+
+def test_bearer_token_beside_a_browsers_changes_nothing() -> None:
+    """The browser's way ignores `Authorization`, a good one too."""
+    world = World()
+    for header in (world.bearer(), ("authorization", "Bearer x"), ("authorization", "Basic eDp5")):
+        assert world.person((DATA, mint()), header).subject == SUBJECT
+    assert not world.issuer.web.requests
+
+
+@ANONYMOUS
+def test_bad_credential_is_never_passed_over_for_a_good_one_of_the_other_kind(
+    anonymous: str,
+) -> None:
+    """F3: one credential is chosen and followed to its end."""
+    world = World(anonymous=anonymous)
+    bad_bearer = ("authorization", "Bearer not.a.token")
+    world.assert_refused("malformed_token", bad_bearer, (DATA, mint()), group=BEARER_GROUP)
+    world.assert_refused("bad_signature", (DATA, forged()), world.bearer())
+
+
+@pytest.mark.parametrize(
+    "group", ["another", "", BROWSER_GROUP.upper(), f"{BROWSER_GROUP}-2", f"x{BEARER_GROUP}"]
+)
+def test_request_through_another_target_group_has_no_credential(group: str) -> None:
+    """A rule that nobody meant for this function lets nobody in, with the best credentials."""
+    world = World()
+    credentials = ((DATA, mint()), (IDENTITY, SUBJECT), world.bearer())
+    world.assert_refused("no_credentials", *credentials, group=group)
+    allowing = World(anonymous="allow")
+    assert allowing.identify(*credentials, group=group) is None
+    assert world.fetches + allowing.fetches == 0
+
+
+@pytest.mark.parametrize("unset", ["browser_target_group", "bearer_target_group"])
+def test_group_that_is_not_configured_matches_no_event(unset: str) -> None:
+    """An empty name matches nobody: neither an event without a group nor one of the other."""
+    world = World(**{unset: ""})
+    group = BROWSER_GROUP if unset == "browser_target_group" else BEARER_GROUP
+    world.assert_refused("no_credentials", (DATA, mint()), world.bearer(), group=group)
+    with pytest.raises(Rejected):
+        world.identity.identify({"multiValueHeaders": {DATA: [mint()]}})
+
+
+@pytest.mark.parametrize("header", ["authorization", DATA, IDENTITY])
+def test_doubled_header_of_the_chosen_kind_is_refused(header: str) -> None:
+    """Two values of one header are two claims to be somebody."""
+    world = World(anonymous="allow")
+    group = BEARER_GROUP if header == "authorization" else BROWSER_GROUP
+    good = {DATA: mint(), IDENTITY: SUBJECT, "authorization": world.bearer()[1]}
+    for spelling in (header, header.title()):
+        headers = (*good.items(), (spelling, good[header]))
+        world.assert_refused("duplicated_header", *headers, group=group)
+    assert world.fetches == 0
+
+
+# Headers that nobody signed.
+
+
+def test_unsigned_subject_of_somebody_else_is_refused() -> None:
+    """F2: `x-amzn-oidc-identity` counts only beside a verified token of the same subject."""
+    for other in ("root", f"{SUBJECT} ", ""):
+        World().assert_refused("subject_mismatch", (DATA, mint()), (IDENTITY, other))
+
+
+@pytest.mark.parametrize("subject", ["ada", SUBJECT, ""])
+def test_unsigned_subject_alone_is_believed_nowhere_that_verifies(subject: str) -> None:
+    """F2: alone, anyone could have written it."""
+    World().assert_refused("no_credentials", (IDENTITY, subject))
+    assert World(anonymous="allow").identify((IDENTITY, subject)) is None
+
+
+@pytest.mark.parametrize("trust", ["verify", "forwarded"])
+def test_load_balancers_access_token_is_never_read(trust: str) -> None:
+    """F6: stale when it arrives, and unsigned: not as a credential, not to call anyone."""
+    world = World(trust=trust)
+    token = world.bearer()[1].removeprefix("Bearer ")
+    world.assert_refused("no_credentials", (ACCESS_TOKEN, token))
+    for other in (token, "", "x" * 100_000):
+        assert world.person((DATA, mint()), (ACCESS_TOKEN, other)).subject == SUBJECT
+    assert not world.issuer.web.requests
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["x-id-token", "flyte-authorization", "x-forwarded-user", "x-forwarded-email", "cookie"],
+)
+@pytest.mark.parametrize("group", [BROWSER_GROUP, BEARER_GROUP])
+def test_identity_headers_of_other_systems_are_never_read(header: str, group: str) -> None:
+    """F5: client-supplied ID tokens and names of proxies mean nothing."""
+    World().assert_refused("no_credentials", (header, mint()), group=group)
+
+
+# Nobody.
+
+
+@pytest.mark.parametrize("group", [BROWSER_GROUP, BEARER_GROUP])
+def test_request_without_credentials_is_refused_or_allowed_as_configured(group: str) -> None:
+    """B10: refused at once by default; allowed as nobody where the operator says so."""
+    World().assert_refused("no_credentials", group=group)
+    assert World(anonymous="allow").identify(group=group) is None
+
+
+@ANONYMOUS
+@pytest.mark.parametrize("trust", ["verify", "forwarded"])
+@pytest.mark.parametrize(
+    ("header", "reason", "group"),
+    [
+        ((DATA, ""), "malformed_token", BROWSER_GROUP),
+        ((DATA, "not.a.token"), "malformed_token", BROWSER_GROUP),
+        ((DATA, mint({"exp": 1})), "expired", BROWSER_GROUP),
+        ((DATA, mint({"signer": FOREIGN_SIGNER})), "untrusted_signer", BROWSER_GROUP),
+        (("authorization", ""), "unsupported_scheme", BEARER_GROUP),
+        (("authorization", "Basic eDp5"), "unsupported_scheme", BEARER_GROUP),
+        (("authorization", "Bearer "), "malformed_token", BEARER_GROUP),
+        (("authorization", "Bearer a.b.c"), "malformed_token", BEARER_GROUP),
+        (("authorization", f"Bearer {mint()}"), "malformed_token", BEARER_GROUP),
+    ],
+)
+def test_bad_credential_is_refused_in_every_mode_that_reads_it(
+    anonymous: str, trust: str, header: tuple[str, str], reason: Reason, group: str
+) -> None:
+    """F3: a bad credential is not the same as none, whoever may call without."""
+    World(anonymous=anonymous, trust=trust).assert_refused(reason, header, group=group)
+
+
+def test_caller_of_unknown_kind_counts_as_nobody() -> None:
+    """F13: a verified subject of which nobody can tell what it is runs nothing in its name."""
+    for anonymous in ("refuse", "allow"):
+        world = World(anonymous=anonymous)
+        untold = world.issuer.token(without(PERSON, "client_id"), header={"typ": "at+jwt"})
+        header = ("authorization", f"Bearer {untold.text}")
+        if anonymous == "refuse":
+            world.assert_refused("unknown_caller_kind", header, group=BEARER_GROUP)
+        else:
+            assert world.identify(header, group=BEARER_GROUP) is None
+
+
+def test_outage_of_the_keys_is_no_refusal_in_any_mode() -> None:
+    """503, never 401 and never anonymous."""
+    for anonymous in ("refuse", "allow"):
+        world = World(anonymous=anonymous)
+        world.published.answers[KEY_URL] = FetchFailed("ConnectTimeoutError")
+        for header, group in (((DATA, mint()), BROWSER_GROUP), (world.bearer(), BEARER_GROUP)):
+            world.issuer.web.break_down(DISCOVERY_URL)
+            with pytest.raises(Unavailable):
+                world.identify(header, group=group)
+        assert world.identity.failed_fetches() == 2
+
+
+def test_failed_fetches_are_counted_before_any_bearer_token_came() -> None:
+    """The count needs no part that was never loaded."""
+    assert World().identity.failed_fetches() == 0
+
+
+# IDENTITY_TRUST (row F8).
+
+
+def test_forwarded_identity_is_decoded_without_a_fetch() -> None:
+    """F8: for networks without a way out: a forger's token counts, which is why it is loud."""
+    world = World(trust="forwarded")
+    assert world.person((DATA, forged())).subject == "root"
+    stranger = world.issuer.token(PERSON, key=private_key("RS256", "a stranger's")).text
+    header = ("authorization", f"Bearer {stranger}")
+    assert world.person(header, group=BEARER_GROUP).subject == "ada"
+    assert world.fetches == 0
+
+
+def test_forwarded_subject_alone_is_a_person_of_the_configured_issuer() -> None:
+    """F2: a subject-only identity, where nothing is verified anyway."""
+    caller = World(trust="forwarded").person((IDENTITY, "ada"))
+    assert (caller.issuer, caller.subject, caller.token_subject) == (
+        alb_tokens.ISSUER,
+        "ada",
+        "ada",
+    )
+    assert caller.executed_by == {"user": {"id": {"subject": "ada"}}}
+
+
+def test_forwarded_subject_counts_on_its_own_way_alone() -> None:
+    """F5: decoding without checking is still decoding one credential."""
+    world = World(trust="forwarded")
+    world.assert_refused("no_credentials", (IDENTITY, "ada"), group=BEARER_GROUP)
+    world.assert_refused("no_credentials", (IDENTITY, "ada"), group="another")
+    world.assert_refused("subject_mismatch", (DATA, mint()), (IDENTITY, "root"))
+
+
+def test_forwarded_subject_without_a_configured_issuer_is_refused() -> None:
+    """An unset policy refuses everyone: a person is (issuer, subject)."""
+    world = World(trust="forwarded", signers=(), oidc_issuer="", oidc_client_id="")
+    world.assert_refused("untrusted_issuer", (IDENTITY, "ada"))
+
+
+@pytest.mark.parametrize("subject", ["", " ", "ada\nroot", "a" * 256])
+def test_forwarded_subject_that_names_nobody_is_refused(subject: str) -> None:
+    """B10: what verified tokens may not say, unsigned headers may not either."""
+    with pytest.raises(Rejected) as refusal:
+        World(trust="forwarded").identify((IDENTITY, subject))
+    assert refusal.value.reason in ("missing_claim", "malformed_claim")
+
+
+def test_ignored_identity_makes_everybody_nobody() -> None:
+    """F8: off means off: `executed_by` stays empty whatever is sent, and nothing is fetched."""
+    world = World(trust="ignore", anonymous="allow")
+    for header, group in (
+        ((DATA, mint()), BROWSER_GROUP),
+        ((DATA, "junk"), BROWSER_GROUP),
+        ((IDENTITY, "ada"), BROWSER_GROUP),
+        (world.bearer(), BEARER_GROUP),
+    ):
+        assert world.identify(header, group=group) is None
+    assert world.fetches == 0
