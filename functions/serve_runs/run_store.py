@@ -15,19 +15,17 @@ from problems import Problem, not_found, unavailable
 from run_items import Item, body_digest, identity_text, new_item, rfc3339, run_key
 from run_requests import CreateRun
 from run_states import Transition
+from transactions import write_together
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import (
-        DeleteTypeDef,
-        PutTypeDef,
-        TransactWriteItemTypeDef,
-    )
+    from mypy_boto3_dynamodb.type_defs import DeleteTypeDef, PutTypeDef
 
 IDEMPOTENCY_SECONDS = 86_400
 """For how long an `Idempotency-Key` gives the same run again."""
 
-CONFLICT_ATTEMPTS = 3
+READS_BEFORE_DELETING = 3
+"""How often a run that is changed meanwhile is read anew."""
 
 
 class RunStore:
@@ -47,10 +45,10 @@ class RunStore:
         """Create a run."""
         item = self._new_item(body, project, creator, request_id)
         try:
-            self._client.put_item(**_put_once(self._table, item))
+            self._client.put_item(**put_once(self._table, item))
         except ClientError as error:
             # The first attempt went through and its answer was lost: the row there is this one.
-            if _old_item(error).get("id") != item["id"]:
+            if _old_item(error).get("last_request") != item["last_request"]:
                 raise
         return item
 
@@ -84,7 +82,8 @@ class RunStore:
             "ExpressionAttributeValues": {":now": {"N": str(int(now))}},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        remembered = self._transact([{"Put": remember}, {"Put": _put_once(self._table, item)}])
+        put = put_once(self._table, item)
+        remembered = write_together(self._client, [{"Put": remember}, {"Put": put}])
         if remembered is None:
             return item, "created"
         if remembered["body"] != record["body"]:
@@ -160,7 +159,7 @@ class RunStore:
 
         Raises `Problem` 404.
         """
-        for _ in range(CONFLICT_ATTEMPTS):
+        for _ in range(READS_BEFORE_DELETING):
             item = self.get(project, run_id)
             tombstone: Item = item | {
                 "project": {"S": f"deleted#{project}"},
@@ -184,7 +183,7 @@ class RunStore:
                 "Item": tombstone,
                 "ConditionExpression": "attribute_not_exists(id)",
             }
-            if self._transact([{"Delete": delete}, {"Put": bury}]) is None:
+            if write_together(self._client, [{"Delete": delete}, {"Put": bury}]) is None:
                 return
         raise unavailable("store_unavailable", "Other requests are changing the same run.")
 
@@ -206,26 +205,8 @@ class RunStore:
         )
         return answer.get("Item")
 
-    def _transact(self, actions: "list[TransactWriteItemTypeDef]") -> Item | None:
-        """Do all of `actions` or none: None when done, else the row that stood in the first's way.
 
-        botocore sends a `ClientRequestToken`, so its own retries do nothing twice.
-        """
-        for _ in range(CONFLICT_ATTEMPTS):
-            try:
-                self._client.transact_write_items(TransactItems=actions)
-            except self._client.exceptions.TransactionCanceledException as error:
-                reasons = error.response["CancellationReasons"]
-                if reasons[0].get("Code") == "ConditionalCheckFailed":
-                    return cast(Item, reasons[0].get("Item", {}))
-                if not any(reason.get("Code") == "TransactionConflict" for reason in reasons):
-                    raise
-            else:
-                return None
-        raise unavailable("store_unavailable", "Other requests are changing the same run.")
-
-
-def _put_once(table: str, item: Item) -> "PutTypeDef":
+def put_once(table: str, item: Item) -> "PutTypeDef":
     """Put `item` unless it is there, with at most one of the two creators.
 
     The second condition compares what is being written, not what is there: DynamoDB itself then

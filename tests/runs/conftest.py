@@ -1,0 +1,111 @@
+"""RunsFunction between a real DynamoDB protocol, a real key server, and a leak detector."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import ModuleType
+
+import pytest
+
+from tests.identity.alb_tokens import segments_of
+from tests.runs.identity_server import Credential, Web, serve_identities
+from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
+from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server() -> Iterator[DynamoDb]:
+    with serve_dynamodb() as server:
+        yield server
+
+
+@pytest.fixture
+def dynamodb(dynamodb_server: DynamoDb) -> DynamoDb:
+    """An empty table."""
+    dynamodb_server.reset()
+    return dynamodb_server
+
+
+@pytest.fixture(scope="session")
+def web() -> Iterator[Web]:
+    """The region's keys, and an issuer."""
+    with serve_identities() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cold_start(dynamodb_server: DynamoDb, web: Web) -> Callable[..., ModuleType]:
+    """The function's module for changed variables; imported once for the same ones."""
+
+    @cache
+    def load(changes: tuple[tuple[str, str], ...]) -> ModuleType:
+        environment = {
+            **web.environment(),
+            "RUNS_TABLE": TABLE,
+            "AWS_ENDPOINT_URL": dynamodb_server.url,
+            **dict(changes),
+        }
+        return load_function(environment)
+
+    return lambda **changes: load(tuple(changes.items()))
+
+
+Said = Callable[[], list[str]]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str], web: Web) -> Iterator[Said]:
+    """All that was logged and counted so far. At the end, no part of a token may be among it."""
+    lines: list[str] = []
+
+    def read() -> list[str]:
+        captured = capsys.readouterr()
+        lines.extend((captured.out + captured.err).splitlines())
+        return lines
+
+    yield read
+    text = "\n".join(read())
+    assert not [segment for segment in segments_of(web.tokens) if segment in text]
+
+
+@pytest.fixture
+def start_api(
+    cold_start: Callable[..., ModuleType], dynamodb: DynamoDb, web: Web, said: Said
+) -> Iterator[Callable[..., RunsApi]]:
+    """The function with changed variables, before an empty table."""
+    del dynamodb, said
+    started: list[RunsApi] = []
+
+    def start(**changes: str) -> RunsApi:
+        api = RunsApi(cold_start(**changes))
+        log_to_standard_output()
+        started.append(api)
+        return api
+
+    yield start
+    text = "".join(answer for api in started for answer in api.said)
+    assert not [segment for segment in segments_of(web.tokens) if segment in text]
+    web.tokens.clear()
+
+
+@pytest.fixture
+def api(start_api: Callable[..., RunsApi]) -> RunsApi:
+    """The function as it is deployed."""
+    return start_api()
+
+
+@pytest.fixture
+def ada(web: Web) -> Credential:
+    """A person, by browser."""
+    return web.browser("ada", given_name="Ada", family_name="Lovelace", email="ada@example.com")
+
+
+@pytest.fixture
+def grace(web: Web) -> Credential:
+    """Another person, by browser."""
+    return web.browser("grace", given_name="Grace", family_name="Hopper", email="g@example.com")
+
+
+@pytest.fixture
+def nightly(web: Web) -> Credential:
+    """A service account, by Bearer token."""
+    return web.bearer("nightly", client="nightly")

@@ -1,0 +1,166 @@
+"""RunsFunction as a load balancer and its clients see it."""
+
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from problems import PROBLEM_REASONS
+from tests.identity import alb_tokens
+from tests.runs.identity_server import Credential
+
+HAS_STATE = ("serve_runs", "failures", "sight")
+"""The modules that keep something between requests: each environment has them anew."""
+
+
+def load_function(environment: Mapping[str, str]) -> ModuleType:
+    """`serve_runs`, imported as at a cold start in `environment`."""
+    from byline.aws import dynamodb  # noqa: PLC0415 - its cache is a cold start's
+
+    dynamodb.cache_clear()
+    kept = {name: sys.modules.pop(name) for name in HAS_STATE if name in sys.modules}
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        return importlib.import_module("serve_runs")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        for name in HAS_STATE:
+            sys.modules.pop(name, None)
+        sys.modules.update(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the load balancer makes of the function's answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def reason(self) -> str:
+        """The reason of a problem, after it was held to RFC 9457 and the closed list."""
+        problem = self.json
+        assert self.headers["content-type"] == "application/problem+json"
+        assert problem["status"] == self.status
+        assert problem["reason"] in PROBLEM_REASONS
+        for member in ("type", "title", "detail", "instance"):
+            assert isinstance(problem[member], str)
+            assert problem[member]
+        return cast(str, problem["reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Lambda's context, as far as it is used."""
+
+    aws_request_id: str
+    function_name: str = "RunsFunction"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:RunsFunction"
+
+
+def request(
+    method: str,
+    path: str,
+    *,
+    by: Credential,
+    headers: Sequence[tuple[str, str]] = (),
+    query: Sequence[tuple[str, str]] | Mapping[str, str] = (),
+    body: str | None = None,
+    multi_value: bool = True,
+) -> dict[str, Any]:
+    """An event. `query` is percent-encoded here, as it arrives: a load balancer does not decode."""
+    pairs = query.items() if isinstance(query, Mapping) else query
+    encoded = [pair.partition("=")[::2] for pair in urlencode(list(pairs)).split("&") if pair]
+    event = alb_tokens.event(
+        ("host", "byline.example"),
+        ("user-agent", "tests"),
+        *by.headers,
+        *headers,
+        group=by.group,
+        multi_value=multi_value,
+    )
+    event |= {"httpMethod": method, "path": path, "body": body or ""}
+    if multi_value:
+        values: dict[str, list[str]] = {}
+        for name, value in encoded:
+            values.setdefault(name, []).append(value)
+        event["multiValueQueryStringParameters"] = values
+    else:
+        event["queryStringParameters"] = dict(encoded)
+    return event
+
+
+class RunsApi:
+    """The function in one environment. Remembers its answers, for the search for token text."""
+
+    def __init__(self, function: ModuleType) -> None:
+        self.function = function
+        self.said: list[str] = []
+        self._requests = 0
+
+    def send(self, event: Mapping[str, Any]) -> Answer:
+        """One invocation. The answer must have the shape of the event."""
+        self._requests += 1
+        context = Context(f"00000000-0000-4000-8000-{self._requests:012}")
+        answer = json.loads(json.dumps(self.function.handler(event, context)))
+        self.said.append(json.dumps(answer))
+        assert not answer["isBase64Encoded"]
+        if event.get("multiValueHeaders"):
+            assert "headers" not in answer
+            pairs = answer["multiValueHeaders"].items()
+            assert all(len(values) == 1 for _, values in pairs)
+            headers = {name.lower(): values[0] for name, values in pairs}
+        else:
+            assert "multiValueHeaders" not in answer
+            headers = {name.lower(): value for name, value in answer["headers"].items()}
+        return Answer(answer["statusCode"], headers, answer["body"])
+
+    def call(self, method: str, path: str, **what: Any) -> Answer:
+        """`request`, sent; a `document` becomes the body, with its content type."""
+        if "document" in what:
+            what["body"] = json.dumps(what.pop("document"))
+            what["headers"] = (*what.get("headers", ()), ("content-type", "application/json"))
+        return self.send(request(method, path, **what))
+
+    def create(self, by: Credential, project: str = "apollo", **body: Any) -> dict[str, Any]:
+        """A run, created."""
+        answer = self.call("POST", f"/v1/projects/{project}/runs", by=by, document=body)
+        assert answer.status == 201, answer.body
+        return cast(dict[str, Any], answer.json)
+
+
+class _StandardOutput:
+    """Whatever `sys.stdout` is at the time: pytest's capture renews it for each phase of a test."""
+
+    def write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def log_to_standard_output() -> None:
+    """Powertools' logger holds the standard output of the time when it was made."""
+    for handler in logging.getLogger("byline").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.stream = _StandardOutput()
+
+
+def metrics(lines: Sequence[str], name: str) -> list[dict[str, Any]]:
+    """The documents in CloudWatch's embedded metric format that carry the metric `name`."""
+    documents = [json.loads(line) for line in lines if line.startswith("{")]
+    return [document for document in documents if "_aws" in document and name in document]

@@ -1,0 +1,184 @@
+"""DynamoDB on loopback: moto's, with what moto lacks of the real one's behaviour under trouble.
+
+Every request passes `DynamoDb`, which counts it and can lose an answer, or answer itself. It also
+keeps two promises of DynamoDB's that moto does not: a transaction's `ClientRequestToken` makes its
+repetition harmless, and of two transactions at the same time one is told of the conflict.
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+"""
+
+import json
+import socket
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from threading import Lock, Thread
+from typing import Any
+
+import boto3
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+TABLE = "RunsTable"
+WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that reached the server: its operation and its document."""
+
+    operation: str
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LostAnswer:
+    """The next `operation` is done, and its answer never arrives."""
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The next `operation` is not done: `code`, with `members` beside it, is the answer."""
+
+    operation: str
+    code: str
+    status: int = 400
+    members: dict[str, Any] = field(default_factory=dict)
+
+    def answer(self, start_response: Any) -> list[bytes]:
+        document = {"__type": f"com.amazonaws.dynamodb.v20120810#{self.code}", **self.members}
+        start_response(f"{self.status} refused", [("Content-Type", "application/x-amz-json-1.0")])
+        return [json.dumps(document).encode()]
+
+
+def conflict(reasons: int = 2, *, code: str = "TransactionConflict") -> Refusal:
+    """A transaction that another one was in the way of."""
+    members = {
+        "Message": "Transaction cancelled",
+        "CancellationReasons": [{"Code": code, "Message": "in the way"}] * reasons,
+    }
+    return Refusal("TransactWriteItems", "TransactionCanceledException", members=members)
+
+
+class DynamoDb:
+    """A WSGI application around moto's. `troubles` happen in their order, each once."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.troubles: deque[LostAnswer | Refusal] = deque()
+        self.url = ""
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._done: dict[str, list[Any]] = {}
+        self._one_at_a_time = Lock()
+
+    @property
+    def client(self) -> Any:
+        """A client of its own, for looking behind the function's back."""
+        return boto3.client("dynamodb", endpoint_url=self.url, region_name="us-east-1")
+
+    def writes(self) -> list[Call]:
+        """The writes that were asked for, done or not."""
+        return [call for call in self.calls if call.operation in WRITES]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every row of the table, tombstones and idempotency records too."""
+        rows: list[dict[str, Any]] = self.client.scan(TableName=TABLE, ConsistentRead=True)["Items"]
+        return rows
+
+    def reset(self) -> None:
+        """An empty table, and nothing remembered."""
+        self.troubles.clear()
+        self._done.clear()
+        client = self.client
+        if TABLE in client.list_tables()["TableNames"]:
+            client.delete_table(TableName=TABLE)
+        client.create_table(**TABLE_DEFINITION)
+        self.calls.clear()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        operation = environ.get("HTTP_X_AMZ_TARGET", ".").partition(".")[2]
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = BytesIO(body)
+        self.calls.append(Call(operation, json.loads(body or b"{}")))
+        trouble = None
+        if self.troubles and self.troubles[0].operation == operation:
+            trouble = self.troubles.popleft()
+        if isinstance(trouble, Refusal):
+            return trouble.answer(start_response)
+        if operation == "TransactWriteItems":
+            answer = self._transact(environ, json.loads(body).get("ClientRequestToken", ""))
+        else:
+            with self._one_at_a_time:
+                answer = self._ask_moto(environ)
+        if isinstance(trouble, LostAnswer):
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        status, headers, chunks = answer
+        start_response(status, headers)
+        return chunks  # type: ignore[no-any-return]
+
+    def _transact(self, environ: dict[str, Any], token: str) -> list[Any]:
+        if token in self._done:
+            return self._done[token]
+        if not self._one_at_a_time.acquire(blocking=False):
+            answer: list[Any] = []
+            chunks = conflict().answer(lambda *head: answer.extend(head))
+            return [*answer, chunks]
+        try:
+            answer = self._ask_moto(environ)
+        finally:
+            self._one_at_a_time.release()
+        if token and answer[0].startswith("200"):
+            self._done[token] = answer
+        return answer
+
+    def _ask_moto(self, environ: dict[str, Any]) -> list[Any]:
+        head: list[Any] = []
+        chunks = list(self._moto(environ, lambda *started: head.extend(started)))
+        return [*head[:2], chunks]
+
+
+TABLE_DEFINITION: dict[str, Any] = {
+    "TableName": TABLE,
+    "BillingMode": "PAY_PER_REQUEST",
+    "AttributeDefinitions": [
+        {"AttributeName": name, "AttributeType": "S"} for name in ("project", "id", "creator")
+    ],
+    "KeySchema": [
+        {"AttributeName": "project", "KeyType": "HASH"},
+        {"AttributeName": "id", "KeyType": "RANGE"},
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": "by-creator",
+            "KeySchema": [
+                {"AttributeName": "creator", "KeyType": "HASH"},
+                {"AttributeName": "id", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "ALL"},
+        }
+    ],
+}
+
+
+class _Silent(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
+        pass
+
+
+@contextmanager
+def serve_dynamodb() -> Iterator[DynamoDb]:
+    """The server, on a port of its own, until the block ends."""
+    dynamodb = DynamoDb()
+    server = make_server("127.0.0.1", 0, dynamodb, threaded=True, request_handler=_Silent)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    dynamodb.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield dynamodb
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,202 @@
+"""States of a run: which change follows which, who made it, and where a deleted run goes."""
+
+import json
+from itertools import product
+from typing import Any
+
+import pytest
+
+from tests.runs.identity_server import Credential, Web
+from tests.runs.runs_api import Answer, RunsApi
+from tests.runs.table_server import DynamoDb, Refusal
+
+RUNS = "/v1/projects/apollo/runs"
+MISSING = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
+
+PATHS: dict[str, tuple[str, ...]] = {
+    "pending": (),
+    "running": ("start",),
+    "succeeded": ("start", "finish"),
+    "failed": ("fail",),
+    "cancelled": ("cancel",),
+}
+"""Each state, and the changes that lead there."""
+
+FOLLOWS = {
+    ("pending", "start"): "running",
+    ("pending", "fail"): "failed",
+    ("pending", "cancel"): "cancelled",
+    ("running", "finish"): "succeeded",
+    ("running", "fail"): "failed",
+    ("running", "cancel"): "cancelled",
+}
+ACTOR_FIELDS = {
+    "start": "started_by",
+    "finish": "finished_by",
+    "fail": "finished_by",
+    "cancel": "cancelled_by",
+}
+PAIRS = list(product(PATHS, ACTOR_FIELDS))
+
+
+def change(api: RunsApi, run: dict[str, Any], name: str, by: Credential) -> Answer:
+    return api.call("POST", f"/v1/projects/{run['project']}/runs/{run['id']}/{name}", by=by)
+
+
+def run_in(api: RunsApi, state: str, by: Credential) -> dict[str, Any]:
+    run = api.create(by)
+    for name in PATHS[state]:
+        run = change(api, run, name, by).json
+    assert run["status"] == state
+    return run
+
+
+@pytest.mark.parametrize(("state", "name"), [pair for pair in PAIRS if pair in FOLLOWS])
+def test_change_that_follows_is_made_and_records_its_actor(
+    api: RunsApi, ada: Credential, grace: Credential, state: str, name: str
+) -> None:
+    """F10: the new state, the actor beside the creator, and nothing else changed."""
+    run = run_in(api, state, ada)
+    answer = change(api, run, name, grace)
+    assert answer.status == 200
+    changed = answer.json
+    field = ACTOR_FIELDS[name]
+    assert changed[field]["user"]["id"] == {"subject": "grace"}
+    assert changed["updated_at"] >= run["updated_at"]
+    expected = {"status": FOLLOWS[state, name], field: changed[field]}
+    assert changed == run | expected | {"updated_at": changed["updated_at"]}
+    assert api.call("GET", f"{RUNS}/{run['id']}", by=ada).json == changed
+
+
+@pytest.mark.parametrize(("state", "name"), [pair for pair in PAIRS if pair not in FOLLOWS])
+def test_change_that_does_not_follow_is_refused_with_the_state(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, state: str, name: str
+) -> None:
+    """409 with the current state, and nothing is written."""
+    run = run_in(api, state, ada)
+    before = dynamodb.rows()
+    answer = change(api, run, name, ada)
+    assert (answer.status, answer.reason) == (409, "wrong_state")
+    assert answer.json["current_status"] == state
+    assert dynamodb.rows() == before
+
+
+def test_service_account_is_recorded_as_the_actor(
+    api: RunsApi, ada: Credential, nightly: Credential
+) -> None:
+    """F10, F13: a machine that finishes a person's run is named as what it is."""
+    run = change(api, run_in(api, "running", ada), "finish", nightly).json
+    assert run["finished_by"] == {
+        "application": {"id": {"subject": "nightly"}, "spec": {"name": "nightly"}}
+    }
+    assert run["executed_by"]["user"]["id"] == {"subject": "ada"}
+
+
+@pytest.mark.parametrize("name", [*ACTOR_FIELDS, "delete", "show"])
+def test_missing_run_is_not_found(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, name: str
+) -> None:
+    """A8: 404 for a run that does not exist, another project's, or an id that cannot be one."""
+    run = api.create(ada, project="gemini")
+    before = dynamodb.rows()
+    answers = []
+    for run_id in (MISSING, run["id"], "not-a-ulid", MISSING.lower(), f"{MISSING}\n"):
+        path = f"{RUNS}/{run_id}"
+        method = {"delete": "DELETE", "show": "GET"}.get(name, "POST")
+        path += f"/{name}" if method == "POST" else ""
+        answer = api.call(method, path, by=ada)
+        assert (answer.status, answer.reason) == (404, "not_found")
+        answers.append(answer.json | {"instance": ""})
+    assert all(answer == answers[0] for answer in answers)
+    assert dynamodb.rows() == before
+
+
+def test_unknown_change_is_not_found(api: RunsApi, ada: Credential, dynamodb: DynamoDb) -> None:
+    """404 for a change that nobody knows, and nothing is written."""
+    run = api.create(ada)
+    before = dynamodb.rows()
+    for name in ("restart", "START", "start "):
+        answer = change(api, run, name, ada)
+        assert (answer.status, answer.reason) == (404, "not_found")
+    assert dynamodb.rows() == before
+
+
+class TestDeleting:
+    """A deleted run is gone from every route; who deleted it is kept."""
+
+    @pytest.mark.parametrize("state", PATHS)
+    def test_deleted_run_is_gone_whatever_its_state(
+        self, api: RunsApi, ada: Credential, state: str
+    ) -> None:
+        """204 without a body, then 404, and in no listing; deleting again is 404 too (A8)."""
+        run = run_in(api, state, ada)
+        path = f"{RUNS}/{run['id']}"
+        deleted = api.call("DELETE", path, by=ada)
+        assert (deleted.status, deleted.body) == (204, "")
+        assert api.call("GET", path, by=ada).status == 404
+        assert api.call("DELETE", path, by=ada).status == 404
+        assert change(api, run, "start", ada).status == 404
+        assert api.call("GET", RUNS, by=ada).json["runs"] == []
+        mine = api.call("GET", "/v1/runs", by=ada, query={"created_by": "me"})
+        assert mine.json["runs"] == []
+
+    def test_tombstone_keeps_who_created_and_who_deleted(
+        self, api: RunsApi, ada: Credential, grace: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """F10: the deleting actor stands beside all that the run was."""
+        run = api.create(ada, name="kept")
+        api.call("DELETE", f"{RUNS}/{run['id']}", by=grace)
+        [tombstone] = dynamodb.rows()
+        assert tombstone["id"] == {"S": run["id"]}
+        assert tombstone["name"] == {"S": "kept"}
+        assert json.loads(tombstone["deleted_by"]["S"])["user"]["id"] == {"subject": "grace"}
+        assert json.loads(tombstone["executed_by"]["S"])["user"]["id"] == {"subject": "ada"}
+        assert tombstone["deleted_at"]["S"] >= run["created_at"]
+
+    def test_tombstone_cannot_be_reached_by_its_projects_name(
+        self, api: RunsApi, ada: Credential
+    ) -> None:
+        """The places where tombstones and keys are kept are no legal names of projects."""
+        run = api.create(ada)
+        api.call("DELETE", f"{RUNS}/{run['id']}", by=ada)
+        for project in ("deleted#apollo", "deleted%23apollo", "idempotency#apollo"):
+            answer = api.call("GET", f"/v1/projects/{project}/runs", by=ada)
+            assert answer.status in (400, 404)
+
+    def test_run_that_changes_meanwhile_is_read_again(
+        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """What is buried is what was there: a change in between is not lost in the tombstone."""
+        run = api.create(ada)
+        key = {"project": {"S": "apollo"}, "id": {"S": run["id"]}}
+        stale = {"Code": "ConditionalCheckFailed", "Item": {**key, "last_request": {"S": "other"}}}
+        dynamodb.troubles.append(
+            Refusal(
+                "TransactWriteItems",
+                "TransactionCanceledException",
+                members={"CancellationReasons": [stale, {"Code": "None"}]},
+            )
+        )
+        assert api.call("DELETE", f"{RUNS}/{run['id']}", by=ada).status == 204
+        assert [call.operation for call in dynamodb.calls].count("GetItem") == 2
+
+    def test_change_during_a_deletion_is_unavailable_not_an_error(
+        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """An update that a transaction is in the way of may be tried again: 503, never 500."""
+        run = api.create(ada)
+        dynamodb.troubles.extend([Refusal("UpdateItem", "TransactionConflictException")] * 5)
+        answer = change(api, run, "start", ada)
+        assert (answer.status, answer.reason) == (503, "store_unavailable")
+
+
+def test_actor_of_another_kind_of_token_is_verified_like_any(
+    api: RunsApi, ada: Credential, web: Web, dynamodb: DynamoDb
+) -> None:
+    """B10: a change with a bad credential is refused before anything is asked of AWS."""
+    run = api.create(ada)
+    dynamodb.calls.clear()
+    for name in ACTOR_FIELDS:
+        answer = change(api, run, name, web.bearer("ada", exp=1))
+        assert (answer.status, answer.reason) == (401, "expired")
+    assert dynamodb.calls == []
