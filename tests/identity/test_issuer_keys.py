@@ -72,6 +72,32 @@ def unseen(issuer: BearerIssuer) -> Tokens:
     return Tokens(issuer)
 
 
+class SlowWeb(Web):
+    """Takes its time over `slow_url`, so that whoever misses meanwhile would fetch as well."""
+
+    def __init__(self, answers: dict[str, Answer | FetchFailed], *, slow_url: str) -> None:
+        super().__init__(answers)
+        self._slow_url = slow_url
+
+    def __call__(self, url: str, **arguments: Any) -> Answer:
+        answer = super().__call__(url, **arguments)
+        if url == self._slow_url:
+            threading.Event().wait(0.2)
+        return answer
+
+
+def at_once(verifier: BearerTokens, tokens: list[Any]) -> list[str]:
+    """The subjects of `tokens`, each verified in a thread, all started together."""
+    all_started = threading.Barrier(len(tokens))
+
+    def verify(token: Any) -> str:
+        all_started.wait()
+        return verifier.verify(token).subject
+
+    with ThreadPoolExecutor(len(tokens)) as threads:
+        return list(threads.map(verify, tokens))
+
+
 class TestLifetime:
     """When keys are fetched."""
 
@@ -113,26 +139,9 @@ class TestLifetime:
         self, issuer: BearerIssuer, unseen: Tokens, slow_url: str
     ) -> None:
         """Eight threads without a key wait for one fetch, and all are served by it."""
-        all_started = threading.Barrier(8)
-        answering = threading.Event()
-
-        class SlowWeb(Web):
-            def __call__(self, url: str, **arguments: Any) -> Answer:
-                answer = super().__call__(url, **arguments)
-                if url == slow_url:
-                    answering.wait(0.2)
-                return answer
-
-        web = SlowWeb(dict(issuer.web.answers))
+        web = SlowWeb(issuer.web.answers, slow_url=slow_url)
         verifier = BearerTokens([issuer.trusted()], fetch=web, now=issuer.clock)
-        tokens = [unseen() for _ in range(8)]
-
-        def verify(token: Any) -> str:
-            all_started.wait()
-            return verifier.verify(token).subject
-
-        with ThreadPoolExecutor(8) as threads:
-            assert list(threads.map(verify, tokens)) == ["ada"] * 8
+        assert at_once(verifier, [unseen() for _ in range(8)]) == ["ada"] * 8
         assert (web.count(DISCOVERY_URL), web.count(KEYS_URL)) == (1, 1)
 
 
@@ -199,6 +208,14 @@ class TestOutage:
         assert verifier.verify(unseen()).subject == "ada"
         assert issuer.web.count(url) == 2
         assert verifier.failed_fetches == 1
+
+    def test_keys_in_an_error_page_are_not_believed(
+        self, issuer: BearerIssuer, unseen: Tokens
+    ) -> None:
+        """Only status 200 is an answer: a proxy's error page may hold anything, keys too."""
+        stranger = private_key("RS256", "stranger")
+        issuer.web.publish(KEYS_URL, {"keys": [public_jwk(stranger)]}, status=500)
+        assert unavailable(issuer.verifier(), unseen(key=stranger)) == "issuer_keys"
 
     def test_good_key_is_kept_for_a_day_of_outage(
         self, issuer: BearerIssuer, unseen: Tokens
@@ -289,16 +306,15 @@ class TestUnknownKey:
         self, issuer: BearerIssuer, unseen: Tokens
     ) -> None:
         """Eight threads that lack the new key are served by one fetch."""
-        verifier = issuer.verifier()
+        web = SlowWeb(issuer.web.answers, slow_url=KEYS_URL)
+        verifier = BearerTokens([issuer.trusted()], fetch=web, now=issuer.clock)
         verifier.verify(unseen())
         key = private_key("RS256", "next")
         issuer.publish_keys([public_jwk(key, kid="key-2")])
         issuer.clock.pass_seconds(1)
         tokens = [unseen(key=key, header={"kid": "key-2"}) for _ in range(8)]
-        with ThreadPoolExecutor(8) as threads:
-            callers = list(threads.map(verifier.verify, tokens))
-        assert [caller.subject for caller in callers] == ["ada"] * 8
-        assert issuer.web.count(KEYS_URL) == 2
+        assert at_once(verifier, tokens) == ["ada"] * 8
+        assert web.count(KEYS_URL) == 2
 
 
 class TestFitness:
@@ -347,6 +363,17 @@ class TestFitness:
         """Members that are absent, say yes or are unknown are no hindrance."""
         issuer.publish_keys([public_jwk(issuer.key, **harmless)])
         assert issuer.verifier().verify(unseen()).subject == "ada"
+
+    @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+    def test_published_private_key_is_unusable(
+        self, issuer: BearerIssuer, unseen: Tokens, algorithm: str
+    ) -> None:
+        """Whoever reads the set can sign with it, so what it signed proves nothing."""
+        key = private_key(algorithm)
+        jwk = jwt.get_algorithm_by_name(algorithm).to_jwk(key, as_dict=True)
+        issuer.publish_keys([{**jwk, "kid": KID, "key_ops": ["sign", "verify"]}])
+        token = unseen(key=key, algorithm=algorithm)
+        assert refused(issuer.verifier(algorithms=(algorithm,)), token) == "unusable_key"
 
     def test_short_rsa_key_is_unusable(self, issuer: BearerIssuer, unseen: Tokens) -> None:
         """RFC 7518, 3.3: at least 2,048 bits."""
