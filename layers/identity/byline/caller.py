@@ -27,7 +27,7 @@ class Caller:
     """A verified caller. It is identified by (`issuer`, `subject`), never by e-mail.
 
     `token_subject` is the token's own `sub`; it differs from `subject` only where an issuer puts
-    the client's id there and userinfo named the person (see `userinfo`).
+    the client's id there and another claim, or userinfo, names the person (see `profiles`).
     `name` is what to call it: the first of the verified `preferred_username`, `username`, `sub`;
     for a service account the configured name goes before them.
     """
