@@ -42,3 +42,8 @@ validate: ## check template.yaml with SAM's linter
 scan: ## check template.yaml against the policy scan
 	@tools/setup checkov
 	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
+
+.PHONY: events
+events: ## make the sample events in events/ anew
+	@tools/setup project
+	$(PYTHON) -m tools.make_events

@@ -1,0 +1,209 @@
+"""The sample events: made by the generator to the byte, and each answered as its name says."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.identity.alb_tokens import segments_of
+from tests.runs.identity_server import serve_identities
+from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
+from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
+from tools import make_events, sample_tokens
+from tools.make_events import EVENTS, PROJECT, SAMPLE_RUN_IDS
+from tools.sample_runs import seed
+
+BY_HAND = {"keys/README.md", "keys/not-secret/load-balancer.pem", "keys/not-secret/issuer.pem"}
+
+ADA = {
+    "user": {
+        "id": {"subject": "user-1815"},
+        "spec": {"firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"},
+    }
+}
+GRACE = {
+    "user": {
+        "id": {"subject": "user-1906"},
+        "spec": {"firstName": "Grace", "lastName": "Hopper"},
+    }
+}
+NIGHTLY_TRAIN = {
+    "application": {"id": {"subject": "nightly-train"}, "spec": {"name": "nightly-train"}}
+}
+
+
+def event(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return document
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in EVENTS.glob("*.json") if path.stem != "env")
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[DynamoDb]:
+    with serve_dynamodb() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def function(table: DynamoDb) -> Iterator[Any]:
+    """RunsFunction in the environment of `sam local invoke`, on ports of this test.
+
+    Only where the keys and the table are is changed, and not whose they are.
+    """
+    environment = dict(event("env")["RunsFunction"])
+    with serve_identities() as web:
+        for path in (EVENTS / "keys").glob("*.*"):
+            web.publish(f"/{path.name.removesuffix('.pem')}", path.read_bytes())
+        (issuer,) = json.loads(environment["TRUSTED_ISSUERS"])
+        issuer["jwks_uri"] = f"{web.url}/issuer.jwks.json"
+        environment |= {
+            "TRUSTED_ISSUERS": json.dumps([issuer]),
+            "ALB_PUBLIC_KEYS_URL": web.url,
+            "AWS_ENDPOINT_URL": table.url,
+        }
+        yield load_function(environment)
+
+
+@pytest.fixture
+def api(function: Any, table: DynamoDb) -> RunsApi:
+    """The function before a table that holds the sample runs."""
+    table.reset()
+    seed(table.client, TABLE)
+    log_to_standard_output()
+    return RunsApi(function)
+
+
+def test_files_are_what_the_generator_makes() -> None:
+    """`make events` changes nothing: byte for byte, and no file is left over."""
+    made = make_events.files()
+    assert {path: (EVENTS / path).read_text() for path in made} == made
+    there = {str(path.relative_to(EVENTS)) for path in EVENTS.rglob("*") if path.is_file()}
+    assert there == set(made) | BY_HAND
+
+
+def test_tokens_are_the_same_in_every_run() -> None:
+    """Two signatures over the same text are the same bytes (RFC 6979)."""
+    assert sample_tokens.browser_token() == sample_tokens.browser_token()
+    assert sample_tokens.bearer_token("a", "b") == sample_tokens.bearer_token("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "executed_by", "source"),
+    [
+        ("browser", ADA, "alb"),
+        ("whoami", ADA, "alb"),
+        ("single-value-shape", ADA, "alb"),
+        ("bearer-person", GRACE, "bearer"),
+        ("bearer-service-account", NIGHTLY_TRAIN, "bearer"),
+        ("forged-header-on-bearer-group", NIGHTLY_TRAIN, "bearer"),
+    ],
+)
+def test_event_names_who_sent_it(
+    api: RunsApi, name: str, executed_by: Mapping[str, Any], source: str
+) -> None:
+    """F1, F5, F11, F13: `whoami` answers with the caller of the event's name."""
+    answer = api.send(event(name))
+    assert answer.status == 200
+    assert answer.json["executed_by"] == executed_by
+    assert answer.json["source"] == source
+    assert answer.json["kind"] == next(iter(executed_by))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("anonymous", "no_credentials"),
+        ("doubled-header", "duplicated_header"),
+        ("forged-header", "bad_signature"),
+        ("expired", "expired"),
+        ("foreign-signer", "untrusted_signer"),
+    ],
+)
+def test_event_that_names_nobody_is_refused(api: RunsApi, name: str, reason: str) -> None:
+    """401 for the one reason of the event's name."""
+    answer = api.send(event(name))
+    assert (answer.status, answer.reason) == (401, reason)
+
+
+def test_health_check_is_answered(api: RunsApi) -> None:
+    """Without a credential, and always the same."""
+    assert api.send(event("health-check")).status == 200
+
+
+def test_create_run_creates_a_run_of_adas(api: RunsApi) -> None:
+    """F1: who created it comes back on the read."""
+    created = api.send(event("create-run"))
+    assert created.status == 201
+    read = api.send(event("get-run") | {"path": created.headers["location"]})
+    assert read.json["executed_by"] == ADA
+    assert (read.json["status"], read.json["labels"]) == ("pending", {"team": "weather"})
+
+
+@pytest.mark.parametrize("name", ["list-runs", "list-runs-created-by-me"])
+def test_listing_shows_the_sample_runs(api: RunsApi, name: str) -> None:
+    """F12: newest first, all of them Ada's."""
+    runs = api.send(event(name)).json["runs"]
+    assert [run["id"] for run in runs] == sorted(SAMPLE_RUN_IDS.values(), reverse=True)
+    assert all(run["executed_by"] == ADA for run in runs)
+    assert {run["status"] for run in runs} == {"pending", "running", "succeeded", "failed"}
+
+
+def test_get_run_shows_one(api: RunsApi) -> None:
+    """A sample run, with all who did something to it."""
+    answer = api.send(event("get-run"))
+    assert (answer.status, answer.json["id"]) == (200, SAMPLE_RUN_IDS["get-run"])
+    assert answer.json["finished_by"] == ADA
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "column", "actor"),
+    [
+        ("start", "running", "started_by", NIGHTLY_TRAIN),
+        ("finish", "succeeded", "finished_by", NIGHTLY_TRAIN),
+        ("fail", "failed", "finished_by", NIGHTLY_TRAIN),
+        ("cancel", "cancelled", "cancelled_by", ADA),
+    ],
+)
+def test_change_is_done_and_does_not_follow_again(
+    api: RunsApi, change: str, status: str, column: str, actor: Mapping[str, Any]
+) -> None:
+    """F10: each change has a run of its own in the state that it needs, and records who did it."""
+    answer = api.send(event(f"{change}-run"))
+    assert (answer.status, answer.json["status"]) == (200, status)
+    assert answer.json[column] == actor
+    assert answer.json["executed_by"] == ADA
+    again = api.send(event(f"{change}-run"))
+    assert (again.status, again.json["current_status"]) == (409, status)
+
+
+def test_delete_run_deletes_its_run(api: RunsApi) -> None:
+    """204, then 404."""
+    assert [api.send(event("delete-run")).status for _ in range(2)] == [204, 404]
+
+
+def test_no_token_is_answered_or_logged(api: RunsApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """A12: all events, and no segment of their tokens in what is said."""
+    for name in names():
+        api.send(event(name))
+    captured = capsys.readouterr()
+    said = captured.out + captured.err + "".join(api.said)
+    assert "duplicated_header" in said
+    tokens = [
+        value.removeprefix("Bearer ")
+        for name in names()
+        for header, values in event(name).get("multiValueHeaders", {}).items()
+        if header in ("x-amzn-oidc-data", "authorization", "x-amzn-oidc-accesstoken")
+        for value in values
+    ]
+    assert not [segment for segment in segments_of(tokens) if segment in said]
+
+
+def test_seeded_runs_stand_in_one_project(table: DynamoDb, api: RunsApi) -> None:
+    """The seed writes the sample runs and nothing else."""
+    del api
+    rows = {(row["project"]["S"], row["id"]["S"]) for row in table.rows()}
+    assert rows == {(PROJECT, run_id) for run_id in SAMPLE_RUN_IDS.values()}

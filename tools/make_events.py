@@ -1,0 +1,187 @@
+"""Makes `events/`: one request for each case, as a load balancer hands it to RunsFunction.
+
+    python -m tools.make_events
+
+With `make up` running, `sam local invoke RunsFunction -e events/browser.json` answers what the
+name of the case says. The output is the same bytes every time; a test holds it to that.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tools import sample_tokens
+
+EVENTS = Path(__file__).parents[1] / "events"
+
+PROJECT = "apollo"
+
+SAMPLE_RUN_IDS: Mapping[str, str] = {
+    # A ULID of 2026-11-02T08:00:00Z, when the sample tokens were issued.
+    event: f"01M6DMBE00{number:016}"
+    for number, event in enumerate(
+        ("get-run", "start-run", "finish-run", "fail-run", "cancel-run", "delete-run"), start=1
+    )
+}
+"""Event → the id of the run that it speaks of; `tools.sample_runs` creates them."""
+
+_TARGET_GROUPS = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup"
+_BROWSER = f"{_TARGET_GROUPS}/byline-browser/1234567890abcdef"
+_BEARER = f"{_TARGET_GROUPS}/byline-bearer/1234567890abcdef"
+
+_RUNS = f"/v1/projects/{PROJECT}/runs"
+_ACCESS_TOKEN = "opaque-and-often-expired"
+_FORWARDED: Sequence[tuple[str, str]] = (
+    ("host", "byline.example.com"),
+    ("x-amzn-trace-id", "Root=1-69073c00-0123456789abcdef01234567"),
+    ("x-forwarded-for", "192.0.2.10"),
+    ("x-forwarded-port", "443"),
+    ("x-forwarded-proto", "https"),
+)
+
+type Headers = Sequence[tuple[str, str]]
+type Event = dict[str, Any]
+
+
+def files() -> Mapping[str, str]:
+    """Everything that is generated: paths below `events/`, and their text."""
+    documents = {f"{name}.json": event for name, event in _events()}
+    documents["env.json"] = {"RunsFunction": _environment()}
+    documents["keys/issuer.jwks.json"] = sample_tokens.issuer_key_set()
+    return {
+        **{path: json.dumps(document, indent=2) + "\n" for path, document in documents.items()},
+        f"keys/{sample_tokens.LOAD_BALANCER_KID}.pem": sample_tokens.load_balancer_public_key(),
+    }
+
+
+def _events() -> Iterator[tuple[str, Event]]:
+    browser = _browser(sample_tokens.browser_token())
+    person = _bearer("user-1906", "byline-cli", given_name="Grace", family_name="Hopper")
+    service_account = _bearer("nightly-train", "nightly-train")
+
+    # Who is it?
+    yield "browser", _request("GET", "/v1/whoami", browser)
+    yield "bearer-person", _request("GET", "/v1/whoami", person, group=_BEARER)
+    yield "bearer-service-account", _request("GET", "/v1/whoami", service_account, group=_BEARER)
+    yield "single-value-shape", _single_value(_request("GET", "/v1/whoami", browser))
+    yield "anonymous", _request("GET", "/v1/whoami")
+    yield "health-check", _request("GET", "/healthz", agent="ELB-HealthChecker/2.0")
+
+    # Who is it not?
+    twice = [*browser, ("x-amzn-oidc-data", sample_tokens.browser_token())]
+    yield "doubled-header", _request("GET", "/v1/whoami", twice)
+    forged = _browser(sample_tokens.forged_browser_token(), subject="user-1906")
+    yield (
+        "forged-header-on-bearer-group",
+        _request("GET", "/v1/whoami", [*service_account, *forged], group=_BEARER),
+    )
+    yield "forged-header", _request("GET", "/v1/whoami", forged)
+    expired = _browser(sample_tokens.browser_token(expiry=sample_tokens.PAST))
+    yield "expired", _request("GET", "/v1/whoami", expired)
+    foreign = _browser(sample_tokens.browser_token(signer=sample_tokens.FOREIGN_LOAD_BALANCER))
+    yield "foreign-signer", _request("GET", "/v1/whoami", foreign)
+
+    # One for each route.
+    yield "whoami", _request("GET", "/v1/whoami", browser)
+    body = {"name": "Tune the forecast", "agent": "forecaster", "labels": {"team": "weather"}}
+    yield "create-run", _request("POST", _RUNS, browser, body=body)
+    yield "list-runs", _request("GET", _RUNS, person, group=_BEARER, query={"limit": "10"})
+    yield (
+        "list-runs-created-by-me",
+        _request("GET", "/v1/runs", browser, query={"created_by": "me"}),
+    )
+    yield "get-run", _request("GET", _run("get-run"), person, group=_BEARER)
+    for change in ("start", "finish", "fail"):
+        path = f"{_run(f'{change}-run')}/{change}"
+        yield f"{change}-run", _request("POST", path, service_account, group=_BEARER)
+    yield "cancel-run", _request("POST", f"{_run('cancel-run')}/cancel", browser)
+    yield "delete-run", _request("DELETE", _run("delete-run"), browser)
+
+
+def _request(
+    method: str,
+    path: str,
+    credential: Headers = (),
+    *,
+    group: str = _BROWSER,
+    query: Mapping[str, str] | None = None,
+    body: Mapping[str, Any] | None = None,
+    agent: str = "sample-events/1.0",
+) -> Event:
+    """The multi-value shape, in which a doubled header can be seen.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
+    """
+    headers: list[tuple[str, str]] = [*_FORWARDED, ("user-agent", agent), *credential]
+    if body is not None:
+        headers.append(("content-type", "application/json"))
+    values: dict[str, list[str]] = {}
+    for name, value in sorted(headers):
+        values.setdefault(name, []).append(value)
+    return {
+        "requestContext": {"elb": {"targetGroupArn": group}},
+        "httpMethod": method,
+        "path": path,
+        "multiValueQueryStringParameters": {name: [v] for name, v in (query or {}).items()},
+        "multiValueHeaders": values,
+        "body": "" if body is None else json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def _single_value(event: Event) -> Event:
+    """The default shape of a target group: of each header the last value."""
+    renamed = {
+        "multiValueHeaders": "headers",
+        "multiValueQueryStringParameters": "queryStringParameters",
+    }
+    return {
+        renamed.get(member, member): (
+            {name: values[-1] for name, values in value.items()} if member in renamed else value
+        )
+        for member, value in event.items()
+    }
+
+
+def _browser(token: str, *, subject: str = sample_tokens.ADA["sub"]) -> Headers:
+    return [
+        ("x-amzn-oidc-accesstoken", _ACCESS_TOKEN),
+        ("x-amzn-oidc-data", token),
+        ("x-amzn-oidc-identity", subject),
+    ]
+
+
+def _bearer(subject: str, client_id: str, **claims: Any) -> Headers:
+    return [("authorization", f"Bearer {sample_tokens.bearer_token(subject, client_id, **claims)}")]
+
+
+def _run(event: str) -> str:
+    return f"{_RUNS}/{SAMPLE_RUN_IDS[event]}"
+
+
+def _environment() -> Mapping[str, str]:
+    """For `sam local invoke`: the addresses of the stack that `make up` runs."""
+    issuer = {"issuer": sample_tokens.ISSUER, "audiences": [sample_tokens.AUDIENCE]}
+    return {
+        "RUNS_TABLE": "RunsTable",
+        "LOAD_BALANCER_ARNS": sample_tokens.LOAD_BALANCER,
+        "OIDC_ISSUER": sample_tokens.ISSUER,
+        "OIDC_CLIENT_ID": sample_tokens.CLIENT_ID,
+        "TRUSTED_ISSUERS": json.dumps([{**issuer, "profile": "generic"}]),
+        "BROWSER_TARGET_GROUP": _BROWSER.split("/")[1],
+        "BEARER_TARGET_GROUP": _BEARER.split("/")[1],
+        "IDENTITY_TRUST": "verify",
+        "ANONYMOUS_CALLERS": "refuse",
+        "ALB_PUBLIC_KEYS_URL": "http://127.0.0.1:8083",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:8082",
+    }
+
+
+def main() -> None:
+    for path, text in files().items():
+        (EVENTS / path).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

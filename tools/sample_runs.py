@@ -1,0 +1,64 @@
+"""Puts the runs that the sample events speak of into the table of the stack on one machine.
+
+    python -m tools.sample_runs
+
+with the environment of RunsFunction, and its folder and the layer's on `PYTHONPATH`. The server
+chooses a run's id, so an event cannot create the run that it then starts or deletes: these have
+fixed ids, each is in the state that its event needs, and all are Ada's.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from byline.aws import dynamodb
+from byline.caller import Caller
+from run_requests import CreateRun
+from run_states import TRANSITIONS
+from run_store import RunStore
+from tools.make_events import PROJECT, SAMPLE_RUN_IDS
+from tools.sample_tokens import ADA, ISSUED_AT, ISSUER
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+_CHANGES = {
+    "get-run": ("start", "finish"),
+    "start-run": (),
+    "finish-run": ("start",),
+    "fail-run": ("start",),
+    "cancel-run": ("start",),
+    "delete-run": ("start", "fail"),
+}
+"""Event → what has happened to its run before."""
+
+_CREATOR = Caller(
+    kind="user",
+    source="alb",
+    issuer=ISSUER,
+    subject=ADA["sub"],
+    token_subject=ADA["sub"],
+    name=ADA["preferred_username"],
+    given_name=ADA["given_name"],
+    family_name=ADA["family_name"],
+    email=ADA["email"],
+)
+
+
+def seed(client: "DynamoDBClient", table: str) -> None:
+    """Create the sample runs in `table`, which must not hold them yet."""
+    for event, run_id in SAMPLE_RUN_IDS.items():
+        store = RunStore(client, table, now=lambda: ISSUED_AT, new_id=lambda: run_id)  # noqa: B023
+        body = CreateRun(name=f"For events/{event}.json", labels={"sample": "yes"})
+        store.create(body, project=PROJECT, creator=_CREATOR, request_id=f"sample-{event}")
+        for change in _CHANGES[event]:
+            store.change(
+                PROJECT,
+                run_id,
+                transition=TRANSITIONS[change],
+                actor=_CREATOR,
+                request_id=f"sample-{event}-{change}",
+            )
+
+
+if __name__ == "__main__":
+    seed(dynamodb(), os.environ["RUNS_TABLE"])
