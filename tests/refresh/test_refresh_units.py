@@ -1,0 +1,126 @@
+"""Who shares a mint and who meets whom: the same answer everywhere and for ever."""
+
+import re
+from collections import Counter
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byline.refresh_units import (
+    MintKey,
+    Unit,
+    client_secret_name,
+    shards,
+    slot_of,
+    token_secret_name,
+    version_token,
+)
+
+KEY = MintKey.of(
+    project="payments",
+    client="scheduler",
+    audience="byline",
+    resource="https://api.example.com/",
+    scope="runs:read runs:write",
+)
+
+
+@pytest.mark.parametrize("scope", ["runs:write runs:read", "runs:read  runs:write runs:read "])
+def test_order_of_scopes_does_not_part_runners(scope: str) -> None:
+    """The same set of scopes is the same mint, however it is written."""
+    same = MintKey.of(
+        project="payments",
+        client="scheduler",
+        audience="byline",
+        resource="https://api.example.com/",
+        scope=scope,
+    )
+    assert same == KEY
+    assert same.unit == KEY.unit
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"project": "payroll"},
+        {"client": "other"},
+        {"audience": "other"},
+        {"audience": None},
+        {"resource": None},
+        {"scope": "runs:read"},
+        {"scope": None},
+    ],
+)
+def test_any_difference_is_another_mint(changed: dict[str, str | None]) -> None:
+    """A token is shared by those who would be given the same, and across projects never."""
+    asked = {
+        "project": "payments",
+        "client": "scheduler",
+        "audience": "byline",
+        "resource": "https://api.example.com/",
+        "scope": "runs:read runs:write",
+    }
+    assert MintKey.of(**asked) == KEY
+    assert MintKey.of(**{**asked, **changed}) != KEY  # type: ignore[arg-type]
+
+
+def test_fields_do_not_run_into_each_other() -> None:
+    """Neither an audience that is a resource nor names that join to the same text."""
+    one = MintKey.of(project="a", client="b", audience="c")
+    assert one.unit.project == "a"
+    keys = {
+        one,
+        MintKey.of(project="a", client="b", resource="c"),
+        MintKey.of(project="a", client="bc"),
+    }
+    assert len(keys) == 3
+
+
+def test_shard_of_a_key_is_for_ever() -> None:
+    """Rows in the table carry it: another hash would leave them where nobody looks for them."""
+    assert KEY.unit == Unit(shard="05", project="payments")
+
+
+@given(st.text(), st.text())
+def test_shard_is_one_of_the_sixteen(project: str, client: str) -> None:
+    """The planner asks for these, and for no others."""
+    assert MintKey.of(project=project, client=client).unit.shard in shards()
+
+
+def test_shards_are_used_evenly() -> None:
+    """No partition of the index is hotter than the others."""
+    used = Counter(
+        MintKey.of(project="payments", client=f"client-{number}").unit.shard
+        for number in range(16_000)
+    )
+    assert set(used) == set(shards())
+    assert max(used.values()) < 1.2 * min(used.values())
+
+
+def test_secret_names_are_the_documented_ones() -> None:
+    """Other people's scripts and policies use them."""
+    assert client_secret_name("payments", "scheduler") == "byline/clients/payments/scheduler"
+    assert token_secret_name("payments", "nightly", 1) == "byline/runners/payments/nightly/1"
+
+
+def test_slots_are_written_in_turn() -> None:
+    """Each of them, one after the other."""
+    assert [slot_of(generation, slots=3) for generation in range(7, 13)] == [1, 2, 0, 1, 2, 0]
+    assert {slot_of(generation, slots=1) for generation in range(5)} == {0}
+
+
+def test_version_token_is_the_same_for_everybody_and_for_ever() -> None:
+    """After a crash the second put must meet the first one's version."""
+    name = token_secret_name("payments", "nightly", 1)
+    assert version_token(name, 8) == "6ea0cd50-de2a-55e9-946e-22bbe951a60f"
+
+
+def test_version_token_is_fit_for_secrets_manager() -> None:
+    """32 to 64 characters, a UUID, another for every generation and every secret."""
+    name = token_secret_name("payments", "nightly", 1)
+    token = version_token(name, 8)
+    assert re.fullmatch(r"[0-9a-f-]{36}", token)
+    assert UUID(token).version == 5
+    assert len({token, version_token(name, 9), version_token(name[:-1] + "0", 8)}) == 3

@@ -1,0 +1,164 @@
+"""Runners as rows: nothing lost on the way, and keys that never meet."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byline.runner_rows import (
+    Item,
+    LastError,
+    RunnerRow,
+    UnreadableRow,
+    client_key,
+    lease_key,
+    read_runner,
+    runner_item,
+    unit_of,
+)
+
+REGISTERED = RunnerRow(
+    project="payments",
+    runner="nightly",
+    client="scheduler",
+    revision="request-1",
+    generation=1_800_000_000_000,
+    deadline=1_800_000_000,
+    created_at="2027-01-15T08:00:00.000Z",
+    updated_at="2027-01-15T08:00:00.000Z",
+)
+
+REFRESHED = replace(
+    REGISTERED,
+    audience="byline",
+    resource="https://api.example.com/",
+    scope="runs:write runs:read",
+    subject="service-account-nightly",
+    subject_issuer="https://issuer.example.com",
+    shard="07",
+    due_at=1_800_000_540,
+    lifetime=900,
+    issued_at=1_800_000_000,
+    expires_at=1_800_000_900,
+    refreshed_at=1_800_000_001,
+    slots=2,
+    slot=1,
+    attempts=3,
+    last_error=LastError(error_class="issuer_timeout", at=1_800_000_000),
+    registered_by='{"user":{"id":{"subject":"ada"}}}',
+    last_request="request-2",
+    window_started_at=1_800_000_000,
+    window_writes=17,
+)
+
+DELETED = replace(
+    REFRESHED,
+    deleted_by='{"user":{"id":{"subject":"grace"}}}',
+    deleted_at=1_800_000_100,
+    ttl=1_802_592_100,
+)
+
+
+@pytest.mark.parametrize("row", [REGISTERED, REFRESHED, DELETED])
+def test_row_comes_back_as_it_was_written(row: RunnerRow) -> None:
+    """Every field, of a runner in every stage of its life."""
+    assert read_runner(runner_item(row)) == row
+
+
+def test_every_field_is_among_the_examples() -> None:
+    """A field that is added must go there and back too."""
+    names = {field.name for field in fields(RunnerRow)}
+    assert names == {name for name in names if getattr(DELETED, name) is not None}
+
+
+@given(st.builds(RunnerRow))
+def test_any_row_comes_back_as_it_was_written(row: RunnerRow) -> None:
+    """Whatever the names and numbers, as long as a deleted runner is told by its partition."""
+    named = replace(row, project="payments", runner="nightly")
+    assert read_runner(runner_item(named)) == named
+
+
+def test_item_is_of_the_documented_attributes() -> None:
+    """Text is S, integers are N, what is not known is not there."""
+    assert runner_item(REGISTERED) == {
+        "project": {"S": "payments"},
+        "runner": {"S": "nightly"},
+        "client": {"S": "scheduler"},
+        "revision": {"S": "request-1"},
+        "generation": {"N": "1800000000000"},
+        "deadline": {"N": "1800000000"},
+        "attempts": {"N": "0"},
+        "created_at": {"S": "2027-01-15T08:00:00.000Z"},
+        "updated_at": {"S": "2027-01-15T08:00:00.000Z"},
+    }
+    item = runner_item(REFRESHED)
+    assert item["last_error"] == {
+        "M": {"class": {"S": "issuer_timeout"}, "at": {"N": "1800000000"}}
+    }
+    assert (item["shard"], item["due_at"]) == ({"S": "07"}, {"N": "1800000540"})
+
+
+def test_row_that_was_not_refreshed_is_in_no_index_by_accident() -> None:
+    """DynamoDB refuses an index key that is empty, and lists a row that has both."""
+    assert not {"shard", "due_at"} & runner_item(REGISTERED).keys()
+
+
+def test_partitions_do_not_meet() -> None:
+    """A runner, its deleted forerunner, a client and a lease: four different keys."""
+    keys = [
+        REFRESHED.key,
+        DELETED.key,
+        replace(DELETED, generation=1).key,
+        client_key("payments", "nightly"),
+        lease_key(REFRESHED.unit),
+    ]
+    assert len({repr(key) for key in keys}) == 5
+    assert DELETED.key["project"] == {"S": "deleted#payments"}
+    assert DELETED.key["runner"] == {"S": "nightly#1800000000000"}
+
+
+def test_deleted_runner_belongs_to_the_unit_of_its_project() -> None:
+    """Who sweeps its secrets is who would have written them."""
+    assert unit_of(runner_item(DELETED)) == unit_of(runner_item(REFRESHED))
+    assert not DELETED.is_live
+    assert REFRESHED.is_live
+    assert not REGISTERED.is_live
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"generation": {"S": "7"}},
+        {"generation": {"N": "7.5"}},
+        {"generation": {"N": "NaN"}},
+        {"generation": {"NULL": True}},
+        {"project": {"N": "7"}},
+        {"project": {"B": b"payments"}},
+        {"client": {"M": {}}},
+        {"last_error": {"M": {"class": {"S": "issuer_timeout"}}}},
+        {"last_error": {"S": "issuer_timeout"}},
+    ],
+)
+def test_row_of_another_shape_is_unreadable_and_named(spoilt: dict[str, Any]) -> None:
+    """One error, whatever is wrong, so that one runner's row stops no other's refresh."""
+    item: Item = runner_item(REFRESHED) | spoilt
+    with pytest.raises(UnreadableRow) as unreadable:
+        read_runner(item)
+    assert "nightly" in str(unreadable.value)
+
+
+@pytest.mark.parametrize("name", ["project", "runner", "client", "revision", "generation"])
+def test_row_without_what_every_runner_has_is_unreadable(name: str) -> None:
+    """Nothing is made up for what is missing."""
+    item = runner_item(REFRESHED)
+    del item[name]
+    with pytest.raises(UnreadableRow):
+        read_runner(item)
+
+
+def test_attribute_of_a_later_version_is_passed_over() -> None:
+    """Two versions of the code run beside each other during a deployment."""
+    later: Item = {"tags": {"L": [{"S": "a"}]}, "colour": {"S": "red"}, "hot": {"BOOL": True}}
+    assert read_runner(runner_item(REFRESHED) | later) == REFRESHED
