@@ -66,7 +66,7 @@ class FunctionHost:
         self._function = function
         # -s: a user's own packages are not the function's.
         self._command = (str(python), "-s", "-m", "awslambdaric", function.handler)
-        self._environment = {**_lambda_environment(function), **function.environment}
+        self.environment = {**_lambda_environment(function), **function.environment}
         self._log = log
         self._count = instances
         self._free: LifoQueue[FunctionInstance] = LifoQueue()
@@ -105,7 +105,7 @@ class FunctionHost:
     def _start(self, *, instead_of: FunctionInstance | None = None) -> FunctionInstance:
         if instead_of is not None:
             instead_of.close()
-        instance = FunctionInstance(self._command, self._environment, log=self._log)
+        instance = FunctionInstance(self._command, self.environment, log=self._log)
         with self._lock:
             others = (other for other in self.instances if other is not instead_of)
             self.instances = (*others, instance)

@@ -52,7 +52,8 @@ class OpenIDProvider:
         self.browser_secret = secrets.token_urlsafe(24)
         self.assertion_key = RSAKey.generate_key(2048, auto_kid=True)
         """With what `weekly-report` signs its assertions."""
-        self._key = RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, auto_kid=True)
+        self.signing_key = RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, auto_kid=True)
+        """With what the provider signs its tokens."""
         self._extra_keys = extra_keys
         self.directory = Directory(people=(ADA, GRACE, MARGARET), clients=self._clients())
         self._ledger = Ledger()
@@ -105,11 +106,11 @@ class OpenIDProvider:
         server = AuthorizationServer(
             query_client=self.directory.client, save_token=self._ledger.keep_token
         )
-        tokens = AccessTokens(self.issuer, self._key, lifetime_seconds=lifetime_seconds)
+        tokens = AccessTokens(self.issuer, self.signing_key, lifetime_seconds=lifetime_seconds)
         server.register_token_generator("default", tokens)
         server.register_grant(
             code_grant(self.directory, self._ledger),
-            [ProofKey(), IdToken(self.issuer, self._key)],
+            [ProofKey(), IdToken(self.issuer, self.signing_key)],
         )
         server.register_grant(MachineGrant)
         server.register_client_auth_method(
@@ -152,7 +153,7 @@ class OpenIDProvider:
         )
 
     def _key_set(self) -> Response:
-        return jsonify(keys=[self._key.as_dict(private=False), *self._extra_keys])
+        return jsonify(keys=[self.signing_key.as_dict(private=False), *self._extra_keys])
 
     def _authorize(self) -> ResponseReturnValue:
         person = self.directory.person(request.form.get("person", ""))

@@ -1,0 +1,47 @@
+"""AWS on one machine: moto's server, in a process of its own.
+
+Its own, because moto keeps its tables in its process, and a test there that mocks AWS empties them.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+from local.lambda_runtime import REGION
+from local.listening import url_of
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+"""moto takes any. They belong to account 123456789012."""
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class AwsServer:
+    """Serves `listener` from entering the block to leaving it, or to the end of this process."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.url = url_of(listener)
+        self.environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": self.url}
+        """What sends a function's calls of AWS here."""
+
+    def __enter__(self) -> Self:
+        file = self._listener.fileno()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "local.aws_process", str(file)],
+            cwd=ROOT,
+            env={**os.environ, **CREDENTIALS, "AWS_DEFAULT_REGION": REGION},
+            stdin=subprocess.PIPE,
+            pass_fds=[file],
+            start_new_session=True,
+        )
+        # The child holds it too: who connects from now on waits until it serves.
+        self._listener.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()

@@ -1,0 +1,57 @@
+"""The rule for programs: `jwt-validation`, then forward the request as it is.
+
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html
+As there: RS256 only; signature, `iss` and `exp`, and `nbf` and `iat` where they are; no audience.
+So an ID token passes, and a token for somebody else: the function has to check again.
+"""
+
+from functools import cached_property
+from http import HTTPStatus
+
+import jwt
+
+from local.load_balancer_events import Reply, Request, plain
+from local.openid_client import OpenIDClient, ProviderFailed
+
+SCHEME = "bearer "
+
+
+class BearerRule:
+    """Lets tokens of the issuer of `openid` through."""
+
+    def __init__(self, openid: OpenIDClient) -> None:
+        self._openid = openid
+
+    @cached_property
+    def _keys(self) -> jwt.PyJWKClient:
+        return jwt.PyJWKClient(str(self._openid.discovery["jwks_uri"]))
+
+    @staticmethod
+    def matches(request: Request) -> bool:
+        """The rule's condition: a header `Authorization: Bearer *`, in any case."""
+        return any(value.lower().startswith(SCHEME) for value in request.values("authorization"))
+
+    def apply(self, request: Request) -> Request | Reply:
+        """The request to forward, unchanged, or what to reply instead.
+
+        Of several such headers the first is checked and all are forwarded: which one the real one
+        checks is not documented, so the function must not rely on it.
+        """
+        credentials = (
+            value for value in request.values("authorization") if value.lower().startswith(SCHEME)
+        )
+        token = next(credentials)[len(SCHEME) :].strip()
+        try:
+            jwt.decode(
+                token,
+                self._keys.get_signing_key_from_jwt(token).key,
+                algorithms=["RS256"],
+                issuer=self._openid.issuer,
+                options={"require": ["exp", "iss"], "verify_aud": False},
+            )
+        except (jwt.PyJWKClientConnectionError, ProviderFailed):
+            return plain(HTTPStatus.INTERNAL_SERVER_ERROR, "the issuer's keys cannot be had")
+        except jwt.PyJWTError:
+            # The library's messages may quote the token.
+            return plain(HTTPStatus.UNAUTHORIZED, "the token is not valid")
+        return request

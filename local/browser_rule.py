@@ -1,0 +1,110 @@
+"""The rule for browsers: `authenticate-oidc`, then forward.
+
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
+As there, a client without a session is redirected whether or not it is a browser.
+"""
+
+import secrets
+from collections.abc import Callable
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from threading import Lock
+from urllib.parse import parse_qs
+
+from local.load_balancer_events import Reply, Request, plain
+from local.load_balancer_signing import Signer
+from local.openid_client import OpenIDClient, ProviderFailed, SignedIn
+
+CALLBACK = "/oauth2/idpresponse"
+SESSION_COOKIE = "BylineSession-0"
+"""Its first shard, of up to four; the name is `SessionCookieName` of the template."""
+NONCE_COOKIE = "AWSALBAuthNonce"
+COOKIE_ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
+"""Without Secure, which the real one has: this is http on loopback."""
+
+
+class BrowserRule:
+    """Signs people in at `openid` and tells the function who they are in the words of `signer`."""
+
+    def __init__(self, openid: OpenIDClient, signer: Signer, *, now: Callable[[], float]) -> None:
+        self._openid = openid
+        self._signer = signer
+        self._now = now
+        self._lock = Lock()
+        self._sessions: dict[str, SignedIn] = {}
+        self._under_way: dict[str, str] = {}
+        """State → where the browser wanted to go."""
+
+    def apply(self, request: Request) -> Request | Reply:
+        """The request to forward, or what to reply instead."""
+        try:
+            if request.path == CALLBACK:
+                return self._finish_sign_in(request)
+            session = self._sessions.get(_cookies(request).get(SESSION_COOKIE, ""))
+            return self._identified(request, session) if session else self._start_sign_in(request)
+        except ProviderFailed as failure:
+            return plain(HTTPStatus.INTERNAL_SERVER_ERROR, str(failure))
+
+    def _identified(self, request: Request, session: SignedIn) -> Request:
+        token = self._signer.sign(
+            session.userinfo,
+            issuer=self._openid.issuer,
+            client=self._openid.client_id,
+            now=self._now(),
+        )
+        # Whatever a client sent under these names is replaced.
+        return request.with_headers(
+            x_amzn_oidc_data=token,
+            x_amzn_oidc_identity=session.userinfo["sub"],
+            x_amzn_oidc_accesstoken=session.access_token,
+        )
+
+    def _start_sign_in(self, request: Request) -> Reply:
+        state = secrets.token_urlsafe(24)
+        target = f"{_origin(request)}{request.path}{'?' if request.query else ''}{request.query}"
+        location = self._openid.sign_in_url(
+            redirect_uri=f"{_origin(request)}{CALLBACK}", state=state
+        )
+        with self._lock:
+            self._under_way[state] = target
+        # The browser that comes back must be the one that left (RFC 6749, section 10.12).
+        return _redirect(location, f"{NONCE_COOKIE}={state}; {COOKIE_ATTRIBUTES}")
+
+    def _finish_sign_in(self, request: Request) -> Reply:
+        query = parse_qs(request.query)
+        state = query.get("state", [""])[0]
+        if not state or _cookies(request).get(NONCE_COOKIE) != state:
+            return plain(HTTPStatus.UNAUTHORIZED, "the sign-in was not started by this browser")
+        with self._lock:
+            target = self._under_way.pop(state, None)
+        if target is None or "code" not in query:
+            return plain(HTTPStatus.UNAUTHORIZED, "the sign-in is over")
+        signed_in = self._openid.sign_in(
+            query["code"][0], redirect_uri=f"{_origin(request)}{CALLBACK}"
+        )
+        session = secrets.token_urlsafe(32)
+        with self._lock:
+            self._sessions[session] = signed_in
+        return _redirect(
+            target,
+            f"{SESSION_COOKIE}={session}; {COOKIE_ATTRIBUTES}",
+            f"{NONCE_COOKIE}=; Max-Age=0; {COOKIE_ATTRIBUTES}",
+        )
+
+
+def _redirect(location: str, *cookies: str) -> Reply:
+    headers = [("location", location), ("cache-control", "no-store")]
+    headers += [("set-cookie", cookie) for cookie in cookies]
+    return Reply(HTTPStatus.FOUND, tuple(headers))
+
+
+def _origin(request: Request) -> str:
+    return f"http://{request.values('host')[0]}"
+
+
+def _cookies(request: Request) -> dict[str, str]:
+    try:
+        jar = SimpleCookie("; ".join(request.values("cookie")))
+    except CookieError:
+        return {}
+    return {name: morsel.value for name, morsel in jar.items()}

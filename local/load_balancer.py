@@ -1,0 +1,120 @@
+"""An Application Load Balancer for one machine: a listener with two rules before one function.
+
+    Authorization: Bearer …  →  jwt-validation     →  bearer target group   ─┐
+    everything else          →  authenticate-oidc  →  browser target group  ─┴─  the function
+
+Only what a function and its callers can see is imitated. Where AWS documents nothing, it does the
+worst that it might: a client's own `x-amzn-oidc-*` headers pass through the Bearer rule.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from http import HTTPStatus
+from threading import Thread
+from typing import Any, Self
+
+from local.bearer_rule import BearerRule
+from local.browser_rule import CALLBACK, BrowserRule
+from local.function_instance import FunctionFailed
+from local.listening import url_of
+from local.load_balancer_events import (
+    BadAnswer,
+    Reply,
+    Request,
+    Shape,
+    plain,
+    to_event,
+    to_reply,
+)
+from local.load_balancer_http import HttpServer
+
+PATHS = ("/v1/*", "/healthz")
+"""What the rules of `template.yaml` take; the listener answers 404 to the rest."""
+
+type Invoke = Callable[[Any], Any]
+type Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetGroups:
+    """The names of the two groups, both of which lead to the same function."""
+
+    browser: str
+    bearer: str
+
+    @staticmethod
+    def arn(name: str) -> str:
+        """Of a group that is called `name`."""
+        account = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
+        return f"{account}:targetgroup/{name}/1234567890abcdef"
+
+
+class LoadBalancer:
+    """Listens on `listener` from entering the block to leaving it, and calls `invoke`."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        *,
+        invoke: Invoke,
+        target_groups: TargetGroups,
+        browser_rule: BrowserRule,
+        bearer_rule: BearerRule,
+        shape: Shape = "multi-value",
+        log: Log = lambda _: None,
+    ) -> None:
+        self.url = url_of(listener)
+        self._invoke = invoke
+        self._target_groups = target_groups
+        self._browser_rule = browser_rule
+        self._bearer_rule = bearer_rule
+        self._shape: Shape = shape
+        self._log = log
+        self._server = HttpServer(listener, answer=self.answer)
+
+    def __enter__(self) -> Self:
+        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, request: Request) -> Reply:
+        """What the client gets."""
+        started = time.perf_counter()
+        rule, reply = self._route(request)
+        milliseconds = (time.perf_counter() - started) * 1000
+        # Without the query, which carries codes at the callback; escaped, it goes to a terminal.
+        path = ascii(request.path)[1:-1]
+        self._log(f"{request.method} {path} {reply.status} {rule} {milliseconds:.0f} ms")
+        return reply
+
+    def _route(self, request: Request) -> tuple[str, Reply]:
+        groups = self._target_groups
+        if request.path == "/healthz":
+            # As the load balancer's own health checker asks, past the rules.
+            return "health", self._forward(request, groups.browser)
+        if request.path == CALLBACK:
+            return "sign-in", _reply(self._browser_rule.apply(request))
+        if not any(fnmatchcase(request.path, pattern) for pattern in PATHS):
+            return "no rule", plain(HTTPStatus.NOT_FOUND)
+        if self._bearer_rule.matches(request):
+            return "bearer", self._forward(self._bearer_rule.apply(request), groups.bearer)
+        return "browser", self._forward(self._browser_rule.apply(request), groups.browser)
+
+    def _forward(self, outcome: Request | Reply, target_group: str) -> Reply:
+        if isinstance(outcome, Reply):
+            return outcome
+        event = to_event(outcome, TargetGroups.arn(target_group), shape=self._shape)
+        try:
+            return to_reply(self._invoke(event), shape=self._shape)
+        except (FunctionFailed, BadAnswer) as failure:
+            return plain(HTTPStatus.BAD_GATEWAY, type(failure).__name__)
+
+
+def _reply(outcome: Request | Reply) -> Reply:
+    return outcome if isinstance(outcome, Reply) else plain(HTTPStatus.NOT_FOUND)

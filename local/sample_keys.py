@@ -1,0 +1,18 @@
+"""The fixed public keys of the sample events, so that these verify against a running stack."""
+
+import json
+from typing import Any
+
+from local.aws import ROOT
+
+KEYS = ROOT / "events" / "keys"
+
+
+def sample_load_balancer_keys() -> dict[str, bytes]:
+    """PEM by key id."""
+    return {path.stem: path.read_bytes() for path in KEYS.glob("*.pem")}
+
+
+def sample_issuer_keys() -> list[dict[str, Any]]:
+    """JSON Web Keys."""
+    return list(json.loads((KEYS / "issuer.jwks.json").read_text())["keys"])

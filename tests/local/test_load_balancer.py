@@ -1,0 +1,385 @@
+"""The load balancer over real HTTP, before a function that shows what it was given."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from byline.identity import Identity
+from byline.settings import Settings
+from local.bearer_rule import BearerRule
+from local.browser_rule import NONCE_COOKIE, SESSION_COOKIE, BrowserRule
+from local.function_instance import FunctionFailed
+from local.listening import WebServer, listen, url_of
+from local.load_balancer import LoadBalancer, TargetGroups
+from local.load_balancer_signing import ARN, Signer, public_keys
+from local.openid_client import OpenIDClient
+from local.openid_provider import ADA, BROWSER_CLIENT, GRACE, OpenIDProvider
+
+GROUPS = TargetGroups(browser="browser-group", bearer="bearer-group")
+MEGABYTE = 1_048_576
+
+
+def show_event(event: Any) -> Any:
+    """The function: answers with its event, or as it is told to."""
+    if event["path"] == "/v1/raise":
+        raise FunctionFailed("KeyError", "'left'")
+    if event["path"] == "/v1/nonsense":
+        return {"body": "no status"}
+    event["body"] = len(event["body"])
+    return {
+        "statusCode": 200,
+        "multiValueHeaders": {"Content-Type": ["application/json"], "Set-Cookie": ["a=1", "b=2"]},
+        "body": json.dumps(event),
+    }
+
+
+class World:
+    """A provider, a load balancer and the place of its keys."""
+
+    def __init__(self, exits: ExitStack) -> None:
+        listener = listen(0)
+        self.provider = OpenIDProvider(url_of(listener))
+        exits.enter_context(WebServer(self.provider.application, listener))
+        self.signer = Signer()
+        listener = listen(0)
+        self.keys_url = url_of(listener)
+        keys = {self.signer.kid: self.signer.public_key}
+        exits.enter_context(WebServer(public_keys(keys), listener))
+        openid = exits.enter_context(
+            closing(
+                OpenIDClient(self.provider.issuer, BROWSER_CLIENT, self.provider.browser_secret)
+            )
+        )
+        self.log: list[str] = []
+        self.load_balancer = exits.enter_context(
+            LoadBalancer(
+                listen(0),
+                invoke=show_event,
+                target_groups=GROUPS,
+                browser_rule=BrowserRule(openid, self.signer, now=time.time),
+                bearer_rule=BearerRule(openid),
+                log=self.log.append,
+            )
+        )
+        self.url = self.load_balancer.url
+
+    def token(self, client: str = "nightly-train") -> str:
+        answer = httpx.post(
+            f"{self.provider.issuer}/token",
+            data={"grant_type": "client_credentials"},
+            auth=(client, f"{client}-secret"),
+        )
+        return str(answer.json()["access_token"])
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with ExitStack() as exits:
+        yield World(exits)
+
+
+@pytest.fixture
+def browser(world: World) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=world.url, headers={"accept": "text/html"}) as client:
+        yield client
+
+
+def sign_in(browser: httpx.Client, path: str = "/v1/whoami", person: str = ADA.subject) -> Any:
+    page = browser.get(path, follow_redirects=True)
+    assert "Ada Lovelace" in page.text
+    return browser.post(page.url, data={"person": person}, follow_redirects=True)
+
+
+def headers_of(answer: httpx.Response) -> dict[str, list[str]]:
+    headers: dict[str, list[str]] = answer.json()["multiValueHeaders"]
+    return headers
+
+
+def test_browser_comes_back_signed_in_where_it_wanted_to_go(
+    browser: httpx.Client, world: World
+) -> None:
+    """The first request survives the sign-in, query and all, and arrives with an identity."""
+    answer = sign_in(browser, "/v1/whoami?a=1&a=%20")
+    assert str(answer.url) == f"{world.url}/v1/whoami?a=1&a=%20"
+    event = answer.json()
+    assert event["requestContext"]["elb"]["targetGroupArn"] == TargetGroups.arn("browser-group")
+    assert event["multiValueHeaders"]["x-amzn-oidc-identity"] == [ADA.subject]
+    assert len(event["multiValueHeaders"]["x-amzn-oidc-accesstoken"]) == 1
+
+
+def test_identity_token_is_one_that_the_verifier_accepts(
+    browser: httpx.Client, world: World
+) -> None:
+    """What the stand-in signs passes the real verification, with the key that it publishes."""
+    event = sign_in(browser).json()
+    settings = Settings.from_environment(
+        {
+            "LOAD_BALANCER_ARNS": ARN,
+            "OIDC_ISSUER": world.provider.issuer,
+            "OIDC_CLIENT_ID": BROWSER_CLIENT,
+            "BROWSER_TARGET_GROUP": "browser-group",
+            "ALB_PUBLIC_KEYS_URL": world.keys_url,
+        }
+    )
+    caller = Identity(settings).identify(event)
+    assert caller is not None
+    assert (caller.subject, caller.given_name, caller.email) == (
+        ADA.subject,
+        "Ada",
+        "ada@example.com",
+    )
+
+
+def test_identity_token_has_the_real_ones_header_and_padding(
+    browser: httpx.Client, world: World
+) -> None:
+    """The fields that AWS documents, two minutes of life, and `=` at the end."""
+    token = headers_of(sign_in(browser))["x-amzn-oidc-data"][0]
+    header = jwt.get_unverified_header(token)
+    expiry = header.pop("exp")
+    assert header == {
+        "typ": "JWT",
+        "kid": world.signer.kid,
+        "alg": "ES256",
+        "iss": world.provider.issuer,
+        "client": BROWSER_CLIENT,
+        "signer": ARN,
+    }
+    assert 110 < expiry - time.time() <= 120
+    assert token.endswith("==")
+
+
+def test_session_cookie_is_opaque_and_out_of_scripts_reach(browser: httpx.Client) -> None:
+    """The cookie tells nothing, and no script and no other site can send it on."""
+    page = browser.get("/v1/whoami", follow_redirects=True)
+    callback = browser.post(page.url, data={"person": ADA.subject}).headers["location"]
+    cookies = browser.get(callback).headers.get_list("set-cookie")
+    [session] = [cookie for cookie in cookies if cookie.startswith(SESSION_COOKIE)]
+    assert "HttpOnly" in session
+    assert "SameSite=Lax" in session
+    assert ADA.subject not in session
+
+
+def test_session_holds_and_each_browser_has_its_own(world: World, browser: httpx.Client) -> None:
+    """A second request needs no sign-in; another browser is another person."""
+    sign_in(browser)
+    assert headers_of(browser.get("/v1/whoami"))["x-amzn-oidc-identity"] == [ADA.subject]
+    with httpx.Client(base_url=world.url) as other:
+        sign_in(other, person=GRACE.subject)
+        assert headers_of(other.get("/v1/whoami"))["x-amzn-oidc-identity"] == [GRACE.subject]
+    assert headers_of(browser.get("/v1/whoami"))["x-amzn-oidc-identity"] == [ADA.subject]
+
+
+def test_invented_session_has_to_sign_in(world: World) -> None:
+    """A cookie that the load balancer did not give is no session."""
+    answer = httpx.get(f"{world.url}/v1/whoami", cookies={SESSION_COOKIE: "invented"})
+    assert answer.status_code == 302
+
+
+def test_client_that_is_no_browser_is_redirected_all_the_same(world: World) -> None:
+    """As the real one does: without a session everybody is sent to sign in."""
+    answer = httpx.get(f"{world.url}/v1/whoami", headers={"accept": "application/json"})
+    assert answer.status_code == 302
+    assert answer.headers["location"].startswith(f"{world.provider.issuer}/authorize?")
+
+
+def test_sign_in_of_another_browser_is_refused(world: World, browser: httpx.Client) -> None:
+    """Nobody can be signed in as somebody else by a link (RFC 6749, section 10.12)."""
+    page = browser.get("/v1/whoami", follow_redirects=True)
+    callback = browser.post(page.url, data={"person": ADA.subject}).headers["location"]
+    assert httpx.get(callback).status_code == 401
+    stale = httpx.get(callback, cookies={NONCE_COOKIE: "another"})
+    assert stale.status_code == 401
+    assert browser.get(callback).status_code == 302
+
+
+def test_headers_that_a_signed_in_client_invents_are_replaced(browser: httpx.Client) -> None:
+    """On the browser rule only the load balancer speaks under these names."""
+    sign_in(browser)
+    forged = [
+        ("X-Amzn-Oidc-Data", "forged"),
+        ("x-amzn-oidc-identity", "somebody"),
+        ("x-other", "1"),
+    ]
+    headers = headers_of(browser.get("/v1/whoami", headers=forged))
+    assert headers["x-amzn-oidc-identity"] == [ADA.subject]
+    assert len(headers["x-amzn-oidc-data"]) == 1
+    assert headers["x-amzn-oidc-data"] != ["forged"]
+    assert headers["x-other"] == ["1"]
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_valid_bearer_token_is_forwarded_as_it_is(world: World, scheme: str) -> None:
+    """The request passes unchanged and nothing is added that would name a caller."""
+    value = f"{scheme} {world.token()}"
+    answer = httpx.get(f"{world.url}/v1/whoami", headers={"authorization": value})
+    event = answer.json()
+    assert event["requestContext"]["elb"]["targetGroupArn"] == TargetGroups.arn("bearer-group")
+    assert event["multiValueHeaders"]["authorization"] == [value]
+    assert not any(name.startswith("x-amzn-oidc") for name in event["multiValueHeaders"])
+
+
+def test_forged_identity_passes_the_bearer_rule(world: World) -> None:
+    """The worst that a real one might do, so that the function is tested against it."""
+    headers = {"authorization": f"Bearer {world.token()}", "x-amzn-oidc-data": "forged"}
+    answer = httpx.get(f"{world.url}/v1/whoami", headers=headers)
+    assert headers_of(answer)["x-amzn-oidc-data"] == ["forged"]
+
+
+def test_token_for_another_audience_passes_the_bearer_rule(world: World) -> None:
+    """`jwt-validation` does not look at the audience: that is left to the function."""
+    headers = {"authorization": f"Bearer {world.token('warehouse')}"}
+    assert httpx.get(f"{world.url}/v1/whoami", headers=headers).status_code == 200
+
+
+def spoilt_tokens(world: World) -> dict[str, str]:
+    claims = {"iss": world.provider.issuer, "sub": "x", "exp": int(time.time()) + 60}
+    stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    genuine = world.provider.signing_key.as_pem(private=True)
+    kid = {"kid": world.provider.signing_key.kid}
+
+    def signed(changes: dict[str, Any], key: Any = genuine) -> str:
+        return jwt.encode({**claims, **changes}, key, algorithm="RS256", headers=kid)
+
+    return {
+        "not a token": "x.y.z",
+        "another key": signed({}, stranger),
+        "another issuer": signed({"iss": "https://issuer.example.com"}),
+        "expired": signed({"exp": int(time.time()) - 1}),
+        "without expiry": jwt.encode(
+            {"iss": claims["iss"]}, genuine, algorithm="RS256", headers=kid
+        ),
+        "not yet valid": signed({"nbf": int(time.time()) + 60}),
+        "issued in the future": signed({"iat": int(time.time()) + 60}),
+        "another algorithm": jwt.encode(claims, genuine, algorithm="PS256", headers=kid),
+        "no algorithm": jwt.encode(claims, "", algorithm="none", headers=kid),
+    }
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "not a token",
+        "another key",
+        "another issuer",
+        "expired",
+        "without expiry",
+        "not yet valid",
+        "issued in the future",
+        "another algorithm",
+        "no algorithm",
+    ],
+)
+def test_spoilt_bearer_token_is_refused(world: World, fault: str) -> None:
+    """What `jwt-validation` checks is checked, and the token's text is not repeated."""
+    token = spoilt_tokens(world)[fault]
+    answer = httpx.get(f"{world.url}/v1/whoami", headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+    assert token.split(".")[1] not in answer.text
+
+
+def test_health_check_needs_no_identity(world: World) -> None:
+    """The load balancer's own health check reaches the function."""
+    assert httpx.get(f"{world.url}/healthz").status_code == 200
+
+
+def test_path_of_no_rule_is_not_found(world: World) -> None:
+    """What no rule takes does not reach the function."""
+    assert httpx.get(f"{world.url}/v2/whoami").status_code == 404
+
+
+def test_doubled_headers_reach_the_function_doubled(world: World) -> None:
+    """Two values of a header are two, not one with a comma."""
+    bearer = f"Bearer {world.token()}"
+    headers = [("authorization", bearer), ("Authorization", "Bearer other"), ("x-a", "1")]
+    answer = httpx.get(f"{world.url}/v1/whoami", headers=headers)
+    assert headers_of(answer)["authorization"] == [bearer, "Bearer other"]
+
+
+def test_forwarding_headers_tell_where_the_request_came_from(world: World) -> None:
+    """The client's address is added behind what the client says."""
+    headers = {"authorization": f"Bearer {world.token()}", "x-forwarded-for": "192.0.2.1"}
+    given = headers_of(httpx.get(f"{world.url}/v1/whoami", headers=headers))
+    assert given["x-forwarded-for"] == ["192.0.2.1, 127.0.0.1"]
+    assert given["x-forwarded-proto"] == ["http"]
+    assert given["x-amzn-trace-id"][0].startswith("Root=1-")
+
+
+def test_every_value_of_an_answers_header_reaches_the_client(world: World) -> None:
+    """A function can set two cookies."""
+    answer = httpx.get(f"{world.url}/healthz")
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+def post(world: World, content: Any) -> httpx.Response:
+    headers = {"authorization": f"Bearer {world.token()}", "content-type": "text/plain"}
+    return httpx.post(f"{world.url}/v1/whoami", content=content, headers=headers)
+
+
+def test_body_of_one_megabyte_passes_and_the_next_byte_does_not(world: World) -> None:
+    """The load balancer's own limit for functions."""
+    assert post(world, b"x" * MEGABYTE).json()["body"] == MEGABYTE
+    assert post(world, b"x" * (MEGABYTE + 1)).status_code == 413
+
+
+def test_chunked_body_passes_whole_and_within_the_limit(world: World) -> None:
+    """A function never sees chunks."""
+    assert post(world, iter([b"ab", b"c"])).json()["body"] == 3
+    assert post(world, iter([b"x" * MEGABYTE, b"x"])).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/v1/raise", "/v1/nonsense"])
+def test_function_that_fails_or_answers_nonsense_is_a_bad_gateway(world: World, path: str) -> None:
+    """Neither a failure nor a malformed answer reaches the client as it is."""
+    headers = {"authorization": f"Bearer {world.token()}"}
+    answer = httpx.get(f"{world.url}{path}", headers=headers)
+    assert answer.status_code == 502
+    assert "left" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
+        (b"GET http://a/healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
+        (b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (
+            b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked"
+            b"\r\n\r\n0\r\n\r\n",
+            b"400",
+        ),
+        (b"TRACE /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"405"),
+    ],
+)
+def test_request_that_is_no_request_goes_no_further(
+    world: World, head: bytes, status: bytes
+) -> None:
+    """What two readers could understand differently is refused before any rule."""
+    host, _, port = world.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(head)
+        assert connection.recv(100).split()[1] == status
+
+
+def test_log_has_a_line_for_each_request_without_its_query(
+    browser: httpx.Client, world: World
+) -> None:
+    """Codes, which travel in queries, are not printed."""
+    sign_in(browser)
+    assert any("GET /oauth2/idpresponse 302 sign-in" in line for line in world.log)
+    assert not any("code=" in line for line in world.log)
+
+
+def test_keys_of_nobody_are_not_found(world: World) -> None:
+    """One PEM for each key id, and nothing else."""
+    assert httpx.get(f"{world.keys_url}/{world.signer.kid}").text.startswith("-----BEGIN PUBLIC")
+    assert httpx.get(f"{world.keys_url}/another").status_code == 404

@@ -1,0 +1,128 @@
+"""The template as one machine uses it: the same tables and the same settings, resolved."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local.browser_rule import SESSION_COOKIE
+from local.load_balancer import PATHS
+from local.openid_client import SCOPE
+from local.template import Template
+
+ROOT = Path(__file__).parents[2]
+
+SMALL = """
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Memory: { Type: Number, Default: 256 }
+  Issuer: { Type: String, AllowedPattern: "^https://.*$" }
+Conditions:
+  Never: !Equals [!Ref Issuer, ""]
+Resources:
+  Layer:
+    Type: AWS::Serverless::LayerVersion
+    Properties: { ContentUri: layers/one }
+  WorkFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/work
+      Handler: work.handler
+      Runtime: python3.13
+      MemorySize: !Ref Memory
+      Timeout: 7
+      Layers: [!Ref Layer]
+      Environment:
+        Variables:
+          TABLE: !Ref WorkTable
+          QUEUE: !GetAtt WorkQueue.QueueName
+          GROUP: !Sub "work-${AWS::Region}"
+          NUMBER: 3
+          CHOSEN: !If [Never, !Ref Bucket, !Ref Issuer]
+          NOTHING: !Ref AWS::NoValue
+  WorkTable:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{ AttributeName: id, AttributeType: S }]
+      KeySchema: [{ AttributeName: id, KeyType: HASH }]
+  WorkQueue:
+    Type: AWS::SQS::Queue
+    Properties: { FifoQueue: true }
+  Bucket:
+    Type: AWS::S3::Bucket
+"""
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield
+
+
+def test_functions_come_out_with_their_settings_resolved(tmp_path: Path) -> None:
+    """Code, layers, limits and every variable, as CloudFormation would resolve them."""
+    (tmp_path / "template.yaml").write_text(SMALL)
+    functions = Template.read(tmp_path / "template.yaml").deploy(
+        boto3.client("cloudformation"), parameters={"Issuer": "http://127.0.0.1:8081"}
+    )
+    work = functions["WorkFunction"]
+    assert work.code == (tmp_path / "functions/work", tmp_path / "layers/one")
+    assert (work.name, work.handler) == ("WorkFunction", "work.handler")
+    assert (work.memory_mb, work.timeout_seconds) == (256, 7)
+    assert work.environment == {
+        "TABLE": "WorkTable",
+        "QUEUE": "WorkQueue.fifo",
+        "GROUP": "work-us-east-1",
+        "NUMBER": "3",
+        "CHOSEN": "http://127.0.0.1:8081",
+    }
+
+
+def test_data_resources_are_created_under_their_logical_ids_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """Tables and queues exist by the names that `sam local invoke` uses; the rest is left out."""
+    (tmp_path / "template.yaml").write_text(SMALL)
+    Template.read(tmp_path / "template.yaml").deploy(
+        boto3.client("cloudformation"), parameters={"Issuer": "https://issuer.example.com"}
+    )
+    assert boto3.client("dynamodb").list_tables()["TableNames"] == ["WorkTable"]
+    [queue] = boto3.client("sqs").list_queues()["QueueUrls"]
+    assert queue.endswith("/WorkQueue.fifo")
+    assert boto3.client("s3").list_buckets()["Buckets"] == []
+
+
+def test_our_own_template_gives_its_table_and_function() -> None:
+    """What is deployed to AWS is what runs here."""
+    functions = Template.read(ROOT / "template.yaml").deploy(
+        boto3.client("cloudformation"), parameters={}
+    )
+    table = boto3.client("dynamodb").describe_table(TableName="RunsTable")["Table"]
+    assert [key["AttributeName"] for key in table["KeySchema"]] == ["project", "id"]
+    assert [index["IndexName"] for index in table["GlobalSecondaryIndexes"]] == ["by-creator"]
+    environment = functions["RunsFunction"].environment
+    assert environment["RUNS_TABLE"] == "RunsTable"
+    assert environment["BROWSER_TARGET_GROUP"].startswith("byline-browser")
+    assert environment["BEARER_TARGET_GROUP"].startswith("byline-bearer")
+
+
+def test_stand_in_follows_the_templates_rules() -> None:
+    """The load balancer of one machine takes the paths, asks the scopes and gives the cookie that
+    the template's rules do."""
+    template = Template.read(ROOT / "template.yaml")
+    rules = template.resources("AWS::ElasticLoadBalancingV2::ListenerRule")
+    assert set(rules) == {"BearerRule", "BrowserRule"}
+    for rule in rules.values():
+        [paths] = [
+            condition["PathPatternConfig"]["Values"]
+            for condition in rule["Properties"]["Conditions"]
+            if condition.get("Field") == "path-pattern"
+        ]
+        assert tuple(paths) == PATHS
+    browser = rules["BrowserRule"]["Properties"]["Actions"][0]["AuthenticateOidcConfig"]
+    assert f"{browser['SessionCookieName']}-0" == SESSION_COOKIE
+    assert template.translated["Parameters"]["OidcScope"]["Default"] == SCOPE
