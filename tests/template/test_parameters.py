@@ -1,0 +1,156 @@
+"""What an operator sets: described, grouped, checked before anything is made."""
+
+import json
+import re
+import tomllib
+
+import pytest
+
+from tests.template.stack import ROOT, Json, evaluate, properties, template
+
+ALB = "arn:aws:elasticloadbalancing:eu-central-1:123456789012"
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:byline/alb-a1b2c3"
+
+LISTENER = {
+    "ListenerArn": f"{ALB}:listener/app/shared/50dc6c495c0c9188/0467ef3c8400ae65",
+    "LoadBalancerArns": f"{ALB}:loadbalancer/app/shared/50dc6c495c0c9188",
+}
+OWN = {
+    "VpcId": "vpc-0a1b2c3d",
+    "SubnetIds": "subnet-0a1b2c3d,subnet-4e5f6a7b",
+    "CertificateArn": "arn:aws:acm:eu-central-1:123456789012:certificate/0f6b4bbe",
+}
+BROWSERS = {
+    "OidcIssuer": "https://login.example.com",
+    "OidcClientId": "byline",
+    "OidcClientSecretArn": SECRET,
+    "OidcAuthorizationEndpoint": "https://login.example.com/authorize",
+    "OidcTokenEndpoint": "https://login.example.com/token",
+    "OidcUserInfoEndpoint": "https://login.example.com/userinfo",
+}
+BEARERS = {
+    "BearerIssuer": "https://login.example.com",
+    "BearerJwksEndpoint": "https://login.example.com/keys",
+    "TrustedIssuers": '[{"issuer": "https://login.example.com", "audiences": ["byline"]}]',
+}
+FULL = {**LISTENER, **BROWSERS, **BEARERS}
+
+
+def test_parameter_is_described_and_grouped() -> None:
+    """Every parameter says what it is for, and the console shows it in its group."""
+    interface = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in interface for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(template()["Parameters"])
+    for body in template()["Parameters"].values():
+        assert body["Description"]
+
+
+def test_parameter_takes_only_what_it_means() -> None:
+    """Text has a pattern, a choice or a length; a number has its bounds or its choices."""
+    limits = {"AllowedPattern", "AllowedValues", "MaxLength", "MinValue"}
+    loose = [name for name, body in template()["Parameters"].items() if not limits & body.keys()]
+    assert loose == []
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        FULL,
+        {**OWN, **BROWSERS},
+        {**OWN, **BEARERS},
+        {"ListenerArn": LISTENER["ListenerArn"], **BEARERS},
+        {**FULL, "IdentityTrust": "ignore", "AnonymousCallers": "allow"},
+    ],
+)
+def test_parameters_that_fit_are_accepted(parameters: dict[str, str]) -> None:
+    """What belongs together deploys, on either kind of load balancer."""
+    assert _refusals(parameters) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"ListenerArn": ""}, "Give ListenerArn, or"),
+        ({"VpcId": "vpc-0a1b2c3d"}, "Give ListenerArn, or"),
+        ({"CertificateArn": OWN["CertificateArn"]}, "Give ListenerArn, or"),
+        ({"LoadBalancerArns": ""}, "LoadBalancerArns must name"),
+        ({"OidcClientId": ""}, "needs OidcClientId"),
+        ({"OidcClientSecretArn": ""}, "needs OidcClientSecretArn"),
+        ({"OidcAuthorizationEndpoint": ""}, "needs OidcAuthorizationEndpoint"),
+        ({"OidcTokenEndpoint": ""}, "needs OidcTokenEndpoint"),
+        ({"OidcUserInfoEndpoint": ""}, "needs OidcUserInfoEndpoint"),
+        ({"OidcIssuer": ""}, "without OidcIssuer"),
+        ({"BearerJwksEndpoint": ""}, "needs BearerJwksEndpoint"),
+        ({"TrustedIssuers": ""}, "needs TrustedIssuers"),
+        ({"IdentityTrust": "ignore"}, "say AnonymousCallers=allow"),
+    ],
+)
+def test_parameters_that_contradict_are_refused(change: dict[str, str], refusal: str) -> None:
+    """One thing spoiled, and CloudFormation refuses before it makes anything, and says why."""
+    assert [text for text in _refusals({**FULL, **change}) if refusal in text]
+
+
+@pytest.mark.parametrize("missing", ["CertificateArn", "SubnetIds"])
+def test_load_balancer_of_its_own_needs_all_of_it(missing: str) -> None:
+    """A VPC alone does not make a load balancer."""
+    assert _refusals({**OWN, **BROWSERS, missing: ""})
+
+
+def test_nobody_to_let_in_is_refused() -> None:
+    """A stack without any rule would be a load balancer that answers 404."""
+    assert _refusals({"ListenerArn": LISTENER["ListenerArn"]})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("OidcIssuer", "http://login.example.com"),
+        ("BearerJwksEndpoint", "http://login.example.com/keys"),
+        ("AlbPublicKeysUrl", "http://keys.example.com"),
+        ("LoadBalancerArns", "arn:aws:elasticloadbalancing:*:*:loadbalancer/app/*"),
+        ("LoadBalancerArns", LISTENER["ListenerArn"]),
+        ("ListenerArn", LISTENER["LoadBalancerArns"]),
+        ("SubnetIds", "subnet-0a1b2c3d"),
+        ("OidcScope", "profile email"),
+        ("OidcClientSecretArn", "the-secret-itself"),
+        ("TrustedIssuers", "https://login.example.com"),
+    ],
+)
+def test_value_of_another_form_is_refused(parameter: str, value: str) -> None:
+    """Plain http, wildcards and things of the wrong kind do not pass a parameter's pattern."""
+    pattern = template()["Parameters"][parameter]["AllowedPattern"]
+    assert not re.fullmatch(pattern, value)
+
+
+def test_defaults_of_sam_belong_to_no_account() -> None:
+    """samconfig.toml holds no account, no bucket, no profile and no parameter of anybody's."""
+    text = (ROOT / "samconfig.toml").read_text()
+    assert not re.search(r"\d{12}", text)
+    config = tomllib.loads(text)["default"]
+    named = {name for section in config.values() for name in section["parameters"]}
+    assert not named & {"profile", "s3_bucket", "role_arn", "parameter_overrides"}
+
+
+def test_sample_environment_is_passed_on() -> None:
+    """`sam local invoke` drops variables that the template does not name: none is dropped."""
+    file = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["local_invoke"]
+    environment: Json = json.loads((ROOT / file["parameters"]["env_vars"]).read_text())
+    for function, values in environment.items():
+        named = properties("AWS::Serverless::Function", function)["Environment"]["Variables"]
+        assert values.keys() <= named.keys()
+
+
+def _refusals(given: dict[str, str]) -> list[str]:
+    """What CloudFormation's rules say against these parameters, each of which fits its own form."""
+    parameters = {name: body["Default"] for name, body in template()["Parameters"].items()}
+    for name, value in given.items():
+        pattern = template()["Parameters"][name].get("AllowedPattern", ".*")
+        assert re.fullmatch(pattern, value), f"{name} does not take {value}"
+    parameters.update(given)
+    return [
+        assertion["AssertDescription"]
+        for rule in template()["Rules"].values()
+        if evaluate(rule.get("RuleCondition", ""), parameters) is not False
+        for assertion in rule["Assertions"]
+        if not evaluate(assertion["Assert"], parameters)
+    ]
