@@ -3,8 +3,11 @@
 Access patterns, keys and costs: docs/data-model.md.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from cursors import Position
 from run_items import Item, run_key
@@ -16,8 +19,12 @@ if TYPE_CHECKING:
 CREATOR_INDEX = "by-creator"
 """(creator, run id): holds only rows that have a creator."""
 
+ROWS_A_PAGE = 100
 PAGES_A_LISTING = 5
-"""How many pages of 100 rows one filtered listing reads at most to fill its answer."""
+"""How many pages of so many rows one filtered listing reads at most to fill its answer."""
+
+ANSWER_BYTES = 900_000
+"""A load balancer takes 1 MB of JSON from a function: room for what stands around the runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,48 +50,58 @@ def list_runs(
         page = client.query(**_query(table, listing, limit, position))
         found += page["Items"]
         if len(found) > limit:
-            return found[:limit], _position(found[limit - 1])
+            return found[:limit], position_of(found[limit - 1])
         if "LastEvaluatedKey" not in page:
             return found, None
-        position = _position(page["LastEvaluatedKey"])
+        position = position_of(page["LastEvaluatedKey"])
     return found, position
 
 
+def fitting(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many of `runs` as fit into one answer, at least the first."""
+    used = 0
+    for count, run in enumerate(runs):
+        # An answer carries its body as text, so every quote in it is escaped once more.
+        used += len(msgspec.json.encode(msgspec.json.encode(run).decode()))
+        if used > ANSWER_BYTES and count:
+            return runs[:count]
+    return runs
+
+
+def position_of(item: Item) -> Position:
+    """Where a listing goes on after the row `item`."""
+    return Position(item["project"]["S"], item["id"]["S"])
+
+
 def _query(table: str, listing: Listing, limit: int, after: Position | None) -> "QueryInputTypeDef":
-    filters = []
-    values: Item = {}
-    query: QueryInputTypeDef = {"TableName": table, "ScanIndexForward": False}
-    start: Item = {}
-    if after is not None:
-        start = run_key(after.project, after.run_id)
-    if listing.creator is None:
-        query["KeyConditionExpression"] = "project = :project"
-    else:
+    key = {"creator": listing.creator} if listing.creator else {"project": listing.project}
+    narrowed = {
+        "project": listing.project,
+        "creator_issuer": listing.creator_issuer,
+        "status": listing.status,
+    }
+    filters = {name: value for name, value in narrowed.items() if value and name not in key}
+    values = {name: {"S": value} for name, value in (key | filters).items()}
+    query: QueryInputTypeDef = {
+        "TableName": table,
+        "ScanIndexForward": False,
+        # One more than asked for tells whether a listing without a filter is at its end.
+        "Limit": ROWS_A_PAGE if filters else limit + 1,
+        "KeyConditionExpression": _all_equal(key),
+        # `project` and `status` are reserved words of DynamoDB's.
+        "ExpressionAttributeNames": {f"#{name}": name for name in values},
+        "ExpressionAttributeValues": {f":{name}": value for name, value in values.items()},
+    }
+    if listing.creator:
         query["IndexName"] = CREATOR_INDEX
-        query["KeyConditionExpression"] = "creator = :creator"
-        values[":creator"] = {"S": listing.creator}
-        if listing.project is not None:
-            filters.append("project = :project")
-        if listing.creator_issuer is not None:
-            filters.append("creator_issuer = :issuer")
-            values[":issuer"] = {"S": listing.creator_issuer}
-        if start:
-            start["creator"] = values[":creator"]
-    if listing.project is not None:
-        values[":project"] = {"S": listing.project}
-    if listing.status is not None:
-        filters.append("#status = :status")
-        values[":status"] = {"S": listing.status}
-        query["ExpressionAttributeNames"] = {"#status": "status"}
     if filters:
-        query["FilterExpression"] = " AND ".join(filters)
-    query["ExpressionAttributeValues"] = values
-    # One more than asked for tells whether a listing without a filter is at its end.
-    query["Limit"] = 100 if filters else limit + 1
-    if start:
-        query["ExclusiveStartKey"] = start
+        query["FilterExpression"] = _all_equal(filters)
+    if after is not None:
+        # The key goes last: whatever a forged cursor says, the listing stays in its partition.
+        start = run_key(after.project, after.run_id)
+        query["ExclusiveStartKey"] = start | {name: values[name] for name in key}
     return query
 
 
-def _position(item: Item) -> Position:
-    return Position(item["project"]["S"], item["id"]["S"])
+def _all_equal(names: Iterable[str]) -> str:
+    return " AND ".join(f"#{name} = :{name}" for name in names)

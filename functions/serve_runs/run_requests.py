@@ -30,6 +30,7 @@ RUN_ID_PATTERN = "^[0-7][0-9A-HJKMNP-TV-Z]{25}" + _END
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*" + _END
 _NAME = re.compile(NAME_PATTERN)
 _RUN_ID = re.compile(RUN_ID_PATTERN)
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
@@ -100,8 +101,11 @@ def create_run(event: Mapping[str, Any]) -> CreateRun:
 def list_runs(event: Mapping[str, Any]) -> ListRuns:
     """The query of a listing. Raises `Problem` 400, for parameters nobody knows too."""
     try:
-        # The load balancer does not decode; not strict, because everything in a query is text.
-        return msgspec.convert(_query(event), type=ListRuns, strict=False)
+        query: dict[str, str | int] = {**_query(event)}
+        limit = query.get("limit")
+        if isinstance(limit, str) and _INTEGER.fullmatch(limit):
+            query["limit"] = int(limit)
+        return msgspec.convert(query, type=ListRuns)
     except msgspec.ValidationError as error:
         raise Problem(400, "invalid_parameter", str(error)) from None
     except UnicodeError:
@@ -153,7 +157,10 @@ def _too_large() -> Problem:
 
 
 def _query(event: Mapping[str, Any]) -> dict[str, str]:
-    """Each parameter once. In the single-value shape the load balancer has kept the last value."""
+    """Each parameter once, decoded, which the load balancer does not do.
+
+    In the single-value shape it has kept the last value of each.
+    """
     multiple = event.get("multiValueQueryStringParameters")
     parameters = multiple if multiple is not None else event.get("queryStringParameters") or {}
     query: dict[str, str] = {}

@@ -26,7 +26,7 @@ from cursors import decode_cursor, encode_cursor
 from failures import answer_failure
 from problems import Problem, method_not_allowed, not_found
 from run_items import run_json
-from run_listing import Listing, list_runs
+from run_listing import Listing, fitting, list_runs, position_of
 from run_states import TRANSITIONS
 from run_store import RunStore
 
@@ -152,8 +152,11 @@ def _list_runs(project: str | None, caller: Caller | None) -> Response[str]:
     binding = repr(listing)
     after = decode_cursor(query.cursor, query=binding) if query.cursor else None
     found, position = list_runs(dynamodb(), table, listing, limit=query.limit, after=after)
+    shown = fitting([run_json(run) for run in found])
+    if len(shown) < len(found):
+        position = position_of(found[len(shown) - 1])
     next_cursor = encode_cursor(position, query=binding) if position else None
-    return _json(200, {"runs": [run_json(run) for run in found], "next_cursor": next_cursor})
+    return _json(200, {"runs": shown, "next_cursor": next_cursor})
 
 
 def _known_caller() -> Caller:

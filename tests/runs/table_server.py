@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWrite
 """
 
 import json
+import re
 import socket
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from threading import Lock, Thread
 from typing import Any
 
 import boto3
+from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -108,6 +110,10 @@ class DynamoDb:
             trouble = self.troubles.popleft()
         if isinstance(trouble, Refusal):
             return trouble.answer(start_response)
+        if words := reserved_words(json.loads(body or b"{}")):
+            return Refusal(
+                operation, "ValidationException", members={"Message": f"reserved: {words}"}
+            ).answer(start_response)
         if operation == "TransactWriteItems":
             answer = self._transact(environ, json.loads(body).get("ClientRequestToken", ""))
         else:
@@ -139,6 +145,24 @@ class DynamoDb:
         chunks = list(self._moto(environ, lambda *started: head.extend(started)))
         return [*head[:2], chunks]
 
+
+def reserved_words(document: Any) -> set[str]:
+    """The reserved words in a request's expressions: DynamoDB refuses them all, moto some."""
+    if isinstance(document, list):
+        return set().union(*map(reserved_words, document))
+    if not isinstance(document, dict):
+        return set()
+    words: set[str] = set()
+    for name, value in document.items():
+        if name.endswith("Expression") and isinstance(value, str):
+            names = set(re.findall(r"(?<![:#\w])[a-z_]\w*", value))
+            words |= {word for word in names if word.upper() in _RESERVED}
+        else:
+            words |= reserved_words(value)
+    return words
+
+
+_RESERVED = frozenset(ReservedKeywords.get_reserved_keywords())
 
 TABLE_DEFINITION: dict[str, Any] = {
     "TableName": TABLE,
