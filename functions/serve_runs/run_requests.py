@@ -130,10 +130,13 @@ def refuse_cross_site(event: Mapping[str, Any]) -> None:
     The load balancer's session cookie travels with such a request, so its token verifies. Browsers
     say where a request comes from (https://www.w3.org/TR/fetch-metadata/, RFC 6454 section 7).
     """
-    site = _header(event, "sec-fetch-site")
-    origin = _header(event, "origin")
-    same_origin = origin.partition("://")[2] == _header(event, "host")
-    if site not in ("", "same-origin", "none") or (not site and origin and not same_origin):
+    if sites := header_values(event, "sec-fetch-site"):
+        foreign = not {"same-origin", "none"}.issuperset(sites)
+    else:
+        scheme = _header(event, "x-forwarded-proto") or "https"
+        own = f"{scheme}://{_header(event, 'host')}"
+        foreign = any(origin != own for origin in header_values(event, "origin"))
+    if foreign:
         raise Problem(
             403, "cross_site_request", "A page of another site may not act for its visitor."
         )

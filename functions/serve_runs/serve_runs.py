@@ -34,7 +34,8 @@ logger = Logger(service="byline")
 settings = Settings.from_environment(os.environ)
 identity = Identity(settings)
 table = required(os.environ, "RUNS_TABLE")
-runs = RunStore(dynamodb(), table, now=time.time, new_id=lambda: str(ULID()))
+client = dynamodb()
+runs = RunStore(client, table, now=time.time, new_id=lambda: str(ULID()))
 app = ALBResolver()
 
 if settings.trust != "verify":
@@ -151,7 +152,7 @@ def _list_runs(project: str | None, caller: Caller | None) -> Response[str]:
     listing = Listing(project, creator, issuer, query.status)
     binding = repr(listing)
     after = decode_cursor(query.cursor, query=binding) if query.cursor else None
-    found, position = list_runs(dynamodb(), table, listing, limit=query.limit, after=after)
+    found, position = list_runs(client, table, listing, limit=query.limit, after=after)
     shown = fitting([run_json(run) for run in found])
     if len(shown) < len(found):
         position = position_of(found[len(shown) - 1])
