@@ -12,6 +12,14 @@ help: ## show the commands
 setup: ## make the environments (done by the other commands as needed)
 	@tools/setup project sam checkov
 
+.PHONY: demo up
+demo: ## the main job on this machine: who ran what, and forgeries refused
+	@tools/setup project
+	@$(PYTHON) -m local.demo
+up: ## the whole stack on this machine, until interrupted
+	@tools/setup project
+	@exec $(PYTHON) -m local.up
+
 .PHONY: test
 test: ## run all tests
 	@tools/setup project sam

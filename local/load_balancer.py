@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from threading import Thread
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from local.bearer_rule import BearerRule
-from local.browser_rule import CALLBACK, BrowserRule
+from local.browser_rule import CALLBACK
 from local.function_instance import FunctionFailed
 from local.listening import url_of
 from local.load_balancer_events import (
@@ -33,6 +33,14 @@ from local.load_balancer_http import HttpServer
 
 PATHS = ("/v1/*", "/healthz")
 """What the rules of `template.yaml` take; the listener answers 404 to the rest."""
+
+
+class Rule(Protocol):
+    """An action before `forward`."""
+
+    def apply(self, request: Request) -> Request | Reply:
+        """The request to forward, or what to reply instead."""
+
 
 type Invoke = Callable[[Any], Any]
 type Log = Callable[[str], None]
@@ -61,7 +69,7 @@ class LoadBalancer:
         *,
         invoke: Invoke,
         target_groups: TargetGroups,
-        browser_rule: BrowserRule,
+        browser_rule: Rule,
         bearer_rule: BearerRule,
         shape: Shape = "multi-value",
         log: Log = lambda _: None,

@@ -21,7 +21,7 @@ from local.bearer_rule import BearerRule
 from local.browser_rule import BrowserRule
 from local.lambda_runtime import REGION, FunctionHost
 from local.listening import WebServer, listen, url_of
-from local.load_balancer import LoadBalancer, TargetGroups
+from local.load_balancer import LoadBalancer, Rule, TargetGroups
 from local.load_balancer_events import Shape
 from local.load_balancer_signing import ARN, Signer, public_keys
 from local.openid_client import OpenIDClient
@@ -102,6 +102,10 @@ class Stack:
         self._access_log = access_log
         self.log_folder = log_folder
         self.signer = Signer()
+        self.published_keys = sample_load_balancer_keys() | {
+            self.signer.kid: self.signer.public_key
+        }
+        """Of all load balancers of the region, as AWS publishes them: ours and anybody's."""
         self.provider: OpenIDProvider | None = None
 
     def __enter__(self) -> Self:
@@ -114,6 +118,22 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
+    def load_balancer(self, listener: socket.socket, browser_rule: Rule) -> LoadBalancer:
+        """A load balancer before RunsFunction: the stack's own, or one that somebody else made."""
+        runs = self.functions["RunsFunction"]
+        return LoadBalancer(
+            listener,
+            invoke=runs.invoke,
+            target_groups=TargetGroups(
+                browser=runs.environment["BROWSER_TARGET_GROUP"],
+                bearer=runs.environment["BEARER_TARGET_GROUP"],
+            ),
+            browser_rule=browser_rule,
+            bearer_rule=self._bearer_rule,
+            shape=self._shape,
+            log=self._access_log,
+        )
+
     def log_text(self) -> str:
         """All that the functions printed so far."""
         assert self.log_folder is not None  # noqa: S101 - set by entering
@@ -125,24 +145,12 @@ class Stack:
         at_load_balancer, at_provider, at_aws, at_keys = listeners
         self.aws = exits.enter_context(AwsServer(at_aws))
         self.keys_url = url_of(at_keys)
-        keys = {**sample_load_balancer_keys(), self.signer.kid: self.signer.public_key}
-        exits.enter_context(WebServer(public_keys(keys), at_keys))
+        exits.enter_context(WebServer(public_keys(self.published_keys), at_keys))
         openid = exits.enter_context(closing(self._openid_client(exits, at_provider)))
         self.functions = self._start_functions(exits, openid)
-        runs = self.functions["RunsFunction"]
-        load_balancer = LoadBalancer(
-            at_load_balancer,
-            invoke=runs.invoke,
-            target_groups=TargetGroups(
-                browser=runs.environment["BROWSER_TARGET_GROUP"],
-                bearer=runs.environment["BEARER_TARGET_GROUP"],
-            ),
-            browser_rule=BrowserRule(openid, self.signer, now=time.time),
-            bearer_rule=BearerRule(openid),
-            shape=self._shape,
-            log=self._access_log,
-        )
-        self.url = exits.enter_context(load_balancer).url
+        self._bearer_rule = BearerRule(openid)
+        rule = BrowserRule(openid, self.signer, now=time.time)
+        self.url = exits.enter_context(self.load_balancer(at_load_balancer, rule)).url
 
     def _openid_client(self, exits: ExitStack, listener: socket.socket) -> OpenIDClient:
         if self._outside is not None:

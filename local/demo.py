@@ -1,0 +1,176 @@
+"""`make demo`: the main job on this machine, over real HTTP, in a few seconds.
+
+A person signs in by the browser flow, a service account calls with a Bearer token, forgeries are
+refused, and a table shows who ran what. The exit status is 0 only if all was as promised.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from local.forgeries import AttackersRule, strangers_token
+from local.listening import listen
+from local.openid_directory import Person
+from local.openid_provider import ADA, GRACE
+from local.stack import Stack
+
+RUNS = "/v1/projects/research/runs"
+
+
+class Demo:
+    """What is shown, and whether it is as promised."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._tokens: list[str] = []
+        self.broken = 0
+
+    def run(self) -> None:
+        """All scenes, in order."""
+        print("\nPeople sign in with a browser")
+        with self._signed_in(ADA) as ada, self._signed_in(GRACE) as grace:
+            run = self._create(ada, "evaluate-model")
+            self._change(ada, run, "start", "running")
+            self._change(ada, run, "finish", "succeeded")
+
+            print("\nA service account calls with a Bearer token")
+            with self._bearer(self._token("nightly-train")) as machine:
+                self._show("GET /v1/whoami", machine.get("/v1/whoami"), 200, "nightly-train")
+                self._change(machine, self._create(machine, "nightly"), "start", "running")
+                forgotten = self._create(machine, "backfill")
+                self._change(grace, forgotten, "cancel", "cancelled")
+
+            print("\nForgeries")
+            self._forge()
+
+            print("\nWho ran what")
+            self._table(ada.get(RUNS).json()["runs"])
+
+    @contextmanager
+    def _signed_in(self, person: Person) -> Iterator[httpx.Client]:
+        with httpx.Client(base_url=self._stack.url, follow_redirects=True) as browser:
+            page = browser.get("/v1/whoami")
+            answer = browser.post(page.url, data={"person": person.subject})
+            self._show("sign in, GET /v1/whoami", answer, 200, person.name)
+            yield browser
+
+    def _bearer(self, token: str, **headers: str) -> httpx.Client:
+        self._tokens.append(token)
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.Client(
+            base_url=self._stack.url, headers={"authorization": f"Bearer {token}", **headers}
+        )
+
+    def _token(self, client: str) -> str:
+        answer = httpx.post(
+            f"{self._stack.issuer}/token",
+            data={"grant_type": "client_credentials"},
+            auth=(client, f"{client}-secret"),
+        )
+        return str(answer.json()["access_token"])
+
+    def _create(self, caller: httpx.Client, name: str) -> str:
+        answer = caller.post(RUNS, json={"name": name})
+        self._show(f"POST {RUNS}", answer, 201, name)
+        return str(answer.json().get("id"))
+
+    def _change(self, caller: httpx.Client, run: str, change: str, status: str) -> None:
+        answer = caller.post(f"{RUNS}/{run}/{change}")
+        self._show(f"POST {RUNS}/…/{change}", answer, 200, status)
+
+    def _forge(self) -> None:
+        issuer = self._stack.issuer
+        attacker = AttackersRule(ADA, issuer=issuer)
+        self._stack.published_keys[attacker.signer.kid] = attacker.signer.public_key
+        with self._stack.load_balancer(listen(0), attacker) as foreign:
+            answer = httpx.get(f"{foreign.url}/v1/whoami")
+        self._show("another load balancer's word for Ada", answer, 401, "untrusted_signer")
+
+        with self._bearer(strangers_token(ADA, issuer=issuer)) as stranger:
+            answer = stranger.get("/v1/whoami")
+        self._show("a stranger's key under Ada's token", answer, 401, "the token is not valid")
+
+        with self._bearer(self._token("warehouse")) as elsewhere:
+            answer = elsewhere.get("/v1/whoami")
+        self._show("a genuine token for another service", answer, 401, "untrusted_audience")
+
+        forged = attacker.token()
+        with self._bearer(self._token("nightly-train"), x_amzn_oidc_data=forged) as machine:
+            answer = machine.get("/v1/whoami")
+        self._show("Ada's name beside a genuine token", answer, 200, "nightly-train")
+
+        leaked = sum(token in self._stack.log_text() for token in [*self._tokens, forged])
+        self._verdict("tokens in the function's log", str(leaked), is_as_promised=leaked == 0)
+
+    def _table(self, runs: list[dict[str, Any]]) -> None:
+        rows = [("RUN", "NAME", "STATUS", "CREATED BY", "STARTED BY", "ENDED BY")]
+        for run in runs:
+            ended = run["finished_by"] or run["cancelled_by"]
+            people = (run["executed_by"], run["started_by"], ended)
+            rows.append((run["id"], run["name"], run["status"], *map(_name, people)))
+        for row in rows:
+            print(
+                "  " + "".join(f"{cell:<{width}}" for cell, width in zip(row, WIDTHS, strict=True))
+            )
+        actors = [row[3:] for row in rows[1:]]
+        self._verdict("names as they were", f"{len(actors)} runs", is_as_promised=actors == ACTORS)
+
+    def _show(self, what: str, answer: httpx.Response, status: int, word: str) -> None:
+        facts = _fact(answer)
+        is_as_promised = answer.status_code == status and word in facts
+        self._verdict(what, f"{answer.status_code} {facts}", is_as_promised=is_as_promised)
+
+    def _verdict(self, what: str, outcome: str, *, is_as_promised: bool) -> None:
+        mark = "  " if is_as_promised else "! "
+        self.broken += not is_as_promised
+        print(f"{mark}{what:<44}{outcome}")
+
+
+ACTORS = [
+    ("nightly-train", "-", "Grace Hopper"),
+    ("nightly-train", "nightly-train", "-"),
+    ("Ada Lovelace", "Ada Lovelace", "Ada Lovelace"),
+]
+"""Created, started, ended by; newest first."""
+
+WIDTHS = (28, 16, 11, 15, 15, 14)
+
+
+def _name(executed_by: dict[str, Any] | None) -> str:
+    match executed_by:
+        case {"user": {"spec": {"firstName": first, "lastName": last}}}:
+            return f"{first} {last}"
+        case {"application": {"spec": {"name": name}}}:
+            return str(name)
+    return "-"
+
+
+def _fact(answer: httpx.Response) -> str:
+    """The one thing that an answer is about."""
+    if not answer.headers.get("content-type", "").endswith("json"):
+        return answer.text.strip().partition(": ")[2]
+    body = answer.json()
+    if "kind" in body:
+        return f"{_name(body['executed_by'])}, {body['kind']}, verified by {body['source']}"
+    return str(body.get("reason") or f"{body.get('name')}: {body.get('status')}")
+
+
+def main() -> int:
+    """Returns the exit status."""
+    started = time.perf_counter()
+    with Stack() as stack:
+        print(f"Byline at {stack.url}, signing in at {stack.issuer}")
+        demo = Demo(stack)
+        demo.run()
+    seconds = time.perf_counter() - started
+    outcome = f"{demo.broken} promises broken (!)" if demo.broken else "All as promised"
+    print(f"\n{outcome}, in {seconds:.1f} s. Nothing is left running.")
+    return 1 if demo.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""`make up`: the stack on this machine, until it is interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+from types import FrameType
+
+from local.aws import ROOT
+from local.function_instance import InitFailed
+from local.listening import PortTaken
+from local.openid_client import ProviderFailed
+from local.stack import OutsideProvider, Ports, Stack
+
+DEFAULT_PORT = "8080"
+LOGS = ROOT / ".local" / "logs"
+
+
+def main() -> int:
+    """Run until SIGINT or SIGTERM. Returns the exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        ports = _ports(os.environ.get("LOCAL_PORT") or DEFAULT_PORT)
+        outside = OutsideProvider.from_environment(os.environ)
+        with Stack(ports=ports, outside=outside, log_folder=LOGS, access_log=_print) as stack:
+            _seed(stack)
+            _print(_addresses(stack))
+            signal.pause()
+    except KeyboardInterrupt:
+        _print("\nByline is down.")
+    except PortTaken as taken:
+        return _fail(
+            f"{taken}. LOCAL_PORT sets the first of four ports, say: LOCAL_PORT=9080 make up"
+        )
+    except InitFailed as failed:
+        return _fail(f"a function did not start: {failed}. Its log is in {LOGS.relative_to(ROOT)}/")
+    except (ProviderFailed, ValueError) as failure:
+        return _fail(str(failure))
+    return 0
+
+
+def _ports(first: str) -> Ports:
+    if not (first.isascii() and first.isdigit() and 0 < int(first) <= 65_535 - 3):
+        raise ValueError("LOCAL_PORT is the first of four ports, a number up to 65532")
+    return Ports.from_first(int(first))
+
+
+def _seed(stack: Stack) -> None:
+    """Put the runs that the sample events speak of into the table."""
+    environment = stack.functions["RunsFunction"].environment
+    subprocess.run(
+        [sys.executable, "-m", "tools.sample_runs"], cwd=ROOT, env=environment, check=True
+    )
+
+
+def _addresses(stack: Stack) -> str:
+    machine = ""
+    if stack.provider is not None:
+        machine = f"""
+Call it as a service account:
+  token=$(curl -s {stack.issuer}/token -u nightly-train:nightly-train-secret \\
+      -d grant_type=client_credentials | sed 's/.*"access_token": *"\\([^"]*\\)".*/\\1/')
+  curl {stack.url}/v1/whoami -H "authorization: Bearer $token"
+"""
+    return f"""
+Byline is up.
+  load balancer    {stack.url}
+  OpenID provider  {stack.issuer}
+  AWS (moto)       {stack.aws.url}
+  public keys      {stack.keys_url}
+  logs             {LOGS.relative_to(ROOT)}/
+
+Sign in with a browser: {stack.url}/v1/whoami
+{machine}
+Ctrl-C takes it down.
+"""
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _fail(text: str) -> int:
+    print(f"byline: {text}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
