@@ -18,6 +18,9 @@ from problems import Problem, not_found
 MAX_BODY_BYTES = 65_536
 """Far above any legal body; the load balancer itself allows 1 MB."""
 
+DETAIL_CHARACTERS = 200
+"""How much is said of what is wrong: it may quote the name of an unknown member."""
+
 _END = r"$(?!\n)"
 """The end of the text: Python's `$` alone lets a line feed follow."""
 
@@ -93,7 +96,7 @@ def create_run(event: Mapping[str, Any]) -> CreateRun:
     except RecursionError:
         raise Problem(400, "invalid_body", "The body is nested too deep.") from None
     except msgspec.MsgspecError as error:
-        raise Problem(400, "invalid_body", str(error)) from None
+        raise Problem(400, "invalid_body", str(error)[:DETAIL_CHARACTERS]) from None
     except UnicodeDecodeError:
         raise Problem(400, "invalid_body", "The body is not UTF-8.") from None
 
@@ -107,7 +110,7 @@ def list_runs(event: Mapping[str, Any]) -> ListRuns:
             query["limit"] = int(limit)
         return msgspec.convert(query, type=ListRuns)
     except msgspec.ValidationError as error:
-        raise Problem(400, "invalid_parameter", str(error)) from None
+        raise Problem(400, "invalid_parameter", str(error)[:DETAIL_CHARACTERS]) from None
     except UnicodeError:
         raise Problem(400, "invalid_parameter", "A parameter is not UTF-8.") from None
 
