@@ -205,6 +205,14 @@ def required(environment: Mapping[str, str], variable: str) -> str:
     return value
 
 
+def whole_number(environment: Mapping[str, str], variable: str, *, default: int, least: int) -> int:
+    """The number in `variable`, `default` where it is not set. Raises `Misconfigured`."""
+    text = environment.get(variable, "").strip() or str(default)
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        raise Misconfigured(variable, f"must be a whole number, at least {least}")
+    return int(text)
+
+
 def require_https(variable: str, url: str) -> None:
     """Raise `Misconfigured` unless `url` is https, or http to a loopback host."""
     try:

@@ -1,0 +1,74 @@
+"""Which units of work are due, in which order, and how the tokens of all runners are doing.
+
+Pure: rows in, decisions out. `make simulate` runs this very code on simulated time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from byline.refresh_timing import MARGIN_SECONDS
+from byline.refresh_units import Unit
+from byline.runner_rows import RunnerRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueUnit:
+    """A unit with due runners; `deadline` is the earliest of theirs, seconds since the epoch."""
+
+    unit: Unit
+    deadline: int
+    runners: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How all runners' tokens are doing at one moment, in seconds and numbers of runners.
+
+    Told from the rows alone and not by the refresher, which may be what is broken. `least_life` is
+    None where no runner has a token.
+    """
+
+    oldest_due_age: int
+    least_life: int | None
+    within_margin: int
+    expired: int
+    waiting_for_first: int
+    most_writes_per_secret: int
+    due_units: int
+
+
+def due_units(rows: Iterable[RunnerRow]) -> list[DueUnit]:
+    """The units of `rows`, which are due, the most urgent first."""
+    units: dict[Unit, tuple[int, int]] = {}
+    for row in rows:
+        deadline, runners = units.get(row.unit, (row.deadline, 0))
+        units[row.unit] = (min(deadline, row.deadline), runners + 1)
+    return sorted(
+        (
+            DueUnit(unit=unit, deadline=deadline, runners=runners)
+            for unit, (deadline, runners) in units.items()
+        ),
+        key=lambda due: (due.deadline, due.unit),
+    )
+
+
+def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
+    """The health of `rows`: all that are due, and of each shard the one that is due next.
+
+    A runner that is not due yet has its margin left, so those few tell of all.
+    """
+    live = [row for row in rows if row.is_live]
+    lives = [row.expires_at - now for row in live if row.expires_at is not None]
+    return Health(
+        oldest_due_age=max((now - row.due_at for row in live if row.due_at is not None), default=0),
+        least_life=min(lives, default=None),
+        within_margin=sum(
+            0 < row.expires_at - now < min(MARGIN_SECONDS, (row.lifetime or 0) / 2)
+            for row in live
+            if row.expires_at is not None
+        ),
+        expired=sum(life <= 0 for life in lives),
+        waiting_for_first=sum(row.expires_at is None for row in live),
+        most_writes_per_secret=max((row.window_writes or 0 for row in live), default=0),
+        due_units=len({row.unit for row in live if row.due_at is not None and row.due_at <= now}),
+    )

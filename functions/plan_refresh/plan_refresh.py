@@ -1,0 +1,128 @@
+"""PlanRefreshFunction: every minute, one message for each unit of work that is due.
+
+schedule → due rows of the sparse index, shard by shard → queue. A tick that comes twice, late or
+beside another one sends messages that find nothing left to do.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
+
+from byline.aws import dynamodb, sqs
+from byline.refresh_units import shards
+from byline.runner_rows import DUE_INDEX, RunnerRow, UnreadableRow, read_runner
+from byline.settings import required
+from due_units import DueUnit, Health, due_units, health
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
+
+MESSAGES_A_CALL = 10
+"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html"""
+
+logger = Logger(service="byline")
+metrics = Metrics(namespace="Byline", service="byline")
+table = required(os.environ, "RUNNERS_TABLE")
+queue_url = required(os.environ, "REFRESH_QUEUE_URL")
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+    """One tick. Raises where a shard could not be read or a message not sent, after the others."""
+    logger.append_keys(request_id=context.aws_request_id)
+    now = int(time.time())
+    failures: list[Exception] = []
+    rows: list[RunnerRow] = []
+    for shard in shards():
+        try:
+            rows += _due(shard, now=now)
+        except (ClientError, BotoCoreError) as error:
+            logger.error("shard not read", shard=shard, error=type(error).__name__)
+            failures.append(error)
+    units = due_units(row for row in rows if row.due_at is not None and row.due_at <= now)
+    failures += _send(units)
+    _report(health(rows, now=now), complete=not failures)
+    if failures:
+        raise failures[0]
+    return {"units": len(units)}
+
+
+def _due(shard: str, *, now: int) -> Iterator[RunnerRow]:
+    """The shard's due rows, and the one that is due next."""
+    query: QueryInputTypeDef = {
+        "TableName": table,
+        "IndexName": DUE_INDEX,
+        "KeyConditionExpression": "shard = :shard AND due_at <= :now",
+        "ExpressionAttributeValues": {":shard": {"S": shard}, ":now": {"N": str(now)}},
+    }
+    while True:
+        page = dynamodb().query(**query)
+        yield from _readable(page["Items"])
+        if "LastEvaluatedKey" not in page:
+            break
+        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+    query.pop("ExclusiveStartKey", None)
+    query["KeyConditionExpression"] = "shard = :shard AND due_at > :now"
+    query["Limit"] = 1
+    yield from _readable(dynamodb().query(**query)["Items"])
+
+
+def _readable(items: list[Any]) -> Iterator[RunnerRow]:
+    for item in items:
+        try:
+            yield read_runner(item)
+        except UnreadableRow as unreadable:
+            # One row that somebody spoiled by hand must not stop every other runner.
+            logger.error("row not readable", row=str(unreadable))
+            metrics.add_metric(name="UnreadableRunner", unit=MetricUnit.Count, value=1)
+
+
+def _send(units: list[DueUnit]) -> list[Exception]:
+    """Send a message for each unit, the most urgent first. Returns what failed."""
+    failures: list[Exception] = []
+    for start in range(0, len(units), MESSAGES_A_CALL):
+        entries = [
+            {
+                "Id": str(number),
+                "MessageBody": msgspec.json.encode(due.unit).decode(),
+                # A standard queue shares its consumers fairly between groups.
+                "MessageGroupId": due.unit.project,
+            }
+            for number, due in enumerate(units[start : start + MESSAGES_A_CALL])
+        ]
+        try:
+            answer = sqs().send_message_batch(QueueUrl=queue_url, Entries=entries)  # type: ignore[arg-type]
+        except (ClientError, BotoCoreError) as error:
+            failures.append(error)
+            continue
+        failures += [
+            RuntimeError(f"message not sent: {failed['Code']}")
+            for failed in answer.get("Failed", [])
+        ]
+    return failures
+
+
+def _report(state: Health, *, complete: bool) -> None:
+    """Write the metrics that the alarms are built on. What was not read is not reported as well."""
+    metrics.add_metric(name="Ticks", unit=MetricUnit.Count, value=1)
+    if complete:
+        seconds = {"OldestDueAge": state.oldest_due_age, "LeastRemainingLife": state.least_life}
+        counts = {
+            "TokensWithinMargin": state.within_margin,
+            "TokensExpired": state.expired,
+            "RunnersWithoutToken": state.waiting_for_first,
+            "MostWritesPerSecret": state.most_writes_per_secret,
+            "DueUnits": state.due_units,
+        }
+        for name, value in seconds.items():
+            if value is not None:
+                metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=value)
+        for name, value in counts.items():
+            metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    metrics.flush_metrics()

@@ -1,0 +1,134 @@
+"""Minting once for all runners of a unit that may share a token, and minding their clients.
+
+A client that its issuer refused, or asked to wait, is not asked again until that is over, whichever
+of its runners comes along.
+"""
+
+from collections.abc import Callable
+
+from byline.caching import Clock
+from byline.refresh_timing import KnownToken
+from byline.refresh_units import MintKey
+from byline.runner_rows import RunnerRow
+from client_states import ClientState, ClientStates
+from client_store import ClientStore, VersionedClient
+from mint import Mint, MintedToken
+from refresh_errors import REFUSALS_OF_A_CLIENT, REFUSALS_OF_A_REQUEST, RefreshFailed
+from refresh_plan import BREAKER_RECHECK_SECONDS, REFUSED_RETRY_SECONDS, retry_at
+
+
+class Postponed(Exception):
+    """No token for now: try again at `until`, seconds since the epoch.
+
+    `asked`: whether the issuer was asked just now, so that each failure is counted once.
+    """
+
+    def __init__(self, error_class: str, *, until: int, asked: bool) -> None:
+        super().__init__(error_class)
+        self.error_class = error_class
+        self.until = until
+        self.asked = asked
+
+
+class UnitMints:
+    """The mints of one worker's turn at a unit: each mint key at most once, good or bad."""
+
+    def __init__(
+        self,
+        *,
+        mint: Mint,
+        clients: ClientStore,
+        states: ClientStates,
+        now: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        self._mint = mint
+        self._clients = clients
+        self._states = states
+        self._now = now
+        self._random = random
+        self._outcomes: dict[MintKey, MintedToken | Postponed] = {}
+
+    def token_for(self, row: RunnerRow) -> MintedToken:
+        """The turn's token for the runner of `row`. Raises `Postponed`."""
+        key = row.mint_key
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            try:
+                outcome = self._minted(key, row)
+            except Postponed as postponed:
+                self._outcomes[key] = Postponed(
+                    postponed.error_class, until=postponed.until, asked=False
+                )
+                raise
+            self._outcomes[key] = outcome
+        if isinstance(outcome, Postponed):
+            raise outcome
+        return outcome
+
+    def _minted(self, key: MintKey, row: RunnerRow) -> MintedToken:
+        now = int(self._now())
+        state = self._states.get(key.project, key.client)
+        if state is not None and state.broken_version is None and now < state.retry_at:
+            raise Postponed(state.error_class, until=state.retry_at, asked=False)
+        client: VersionedClient | None = None
+        try:
+            client = self._clients.get(key.project, key.client)
+            if (
+                state is not None
+                and client.version == state.broken_version
+                and now < state.retry_at
+            ):
+                until = min(now + BREAKER_RECHECK_SECONDS, state.retry_at)
+                raise Postponed(state.error_class, until=until, asked=False)
+            if isinstance(client.secret, RefreshFailed):
+                raise client.secret
+            token = self._mint.mint(key, client.secret, known=_known(row))
+        except RefreshFailed as failure:
+            raise self._failed(key, row, state, client, failure) from None
+        if state is not None:
+            self._states.clear(key.project, key.client, before=state)
+        return token
+
+    def _failed(
+        self,
+        key: MintKey,
+        row: RunnerRow,
+        state: ClientState | None,
+        client: VersionedClient | None,
+        failure: RefreshFailed,
+    ) -> Postponed:
+        now = int(self._now())
+        error_class = failure.error_class
+        if error_class in REFUSALS_OF_A_REQUEST:
+            # The client's other runners may ask for something that it is granted.
+            return Postponed(error_class, until=now + REFUSED_RETRY_SECONDS, asked=True)
+        attempts = 1 if state is None else state.attempts + 1
+        refused = error_class in REFUSALS_OF_A_CLIENT
+        until = now + REFUSED_RETRY_SECONDS
+        if not refused:
+            until = retry_at(
+                attempts=attempts,
+                retry_after=failure.retry_after,
+                deadline=row.deadline,
+                now=now,
+                random=self._random,
+            )
+        # A secret that is not there has no version; the next one to be made has another one.
+        version = client.version if client is not None else ""
+        new_state = ClientState(
+            error_class=error_class,
+            since=now,
+            retry_at=until,
+            attempts=attempts,
+            broken_version=version if refused else None,
+        )
+        self._states.put(key.project, key.client, new_state, before=state)
+        recheck = now + BREAKER_RECHECK_SECONDS
+        return Postponed(error_class, until=min(until, recheck) if refused else until, asked=True)
+
+
+def _known(row: RunnerRow) -> KnownToken | None:
+    if row.lifetime is None or row.expires_at is None:
+        return None
+    return KnownToken(lifetime=row.lifetime, expires_at=row.expires_at)
