@@ -18,7 +18,9 @@ LOGS = ROOT / ".local" / "logs"
 
 def main() -> int:
     """Run until SIGINT or SIGTERM. Returns the exit status."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # SIGINT too: in the background of a script it would be ignored.
+        signal.signal(number, _interrupt)
     try:
         ports = _ports(os.environ.get("LOCAL_PORT") or DEFAULT_PORT)
         outside = OutsideProvider.from_environment(os.environ)

@@ -134,6 +134,14 @@ def test_code_counts_once(http: httpx.Client, provider: OpenIDProvider) -> None:
     assert exchange(http, provider, code).json()["error"] == "invalid_grant"
 
 
+def test_code_that_was_tried_wrongly_is_lost(http: httpx.Client, provider: OpenIDProvider) -> None:
+    """Who stole a code has one guess, and spends it."""
+    code = sign_in(http)
+    elsewhere = "http://127.0.0.1:9090/oauth2/idpresponse"
+    assert exchange(http, provider, code, redirect_uri=elsewhere).status_code == 400
+    assert exchange(http, provider, code).json()["error"] == "invalid_grant"
+
+
 @pytest.mark.parametrize(
     "redirect_uri",
     [
@@ -168,8 +176,11 @@ def test_public_client_needs_its_proof_key(http: httpx.Client) -> None:
         "client_id": "byline-cli",
         "redirect_uri": public["redirect_uri"],
     }
-    without = http.post("/token", data={**form, "code": sign_in(http, **public)})
-    assert without.status_code == 400
+    unproven = {**form, "code": sign_in(http, **public)}
+    assert http.post("/token", data=unproven).status_code == 400
+    public_without = {name: public[name] for name in ("client_id", "redirect_uri")}
+    never_asked = {**form, "code": sign_in(http, **public_without)}
+    assert http.post("/token", data=never_asked).status_code == 400
     proven = {**form, "code": sign_in(http, **public), "code_verifier": VERIFIER}
     token = http.post("/token", data=proven).json()["access_token"]
     assert verified(http, token, audience="byline")["sub"] == ADA.subject

@@ -16,7 +16,6 @@ import pytest
 
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import PortTaken, WebServer, listen, url_of
-from local.load_balancer_events import Shape
 from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
 from local.sample_keys import sample_issuer_keys, sample_load_balancer_keys
 from local.stack import OutsideProvider, Ports, Stack
@@ -155,10 +154,13 @@ def test_no_token_is_in_the_functions_log(stack: Stack) -> None:
             assert client.headers["authorization"].split(".")[1] not in log
 
 
-@pytest.mark.parametrize("shape", ["multi-value", "single-value"])
-def test_both_shapes_of_events_work(shape: Shape) -> None:
-    """Whichever way the target group is set, a person and a machine get their answers."""
-    with Stack(shape=shape) as stack, browser_of(stack) as browser, machine_of(stack) as machine:
+def test_single_value_events_work_too() -> None:
+    """With the target group's other setting, a person and a machine get the same answers."""
+    with (
+        Stack(shape="single-value") as stack,
+        browser_of(stack) as browser,
+        machine_of(stack) as machine,
+    ):
         assert sign_in(browser).json()["executed_by"] == ADAS_IDENTITY
         assert machine.post(RUNS, json={"name": "x"}).status_code == 201
         listed = machine.get(RUNS, params={"created_by": "me"}).json()["runs"]
@@ -214,8 +216,8 @@ def test_nothing_is_left_running_after_the_stack() -> None:
 
 
 def four_free_ports() -> int:
-    """The first of four free ports in a row."""
-    for first in range(20_000, 30_000, 4):
+    """The first of four free ports in a row, looked for where no other process of tests looks."""
+    for first in range(20_000 + os.getpid() % 1_000 * 8, 30_000, 4):
         try:
             for port in range(first, first + 4):
                 listen(port).close()
