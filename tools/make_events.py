@@ -161,20 +161,29 @@ def _run(event: str) -> str:
 
 
 def _environment() -> Mapping[str, str]:
-    """For `sam local invoke`: the addresses of the stack that `make up` runs."""
-    issuer = {"issuer": sample_tokens.ISSUER, "audiences": [sample_tokens.AUDIENCE]}
+    """For `sam local invoke`: the addresses of the stack that `make up` runs.
+
+    What is dialled is named `localhost`, which samconfig.toml makes this machine in a container.
+    What is compared stays as the tokens have it.
+    """
+    issuer = {
+        "issuer": sample_tokens.ISSUER,
+        "audiences": [sample_tokens.AUDIENCE],
+        "profile": "generic",
+        "jwks_uri": "http://localhost:8081/jwks.json",
+    }
     return {
         "RUNS_TABLE": "RunsTable",
         "LOAD_BALANCER_ARNS": sample_tokens.LOAD_BALANCER,
         "OIDC_ISSUER": sample_tokens.ISSUER,
         "OIDC_CLIENT_ID": sample_tokens.CLIENT_ID,
-        "TRUSTED_ISSUERS": json.dumps([{**issuer, "profile": "generic"}]),
+        "TRUSTED_ISSUERS": json.dumps([issuer]),
         "BROWSER_TARGET_GROUP": _BROWSER.split("/")[1],
         "BEARER_TARGET_GROUP": _BEARER.split("/")[1],
         "IDENTITY_TRUST": "verify",
         "ANONYMOUS_CALLERS": "refuse",
-        "ALB_PUBLIC_KEYS_URL": "http://127.0.0.1:8083",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:8082",
+        "ALB_PUBLIC_KEYS_URL": "http://localhost:8083",
+        "AWS_ENDPOINT_URL": "http://localhost:8082",
     }
 
 

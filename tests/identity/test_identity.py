@@ -130,6 +130,14 @@ def test_bearer_token_beside_a_browsers_changes_nothing() -> None:
     assert not world.issuer.web.requests
 
 
+def test_good_credential_of_the_other_kind_alone_is_none() -> None:
+    """A way that has no credential of its own borrows none."""
+    world = World()
+    world.assert_refused("no_credentials", world.bearer(), group=BROWSER_GROUP)
+    world.assert_refused("no_credentials", (DATA, mint()), group=BEARER_GROUP)
+    assert world.fetches == 0
+
+
 @ANONYMOUS
 def test_bad_credential_is_never_passed_over_for_a_good_one_of_the_other_kind(
     anonymous: str,

@@ -1,6 +1,7 @@
 """Verifying a load balancer's token, step by step of the order of work (rows F2, F4)."""
 
 import json
+from base64 import urlsafe_b64decode
 from dataclasses import replace
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_token_over_the_size_cap_is_refused_without_a_fetch(verifier: Verifier) 
     verifier.assert_refused(token, "token_too_large")
 
 
-@pytest.mark.parametrize("text", ["", ".", "..", "a.b", "a.b.c.d", "....", "not a token"])
+@pytest.mark.parametrize("text", ["", ".", "..", "a.b", "a.b.c.d", "....", "\ud800"])
 def test_text_that_is_no_token_is_refused_without_a_fetch(verifier: Verifier, text: str) -> None:
     """F3: three strict segments, or nothing."""
     verifier.assert_refused(text, "malformed_token")
@@ -262,6 +263,15 @@ def test_signature_of_another_length_is_refused(verifier: Verifier, length: int)
     """r and s are 32 bytes each, and nothing else follows."""
     head, _, _ = mint().rpartition(".")
     verifier.assert_refused(f"{head}.{padded(bytes(length))}", "bad_signature", fetches=1)
+
+
+@pytest.mark.parametrize("place", [0, 32])
+def test_signature_with_a_leading_zero_too_many_is_refused(verifier: Verifier, place: int) -> None:
+    """The same two numbers, written longer, are another text."""
+    head, _, signature = mint().rpartition(".")
+    raw = urlsafe_b64decode(signature)
+    longer = padded(raw[:place] + b"\0" + raw[place:])
+    verifier.assert_refused(f"{head}.{longer}", "bad_signature", fetches=1)
 
 
 def test_signature_in_der_is_refused(verifier: Verifier) -> None:

@@ -47,9 +47,13 @@ def test_bare_token_is_taken_apart() -> None:
     assert (parts.header, parts.claims, parts.signature) == ({"a": 1}, {"b": "é"}, b"sign")
 
 
-def test_padding_where_none_belongs_is_refused() -> None:
-    """F4: one form each: a padded token is no Bearer token."""
-    assert_refused(PADDED, is_padded=False)
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_padding_where_none_belongs_is_refused(position: int) -> None:
+    """F4: one form each: a token with one padded segment is no Bearer token."""
+    segments = BARE.split(".")
+    segments[position] = PADDED.split(".")[position]
+    assert segments[position].endswith("=")
+    assert_refused(".".join(segments), is_padded=False)
 
 
 def test_missing_padding_is_refused() -> None:
@@ -79,6 +83,15 @@ def test_character_outside_the_alphabet_is_refused(junk: str, position: int) -> 
     for place in (0, 1, len(segments[position])):
         spoiled = segments[position][:place] + junk + segments[position][place:]
         assert_refused(".".join([*segments[:position], spoiled, *segments[position + 1 :]]))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), ["_/", "-+"])
+def test_plain_base64_is_refused(ours: str, theirs: str) -> None:
+    """The same bytes in the other alphabet are another text."""
+    header = padded(b'{"a":"~~~???"}')
+    assert ours in header
+    assert read(with_header(b'{"a":"~~~???"}')).header == {"a": "~~~???"}
+    assert_refused(PADDED.replace(PADDED.split(".", maxsplit=1)[0], header.replace(ours, theirs)))
 
 
 @pytest.mark.parametrize("is_padded", [True, False])
