@@ -113,9 +113,8 @@ class Demo:
             people = (run["executed_by"], run["started_by"], ended)
             rows.append((run["id"], run["name"], run["status"], *map(_name, people)))
         for row in rows:
-            print(
-                "  " + "".join(f"{cell:<{width}}" for cell, width in zip(row, WIDTHS, strict=True))
-            )
+            cells = (f"{cell:<{width}}" for cell, width in zip(row, WIDTHS, strict=True))
+            print(f"  {''.join(cells)}".rstrip())
         actors = [row[3:] for row in rows[1:]]
         self._verdict("names as they were", f"{len(actors)} runs", is_as_promised=actors == ACTORS)
 

@@ -1,6 +1,8 @@
 """Listening on loopback, and serving a WSGI application there."""
 
 import socket
+import sys
+from http.server import ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,6 +39,17 @@ def url_of(listener: socket.socket) -> str:
     """Where `listener` is reached, without a slash at the end."""
     host, port = listener.getsockname()
     return f"http://{host}:{port}"
+
+
+class LoopbackHttpServer(ThreadingHTTPServer):
+    """The standard library's server, for what WSGI would smooth away. Serves on daemon threads."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is no error of ours; everything else is printed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class WebServer:

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from secrets import token_hex
 from typing import Any
 
+from local.listening import LoopbackHttpServer
 from local.load_balancer_events import HOP_BY_HOP, MAX_BODY_BYTES, Reply, Request, plain
 
 DRAINED_BYTES = 16 * MAX_BODY_BYTES
@@ -20,10 +21,8 @@ DRAINED_BYTES = 16 * MAX_BODY_BYTES
 see a broken connection instead of it."""
 
 
-class HttpServer(ThreadingHTTPServer):
+class HttpServer(LoopbackHttpServer):
     """Serves `listener`: each request goes to `answer`."""
-
-    daemon_threads = True
 
     def __init__(self, listener: socket.socket, *, answer: Callable[[Request], Reply]) -> None:
         super().__init__(listener.getsockname(), _Connection, bind_and_activate=False)

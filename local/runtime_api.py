@@ -6,10 +6,12 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Thread
 from typing import Protocol
 from uuid import uuid4
+
+from local.listening import LoopbackHttpServer
 
 API = "/2018-06-01/runtime"
 
@@ -40,10 +42,8 @@ class Instance(Protocol):
         """The runtime reports an error, of an invocation or of init."""
 
 
-class RuntimeApi(ThreadingHTTPServer):
+class RuntimeApi(LoopbackHttpServer):
     """Serves one instance on a free port of loopback."""
-
-    daemon_threads = True
 
     def __init__(self, instance: Instance, function_arn: str) -> None:
         super().__init__(("127.0.0.1", 0), _Request)

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -368,6 +369,19 @@ def test_request_that_is_no_request_goes_no_further(
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(head)
         assert connection.recv(100).split()[1] == status
+
+
+def test_client_that_hangs_up_is_no_error(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever watches the terminal sees no traceback for a closed tab."""
+    host, _, port = world.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        time.sleep(0.1)
+        reset = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    time.sleep(0.2)
+    assert httpx.get(f"{world.url}/healthz").status_code == 200
+    assert capsys.readouterr().err == ""
 
 
 def test_log_has_a_line_for_each_request_without_its_query(
