@@ -7,6 +7,7 @@ import sys
 from types import FrameType
 
 from local.aws import ROOT
+from local.container_relay import ContainerRelay, docker_bridge
 from local.function_instance import InitFailed
 from local.listening import PortTaken
 from local.openid_client import ProviderFailed
@@ -24,7 +25,11 @@ def main() -> int:
     try:
         ports = _ports(os.environ.get("LOCAL_PORT") or DEFAULT_PORT)
         outside = OutsideProvider.from_environment(os.environ)
-        with Stack(ports=ports, outside=outside, log_folder=LOGS, access_log=_print) as stack:
+        for_containers = [ports.provider, ports.aws, ports.keys]
+        with (
+            Stack(ports=ports, outside=outside, log_folder=LOGS, access_log=_print) as stack,
+            ContainerRelay(for_containers, interface=docker_bridge()),
+        ):
             _seed(stack)
             _print(_addresses(stack))
             signal.pause()

@@ -1,0 +1,79 @@
+"""What `sam build` makes, built once; a runtime that has nothing else; and AWS on loopback."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+from shutil import copy2
+from venv import EnvBuilder
+
+import pytest
+
+from tests.built.artifact import ROOT, SAM
+from tests.runs.identity_server import Web, serve_identities
+from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
+
+RUNTIME_CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
+"""What Lambda's image brings along to run a function."""
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of artifacts, one in it for each function and layer."""
+    subprocess.run([ROOT / "tools/setup", "sam"], check=True)
+    folder = tmp_path_factory.mktemp("sam") / "build"
+    finished = subprocess.run(
+        [SAM, "build", "--build-dir", folder], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def layer(built: Path) -> Path:
+    """The layer, as /opt/python is."""
+    return built / "IdentityLayer/python"
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has the runtime interface client, and no other package."""
+    folder = tmp_path_factory.mktemp("runtime")
+    EnvBuilder(symlinks=True).create(folder)
+    packages = folder / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    for name in RUNTIME_CLIENT:
+        for file in distribution(name).files or []:
+            if ".." not in file.parts:
+                target = packages / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                copy2(file.locate(), target)
+    return folder / "bin/python"
+
+
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[DynamoDb]:
+    """An empty table."""
+    with serve_dynamodb() as server:
+        server.reset()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Web]:
+    """The region's keys, and an issuer."""
+    with serve_identities() as server:
+        yield server
+
+
+@pytest.fixture
+def environment(dynamodb: DynamoDb, web: Web) -> dict[str, str]:
+    """The function's variables, and Lambda's credentials."""
+    return {
+        **web.environment(),
+        "RUNS_TABLE": TABLE,
+        "POWERTOOLS_TRACE_DISABLED": "true",
+        "AWS_ENDPOINT_URL": dynamodb.url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+    }

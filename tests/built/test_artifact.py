@@ -1,0 +1,97 @@
+"""What is shipped: byte code that is taken as it is, and only what can run."""
+
+import marshal
+import re
+import ssl
+import subprocess
+from hashlib import sha256
+from importlib.util import MAGIC_NUMBER, cache_from_source
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import pytest
+
+from tests.built.artifact import ROOT
+from tools.build_layer import AMAZON_ROOTS, SERVICES
+
+pytestmark = pytest.mark.built
+
+UNCHECKED_HASH = 0b01
+"""PEP 552: hash-based, and the source is not looked at."""
+
+DEPLOYED_AS = {"IdentityLayer/python": "/opt/python", "RunsFunction": "/var/task"}
+
+
+@pytest.mark.parametrize("artifact", DEPLOYED_AS)
+def test_every_module_has_byte_code_that_is_never_checked(built: Path, artifact: str) -> None:
+    """Each module has one file of byte code, of this Python, that no time can make stale."""
+    folder = built / artifact
+    modules = sorted(folder.rglob("*.py"))
+    compiled = {Path(cache_from_source(str(module), optimization="")): module for module in modules}
+    assert compiled.keys() == set(folder.rglob("*.pyc"))
+    for file, module in compiled.items():
+        content = file.read_bytes()
+        assert content[:4] == MAGIC_NUMBER
+        assert int.from_bytes(content[4:8], "little") == UNCHECKED_HASH
+        code = marshal.loads(content[16:])  # noqa: S302 - our own build's
+        assert code.co_filename == f"{DEPLOYED_AS[artifact]}/{module.relative_to(folder)}"
+
+
+def test_function_ships_its_modules_alone(built: Path) -> None:
+    """No build file, test or package goes along with a function's own modules."""
+    shipped = {file.name for file in (built / "RunsFunction").iterdir()}
+    own = {module.name for module in (ROOT / "functions/serve_runs").glob("*.py")}
+    assert shipped == own | {"__pycache__"}
+
+
+def test_layer_is_built_the_same_twice(layer: Path, tmp_path: Path) -> None:
+    """The same sources make the same bytes, so that a deploy without a change changes nothing."""
+    subprocess.run([ROOT / "tools/build", "layer", tmp_path], check=True, capture_output=True)
+
+    def contents(folder: Path) -> dict[str, str]:
+        files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+        return {str(file.relative_to(folder)): _digest(file) for file in files}
+
+    assert contents(tmp_path / "python") == contents(layer)
+
+
+def test_layer_has_the_models_of_the_services_that_are_called(layer: Path) -> None:
+    """Shipped are the models of the clients that the code makes, and the tracer's."""
+    source = (layer / "byline/aws.py").read_text()
+    called = set(re.findall(r'_client\("([a-z0-9-]+)"\)', source))
+    assert called
+    assert called | {"xray"} == set(SERVICES)
+    models = {folder.name for folder in (layer / "botocore/data").iterdir() if folder.is_dir()}
+    assert models == set(SERVICES)
+
+
+def test_layer_trusts_amazons_roots_for_aws(layer: Path) -> None:
+    """The bundle for AWS's hosts has Amazon's roots and no other."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cafile=layer / "byline/amazon_roots.pem")
+    names = re.findall(
+        r"'commonName', '([^']+)'", str([c["subject"] for c in context.get_ca_certs()])
+    )
+    assert sorted(names) == sorted(AMAZON_ROOTS)
+
+
+def test_artifacts_stay_far_below_lambdas_limits(built: Path) -> None:
+    """Function and layer: 50 MB zipped and 250 MB unpacked is the limit; a fifth of it is ours.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    """
+    unpacked, zipped = 0, 0
+    for name in ("IdentityLayer", "RunsFunction"):
+        archive = BytesIO()
+        with ZipFile(archive, "w", ZIP_DEFLATED) as archived:
+            for file in (file for file in (built / name).rglob("*") if file.is_file()):
+                archived.write(file, file.relative_to(built / name))
+                unpacked += file.stat().st_size
+        zipped += archive.tell()
+    assert zipped < 10_000_000
+    assert unpacked < 50_000_000
+
+
+def _digest(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()
