@@ -1,10 +1,15 @@
 """Reading a token strictly (row F4: a load balancer's padding is kept, and only its own)."""
 
+import json
 import traceback
 from base64 import urlsafe_b64encode
 from contextlib import suppress
+from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from byline.errors import Reason, Rejected
 from byline.unverified import MAX_TOKEN_BYTES, UnverifiedParts, UnverifiedToken, parse
@@ -12,6 +17,21 @@ from tests.identity.alb_tokens import mint, padded
 
 PADDED = f"{padded(b'{"a": 1}')}.{padded(b'{"b":"\xc3\xa9"}')}.{padded(b'sign')}"
 BARE = PADDED.replace("=", "")
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+"""Without lone surrogates, which are refused."""
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
+    max_leaves=8,
+)
+json_objects = st.dictionaries(texts, json_values)
 
 
 def read(text: str, *, is_padded: bool = True) -> UnverifiedParts:
@@ -143,8 +163,25 @@ def test_token_of_the_largest_size_is_read_and_one_more_byte_is_not() -> None:
     ids=lambda header: ascii(header[:24]),
 )
 def test_segment_that_is_not_a_strict_json_object_is_refused(header: bytes) -> None:
-    """What two JSON readers could read differently, or one could choke on, is refused."""
+    """What two JSON readers could read differently, or one could choke on, is refused.
+
+    Also where it is spelled without spaces, which has a reader of its own.
+    """
     assert_refused(with_header(header))
+    assert_refused(with_header(header.replace(b" ", b"")))
+
+
+@given(json_objects)
+def test_every_spelling_of_an_object_is_read_the_same(value: dict[str, Any]) -> None:
+    """With spaces or without, escaped or not: the same members with the same values and types."""
+    spellings = {
+        json.dumps(value),
+        json.dumps(value, ensure_ascii=False),
+        json.dumps(value, ensure_ascii=False, separators=(",", ":")),
+        msgspec.json.encode(value).decode(),
+    }
+    read_again = {repr(read(with_header(spelling.encode())).header) for spelling in spellings}
+    assert read_again == {repr(value)}
 
 
 def test_escaped_pair_of_surrogates_is_read() -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from math import isinf
 from typing import Any, NewType
 
+import msgspec
+
 from byline.errors import Rejected
 
 MAX_TOKEN_BYTES = 16_384
@@ -97,8 +99,30 @@ def _decode_canonical(segment: bytes, *, padded: bool) -> bytes:
 
 
 def _json_object(data: bytes) -> dict[str, Any]:
-    # Refused outside the handler: JSONDecodeError and UnicodeDecodeError carry the document, and
-    # must not follow the rejection as its context.
+    value = _compact_json(data)
+    if value is None:
+        value = _strict_json(data)
+    if type(value) is not dict:
+        # Raised out here: errors of JSON readers carry the document, and must not be the context.
+        raise Rejected("malformed_token", "a segment is not a strict JSON object")
+    return value
+
+
+def _compact_json(data: bytes) -> Any:
+    """What `data` says, if it is spelled as msgspec itself would spell it; None if it is not.
+
+    A spelling that comes out again as it went in has nothing doubled, nothing that was passed over
+    and nothing that was rounded. A third of the time of the reader below.
+    """
+    try:
+        value = msgspec.json.decode(data)
+        return value if msgspec.json.encode(value) == data else None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _strict_json(data: bytes) -> Any:
+    """What `data` says; None for what two readers could read differently."""
     try:
         text = data.decode("utf-8")
         value = _STRICT.decode(text)
@@ -106,9 +130,7 @@ def _json_object(data: bytes) -> dict[str, Any]:
             # An escaped lone surrogate is a string that no store and no answer can encode.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        value = None
-    if type(value) is not dict:
-        raise Rejected("malformed_token", "a segment is not a strict JSON object")
+        return None
     return value
 
 
