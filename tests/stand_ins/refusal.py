@@ -1,0 +1,52 @@
+"""How AWS says no, in its JSON protocol."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error that AWS answers instead of doing the work: its code, words and HTTP status.
+
+    As a fault: the call is refused so. `members` stand in the answer beside code and message.
+    """
+
+    code: str
+    message: str = ""
+    status: int = 400
+    members: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The answer; some services spell the message's member small, some large."""
+        message = {"message": self.message, "Message": self.message}
+        return {"__type": self.code, **message, **self.members}
+
+
+class Refused(Exception):
+    """A service refuses a call; `refusal` is its answer."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.refusal = Refusal(code, message)
+
+
+RATE_EXCEEDED = Refusal("ThrottlingException", "Rate exceeded")
+INTERNAL_ERROR = Refusal("InternalServiceError", "An error occurred on the server side.", 500)
+ACCESS_DENIED = Refusal(
+    "AccessDeniedException",
+    "User is not authorized to perform this operation because no identity-based policy allows it",
+)
+
+
+def transaction_cancelled(*reasons: str) -> Refusal:
+    """DynamoDB cancels a transaction: one reason for each of its items, `None` for the innocent.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    """
+    return Refusal(
+        "TransactionCanceledException",
+        "Transaction cancelled, please refer cancellation reasons for specific reasons "
+        f"[{', '.join(reasons)}]",
+        members={"CancellationReasons": [{"Code": reason} for reason in reasons]},
+    )
