@@ -1,0 +1,408 @@
+"""What befalls a call on its way to AWS, and what is known of it afterwards."""
+
+import base64
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.session import get_session
+
+from tests.stand_ins.aws_server import AwsServer, serve_aws
+from tests.stand_ins.clock import Clock
+from tests.stand_ins.faults import (
+    ANY,
+    PASSED,
+    Afterwards,
+    Delay,
+    Fault,
+    Hang,
+    LoseAnswer,
+    Meanwhile,
+    Reset,
+)
+from tests.stand_ins.refusal import (
+    ACCESS_DENIED,
+    INTERNAL_ERROR,
+    RATE_EXCEEDED,
+    Refusal,
+    transaction_cancelled,
+)
+
+NAME = "byline/runners/payments/nightly/0"
+TABLE = "RunnersTable"
+TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJuaWdodGx5In0.c2lnbmF0dXJlLW9mLXRoaXMtdG9rZW4"
+IF_NEW = {
+    "ConditionExpression": "attribute_not_exists(#project)",
+    "ExpressionAttributeNames": {"#project": "project"},
+}
+VALUE = json.dumps({"token": TOKEN, "token_type": "Bearer", "expires_at": "2030-01-01T00:00:00Z"})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def aws(clock: Clock) -> Iterator[AwsServer]:
+    with serve_aws(clock=clock) as aws:
+        aws.secrets.seed(NAME, "old")
+        yield aws
+
+
+@pytest.fixture
+def secrets(aws: AwsServer) -> Iterator[Any]:
+    with closing(aws.client("secretsmanager", read_timeout=1)) as client:
+        yield client
+
+
+@pytest.fixture
+def dynamodb(aws: AwsServer) -> Iterator[Any]:
+    with closing(aws.client("dynamodb")) as client:
+        client.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "project", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "project", "KeyType": "HASH"}],
+        )
+        aws.calls.clear()
+        yield client
+
+
+def item(project: str, **attributes: str) -> dict[str, Any]:
+    return {"project": {"S": project}, **{name: {"S": text} for name, text in attributes.items()}}
+
+
+def get(dynamodb: Any, project: str) -> dict[str, Any] | None:
+    found: dict[str, Any] = dynamodb.get_item(TableName=TABLE, Key=item(project))
+    return found.get("Item")
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [(RATE_EXCEEDED, 400), (INTERNAL_ERROR, 500), (ACCESS_DENIED, 400)]
+)
+def test_refusal_answers_with_awss_error_and_does_nothing(
+    aws: AwsServer, secrets: Any, fault: Refusal, status: int
+) -> None:
+    """The n-th call is refused with the code that the script names, the others pass."""
+    aws.faults.follow("PutSecretValue", PASSED, fault)
+    secrets.put_secret_value(SecretId=NAME, SecretString="first")
+    with pytest.raises(ClientError) as refused:
+        secrets.put_secret_value(SecretId=NAME, SecretString="second")
+    assert refused.value.response["Error"]["Code"] == fault.code
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert aws.secrets.current(NAME) == "first"
+    secrets.put_secret_value(SecretId=NAME, SecretString="third")
+    assert aws.secrets.current(NAME) == "third"
+    assert aws.count("PutSecretValue") == 3
+    assert aws.count("PutSecretValue", fault.code) == 1
+
+
+def test_lost_answer_leaves_the_work_done(aws: AwsServer, secrets: Any) -> None:
+    """The caller cannot know; the secret is written."""
+    aws.faults.follow("PutSecretValue", LoseAnswer())
+    with pytest.raises(ConnectionClosedError):
+        secrets.put_secret_value(SecretId=NAME, SecretString="new")
+    assert aws.secrets.current(NAME) == "new"
+
+
+def test_lost_answer_is_found_by_the_sdks_own_repetition(aws: AwsServer) -> None:
+    """A put repeats itself with its token, and one version comes of it."""
+    aws.faults.follow("PutSecretValue", LoseAnswer())
+    with closing(aws.client("secretsmanager", retries={"total_max_attempts": 2})) as patient:
+        patient.put_secret_value(SecretId=NAME, SecretString="new")
+    assert [call.outcome for call in aws.calls] == ["done", "done"]
+    assert [call.fault for call in aws.calls] == [LoseAnswer(), PASSED]
+    assert len(aws.secrets.writes) == 2  # the seed, and this
+
+
+def test_reset_does_nothing(aws: AwsServer, secrets: Any) -> None:
+    """The connection is torn down by TCP's RST, before anything is done."""
+    aws.faults.follow("PutSecretValue", Reset())
+    with pytest.raises(ConnectionClosedError) as torn:
+        secrets.put_secret_value(SecretId=NAME, SecretString="new")
+    assert "ConnectionResetError" in repr(torn.value.kwargs["error"])
+    assert aws.secrets.current(NAME) == "old"
+
+
+@pytest.mark.parametrize(("fault", "left"), [(Hang(), "old"), (LoseAnswer(60), "new")])
+def test_silence_outlasts_the_client(aws: AwsServer, secrets: Any, fault: Fault, left: str) -> None:
+    """Before the work, or after it: the client gives up, the server is not held up."""
+    aws.faults.follow("PutSecretValue", fault)
+    with pytest.raises(ReadTimeoutError):
+        secrets.put_secret_value(SecretId=NAME, SecretString="new")
+    assert aws.secrets.current(NAME) == left
+    secrets.put_secret_value(SecretId=NAME, SecretString="next")
+
+
+def test_server_ends_while_calls_hang() -> None:
+    """Leaving the block waits for no script, and ends what its clients wait for."""
+    with ThreadPoolExecutor(1) as pool:
+        with serve_aws() as aws, closing(aws.client("secretsmanager")) as client:
+            aws.faults.follow("GetSecretValue", Hang())
+            hanging = pool.submit(client.get_secret_value, SecretId=NAME)
+            while not aws.calls:
+                sleep(0.01)
+            started = monotonic()
+        with pytest.raises(ConnectionClosedError):
+            hanging.result(5)
+    assert monotonic() - started < 5
+
+
+def test_server_leaves_no_thread_behind() -> None:
+    """Connections that clients keep open are ended with the server."""
+    before = set(threading.enumerate())
+    with serve_aws() as aws:
+        client = aws.client("secretsmanager")
+        with pytest.raises(ClientError):
+            client.get_secret_value(SecretId=NAME)
+        assert len(set(threading.enumerate()) - before) == 2
+    started = monotonic()
+    while set(threading.enumerate()) - before and monotonic() - started < 5:
+        sleep(0.01)
+    assert set(threading.enumerate()) <= before
+    client.close()
+
+
+def test_delay_does_the_work_late(aws: AwsServer, secrets: Any) -> None:
+    """A slow answer is an answer."""
+    aws.faults.follow("PutSecretValue", Delay(0.1))
+    started = monotonic()
+    secrets.put_secret_value(SecretId=NAME, SecretString="new")
+    assert monotonic() - started >= 0.1
+    assert aws.secrets.current(NAME) == "new"
+
+
+def test_others_act_before_the_work_and_after_it(aws: AwsServer, secrets: Any) -> None:
+    """A test puts another worker's step between a call and its effect, or its answer."""
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(aws.observer("secretsmanager").get_secret_value(SecretId=NAME)["SecretString"])
+
+    aws.faults.follow("PutSecretValue", Meanwhile(look), Afterwards(look))
+    secrets.put_secret_value(SecretId=NAME, SecretString="new")
+    secrets.put_secret_value(SecretId=NAME, SecretString="newer")
+    assert seen == ["old", "newer"]
+
+
+def test_network_is_cut_after_the_nth_call_of_anything(
+    aws: AwsServer, secrets: Any, dynamodb: Any
+) -> None:
+    """A crash, as AWS sees it: after some call nothing more arrives, whatever the service."""
+    aws.faults.follow(ANY, PASSED, LoseAnswer(), afterwards=Reset())
+    dynamodb.put_item(TableName=TABLE, Item=item("a"))
+    with pytest.raises(ConnectionClosedError):
+        dynamodb.put_item(TableName=TABLE, Item=item("b"))
+    for _ in range(2):
+        with pytest.raises(ConnectionClosedError):
+            secrets.put_secret_value(SecretId=NAME, SecretString="new")
+    observer = aws.observer("dynamodb")
+    assert get(observer, "a")
+    assert get(observer, "b")
+    assert aws.secrets.current(NAME) == "old"
+    aws.faults.clear()
+    secrets.put_secret_value(SecretId=NAME, SecretString="new")
+
+
+def test_fault_befalls_the_calls_that_it_concerns(aws: AwsServer, secrets: Any) -> None:
+    """One secret is in trouble, the others are not, in whatever order they come."""
+    other = "byline/runners/payments/hourly/0"
+    aws.secrets.seed(other, "old")
+    aws.faults.follow(
+        "PutSecretValue",
+        afterwards=RATE_EXCEEDED,
+        concerns=lambda call: call.document["SecretId"] == other,
+    )
+    secrets.put_secret_value(SecretId=NAME, SecretString="new")
+    with pytest.raises(ClientError):
+        secrets.put_secret_value(SecretId=other, SecretString="new")
+    secrets.put_secret_value(SecretId=NAME, SecretString="newer")
+
+
+def test_each_step_of_a_script_happens_to_one_of_many_calls(aws: AwsServer) -> None:
+    """Threads share a script: three refusals are three."""
+    aws.faults.follow("GetSecretValue", *[INTERNAL_ERROR] * 3)
+    with (
+        closing(aws.client("secretsmanager", max_pool_connections=8)) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        asked = [pool.submit(client.get_secret_value, SecretId=NAME) for _ in range(24)]
+    assert sum(call.exception() is not None for call in asked) == 3
+
+
+# The other services
+
+
+def test_dynamodb_and_sqs_answer_at_the_same_address(aws: AwsServer, dynamodb: Any) -> None:
+    """One address is enough for every service, and each of their calls is counted."""
+    dynamodb.put_item(TableName=TABLE, Item=item("a"))
+    assert get(dynamodb, "a") == item("a")
+    with closing(aws.client("sqs")) as sqs:
+        queue = sqs.create_queue(QueueName="units")["QueueUrl"]
+        assert queue.startswith(aws.url)
+        sqs.send_message(QueueUrl=queue, MessageBody="07")
+        assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "07"
+    assert [(call.service, call.operation) for call in aws.calls] == [
+        ("DynamoDB_20120810", "PutItem"),
+        ("DynamoDB_20120810", "GetItem"),
+        ("AmazonSQS", "CreateQueue"),
+        ("AmazonSQS", "SendMessage"),
+        ("AmazonSQS", "ReceiveMessage"),
+    ]
+
+
+def test_error_of_the_service_is_the_outcome(aws: AwsServer, dynamodb: Any) -> None:
+    """What became of each call can be read by its code."""
+    dynamodb.put_item(TableName=TABLE, Item=item("a"), **IF_NEW)
+    with pytest.raises(dynamodb.exceptions.ConditionalCheckFailedException):
+        dynamodb.put_item(TableName=TABLE, Item=item("a"), **IF_NEW)
+    assert [call.outcome for call in aws.calls] == ["done", "ConditionalCheckFailedException"]
+
+
+def test_servers_side_by_side_share_nothing(aws: AwsServer, dynamodb: Any) -> None:
+    """Each has tables, queues and secrets of its own."""
+    dynamodb.put_item(TableName=TABLE, Item=item("a"))
+    with serve_aws() as other, closing(other.client("dynamodb")) as client:
+        assert client.list_tables()["TableNames"] == []
+        assert other.secrets.names() == []
+    assert dynamodb.list_tables()["TableNames"] == [TABLE]
+
+
+def test_transaction_repeated_with_its_token_succeeds_as_before(
+    aws: AwsServer, clock: Clock, dynamodb: Any
+) -> None:
+    """After a lost answer the repetition is told of the success, for ten minutes."""
+    transaction = {
+        "ClientRequestToken": "t" * 36,
+        "TransactItems": [{"Put": {"TableName": TABLE, "Item": item("a"), **IF_NEW}}],
+    }
+    aws.faults.follow("TransactWriteItems", LoseAnswer())
+    with pytest.raises(ConnectionClosedError):
+        dynamodb.transact_write_items(**transaction)
+    clock.advance(599)
+    dynamodb.transact_write_items(**transaction)
+    clock.advance(1)
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException):
+        dynamodb.transact_write_items(**transaction)
+
+
+def test_token_of_another_transaction_is_refused(dynamodb: Any) -> None:
+    """A token names one transaction."""
+    put_a, put_b = ({"Put": {"TableName": TABLE, "Item": item(name)}} for name in "ab")
+    dynamodb.transact_write_items(ClientRequestToken="t" * 36, TransactItems=[put_a])
+    with pytest.raises(dynamodb.exceptions.IdempotentParameterMismatchException):
+        dynamodb.transact_write_items(ClientRequestToken="t" * 36, TransactItems=[put_b])
+    assert get(dynamodb, "b") is None
+
+
+def test_cancelled_transaction_tells_its_reasons(aws: AwsServer, dynamodb: Any) -> None:
+    """One for each item, where the SDK looks for them."""
+    aws.faults.follow("TransactWriteItems", transaction_cancelled("None", "TransactionConflict"))
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException) as cancelled:
+        dynamodb.transact_write_items(
+            TransactItems=[{"Put": {"TableName": TABLE, "Item": item(name)}} for name in "ab"]
+        )
+    reasons = cancelled.value.response["CancellationReasons"]
+    assert [reason["Code"] for reason in reasons] == ["None", "TransactionConflict"]
+    assert get(dynamodb, "a") is None
+
+
+# Leaks
+
+
+def test_secret_in_its_place_is_no_leak(aws: AwsServer, secrets: Any, dynamodb: Any) -> None:
+    """A token in Secrets Manager, its times and type anywhere."""
+    secrets.put_secret_value(SecretId=NAME, SecretString=VALUE)
+    dynamodb.put_item(
+        TableName=TABLE, Item=item("a", expires_at="2030-01-01T00:00:00Z", type="Bearer")
+    )
+    assert len(aws.secrets.texts) > 0
+    assert aws.leaks() == []
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        TOKEN,
+        f"token was {TOKEN}!",
+        TOKEN.split(".")[1],
+        TOKEN.split(".")[2],
+        VALUE,
+        json.dumps({"value": VALUE}),
+        base64.b64encode(f"before {TOKEN} after".encode()).decode(),
+    ],
+    ids=["token", "inside", "claims", "signature", "value", "nested", "base64"],
+)
+def test_secret_in_a_table_is_a_leak(
+    aws: AwsServer, secrets: Any, dynamodb: Any, leak: str
+) -> None:
+    """Whole or in telling parts, quoted or encoded; the finding does not repeat it."""
+    secrets.put_secret_value(SecretId=NAME, SecretString=VALUE)
+    dynamodb.put_item(TableName=TABLE, Item=item("innocent"))
+    dynamodb.put_item(TableName=TABLE, Item=item("a", last_error=leak))
+    (found,) = aws.leaks()
+    assert (found.service, found.operation) == ("DynamoDB_20120810", "PutItem")
+    assert leak not in repr(found)
+
+
+def test_secret_in_a_binary_attribute_is_a_leak(
+    aws: AwsServer, secrets: Any, dynamodb: Any
+) -> None:
+    """DynamoDB's binary is Base64 on the wire."""
+    secrets.put_secret_value(SecretId=NAME, SecretString=VALUE)
+    dynamodb.put_item(TableName=TABLE, Item={**item("a"), "blob": {"B": VALUE.encode()}})
+    assert len(aws.leaks()) == 1
+
+
+def test_secret_in_a_message_or_a_description_is_a_leak(aws: AwsServer, secrets: Any) -> None:
+    """Queues, and Secrets Manager's own other members, which CloudTrail logs."""
+    secrets.put_secret_value(SecretId=NAME, SecretString=VALUE)
+    with closing(aws.client("sqs")) as sqs:
+        queue = sqs.create_queue(QueueName="units")["QueueUrl"]
+        sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"token": TOKEN}))
+    secrets.update_secret(SecretId=NAME, Description=TOKEN)
+    assert [call.operation for call in aws.leaks()] == ["SendMessage", "UpdateSecret"]
+
+
+def test_private_key_is_found_by_a_line_of_it(aws: AwsServer, dynamodb: Any) -> None:
+    """Line ends are escaped in many ways; a line is not."""
+    line = "MC4CAQAwBQYDK2VwBCIEIGpuNm5wY2l0LW5vdC1hLWtleQ=="
+    pem = f"-----BEGIN PRIVATE KEY-----\n{line}\n-----END PRIVATE KEY-----\n"
+    aws.secrets.seed("byline/clients/payments/idp", json.dumps({"private_key_pem": pem}))
+    dynamodb.put_item(TableName=TABLE, Item=item("a", note=repr(pem)))
+    assert len(aws.leaks()) == 1
+
+
+# A process of its own
+
+
+def test_server_in_its_own_process_ends_with_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For benchmarks: found by the SDK's own variable, slow as it is told, and gone afterwards."""
+    command = (sys.executable, "-m", "tests.stand_ins", "--latency", "0.05", "--unlimited")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", url)
+        client: Any = get_session().create_client("secretsmanager")
+        with closing(client):
+            client.create_secret(Name=NAME, SecretString="1")
+            started = monotonic()
+            client.get_secret_value(SecretId=NAME)
+            assert monotonic() - started >= 0.05
+        process.stdin.close()
+        assert process.wait(10) == 0
