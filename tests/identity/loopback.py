@@ -1,11 +1,14 @@
 """Real servers on loopback that answer byte by byte as a test wants it."""
 
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from socket import create_server, socket
 from threading import Event, Thread
+
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 type Respond = Callable[[socket, Event], None]
 """Writes an answer to a connection whose request was read; the event is set when all is over."""
@@ -83,10 +86,14 @@ def serve(respond: Respond, *, tls: ssl.SSLContext | None = None) -> Iterator[Se
 
 
 def _read_request(connection: socket) -> bytes:
+    """Head and body. Closing with a part unread would reset the connection under the answer."""
     request = b""
-    while b"\r\n\r\n" not in request:
+    length = 0
+    while b"\r\n\r\n" not in request or len(request.partition(b"\r\n\r\n")[2]) < length:
         received = connection.recv(65_536)
         if not received:
             break
         request += received
+        if declared := _CONTENT_LENGTH.search(request):
+            length = int(declared[1])
     return request

@@ -14,11 +14,17 @@ DISCOVERY_LIFETIME_SECONDS = 3_600
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """The members of a discovery document that are used here; the others are passed over."""
+    """The members of a discovery document that are used here; the others are passed over.
+
+    Only those that verifying callers needs are checked with the document. Who uses another asks
+    `require_as_private` first.
+    """
 
     issuer: str
     jwks_uri: str
     userinfo_endpoint: str | None = None
+    token_endpoint: str | None = None
+    revocation_endpoint: str | None = None
 
 
 type Discovery = LastGood[Metadata]

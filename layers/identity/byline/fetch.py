@@ -1,20 +1,22 @@
-"""One GET that cannot hurt: bounded in time and size, no redirects, none of the answer in errors.
+"""One request that cannot hurt: bounded in time and size, no redirects, and errors quote neither it
+nor its answer.
 
 `http.client`, because botocore has it loaded already (another client would cost its import at every
 cold start that meets a new key), and because it does nothing of its own accord: no redirects,
 retries, proxies, cookies or decompression.
 """
 
+import os
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPSConnection
 from queue import Empty, SimpleQueue
 from socket import SHUT_RDWR, socket
 from threading import Thread
 from typing import Protocol
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from byline.settings import is_loopback
 from byline.tls import contexts
@@ -24,17 +26,32 @@ MAX_ANSWER_BYTES = 262_144
 
 TIMEOUT_SECONDS = 3.0
 
+POST_TIMEOUT_SECONDS = 5.0
+"""Longer than for a GET: an issuer hashes and signs before it answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and a body, of whatever status but a redirect."""
+    """A status and a body, of whatever status but a redirect; `Retry-After` as it came.
+
+    The body may hold a token, so its `repr` does not show it.
+    """
 
     status: int
-    body: bytes
+    body: bytes = field(repr=False)
+    retry_after: str | None = None
 
 
 class FetchFailed(Exception):
     """No usable answer came: network, TLS, time, size, or a redirect. The message tells which."""
+
+
+class TimedOut(FetchFailed):
+    """No answer came in time."""
+
+
+class AnswerRefused(FetchFailed):
+    """An answer came that is not taken: a redirect, or one that is too long or cut short."""
 
 
 class Fetch(Protocol):
@@ -43,36 +60,70 @@ class Fetch(Protocol):
     def __call__(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer: ...
 
 
+class Post(Protocol):
+    """POST `form` to `url`, as `application/x-www-form-urlencoded`. Raises `FetchFailed`."""
+
+    def __call__(
+        self, url: str, *, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> Answer: ...
+
+
 def fetch(
     url: str,
     *,
     headers: Mapping[str, str] | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Answer:
-    """GET `url` in at most `timeout_seconds` and `MAX_ANSWER_BYTES`. Raises `FetchFailed`.
+    """GET `url` in at most `timeout_seconds` and `MAX_ANSWER_BYTES`. Raises `FetchFailed`."""
+    return _within(timeout_seconds, _Request("GET", url, headers or {}, None, timeout_seconds))
 
-    In a thread of its own: a socket's time limit starts anew with every address that is tried and
-    every byte that drips in, and name resolution has none. Only who waits outside can keep one.
+
+def post(
+    url: str,
+    *,
+    form: Mapping[str, str],
+    headers: Mapping[str, str] | None = None,
+    timeout_seconds: float = POST_TIMEOUT_SECONDS,
+) -> Answer:
+    """POST `form` to `url` within the same limits. Raises `FetchFailed`."""
+    return _within(timeout_seconds, _Request("POST", url, headers or {}, form, timeout_seconds))
+
+
+def _within(timeout_seconds: float, request: "_Request") -> Answer:
+    """The outcome of `request`, which runs in a thread of its own.
+
+    A socket's time limit starts anew with every address that is tried and every byte that drips in,
+    and name resolution has none. Only who waits outside can keep one.
     """
-    get = _Get(url, headers or {}, timeout_seconds)
-    Thread(target=get.run, daemon=True).start()
+    Thread(target=request.run, daemon=True).start()
     try:
-        outcome = get.outcome.get(timeout=timeout_seconds)
+        outcome = request.outcome.get(timeout=timeout_seconds)
     except Empty:
-        get.hang_up()
-        outcome = FetchFailed(f"not done within {timeout_seconds} s")
+        request.hang_up()
+        outcome = TimedOut(f"not done within {timeout_seconds} s")
     if isinstance(outcome, FetchFailed):
         raise outcome
     return outcome
 
 
-class _Get:
-    """One GET under way, and how it ended."""
+class _Request:
+    """One request under way, and how it ended."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None,
+        timeout_seconds: float,
+    ) -> None:
         self.outcome: SimpleQueue[Answer | FetchFailed] = SimpleQueue()
+        self._method = method
         self._url = url
         self._headers = {**headers, "Connection": "close"}
+        self._form = form
+        if form is not None:
+            self._headers["Content-Type"] = "application/x-www-form-urlencoded"
         self._timeout_seconds = timeout_seconds
         self._socket: socket | None = None
 
@@ -81,6 +132,8 @@ class _Get:
             self.outcome.put(self._answer())
         except FetchFailed as failure:
             self.outcome.put(failure)
+        except TimeoutError:
+            self.outcome.put(TimedOut(f"not done within {self._timeout_seconds} s"))
         except Exception as error:
             # The class alone, and of every error: messages may quote what was sent, and what a
             # thread does not catch is printed.
@@ -95,7 +148,7 @@ class _Get:
     def _answer(self) -> Answer:
         parts = urlsplit(self._url)
         host = parts.hostname or ""
-        if parts.scheme == "http" and is_loopback(host):
+        if parts.scheme == "http" and is_loopback(host) and not _is_runtime_api(parts):
             return self._exchange(
                 HTTPConnection(host, parts.port, timeout=self._timeout_seconds), parts
             )
@@ -114,15 +167,25 @@ class _Get:
         try:
             connection.connect()
             self._socket = connection.sock
-            connection.request("GET", target, headers=self._headers)
+            body = None if self._form is None else urlencode(self._form)
+            connection.request(self._method, target, body=body, headers=self._headers)
             with connection.getresponse() as response:
                 if 300 <= response.status < 400:
-                    raise FetchFailed("redirected, and redirects are not followed")
-                body = response.read(MAX_ANSWER_BYTES + 1)
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise FetchFailed(f"more than {MAX_ANSWER_BYTES} bytes came")
+                    raise AnswerRefused("redirected, and redirects are not followed")
+                answered = response.read(MAX_ANSWER_BYTES + 1)
+                if len(answered) > MAX_ANSWER_BYTES:
+                    raise AnswerRefused(f"more than {MAX_ANSWER_BYTES} bytes came")
                 if response.length:
-                    raise FetchFailed("the answer was cut short")
-                return Answer(status=response.status, body=body)
+                    raise AnswerRefused("the answer was cut short")
+                return Answer(response.status, answered, response.getheader("Retry-After"))
         finally:
             connection.close()
+
+
+def _is_runtime_api(parts: SplitResult) -> bool:
+    """Whether this is where Lambda takes a function's answers, on loopback like a local issuer.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+    """
+    port = os.environ.get("AWS_LAMBDA_RUNTIME_API", "").rpartition(":")[2]
+    return bool(port) and str(parts.port or 80) == port
