@@ -55,3 +55,8 @@ scan: ## check template.yaml against the policy scan
 events: ## make the sample events in events/ anew
 	@tools/setup project
 	$(PYTHON) -m tools.make_events
+
+.PHONY: openapi
+openapi: ## make docs/openapi.json anew
+	@tools/setup project
+	$(PYTHON) -m tools.openapi

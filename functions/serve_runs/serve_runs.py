@@ -6,11 +6,13 @@ The routes below are the whole story; `run_store` holds what they do to the tabl
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import ALBResolver, Response
+from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from ulid import ULID
@@ -43,6 +45,11 @@ if settings.trust != "verify":
         "callers are not verified: whoever reaches this function can be anybody",
         identity_trust=settings.trust,
     )
+
+
+def routes() -> Sequence[Route]:
+    """All that is answered. Powertools has no public way to ask."""
+    return (*app._static_routes, *app._dynamic_routes)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -207,9 +214,8 @@ def _answer_failure(error: Exception) -> Response[str]:
 
 
 def _answer_unknown_route(_: NotFoundError) -> Response[str]:
-    routes = (*app._static_routes, *app._dynamic_routes)
     path = app.current_event.path
-    allowed = sorted({route.method for route in routes if route.rule.match(path)})
+    allowed = sorted({route.method for route in routes() if route.rule.match(path)})
     return _answer_failure(method_not_allowed(allowed) if allowed else not_found())
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from problems import PROBLEM_REASONS
 from tests.identity import alb_tokens
+from tests.runs import contract
 from tests.runs.identity_server import Credential
 
 HAS_STATE = ("serve_runs", "failures", "sight")
@@ -113,7 +114,7 @@ class RunsApi:
         self._requests = 0
 
     def send(self, event: Mapping[str, Any]) -> Answer:
-        """One invocation. The answer must have the shape of the event."""
+        """One invocation. The answer must have the shape of the event, and be a declared one."""
         self._requests += 1
         context = Context(f"00000000-0000-4000-8000-{self._requests:012}")
         answer = json.loads(json.dumps(self.function.handler(event, context)))
@@ -127,7 +128,9 @@ class RunsApi:
         else:
             assert "multiValueHeaders" not in answer
             headers = {name.lower(): value for name, value in answer["headers"].items()}
-        return Answer(answer["statusCode"], headers, answer["body"])
+        status, body = answer["statusCode"], answer["body"]
+        contract.check(event["httpMethod"].upper(), event["path"], status, headers, body)
+        return Answer(status, headers, body)
 
     def call(self, method: str, path: str, **what: Any) -> Answer:
         """`request`, sent; a `document` becomes the body, with its content type."""

@@ -1,0 +1,132 @@
+"""The OpenAPI document: made from the code, complete, and true.
+
+Beside these tests, `contract.check` holds every answer of every other test here to it.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import openapi_spec_validator
+import pytest
+
+from problems import PROBLEM_REASONS
+from run_requests import CreateRun, ListRuns
+from run_states import TRANSITIONS
+from tests.runs import contract
+from tests.runs.runs_api import RunsApi
+from tools.openapi.document import text
+from tools.openapi.operations import OPERATIONS, STATUS
+
+
+def test_committed_document_is_what_the_code_says(api: RunsApi) -> None:
+    """`make openapi` was run after the last change of a route or shape."""
+    assert contract.DOCUMENT.read_text() == text(api.function)
+
+
+def test_command_writes_the_same_document(tmp_path: Path) -> None:
+    """In a process of its own, without pytest's paths and variables."""
+    written = tmp_path / "openapi.json"
+    command = [sys.executable, "-m", "tools.openapi", str(written)]
+    subprocess.run(command, check=True, cwd=contract.DOCUMENT.parents[1])
+    assert written.read_text() == contract.DOCUMENT.read_text()
+
+
+def test_document_is_openapi_3_1() -> None:
+    """A maintained validator says so."""
+    openapi_spec_validator.validate(contract.document())
+    assert contract.document()["openapi"].startswith("3.1.")
+
+
+def test_every_route_is_in_it_and_nothing_else(api: RunsApi) -> None:
+    """Both ways, with the route of all changes as the four that there are."""
+    served = set()
+    for route in api.function.routes():
+        for change in TRANSITIONS if "{change}" in route.openapi_path else [""]:
+            served.add((route.method, route.openapi_path.replace("{change}", change)))
+    declared = {
+        (method.upper(), path)
+        for path, operations in contract.document()["paths"].items()
+        for method in operations
+    }
+    assert declared == served
+
+
+def test_every_reason_has_its_status_and_is_used() -> None:
+    """The closed list, no more and no less; 405 belongs to paths, not to operations."""
+    assert set(STATUS) == set(PROBLEM_REASONS)
+    used = {reason for operation in OPERATIONS.values() for reason in operation.reasons}
+    assert used == set(PROBLEM_REASONS) - {"method_not_allowed"}
+
+
+def test_operations_are_named_once_and_described() -> None:
+    """What a generated client calls them by."""
+    operations = [
+        operation for path in contract.document()["paths"].values() for operation in path.values()
+    ]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    assert all(operation["summary"] for operation in operations)
+    assert all(
+        parameter.get("description") or parameter["in"] == "path"
+        for operation in operations
+        for parameter in operation.get("parameters", [])
+    )
+
+
+def _examples() -> Iterator[Any]:
+    for path, operations in contract.document()["paths"].items():
+        for method, operation in operations.items():
+            name = f"{method} {path}"
+            for parameter in operation.get("parameters", []):
+                if "example" in parameter:
+                    yield pytest.param(parameter, id=f"{name} {parameter['name']}")
+            bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for kind, body in bodies.items():
+                for content in contract.resolve(body).get("content", {}).values():
+                    yield pytest.param(content, id=f"{name} {kind}")
+
+
+@pytest.mark.parametrize("shown", [*_examples()])
+def test_example_is_of_its_schema(shown: dict[str, Any]) -> None:
+    """What people copy works."""
+    contract.validator(shown["schema"]).validate(shown["example"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{}",
+        "[]",
+        '{"name":"a"}',
+        '{"name":null}',
+        '{"name":""}',
+        '{"x":1}',
+        '{"runner":"A"}',
+        '{"parent_run":"x"}',
+        '{"labels":{}}',
+        '{"labels":{"a":1}}',
+        '{"labels":{"a b":""}}',
+    ],
+)
+def test_declared_body_is_the_checked_body(body: str) -> None:
+    """The schema and the code agree on what a run to create is."""
+    declared = contract.validator({"$ref": "#/components/schemas/CreateRun"})
+    try:
+        msgspec.json.decode(body, type=CreateRun)
+        accepted = True
+    except msgspec.ValidationError:
+        accepted = False
+    assert declared.is_valid(json.loads(body)) == accepted
+
+
+def test_declared_parameters_are_the_checked_parameters() -> None:
+    """Every field of `ListRuns`, none more, on both listings."""
+    for path in ("/v1/runs", "/v1/projects/{project}/runs"):
+        parameters = contract.document()["paths"][path]["get"]["parameters"]
+        names = [parameter["name"] for parameter in parameters if parameter["in"] == "query"]
+        assert names == list(ListRuns.__struct_fields__)

@@ -1,0 +1,22 @@
+"""Write the document to where it is committed, or to the file that is named."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> None:
+    """As a test does it, but for the paths and variables that pytest's settings give."""
+    sys.path[:0] = [str(ROOT / "layers" / "identity"), str(ROOT / "functions" / "serve_runs")]
+    # Any values: the routes do not depend on them.
+    os.environ.update(RUNS_TABLE="RunsTable", AWS_DEFAULT_REGION="us-east-1")
+    import serve_runs  # noqa: PLC0415
+    from tools.openapi.document import text  # noqa: PLC0415
+
+    target = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "openapi.json"
+    target.write_text(text(serve_runs))
+
+
+main()

@@ -1,0 +1,88 @@
+"""What requests and answers look like, for the OpenAPI document. Tests hold them to its schemas."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+PROJECT = "apollo"
+RUN_ID = "01M6DMBE000000000000000001"
+PARENT_RUN_ID = "01M6DMBE000000000000000000"
+
+CREATE_RUN: Mapping[str, Any] = {
+    "name": "nightly training",
+    "agent": "trainer",
+    "runner": "gpu-1",
+    "parent_run": PARENT_RUN_ID,
+    "labels": {"team": "research"},
+}
+
+ADA: Mapping[str, Any] = {
+    "user": {
+        "id": {"subject": "ada"},
+        "spec": {"firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"},
+    }
+}
+NIGHTLY: Mapping[str, Any] = {
+    "application": {"id": {"subject": "nightly-train"}, "spec": {"name": "nightly-train"}}
+}
+
+RUN: Mapping[str, Any] = {
+    "id": RUN_ID,
+    "project": PROJECT,
+    **CREATE_RUN,
+    "status": "running",
+    "created_at": "2026-11-02T08:00:00.000Z",
+    "updated_at": "2026-11-02T08:00:01.250Z",
+    "executed_by": ADA,
+    "on_behalf_of": None,
+    "creator_user_id": "ada",
+    "creator_service_account_id": None,
+    "started_by": NIGHTLY,
+    "finished_by": None,
+    "cancelled_by": None,
+}
+
+EXAMPLES: Mapping[str, Any] = {
+    "Health": {"status": "ok"},
+    "Caller": {"executed_by": ADA, "kind": "user", "source": "alb", "on_behalf_of": None},
+    "Run": RUN,
+    "RunList": {"runs": [RUN], "next_cursor": None},
+}
+"""By the name of the shape."""
+
+
+def _problem(status: int, detail: str, **members: Any) -> Mapping[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": "5c3f1a52-8d0e-4a57-9f51-6a1f5d3c2b10",
+        **members,
+    }
+
+
+_BY_REASON = {
+    "invalid_body": _problem(400, "Expected `object`, got `array`"),
+    "invalid_parameter": _problem(400, "Expected `int` <= 100 - at `$.limit`"),
+    "invalid_name": _problem(
+        400, "A project's name has 1 to 63 characters: a-z, 0-9 and inner hyphens."
+    ),
+    "expired": _problem(401, "the token's time is over"),
+    "cross_site_request": _problem(403, "A page of another site may not act for its visitor."),
+    "not_found": _problem(404, "There is nothing here."),
+    "wrong_state": _problem(
+        409, "A run that is succeeded cannot cancel.", current_status="succeeded"
+    ),
+    "run_deleted": _problem(409, "The run of this Idempotency-Key has been deleted."),
+    "body_too_large": _problem(413, "A body may have 65536 bytes."),
+    "unsupported_media_type": _problem(415, "The body must be application/json."),
+    "idempotency_conflict": _problem(422, "This Idempotency-Key came with another body before."),
+    "internal": _problem(500, "Something went wrong on our side."),
+    "keys_unavailable": _problem(503, "The caller's key cannot be had right now."),
+}
+
+PROBLEMS: Mapping[str, Mapping[str, Any]] = {
+    reason: {**problem, "reason": reason} for reason, problem in _BY_REASON.items()
+}
+"""By reason; at least one for each status of each operation."""

@@ -1,0 +1,99 @@
+"""The shapes of answers, for the OpenAPI document. Tests hold the real answers to them.
+
+Those of requests are `run_requests`' own: the functions check with them.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from byline.caller import Source
+from byline.executed_by import ExecutedBy
+from problems import PROBLEM_REASONS
+from run_requests import Name, RunId, Status
+
+Time = Annotated[
+    str,
+    Meta(
+        description="RFC 3339, UTC, with milliseconds.", extra_json_schema={"format": "date-time"}
+    ),
+]
+Reason = Annotated[
+    str,
+    Meta(
+        description="Closed: clients may match on it.",
+        extra_json_schema={"enum": list(PROBLEM_REASONS)},
+    ),
+]
+Identity = Annotated[ExecutedBy | None, Meta(description="Null where nobody is known.")]
+
+
+class Health(msgspec.Struct, forbid_unknown_fields=True):
+    """The function answers."""
+
+    status: Literal["ok"]
+
+
+class Caller(msgspec.Struct, forbid_unknown_fields=True):
+    """Who sent the request, after verification."""
+
+    executed_by: ExecutedBy
+    kind: Literal["user", "application"]
+    source: Source
+    on_behalf_of: Identity
+
+
+class Run(msgspec.Struct, forbid_unknown_fields=True):
+    """One execution in a project, and who did what to it."""
+
+    id: RunId
+    project: Name
+    name: str | None
+    status: Status
+    created_at: Time
+    updated_at: Time
+    executed_by: Identity
+    on_behalf_of: Identity
+    creator_user_id: Annotated[
+        str | None, Meta(description="The subject of the person who created it.")
+    ]
+    creator_service_account_id: Annotated[
+        str | None,
+        Meta(description="The subject of the service account that created it; never both."),
+    ]
+    started_by: Identity
+    finished_by: Annotated[
+        ExecutedBy | None, Meta(description="Who finished or failed it; null before that.")
+    ]
+    cancelled_by: Identity
+    agent: str | None
+    runner: str | None
+    parent_run: str | None
+    labels: dict[str, str]
+
+
+class RunList(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of runs, newest first. It may have fewer than `limit` and still not be the last."""
+
+    runs: list[Run]
+    next_cursor: Annotated[
+        str | None, Meta(description="For the next page of the same query; null on the last one.")
+    ]
+
+
+class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """RFC 9457."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: Annotated[str, Meta(description="For people. It may change.")]
+    instance: Annotated[str, Meta(description="The request's id, to be found in the logs.")]
+    reason: Reason
+    current_status: Annotated[
+        Status | msgspec.UnsetType, Meta(description="With `wrong_state`: the run's state.")
+    ] = msgspec.UNSET
+
+
+ANSWERS: tuple[Any, ...] = (Health, Caller, Run, RunList, Problem)
