@@ -22,7 +22,7 @@ LAYER = Path(__file__).parents[1] / "layers/identity"
 CHECK = Path(__file__).with_name("build_check.py")
 DEPLOYED_AS = "/opt/python"
 
-SERVICES = ("dynamodb", "xray")
+SERVICES = ("dynamodb", "secretsmanager", "sqs", "xray")
 """The AWS services that the code calls; only their models are shipped. X-Ray's SDK, loaded where
 an operator turns the tracer on, makes a client while it is imported."""
 
