@@ -1,0 +1,263 @@
+"""Minting at a real issuer on loopback: each way to prove a client, and what is asked for."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from byline.fetch import Answer
+from byline.refresh_units import MintKey
+from byline.unverified import UnverifiedToken
+from client_secrets import ClientSecret
+from mint import Mint
+from refresh_errors import RefreshFailed
+from tests.identity.loopback import Respond, answer, silence
+from tests.refresh.minting import (
+    BASIC,
+    KEY,
+    LIMIT,
+    POST,
+    SECRET,
+    SIGNING,
+    SIGNING_EC,
+    discovered,
+    failure_of,
+    mint,
+    minting,
+    secret_of,
+)
+from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, pem_of, serve_issuer
+
+
+@pytest.fixture
+def issuer() -> Iterator[TokenIssuer]:
+    with serve_issuer(BASIC) as running:
+        yield running
+
+
+# Proving the client
+
+
+@pytest.mark.parametrize("client", [BASIC, POST, SIGNING, SIGNING_EC])
+@pytest.mark.parametrize("find", [secret_of, discovered])
+def test_each_way_to_prove_a_client_gets_a_token(
+    client: RegisteredClient, find: Callable[..., ClientSecret]
+) -> None:
+    """The issuer checks each of them for real, wherever its endpoint is found."""
+    with serve_issuer(client) as issuer:
+        minted = minting().mint(KEY, find(issuer, client))
+    claims = jwt.decode(minted.text, options={"verify_signature": False})
+    assert claims["sub"] == client.client_id
+    assert minted.token_type == "Bearer"
+
+
+@pytest.mark.parametrize("pinned", [BASIC, POST, SIGNING])
+@pytest.mark.parametrize("registered", [BASIC, POST, SIGNING])
+def test_client_never_proves_itself_in_another_way_than_is_pinned(
+    pinned: RegisteredClient, registered: RegisteredClient
+) -> None:
+    """An issuer that wants it otherwise refuses; nothing is negotiated."""
+    with serve_issuer(registered) as issuer:
+        if pinned == registered:
+            minting().mint(KEY, secret_of(issuer, pinned))
+            return
+        assert failure_of(issuer, secret_of(issuer, pinned)).error_class == "invalid_client"
+        assert len(issuer.received) == 1
+
+
+@pytest.mark.parametrize("client_id", ["a:b", "a b+c%20", "ümlaut/?&="])
+@pytest.mark.parametrize("secret", ["p:q", "p q+r%20", "geheimß&=#"])
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_id_and_secret_may_hold_any_character(client_id: str, secret: str, method: str) -> None:
+    """RFC 6749, section 2.3.1: both are form-encoded, before Basic as well."""
+    client = RegisteredClient(client_id, method, secret)
+    with serve_issuer(client) as issuer:
+        minting().mint(KEY, secret_of(issuer, client))
+
+
+def test_wrong_secret_is_an_invalid_client(issuer: TokenIssuer) -> None:
+    """And the issuer's echo of the request is not repeated."""
+    failure = failure_of(issuer, secret_of(issuer, client_secret=SECRET + "x"))
+    assert failure.error_class == "invalid_client"
+
+
+def test_assertion_is_new_each_time() -> None:
+    """The issuer counts each `jti` once (RFC 7523, section 3)."""
+    with serve_issuer(SIGNING) as issuer:
+        client = secret_of(issuer, SIGNING)
+        for _ in range(3):
+            minting().mint(KEY, client)
+        assert len(issuer.assertion_ids) == 3
+
+
+def test_assertion_of_another_key_is_an_invalid_client() -> None:
+    """The test's issuer does check signatures."""
+    other = pem_of(rsa.generate_private_key(65537, 2048))
+    with serve_issuer(SIGNING) as issuer:
+        client = secret_of(issuer, SIGNING, private_key_pem=other)
+        assert failure_of(issuer, client).error_class == "invalid_client"
+
+
+def test_assertion_is_short_lived_and_set_back_for_slow_clocks() -> None:
+    """60 seconds to come, 60 seconds back, for this endpoint and by this client."""
+    client = secret_of(TokenIssuer("https://issuer.example.com"), SIGNING)
+    proof = client.authentication.prove(audience="https://issuer.example.com/token", now=1.8e9)
+    assertion = proof.form["client_assertion"]
+    claims = jwt.decode(assertion, options={"verify_signature": False})
+    assert len(claims.pop("jti")) >= 32
+    assert claims == {
+        "iss": "weekly-report",
+        "sub": "weekly-report",
+        "aud": "https://issuer.example.com/token",
+        "iat": 1_800_000_000 - 60,
+        "exp": 1_800_000_000 + 60,
+    }
+    assert jwt.get_unverified_header(assertion) == {"typ": "JWT", "alg": "RS256", "kid": "key-1"}
+
+
+# What is asked for
+
+
+def test_form_carries_what_the_mint_key_wants(issuer: TokenIssuer) -> None:
+    """RFC 6749, section 4.4.2; RFC 8707; and `audience`."""
+    key = MintKey.of(
+        project="payments",
+        client="scheduler",
+        audience="https://api.example.com/?a=b&c",
+        resource="https://files.example.com/",
+        scope="write read",
+    )
+    minting().mint(key, secret_of(issuer))
+    request = issuer.received[0]
+    assert request.form == {
+        "grant_type": "client_credentials",
+        "audience": "https://api.example.com/?a=b&c",
+        "resource": "https://files.example.com/",
+        "scope": "read write",
+    }
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert request.headers["Accept"] == "application/json"
+
+
+def test_form_leaves_out_what_is_not_wanted(issuer: TokenIssuer) -> None:
+    """An empty audience or scope is another thing than none."""
+    mint(issuer)
+    assert issuer.received[0].form == {"grant_type": "client_credentials"}
+
+
+# Discovery
+
+
+def test_discovery_is_fetched_once_for_all_mints(issuer: TokenIssuer) -> None:
+    """And where it is, the token endpoint is what the issuer says."""
+    minted = minting()
+    for _ in range(3):
+        minted.mint(KEY, discovered(issuer))
+    assert [request.path for request in issuer.received].count("/token") == 3
+    assert len(issuer.received) == 4
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"issuer": "https://other.example.com"},
+        {"issuer": None},
+        {"token_endpoint": None},
+        {"token_endpoint": "http://other.example.com/token"},
+        {"token_endpoint": 7},
+    ],
+)
+def test_discovery_that_does_not_hold_gets_no_secret(
+    issuer: TokenIssuer, metadata: dict[str, Any]
+) -> None:
+    """Another issuer's document, or an endpoint in plain sight."""
+    issuer.metadata = metadata
+    failure = failure_of(issuer, discovered(issuer))
+    assert failure.error_class in ("issuer_unavailable", "answer_unusable")
+    assert [request.path for request in issuer.received] == ["/.well-known/openid-configuration"]
+
+
+@pytest.mark.parametrize("member", ["token_endpoint", "revocation_endpoint"])
+def test_issuer_elsewhere_does_not_send_us_to_this_machine(member: str) -> None:
+    """Plain HTTP on loopback is for an issuer that is there itself."""
+    url = "https://issuer.example.com"
+    metadata = {
+        "issuer": url,
+        "jwks_uri": f"{url}/keys",
+        "token_endpoint": f"{url}/token",
+        "revocation_endpoint": f"{url}/revoke",
+        member: "http://127.0.0.1:8080/",
+    }
+    asked: list[str] = []
+
+    def fetch(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
+        return Answer(200, json.dumps(metadata).encode())
+
+    def post(
+        url: str, *, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        asked.append(url)
+        return Answer(200, b"{}")
+
+    client = discovered(TokenIssuer(url))
+    minted = Mint(post=post, fetch=fetch, now=time.time, default_lifetime=300)
+    with pytest.raises(RefreshFailed):
+        minted.mint(KEY, client)
+    assert minted.revoke(UnverifiedToken("a.b.c"), client) == "failed"
+    assert asked == ([f"{url}/token"] if member == "revocation_endpoint" else [])
+
+
+def test_discovery_that_fails_is_the_issuers_outage(issuer: TokenIssuer) -> None:
+    """Worth another try."""
+    issuer.respond["/.well-known/openid-configuration"] = answer(status="500 Oh")
+    assert failure_of(issuer, discovered(issuer)).error_class == "issuer_unavailable"
+
+
+# Revocation
+
+
+@pytest.mark.parametrize("client", [BASIC, POST, SIGNING])
+def test_token_is_revoked_where_the_issuer_says(client: RegisteredClient) -> None:
+    """RFC 7009, by the client that it was given to, proven as for a mint."""
+    with serve_issuer(client) as issuer:
+        revoking = minting().revoke(UnverifiedToken("a.b.c"), discovered(issuer, client))
+        assert revoking == "revoked"
+        assert issuer.revoked == ["a.b.c"]
+        assert issuer.received[-1].form["token_type_hint"] == "access_token"
+
+
+def test_issuer_without_revocation_is_not_asked(issuer: TokenIssuer) -> None:
+    """Neither where it publishes none nor where nobody knows."""
+    issuer.metadata = {"revocation_endpoint": None}
+    assert minting().revoke(UnverifiedToken("a.b.c"), discovered(issuer)) == "not_offered"
+    assert minting().revoke(UnverifiedToken("a.b.c"), secret_of(issuer)) == "not_offered"
+    assert [request.path for request in issuer.received] == ["/.well-known/openid-configuration"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"/revoke": answer(status="503 Busy")},
+        {"/revoke": silence},
+        {"/revoke": answer(status="302 Found", headers="Location: /token\r\n")},
+        {"/.well-known/openid-configuration": answer(status="500 Oh")},
+        {"/.well-known/openid-configuration": answer(b"garbage")},
+    ],
+)
+def test_revocation_that_fails_stops_nothing(
+    issuer: TokenIssuer, spoil: dict[str, Respond]
+) -> None:
+    """Best effort: the token's time ends by itself."""
+    issuer.respond = spoil
+    revoking = minting(timeout_seconds=LIMIT)
+    assert revoking.revoke(UnverifiedToken("a.b.c"), discovered(issuer)) == "failed"
+
+
+def test_revocation_in_plain_sight_is_not_sent(issuer: TokenIssuer) -> None:
+    """A token is not sent where anybody can read along."""
+    issuer.metadata = {"revocation_endpoint": "http://other.example.com/revoke"}
+    assert minting().revoke(UnverifiedToken("a.b.c"), discovered(issuer)) == "failed"

@@ -1,0 +1,305 @@
+"""What becomes of a token endpoint's answers: a token and its lifetime, or one kind of error."""
+
+import json
+import time
+from collections.abc import Iterator
+from socket import create_server
+from typing import Any
+
+import jwt
+import pytest
+
+from byline.refresh_timing import KnownToken
+from refresh_errors import REFUSALS
+from tests.identity.loopback import Respond, answer, drip, silence
+from tests.refresh.minting import (
+    BASIC,
+    DEFAULT_LIFETIME,
+    LIMIT,
+    POST,
+    SECRET,
+    failure_of,
+    mint,
+)
+from tests.refresh.token_issuer import TokenIssuer, serve_issuer
+
+
+@pytest.fixture
+def issuer() -> Iterator[TokenIssuer]:
+    with serve_issuer(BASIC) as running:
+        yield running
+
+
+# How long it lives
+
+
+@pytest.mark.parametrize("told_by", ["token", "answer"])
+@pytest.mark.parametrize("lifetime", [60, 300, 600, 900, 1200, 1800, 3600, 86_400])
+def test_fresh_token_lives_as_long_as_its_issuer_says(
+    issuer: TokenIssuer, lifetime: int, told_by: str
+) -> None:
+    """Whether the token tells it or the answer does."""
+    issuer.lifetime, issuer.opaque = lifetime, told_by == "answer"
+    before = int(time.time())
+    minted = mint(issuer)
+    assert minted.lifetime == lifetime
+    assert before <= minted.issued_at <= time.time()
+    assert minted.expires_at == minted.issued_at + lifetime
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "lifetime"),
+    [(None, 900), (600, 600), ("600", 600), ("soon", 900), (600.9, 600), (3600, 900)],
+)
+def test_least_of_answer_and_token_counts(
+    issuer: TokenIssuer, expires_in: Any, lifetime: int
+) -> None:
+    """Without `expires_in`, or with one that cannot be read, the token's own times do."""
+    issuer.answer = {"expires_in": expires_in}
+    assert mint(issuer).lifetime == lifetime
+
+
+def test_token_of_unknown_lifetime_has_the_configured_one(issuer: TokenIssuer) -> None:
+    """An opaque token, and nothing beside it."""
+    issuer.opaque = True
+    issuer.answer = {"expires_in": None}
+    assert mint(issuer).lifetime == DEFAULT_LIFETIME
+
+
+@pytest.mark.parametrize("expires_in", [None, 3600, 900])
+def test_token_out_of_a_cache_counts_for_what_is_left(
+    issuer: TokenIssuer, expires_in: int | None
+) -> None:
+    """Even where the answer says that all of its life is still to come."""
+    issuer.lifetime, issuer.age = 3600, 3000
+    issuer.answer = {"expires_in": expires_in}
+    assert 599 <= mint(issuer).lifetime < 630
+
+
+@pytest.mark.parametrize("answered", [{}, {"expires_in": None}, {"expires_in": 900}])
+def test_nearly_dead_token_is_a_failure(issuer: TokenIssuer, answered: dict[str, Any]) -> None:
+    """It looks like success: status 200, a good signature, 320 of 900 seconds left."""
+    issuer.age, issuer.answer = 580, answered
+    assert failure_of(issuer).error_class == "nearly_dead_token"
+
+
+def test_nearly_dead_opaque_token_is_told_by_the_one_before(issuer: TokenIssuer) -> None:
+    """The answer's `expires_in` is what is left, the known lifetime is what there should be."""
+    issuer.opaque, issuer.age = True, 580
+    known = KnownToken(lifetime=900, expires_at=int(time.time()) + 380)
+    assert failure_of(issuer, known=known).error_class == "nearly_dead_token"
+    assert mint(issuer).lifetime == 320
+
+
+@pytest.mark.parametrize("expires_in", [0, -1, 29])
+def test_token_without_life_is_a_failure(issuer: TokenIssuer, expires_in: int) -> None:
+    """Shorter than clocks differ."""
+    issuer.answer = {"expires_in": expires_in}
+    assert failure_of(issuer).error_class == "nearly_dead_token"
+
+
+@pytest.mark.parametrize(
+    "claims", [{"exp": "soon"}, {"exp": True}, {"exp": 10**400, "iat": 0}, {"iat": []}, {}]
+)
+def test_token_whose_times_cannot_be_read_goes_by_the_answer(
+    issuer: TokenIssuer, claims: dict[str, Any]
+) -> None:
+    """A JWT of whatever content is opaque to us."""
+    text = ".".join(
+        jwt.utils.base64url_encode(part).decode()
+        for part in (b'{"alg":"none"}', json.dumps(claims).encode(), b"signature")
+    )
+    issuer.answer = {"access_token": text}
+    minted = mint(issuer)
+    assert (minted.text, minted.lifetime) == (text, 900)
+
+
+# How it fails
+
+
+def refused(error: str | None) -> bytes:
+    document = {"error": error, "error_description": f"{SECRET} eyJ", "error_uri": SECRET}
+    return json.dumps({name: value for name, value in document.items() if value}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "error_class"),
+    [
+        ("400 Bad Request", "invalid_request", "invalid_request"),
+        ("400 Bad Request", "invalid_client", "invalid_client"),
+        ("400 Bad Request", "invalid_grant", "invalid_grant"),
+        ("400 Bad Request", "unauthorized_client", "unauthorized_client"),
+        ("400 Bad Request", "unsupported_grant_type", "unsupported_grant_type"),
+        ("400 Bad Request", "invalid_scope", "invalid_scope"),
+        ("400 Bad Request", "invalid_target", "invalid_target"),
+        ("400 Bad Request", "access_denied", "access_denied"),
+        ("400 Bad Request", "client_secret_unusable", "invalid_request"),
+        ("400 Bad Request", SECRET, "invalid_request"),
+        ("400 Bad Request", None, "invalid_request"),
+        ("401 Unauthorized", "invalid_client", "invalid_client"),
+        ("401 Unauthorized", SECRET, "invalid_client"),
+        ("401 Unauthorized", None, "invalid_client"),
+        ("403 Forbidden", "unauthorized_client", "unauthorized_client"),
+        ("403 Forbidden", None, "access_denied"),
+    ],
+)
+def test_refusal_keeps_its_name_if_it_is_a_known_one(
+    issuer: TokenIssuer, status: str, error: str | None, error_class: str
+) -> None:
+    """RFC 6749, section 5.2; what only a person can mend, and in words of ours alone."""
+    issuer.respond["/token"] = answer(refused(error), status=status)
+    failure = failure_of(issuer)
+    assert failure.error_class == error_class
+    assert failure.error_class in REFUSALS
+    assert len(issuer.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error_class"),
+    [
+        ("500 Oh", "issuer_unavailable"),
+        ("502 Bad Gateway", "issuer_unavailable"),
+        ("503 Busy", "issuer_unavailable"),
+        ("504 Late", "issuer_unavailable"),
+        ("429 Too Many", "rate_limited"),
+        ("404 Not Found", "answer_unusable"),
+        ("405 Not So", "answer_unusable"),
+        ("204 Nothing", "answer_unusable"),
+        ("201 Created", "answer_unusable"),
+    ],
+)
+def test_other_status_is_worth_another_try(
+    issuer: TokenIssuer, status: str, error_class: str
+) -> None:
+    """No breaker opens for what time may mend, whatever the body says."""
+    issuer.respond["/token"] = answer(refused("invalid_client"), status=status)
+    failure = failure_of(issuer)
+    assert (failure.error_class, failure.retry_after) == (error_class, None)
+    assert failure.error_class not in REFUSALS
+
+
+@pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
+def test_passing_trouble_that_is_called_a_bad_request_is_passing(
+    issuer: TokenIssuer, error: str
+) -> None:
+    """Some issuers say 400 where they mean 503."""
+    issuer.respond["/token"] = answer(
+        refused(error), status="400 Bad Request", headers="Retry-After: 7\r\n"
+    )
+    failure = failure_of(issuer)
+    assert (failure.error_class, failure.retry_after) == ("issuer_unavailable", 7)
+
+
+@pytest.mark.parametrize("status", ["429 Too Many", "503 Busy"])
+def test_wait_that_the_issuer_asks_for_is_told(issuer: TokenIssuer, status: str) -> None:
+    """In seconds, or as a date."""
+    issuer.respond["/token"] = answer(status=status, headers="Retry-After: 90\r\n")
+    assert failure_of(issuer).retry_after == 90
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 90))
+    issuer.respond["/token"] = answer(status=status, headers=f"Retry-After: {date}\r\n")
+    assert failure_of(issuer).retry_after == pytest.approx(90, abs=3)
+
+
+@pytest.mark.parametrize("headers", ["", "Retry-After: soon\r\n"])
+def test_wait_that_nobody_asked_for_is_none(issuer: TokenIssuer, headers: str) -> None:
+    """Then the usual back-off counts."""
+    issuer.respond["/token"] = answer(status="429 Too Many", headers=headers)
+    assert failure_of(issuer).retry_after is None
+
+
+@pytest.mark.parametrize(
+    "respond",
+    [
+        silence,
+        drip(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", every=0.05),
+        drip(b"HTTP/1.1 200 OK\r\nX-Slow: ", every=0.05),
+    ],
+    ids=["silence", "body", "headers"],
+)
+def test_issuer_that_hangs_is_given_up_in_time(issuer: TokenIssuer, respond: Respond) -> None:
+    """One issuer's silence keeps no worker."""
+    issuer.respond["/token"] = respond
+    start = time.monotonic()
+    assert failure_of(issuer, timeout_seconds=LIMIT).error_class == "issuer_timeout"
+    assert time.monotonic() - start < LIMIT + 2
+
+
+def test_issuer_that_is_not_there_is_unavailable() -> None:
+    """Nobody listens on the port."""
+    with create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert failure_of(TokenIssuer(f"http://127.0.0.1:{port}")).error_class == "issuer_unavailable"
+
+
+def test_issuer_that_hangs_up_is_unavailable(issuer: TokenIssuer) -> None:
+    """Without a word."""
+    issuer.respond["/token"] = lambda connection, _: None
+    assert failure_of(issuer).error_class == "issuer_unavailable"
+
+
+def test_redirect_is_not_followed_and_the_secret_goes_nowhere_else(issuer: TokenIssuer) -> None:
+    """Not even to a place that would give a token."""
+    with serve_issuer(POST) as elsewhere:
+        location = f"Location: {elsewhere.url}/token\r\n"
+        for status in ("301 Moved", "302 Found", "307 Temporary", "308 Permanent"):
+            issuer.respond["/token"] = answer(status=status, headers=location)
+            assert failure_of(issuer).error_class == "answer_unusable"
+        assert not elsewhere.received
+
+
+TOKEN = {"access_token": f"eyJ{SECRET}", "token_type": "Bearer", "expires_in": 900}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x" * 10_000_000,
+        b"",
+        f"eyJ{SECRET}".encode(),
+        b"\xff\xfe" + SECRET.encode(),
+        b"[" * 100_000,
+        json.dumps([TOKEN]).encode(),
+        refused("invalid_client"),
+        *(
+            json.dumps({**TOKEN, **changes}).encode()
+            for changes in (
+                {"access_token": None},
+                {"access_token": ""},
+                {"access_token": 7},
+                {"access_token": [SECRET]},
+                {"access_token": f"{SECRET}\r\nX: 1"},
+                {"access_token": f"{SECRET} x"},
+                {"access_token": f"{SECRET}\x7f"},
+                {"access_token": f"{SECRET}ü"},
+                {"access_token": "x" * 60_001},
+                {"token_type": None},
+                {"token_type": "DPoP"},
+                {"token_type": "mac"},
+                {"token_type": SECRET},
+                {"expires_in": [SECRET]},
+                {"expires_in": True},
+            )
+        ),
+    ],
+)
+def test_answer_without_a_token_to_use_is_unusable(issuer: TokenIssuer, body: bytes) -> None:
+    """Ten megabytes, garbage, or a token that cannot be sent as a Bearer one."""
+    issuer.respond["/token"] = answer(body)
+    assert failure_of(issuer).error_class == "answer_unusable"
+
+
+@pytest.mark.parametrize("token_type", ["bearer", "BEARER"])
+@pytest.mark.parametrize("text", ["x" * 60_000, "!~", "1|a.b-c_d+e/f=="])
+def test_answer_with_a_token_to_use_is_taken(
+    issuer: TokenIssuer, text: str, token_type: str
+) -> None:
+    """The type is case-insensitive (RFC 6749, section 5.1); the text is the issuer's business."""
+    issuer.answer = {"access_token": text, "token_type": token_type}
+    assert mint(issuer).text == text
+
+
+def test_token_is_in_no_repr(issuer: TokenIssuer) -> None:
+    """What is minted can be logged by accident."""
+    minted = mint(issuer)
+    assert minted.text.startswith("eyJ")
+    assert "eyJ" not in f"{minted!r} {minted}"
