@@ -3,6 +3,7 @@
 import gzip
 import os
 import shutil
+import socket as socket_module
 import ssl
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import create_server, socket
+from typing import Any
 
 import pytest
 import trustme
@@ -126,6 +128,29 @@ def test_slow_server_is_given_up_in_time(respond: Respond) -> None:
         assert time.monotonic() - start < LIMIT + 2
         # The server goes on dripping: it is we who hung up.
         wait_for(lambda: threading.active_count() <= threads)
+
+
+def test_slow_name_resolution_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resolving a name has no time limit of its own; what comes of it late is not used."""
+    resolve = socket_module.getaddrinfo
+    go_on, connected = threading.Event(), threading.Event()
+
+    def resolve_late(*arguments: Any) -> Any:
+        go_on.wait(10)
+        return resolve(*arguments)
+
+    def respond(_connection: socket, _over: threading.Event) -> None:
+        connected.set()
+
+    monkeypatch.setattr(socket_module, "getaddrinfo", resolve_late)
+    with serve(respond) as server:
+        threads = threading.active_count()
+        with pytest.raises(FetchFailed, match=f"not done within {LIMIT} s"):
+            fetch(server.url, timeout_seconds=LIMIT)
+        go_on.set()
+        wait_for(lambda: threading.active_count() <= threads)
+        assert connected.wait(5)
+    assert not any(server.requests)
 
 
 def test_port_that_nobody_listens_on_fails() -> None:

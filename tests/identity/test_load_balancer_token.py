@@ -500,9 +500,10 @@ def test_decoded_token_is_not_remembered_as_verified(verifier: Verifier) -> None
         ([1, 2], "<list>"),
         (["a"] * 1_000, ["a"] * 10),
         (7, 7),
+        (int("9" * 4_000), "<int>"),
         (None, None),
     ],
-    ids=["long", "nested", "mixed", "many", "number", "null"],
+    ids=["long", "nested", "mixed", "many", "number", "large number", "null"],
 )
 def test_refusal_tells_short_facts_only(verifier: Verifier, value: Any, fact: object) -> None:
     """A forger decides what stands in a token, but not how much of it is logged."""

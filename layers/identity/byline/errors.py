@@ -83,7 +83,9 @@ class Misconfigured(Exception):
 
 def _fact(value: object) -> object:
     """`value`, fit for a log line: a forger's token may hold pages of text, or endless nesting."""
-    if value is None or isinstance(value, int | float):
+    if value is None or isinstance(value, float):
+        return value
+    if isinstance(value, int) and value.bit_length() < 64:
         return value
     if isinstance(value, str):
         return value[:MAX_FACT_CHARACTERS]

@@ -126,6 +126,7 @@ class _Request:
             self._headers["Content-Type"] = "application/x-www-form-urlencoded"
         self._timeout_seconds = timeout_seconds
         self._socket: socket | None = None
+        self._given_up = False
 
     def run(self) -> None:
         try:
@@ -141,6 +142,7 @@ class _Request:
 
     def hang_up(self) -> None:
         """Wake the thread from whatever it waits for; it ends with an error that nobody reads."""
+        self._given_up = True
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(SHUT_RDWR)
@@ -167,6 +169,9 @@ class _Request:
         try:
             connection.connect()
             self._socket = connection.sock
+            if self._given_up:
+                # Nobody waits any more: what is sent now would be done, and told to no one.
+                raise TimedOut("not connected in time")
             body = None if self._form is None else urlencode(self._form)
             connection.request(self._method, target, body=body, headers=self._headers)
             with connection.getresponse() as response:
