@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+import plan_sight
 from byline.aws import dynamodb, sqs
 from byline.refresh_units import shards
 from byline.runner_rows import DUE_INDEX, RunnerRow, UnreadableRow, read_runner
 from byline.settings import required
-from due_units import DueUnit, Health, due_units, health
+from due_units import DueUnit, due_units, health
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
@@ -28,7 +28,6 @@ MESSAGES_A_CALL = 10
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html"""
 
 logger = Logger(service="byline")
-metrics = Metrics(namespace="Byline", service="byline")
 table = required(os.environ, "RUNNERS_TABLE")
 queue_url = required(os.environ, "REFRESH_QUEUE_URL")
 
@@ -47,7 +46,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
             failures.append(error)
     units = due_units(row for row in rows if row.due_at is not None and row.due_at <= now)
     failures += _send(units)
-    _report(health(rows, now=now), complete=not failures)
+    # What was not read is not told as healthy.
+    plan_sight.report_tick(None if failures else health(rows, now=now))
     if failures:
         raise failures[0]
     return {"units": len(units)}
@@ -58,7 +58,8 @@ def _due(shard: str, *, now: int) -> Iterator[RunnerRow]:
     query: QueryInputTypeDef = {
         "TableName": table,
         "IndexName": DUE_INDEX,
-        "KeyConditionExpression": "shard = :shard AND due_at <= :now",
+        "KeyConditionExpression": "#shard = :shard AND due_at <= :now",
+        "ExpressionAttributeNames": {"#shard": "shard"},
         "ExpressionAttributeValues": {":shard": {"S": shard}, ":now": {"N": str(now)}},
     }
     while True:
@@ -68,7 +69,7 @@ def _due(shard: str, *, now: int) -> Iterator[RunnerRow]:
             break
         query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
     query.pop("ExclusiveStartKey", None)
-    query["KeyConditionExpression"] = "shard = :shard AND due_at > :now"
+    query["KeyConditionExpression"] = "#shard = :shard AND due_at > :now"
     query["Limit"] = 1
     yield from _readable(dynamodb().query(**query)["Items"])
 
@@ -80,7 +81,7 @@ def _readable(items: list[Any]) -> Iterator[RunnerRow]:
         except UnreadableRow as unreadable:
             # One row that somebody spoiled by hand must not stop every other runner.
             logger.error("row not readable", row=str(unreadable))
-            metrics.add_metric(name="UnreadableRunner", unit=MetricUnit.Count, value=1)
+            plan_sight.count_unreadable()
 
 
 def _send(units: list[DueUnit]) -> list[Exception]:
@@ -106,23 +107,3 @@ def _send(units: list[DueUnit]) -> list[Exception]:
             for failed in answer.get("Failed", [])
         ]
     return failures
-
-
-def _report(state: Health, *, complete: bool) -> None:
-    """Write the metrics that the alarms are built on. What was not read is not reported as well."""
-    metrics.add_metric(name="Ticks", unit=MetricUnit.Count, value=1)
-    if complete:
-        seconds = {"OldestDueAge": state.oldest_due_age, "LeastRemainingLife": state.least_life}
-        counts = {
-            "TokensWithinMargin": state.within_margin,
-            "TokensExpired": state.expired,
-            "RunnersWithoutToken": state.waiting_for_first,
-            "MostWritesPerSecret": state.most_writes_per_secret,
-            "DueUnits": state.due_units,
-        }
-        for name, value in seconds.items():
-            if value is not None:
-                metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=value)
-        for name, value in counts.items():
-            metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
-    metrics.flush_metrics()

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit, single_metric
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+import refresh_sight
 from byline.aws import SECRETS_THREADS, dynamodb, secrets_manager, sqs
 from byline.fetch import fetch, post
 from byline.refresh_timing import SOON_SECONDS
@@ -39,7 +39,6 @@ RESERVE_SECONDS = 10
 SHORTEST_TURN_SECONDS = 5
 
 logger = Logger(service="byline")
-metrics = Metrics(namespace="Byline", service="byline")
 table = required(os.environ, "RUNNERS_TABLE")
 queue_url = required(os.environ, "REFRESH_QUEUE_URL")
 limiter = WriteLimiter(
@@ -87,8 +86,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if unit is not None:
             _send(unit, delay_seconds=0)
     _send_soon()
-    if metrics.provider.metric_set:
-        metrics.flush_metrics()
+    refresh_sight.flush()
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
@@ -98,7 +96,7 @@ def _unit(record: dict[str, Any]) -> Unit | None:
         return msgspec.json.decode(record["body"], type=Unit)
     except msgspec.MsgspecError:
         logger.error("message not understood", message_id=record["messageId"])
-        metrics.add_metric(name="MessageNotUnderstood", unit=MetricUnit.Count, value=1)
+        refresh_sight.count("MessageNotUnderstood")
         return None
 
 
@@ -130,30 +128,19 @@ def _refresher(*, owner: str) -> UnitRefresher:
 
 
 def _runner_refreshed(row: RunnerRow) -> None:
-    metrics.add_metric(name="Refreshed", unit=MetricUnit.Count, value=1)
+    refresh_sight.count("Refreshed")
     next_due[row.unit] = min(row.due_at or 0, next_due.get(row.unit, row.due_at or 0))
 
 
 def _runner_postponed(row: RunnerRow, error_class: str) -> None:
-    metrics.add_metric(name="Postponed", unit=MetricUnit.Count, value=1)
-    if error_class == "store_throttled":
-        metrics.add_metric(name="StoreThrottled", unit=MetricUnit.Count, value=1)
+    refresh_sight.count_postponed(error_class)
     logger.warning(
         "refresh postponed", project=row.project, runner=row.runner, error_class=error_class
     )
 
 
 def _mint_failed(row: RunnerRow, error_class: str) -> None:
-    metrics.add_metric(name="MintFailed", unit=MetricUnit.Count, value=1)
-    with single_metric(
-        name="MintFailed",
-        unit=MetricUnit.Count,
-        value=1,
-        namespace="Byline",
-        default_dimensions={"service": "byline", "error_class": error_class},
-    ) as metric:
-        metric.add_metadata("project", row.project)
-        metric.add_metadata("client", row.client)
+    refresh_sight.count_failed_mint(error_class)
     logger.error("mint failed", project=row.project, client=row.client, error_class=error_class)
 
 
