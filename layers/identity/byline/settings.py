@@ -191,7 +191,7 @@ def _trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
 
 
 def _require_base(variable: str, url: str) -> None:
-    """Raise `Misconfigured` unless a path can be appended to `url`, and it is as `require_https`."""
+    """`require_https`, and a path can be appended to `url`: it has no query and no fragment."""
     require_https(variable, url)
     if "?" in url or "#" in url:
         raise Misconfigured(variable, f"{url!r} has a query or a fragment")
