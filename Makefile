@@ -51,6 +51,11 @@ scan: ## check template.yaml against the policy scan
 	@tools/setup checkov
 	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
 
+.PHONY: bench
+bench: ## measure against the baselines, and write docs/benchmarks.md
+	@tools/setup project sam
+	$(PYTHON) -m benchmarks
+
 .PHONY: events
 events: ## make the sample events in events/ anew
 	@tools/setup project

@@ -1,0 +1,91 @@
+"""AWS as a measured function sees it: DynamoDB's `PutItem` and the load balancers' public keys.
+
+    python -m benchmarks.aws_stub CERTIFICATE_AND_KEY PUBLIC_KEY
+
+Serves TLS on a free port of loopback, which it prints, until it is ended. A process of its own, and
+constant answers: what it costs is not the function's.
+"""
+
+import ssl
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+DYNAMODB = "dynamodb.us-east-1.amazonaws.com"
+PUBLIC_KEYS = "public-keys.auth.elb.us-east-1.amazonaws.com"
+
+_DONE = b"{}"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """With the headers that AWS's own answers have."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave together
+    public_key: ClassVar[bytes]
+
+    def do_POST(self) -> None:
+        """DynamoDB: the item was put."""
+        self.rfile.read(int(self.headers["content-length"]))
+        known = self.headers["x-amz-target"] == "DynamoDB_20120810.PutItem"
+        self.send_response(200 if known else 400)
+        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        self.send_header("x-amzn-RequestId", "1BQ3N7AJ2Q4SDPK1S6MDSQQ3VJVV4KQNSO5AEMVJF66Q9ASUAAJG")
+        self.send_header("x-amz-crc32", str(zlib.crc32(_DONE)))
+        self._send_body(_DONE)
+
+    def do_GET(self) -> None:
+        """The load balancers' public keys: the one there is, whatever the id."""
+        self.send_response(200)
+        self.send_header("Content-Type", "binary/octet-stream")
+        self._send_body(self.public_key)
+
+    def _send_body(self, body: bytes) -> None:
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Nothing is logged."""
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Measured processes are killed, not closed."""
+
+
+@contextmanager
+def aws_stub(certificate: Path, public_key: Path) -> Iterator[int]:
+    """The stub in its process; gives its port."""
+    command = (sys.executable, "-m", "benchmarks.aws_stub", certificate, public_key)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """Serve."""
+    certificate, public_key = sys.argv[1:]
+    _Answers.public_key = Path(public_key).read_bytes()
+    server = _Server(("127.0.0.1", 0), _Answers)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    # Hands are shaken in the connection's thread, at the first byte that is read.
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

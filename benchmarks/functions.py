@@ -1,0 +1,114 @@
+"""The measured functions as Lambda would be told of them, and the processes they run in."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import clock_gettime
+from typing import Any
+
+from benchmarks.artifacts import Artifacts
+from benchmarks.browser import CLIENT_ID, ISSUER, ITEM, TARGET_GROUP, Browser
+from local.lambda_runtime import Function, FunctionHost
+
+_BEARER = {"issuer": ISSUER, "audiences": ["byline"], "profile": "keycloak"}
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """What is measured."""
+
+    byline: Function
+    boto3_only: Function
+    raw_floor: Function
+    usual_way: Function
+    usual_way_compiled: Function
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """One process, from its start to its first answer: milliseconds, and MB at the most."""
+
+    init: float
+    first_request: float
+    total: float
+    peak_memory: float
+
+
+def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Functions:
+    """The functions, for the load balancer of `browser`, with AWS on `aws_port` of loopback."""
+    common = {
+        "AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "AWS_SESSION_TOKEN": "IQoJb3JpZ2luX2VjE" + "x" * 800,
+        "BENCHMARK_AWS_PORT": str(aws_port),
+        "RUNS_TABLE": "RunsTable",
+    }
+    settings = {
+        "LOAD_BALANCER_ARNS": browser.signer,
+        "OIDC_ISSUER": ISSUER,
+        "OIDC_CLIENT_ID": CLIENT_ID,
+        "BROWSER_TARGET_GROUP": TARGET_GROUP,
+        "BEARER_TARGET_GROUP": "byline-bearer",
+        "TRUSTED_ISSUERS": json.dumps([_BEARER]),
+        "POWERTOOLS_SERVICE_NAME": "byline",
+        "POWERTOOLS_METRICS_NAMESPACE": "Byline",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "POWERTOOLS_TRACE_DISABLED": "true",
+    }
+    item = {"ITEM": json.dumps(ITEM)}
+    key = {"PUBLIC_KEY": browser.public_key.decode()}
+
+    def function(name: str, environment: Mapping[str, str], *code: Path) -> Function:
+        return Function(
+            name=name, handler=f"{name}.handler", code=code, environment={**common, **environment}
+        )
+
+    return Functions(
+        byline=function("serve_runs", settings, artifacts.function, artifacts.layer),
+        boto3_only=function("boto3_only", item, artifacts.boto3_only),
+        raw_floor=function("raw_floor", item | key, artifacts.raw_floor),
+        usual_way=function("usual_way", settings, artifacts.usual_way),
+        usual_way_compiled=function("usual_way", settings, artifacts.usual_way_compiled),
+    )
+
+
+def cold_start(host: FunctionHost, event: dict[str, Any]) -> ColdStart:
+    """What it costs the process that `host` has just started to get ready and answer `event`."""
+    _create(host, event)
+    (instance,) = host.instances
+    timings = instance.timings
+    return ColdStart(
+        init=(timings.ready - timings.started) * 1e3,
+        first_request=(timings.answered - timings.delivered) * 1e3,
+        total=(timings.answered - timings.started) * 1e3,
+        peak_memory=_peak_memory(instance.pid),
+    )
+
+
+def cpu_per_create(host: FunctionHost, events: list[dict[str, Any]]) -> float:
+    """CPU time of the host's process for each of `events`, user and system, in milliseconds."""
+    (instance,) = host.instances
+    before = _cpu_seconds(instance.pid)
+    for event in events:
+        _create(host, event)
+    return (_cpu_seconds(instance.pid) - before) / len(events) * 1e3
+
+
+def _create(host: FunctionHost, event: dict[str, Any]) -> None:
+    answer = host.invoke(event)
+    if answer["statusCode"] != 201:
+        raise AssertionError(f"not a create: {answer}")
+
+
+def _cpu_seconds(pid: int) -> float:
+    """To the nanosecond, where /proc has ticks of 10 ms (clock_getcpuclockid(3), Linux)."""
+    return clock_gettime((~pid << 3) | 2)
+
+
+def _peak_memory(pid: int) -> float:
+    """The most that was resident so far, in MB (`VmHWM` in proc_pid_status(5), Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (kib,) = re.findall(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    return int(kib) * 1_024 / 1e6

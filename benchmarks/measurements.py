@@ -1,0 +1,120 @@
+"""The measurements, in alternating rounds: a slow minute of the machine then hits everybody."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import trustme
+
+from benchmarks.artifacts import ROOT, Artifacts, build
+from benchmarks.aws_stub import DYNAMODB, PUBLIC_KEYS, aws_stub
+from benchmarks.browser import Browser
+from benchmarks.functions import ColdStart, Functions, cold_start, cpu_per_create, functions
+from local.lambda_runtime import Function, FunctionHost
+
+CREATES_A_ROUND = 20
+TOKENS_A_ROUND = 50
+EVENTS_A_BREAKDOWN = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What is measured, built, and AWS's stand-in running."""
+
+    artifacts: Artifacts
+    functions: Functions
+    browser: Browser
+
+    def cold_starts(self, names: Sequence[str], *, rounds: int) -> dict[str, list[ColdStart]]:
+        """So many cold starts of each function."""
+        found: dict[str, list[ColdStart]] = {name: [] for name in names}
+        for turn in _turns(names, rounds):
+            for name in turn:
+                with self._host(name) as host:
+                    found[name].append(cold_start(host, self.browser.create()))
+        return _without_first(found)
+
+    def warm_creates(self, names: Sequence[str], *, rounds: int) -> dict[str, list[float]]:
+        """CPU time of a create with a token never seen before, milliseconds, by round."""
+        found: dict[str, list[float]] = {name: [] for name in names}
+        with ExitStack() as stack:
+            hosts = {name: stack.enter_context(self._host(name)) for name in names}
+            for turn in _turns(names, rounds):
+                for name in turn:
+                    events = [self.browser.create() for _ in range(CREATES_A_ROUND)]
+                    found[name].append(cpu_per_create(hosts[name], events))
+        return _without_first(found)
+
+    def verifications(self, *, rounds: int) -> dict[str, list[float]]:
+        """See `benchmarks.verification`: microseconds by kind and round."""
+        found: dict[str, list[float]] = self._script(
+            "verification.py",
+            {
+                "public_key": self.browser.public_key.decode(),
+                "settings": dict(self.functions.byline.environment),
+                "batches": [
+                    [self.browser.token() for _ in range(TOKENS_A_ROUND)] for _ in range(rounds + 1)
+                ],
+            },
+        )
+        return _without_first(found)
+
+    def breakdowns(self, *, rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+        """See `benchmarks.breakdown`: a cold start's pieces and a warm create's."""
+        found: dict[str, dict[str, list[float]]] = {"cold": {}, "warm": {}}
+        for _ in range(rounds):
+            events = [self.browser.create() for _ in range(EVENTS_A_BREAKDOWN)]
+            given = {"events": events, "started": time.perf_counter()}
+            for kind, pieces in self._script("breakdown.py", given).items():
+                for piece, value in pieces.items():
+                    found[kind].setdefault(piece, []).append(value)
+        return found["cold"], found["warm"]
+
+    def _host(self, name: str) -> FunctionHost:
+        function: Function = getattr(self.functions, name)
+        return FunctionHost(function, python=self.artifacts.python)
+
+    def _script(self, name: str, given: Mapping[str, Any]) -> Any:
+        """What a script of this folder finds that runs as RunsFunction would."""
+        finished = subprocess.run(
+            (self.artifacts.python, "-s", ROOT / "benchmarks" / name),
+            input=json.dumps(given),
+            env=self._host("byline").environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return json.loads(finished.stdout.splitlines()[-1])  # before it the function's own log
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """Build what is measured, and start the stub of AWS for as long as it lasts."""
+    browser = Browser()
+    authority = trustme.CA(key_type=trustme.KeyType.RSA)
+    certificate = authority.issue_cert(DYNAMODB, PUBLIC_KEYS, key_type=trustme.KeyType.RSA)
+    artifacts = build(authority.cert_pem.bytes())
+    with TemporaryDirectory() as folder:
+        certificate_file, key_file = Path(folder, "certificate.pem"), Path(folder, "key.pem")
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(certificate_file))
+        key_file.write_bytes(browser.public_key)
+        with aws_stub(certificate_file, key_file) as port:
+            yield Bench(artifacts, functions(artifacts, browser=browser, aws_port=port), browser)
+
+
+def _turns(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
+    """`rounds` times all of `names`, each time another one first, after a round to warm up."""
+    for turn in range(rounds + 1):
+        first = turn % len(names)
+        yield [*names[first:], *names[:first]]
+
+
+def _without_first[T](found: Mapping[str, list[T]]) -> dict[str, list[T]]:
+    """The first round filled the page cache, opened connections and fetched keys."""
+    return {name: values[1:] for name, values in found.items()}
