@@ -44,9 +44,10 @@ class RunnerTable:
         query: QueryInputTypeDef = {
             "TableName": self._table,
             "IndexName": DUE_INDEX,
-            "KeyConditionExpression": "shard = :shard AND due_at <= :now",
-            "FilterExpression": "project IN (:project, :deleted)",
-            "ProjectionExpression": "project, runner",
+            "KeyConditionExpression": "#shard = :shard AND due_at <= :now",
+            "FilterExpression": "#project IN (:project, :deleted)",
+            "ProjectionExpression": "#project, runner",
+            "ExpressionAttributeNames": {"#project": "project", "#shard": "shard"},
             "ExpressionAttributeValues": {
                 ":shard": {"S": unit.shard},
                 ":now": {"N": str(now)},
@@ -68,7 +69,8 @@ class RunnerTable:
         """Whether a live runner other than `beside` may hold a token of this mint key."""
         query: QueryInputTypeDef = {
             "TableName": self._table,
-            "KeyConditionExpression": "project = :project",
+            "KeyConditionExpression": "#project = :project",
+            "ExpressionAttributeNames": {"#project": "project"},
             "FilterExpression": "client = :client",
             "ExpressionAttributeValues": {
                 ":project": {"S": key.project},

@@ -101,26 +101,29 @@ class UnitMints:
         now = int(self._now())
         error_class = failure.error_class
         if error_class in REFUSALS_OF_A_REQUEST:
-            # The client's other runners may ask for something that it is granted.
             return Postponed(error_class, until=now + REFUSED_RETRY_SECONDS, asked=True)
-        attempts = 1 if state is None else state.attempts + 1
+        of_this_token = error_class in ("answer_unusable", "nearly_dead_token")
+        attempts = row.attempts if of_this_token or state is None else state.attempts
+        until = retry_at(
+            attempts=attempts + 1,
+            retry_after=failure.retry_after,
+            deadline=row.deadline,
+            now=now,
+            random=self._random,
+        )
+        if of_this_token:
+            # The client's other tokens may be well, as after a refused request.
+            return Postponed(error_class, until=until, asked=True)
         refused = error_class in REFUSALS_OF_A_CLIENT
-        until = now + REFUSED_RETRY_SECONDS
-        if not refused:
-            until = retry_at(
-                attempts=attempts,
-                retry_after=failure.retry_after,
-                deadline=row.deadline,
-                now=now,
-                random=self._random,
-            )
+        if refused:
+            until = now + REFUSED_RETRY_SECONDS
         # A secret that is not there has no version; the next one to be made has another one.
         version = client.version if client is not None else ""
         new_state = ClientState(
             error_class=error_class,
             since=now,
             retry_at=until,
-            attempts=attempts,
+            attempts=attempts + 1,
             broken_version=version if refused else None,
         )
         self._states.put(key.project, key.client, new_state, before=state)

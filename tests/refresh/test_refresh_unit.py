@@ -1,0 +1,202 @@
+"""One worker at a unit: what becomes of runners, clients and secrets when nothing crashes."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from socket import socket
+from threading import Event
+
+import pytest
+
+from byline.refresh_timing import due_window
+from byline.refresh_units import token_secret_name
+from tests.refresh.world import World, new_world
+from tests.stand_ins.faults import Meanwhile
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with new_world() as world:
+        yield world
+
+
+def test_new_runner_gets_its_token_and_is_due_within_its_window(world: World) -> None:
+    """A registered runner has a token after one turn, and is due by its lifetime's rule."""
+    row = world.register("nightly")
+    worker = world.worker()
+    assert worker.refresh(row.unit) == "done"
+    after = world.row("nightly")
+    assert after is not None
+    assert after.due_at is not None
+    assert after.issued_at is not None
+    window = due_window(900)
+    assert window.first <= after.due_at - after.issued_at <= window.last
+    token = world.token(after)
+    assert token.keys() == {"token", "token_type", "issued_at", "expires_at", "generation"}
+    assert token["generation"] == after.generation == row.generation + 1
+    assert (after.expires_at, after.deadline) == (after.issued_at + 900,) * 2
+    assert worker.refreshed == ["nightly"]
+
+
+def test_runners_of_one_client_share_one_mint(world: World) -> None:
+    """However many runners may share a token, the issuer is asked once."""
+    rows = [world.register(f"runner-{number}") for number in range(30)]
+    assert world.worker().refresh(rows[0].unit) == "done"
+    assert world.mints() == 1
+    tokens = {world.token(after)["token"] for row in rows if (after := world.row(row.runner))}
+    assert len(tokens) == 1
+
+
+def test_refreshes_take_the_slots_in_turn(world: World) -> None:
+    """A token of 900 seconds goes into two secrets in turn, so that neither takes too many."""
+    row = world.register("nightly")
+    worker = world.worker()
+    slots: list[int] = []
+    for _ in range(4):
+        worker.refresh(row.unit)
+        after = world.row("nightly")
+        assert after is not None
+        assert after.due_at is not None
+        assert after.slot is not None
+        slots.append(after.slot)
+        world.clock.advance(after.due_at - world.clock())
+    assert sorted(slots[:2]) == [0, 1]
+    assert slots[:2] == slots[2:]
+    assert world.mints() == 4
+
+
+def test_most_urgent_runner_comes_first(world: World) -> None:
+    """What dies first is written first, whatever was due first."""
+    now = int(world.clock())
+    for name, deadline in (("later", now + 300), ("urgent", now + 10), ("soon", now + 100)):
+        world.put(replace(world.register(name), deadline=deadline))
+    row = world.row("later")
+    assert row is not None
+    worker = world.worker()
+    worker.refresh(row.unit)
+    assert worker.refreshed == ["urgent", "soon", "later"]
+
+
+def test_wrong_client_secret_opens_the_breaker_until_there_is_another(world: World) -> None:
+    """A refused client is asked once, left alone, and asked again when it has another secret."""
+    world.give_client(client_secret="wr0ng-secret")
+    row = world.register("nightly")
+    worker = world.worker()
+    worker.refresh(row.unit)
+    assert worker.failed_mints == ["invalid_client"]
+    for _ in range(3):
+        world.clock.advance(300)
+        worker.refresh(row.unit)
+    assert world.mints() == 1
+    broken = world.row("nightly")
+    assert broken is not None
+    assert broken.last_error is not None
+    assert broken.last_error.error_class == "invalid_client"
+    world.give_client()
+    world.clock.advance(300)
+    worker.refresh(row.unit)
+    mended = world.row("nightly")
+    assert mended is not None
+    assert mended.last_error is None
+    assert world.token(mended)["token"]
+    assert not [item for item in world.rows() if item["project"]["S"].startswith("client#")]
+
+
+def test_one_project_s_trouble_stops_no_other(world: World) -> None:
+    """A client that is refused keeps its own runners waiting, and nobody else's."""
+    world.give_client(project="broken", client_secret="wr0ng-secret")
+    broken = world.register("nightly", project="broken")
+    well = world.register("nightly")
+    worker = world.worker()
+    worker.refresh(broken.unit)
+    worker.refresh(well.unit)
+    after = world.row("nightly")
+    assert after is not None
+    assert world.token(after)["token"]
+
+
+def test_told_to_wait_all_runners_of_the_client_wait(world: World) -> None:
+    """`Retry-After` holds for the client: none of its runners asks before."""
+    world.issuer.respond["/token"] = too_many_requests
+    first, second = world.register("first"), world.register("second", audience="other")
+    worker = world.worker()
+    worker.refresh(first.unit)
+    asked = world.mints()
+    worker.refresh(second.unit)
+    assert world.mints() == asked == 1
+    waiting = world.row("second")
+    assert waiting is not None
+    assert waiting.due_at is not None
+    assert waiting.due_at >= world.clock() + 40
+
+
+def too_many_requests(connection: socket, _: Event) -> None:
+    connection.sendall(b"HTTP/1.1 429 Slow down\r\nRetry-After: 40\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_deleted_runner_is_swept_twice_and_then_left(world: World) -> None:
+    """Its secrets go at once, what a late worker wrote goes later, and its row leaves the index."""
+    row = world.register("nightly")
+    worker = world.worker()
+    worker.refresh(row.unit)
+    after = world.row("nightly")
+    assert after is not None
+    world.delete(after)
+    worker.refresh(row.unit)
+    assert all(
+        (secret := world.aws.secrets.find(token_secret_name("payments", "nightly", slot))) is None
+        or secret.deletion is not None
+        for slot in range(2)
+    )
+    world.clock.advance(301)
+    worker.refresh(row.unit)
+    (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
+    assert "shard" not in left
+    assert "due_at" not in left
+
+
+def test_token_of_the_last_runner_is_revoked_and_a_shared_one_is_not(world: World) -> None:
+    """Revoking a shared token would take it from runners that live on."""
+    world.give_client(token_endpoint="", issuer=world.issuer.url)
+    first, second = world.register("first"), world.register("second")
+    worker = world.worker()
+    worker.refresh(first.unit)
+    for runner in (first, second):
+        after = world.row(runner.runner)
+        assert after is not None
+        world.delete(after)
+        worker.refresh(first.unit)
+        if runner is first:
+            assert world.issuer.revoked == []
+    assert len(world.issuer.revoked) == 1
+
+
+def test_refresh_under_way_finds_the_runner_gone_and_leaves_nothing(world: World) -> None:
+    """A runner that is deleted while its token is being put is not provisioned again."""
+    row = world.register("nightly")
+    world.aws.faults.follow("CreateSecret", Meanwhile(lambda: world.delete(row)))
+    world.worker().refresh(row.unit)
+    assert world.row("nightly") is None
+    for slot in range(2):
+        secret = world.aws.secrets.find(token_secret_name("payments", "nightly", slot))
+        assert secret is None or secret.deletion is not None
+
+
+def test_held_unit_is_left_to_its_holder(world: World) -> None:
+    """Two workers at one unit do not both mint."""
+    row = world.register("nightly")
+    holder, other = world.worker(), world.worker()
+    now = world.clock()
+    assert holder.refresher.leases.take(row.unit, now=now, until=now + 60)
+    assert other.refresh(row.unit) == "held"
+    assert world.mints() == 0
+    world.clock.advance(61)
+    assert other.refresh(row.unit) == "done"
+
+
+def test_no_secret_text_in_tables_messages_or_names(world: World) -> None:
+    """A token is in Secrets Manager and nowhere else."""
+    rows = [world.register(f"runner-{number}") for number in range(3)]
+    world.worker().refresh(rows[0].unit)
+    assert world.aws.leaks() == []
+    assert not world.aws.secrets.texts.occur_in(world.rows())
+    assert len(world.aws.secrets.texts) > 0

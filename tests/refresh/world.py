@@ -1,0 +1,255 @@
+"""Workers and what is around them: AWS with its limits, an issuer, and time that a test moves."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import uuid4
+
+from byline.fetch import fetch
+from byline.fetch import post as send
+from byline.refresh_units import Unit, client_secret_name, token_secret_name, version_token
+from byline.runner_rows import RunnerRow, read_runner, runner_item, runner_key
+from client_states import ClientStates
+from client_store import ClientStore
+from mint import Mint
+from refresh_unit import Outcome, Report, UnitRefresher
+from runner_table import RunnerTable
+from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, serve_issuer
+from tests.stand_ins.aws_server import AwsServer, serve_aws
+from tests.stand_ins.clock import Clock
+from tests.stand_ins.secret_store import Behaviour
+from token_writer import TokenWriter
+from unit_lease import UnitLeases
+from unit_mints import UnitMints
+from write_limiter import WriteLimiter
+
+TABLE = "RunnersTable"
+CLIENT = RegisteredClient("scheduler", "client_secret_basic", "S3CRET-of-scheduler")
+TURN_SECONDS = 50
+LEASE_SECONDS = 60
+
+
+class Crash(BaseException):
+    """The worker's process is gone."""
+
+
+@dataclass
+class Worker:
+    """One worker, and what it told."""
+
+    refresher: UnitRefresher
+    clients: list[Any]
+    now: Clock
+    refreshed: list[str] = field(default_factory=list)
+    postponed: list[tuple[str, str]] = field(default_factory=list)
+    failed_mints: list[str] = field(default_factory=list)
+
+    def refresh(self, unit: Unit) -> Outcome:
+        now = self.now()
+        return self.refresher.refresh(
+            unit, until=now + TURN_SECONDS, lease_until=now + LEASE_SECONDS
+        )
+
+    def crash_at(self, step: int) -> "CallCounter":
+        """Let the worker die right before its call number `step` // 2, or right after it."""
+        counter = CallCounter(step)
+        for client in self.clients:
+            client.meta.events.register("before-send", counter.before)
+            client.meta.events.register("after-call", counter.after)
+            client.meta.events.register("after-call-error", counter.after)
+        return counter
+
+
+class CallCounter:
+    """Counts the edges of a worker's calls, and lets nothing through from the fatal one on."""
+
+    def __init__(self, fatal: int | None) -> None:
+        self.edges = 0
+        self.is_dead = False
+        self._fatal = fatal
+
+    def before(self, **_: Any) -> None:
+        self._pass()
+
+    def after(self, **_: Any) -> None:
+        self._pass()
+
+    def _pass(self) -> None:
+        if self.edges == self._fatal:
+            self.is_dead = True
+        if self.is_dead:
+            raise Crash
+        self.edges += 1
+
+
+@dataclass
+class World:
+    """AWS, an issuer, and the runners that live there."""
+
+    aws: AwsServer
+    issuer: TokenIssuer
+    clock: Clock
+    threads: Executor
+
+    def register(self, runner: str, *, project: str = "payments", **changes: Any) -> RunnerRow:
+        """A runner that was registered just now, and is due."""
+        now = int(self.clock())
+        values: dict[str, Any] = {"client": "scheduler", "revision": str(uuid4()), **changes}
+        row = RunnerRow(
+            project=project,
+            runner=runner,
+            generation=now * 1000,
+            deadline=now,
+            due_at=now,
+            created_at="2026-11-22T16:20:11.123Z",
+            updated_at="2026-11-22T16:20:11.123Z",
+            **values,
+        )
+        row = replace(row, shard=row.unit.shard)
+        self.put(row)
+        return row
+
+    def give_client(self, *, project: str = "payments", **changes: Any) -> None:
+        """The secret of the client `scheduler`."""
+        secret = {
+            "token_endpoint": f"{self.issuer.url}/token",
+            "client_id": CLIENT.client_id,
+            "auth_method": CLIENT.auth_method,
+            "client_secret": CLIENT.secret,
+            **changes,
+        }
+        self.aws.secrets.seed(client_secret_name(project, "scheduler"), json.dumps(secret))
+
+    def put(self, row: RunnerRow) -> None:
+        self.aws.observer("dynamodb").put_item(TableName=TABLE, Item=runner_item(row))
+
+    def row(self, runner: str, *, project: str = "payments") -> RunnerRow | None:
+        answer = self.aws.observer("dynamodb").get_item(
+            TableName=TABLE, Key=runner_key(project, runner)
+        )
+        return read_runner(answer["Item"]) if "Item" in answer else None
+
+    def delete(self, row: RunnerRow) -> RunnerRow:
+        """What the route does: the row moves to the deleted ones, due for sweeping."""
+        now = int(self.clock())
+        deleted = replace(row, deleted_at=now, due_at=now, deleted_by="{}", revision="deletion")
+        client = self.aws.observer("dynamodb")
+        client.delete_item(TableName=TABLE, Key=row.key)
+        client.put_item(TableName=TABLE, Item=runner_item(deleted))
+        return deleted
+
+    def token(self, row: RunnerRow) -> dict[str, Any]:
+        """What the row points at: exactly that generation's version of that slot."""
+        assert row.slot is not None
+        name = token_secret_name(row.project, row.runner, row.slot)
+        answer = self.aws.observer("secretsmanager").get_secret_value(
+            SecretId=name, VersionId=version_token(name, row.generation)
+        )
+        value: dict[str, Any] = json.loads(answer["SecretString"])
+        return value
+
+    def current(self, name: str) -> dict[str, Any]:
+        answer = self.aws.observer("secretsmanager").get_secret_value(SecretId=name)
+        value: dict[str, Any] = json.loads(answer["SecretString"])
+        return value
+
+    def rows(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.aws.observer("dynamodb").scan(TableName=TABLE)["Items"]
+        return items
+
+    def worker(
+        self,
+        *,
+        writes_per_second: float = 1_000,
+        skew: float = 0,
+        sleep: Callable[[float], None] | None = None,
+    ) -> Worker:
+        """A worker of its own: clients, lease owner and all. `skew`: how far its clock is ahead."""
+        dynamodb = self.aws.client("dynamodb")
+        secrets = self.aws.client("secretsmanager", max_pool_connections=8)
+        clients = ClientStore(secrets)
+        states = ClientStates(dynamodb, TABLE)
+
+        def now() -> float:
+            return self.clock() + skew
+
+        mint = Mint(
+            post=lambda url, **request: send(url, timeout_seconds=1.0, **request),
+            fetch=fetch,
+            now=now,
+            default_lifetime=300,
+        )
+        limiter = WriteLimiter(writes_per_second, now=time.monotonic, sleep=sleep or time.sleep)
+        refresher = UnitRefresher(
+            runners=RunnerTable(dynamodb, TABLE),
+            writer=TokenWriter(secrets, limiter=limiter),
+            mint=mint,
+            clients=clients,
+            new_mints=lambda: UnitMints(
+                mint=mint, clients=clients, states=states, now=now, random=lambda: 0.5
+            ),
+            leases=UnitLeases(dynamodb, TABLE, owner=str(uuid4())),
+            threads=self.threads,
+            report=Report(
+                runner_refreshed=lambda row: worker.refreshed.append(row.runner),
+                runner_postponed=lambda row, error: worker.postponed.append((row.runner, error)),
+                mint_failed=lambda _, error: worker.failed_mints.append(error),
+            ),
+            now=now,
+            random=lambda: 0.5,
+        )
+        worker = Worker(refresher, [dynamodb, secrets], self.clock)
+        return worker
+
+    def mints(self) -> int:
+        return sum(request.path == "/token" for request in self.issuer.received)
+
+
+@contextmanager
+def new_world(*, lifetime: int = 900, behaviour: Behaviour | None = None) -> Iterator[World]:
+    """A world with a table, and an issuer of opaque tokens: only the clock tells their age."""
+    clock = Clock(float(int(time.time())))
+    quiet = behaviour or Behaviour()
+    with (
+        serve_issuer(CLIENT) as issuer,
+        serve_aws(clock=clock, behaviour=quiet) as aws,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        issuer.opaque = True
+        issuer.lifetime = lifetime
+        make_table(aws)
+        world = World(aws, issuer, clock, threads)
+        world.give_client()
+        yield world
+
+
+def make_table(aws: AwsServer) -> None:
+    """`RunnersTable` as the template has it."""
+    aws.observer("dynamodb").create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "project", "AttributeType": "S"},
+            {"AttributeName": "runner", "AttributeType": "S"},
+            {"AttributeName": "shard", "AttributeType": "S"},
+            {"AttributeName": "due_at", "AttributeType": "N"},
+        ],
+        KeySchema=[
+            {"AttributeName": "project", "KeyType": "HASH"},
+            {"AttributeName": "runner", "KeyType": "RANGE"},
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by-due",
+                "KeySchema": [
+                    {"AttributeName": "shard", "KeyType": "HASH"},
+                    {"AttributeName": "due_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
