@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from io import BytesIO
 from threading import Lock, Thread
 from typing import Any
@@ -21,6 +22,9 @@ import boto3
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from local.aws import ROOT
+from local.template import Template
 
 TABLE = "RunsTable"
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"})
@@ -97,7 +101,7 @@ class DynamoDb:
         client = self.client
         if TABLE in client.list_tables()["TableNames"]:
             client.delete_table(TableName=TABLE)
-        client.create_table(**TABLE_DEFINITION)
+        client.create_table(**table_definition())
         self.calls.clear()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -164,27 +168,14 @@ def reserved_words(document: Any) -> set[str]:
 
 _RESERVED = frozenset(ReservedKeywords.get_reserved_keywords())
 
-TABLE_DEFINITION: dict[str, Any] = {
-    "TableName": TABLE,
-    "BillingMode": "PAY_PER_REQUEST",
-    "AttributeDefinitions": [
-        {"AttributeName": name, "AttributeType": "S"} for name in ("project", "id", "creator")
-    ],
-    "KeySchema": [
-        {"AttributeName": "project", "KeyType": "HASH"},
-        {"AttributeName": "id", "KeyType": "RANGE"},
-    ],
-    "GlobalSecondaryIndexes": [
-        {
-            "IndexName": "by-creator",
-            "KeySchema": [
-                {"AttributeName": "creator", "KeyType": "HASH"},
-                {"AttributeName": "id", "KeyType": "RANGE"},
-            ],
-            "Projection": {"ProjectionType": "ALL"},
-        }
-    ],
-}
+
+@cache
+def table_definition() -> dict[str, Any]:
+    """The table as `template.yaml` has it, as far as its rows go."""
+    tables = Template.read(ROOT / "template.yaml").resources("AWS::DynamoDB::Table")
+    properties = tables[TABLE]["Properties"]
+    names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
+    return {"TableName": TABLE, **{name: properties[name] for name in names}}
 
 
 class _Silent(WSGIRequestHandler):
