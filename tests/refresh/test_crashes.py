@@ -175,7 +175,7 @@ def test_late_worker_does_not_put_an_older_token_over_a_newer_one() -> None:
                 return
             overtaken.append(True)
             world.clock.advance(LEASE_SECONDS + 1)
-            for _ in range(3):  # three generations, back in the same slot
+            for _turn in range(3):  # three generations, back in the same slot
                 other.refresh(row.unit)
                 after = world.row("nightly")
                 assert after is not None
