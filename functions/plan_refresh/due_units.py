@@ -6,9 +6,13 @@ Pure: rows in, decisions out. `make simulate` runs this very code on simulated t
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from byline.refresh_timing import MARGIN_SECONDS
+from byline.refresh_timing import MARGIN_SECONDS, required_margin
 from byline.refresh_units import Unit
 from byline.runner_rows import RunnerRow
+
+READERS_SECONDS = 90
+"""Of the margin what a reader counts on: its cache (60) and clocks that differ (30). The rest of it
+is meant to be spent between falling due and being replaced, so every tick sees such tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +29,8 @@ class Health:
     """How all runners' tokens are doing at one moment, in seconds and numbers of runners.
 
     Told from the rows alone and not by the refresher, which may be what is broken. `least_life` is
-    None where no runner has a token.
+    None where no runner has a token. `within_margin`: tokens that live, and less long than their
+    readers count on.
     """
 
     oldest_due_age: int
@@ -63,7 +68,7 @@ def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
         oldest_due_age=max((now - row.due_at for row in live if row.due_at is not None), default=0),
         least_life=min(lives, default=None),
         within_margin=sum(
-            0 < row.expires_at - now < min(MARGIN_SECONDS, (row.lifetime or 0) / 2)
+            0 < row.expires_at - now < _readers_part(row.lifetime or 0)
             for row in live
             if row.expires_at is not None
         ),
@@ -72,3 +77,8 @@ def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
         most_writes_per_secret=max((row.window_writes or 0 for row in live), default=0),
         due_units=len({row.unit for row in live if row.due_at is not None and row.due_at <= now}),
     )
+
+
+def _readers_part(lifetime: int) -> float:
+    """A short-lived token's margin is smaller, and its readers' part of it with it."""
+    return required_margin(lifetime) * READERS_SECONDS / MARGIN_SECONDS

@@ -51,12 +51,13 @@ def properties(kind: str, name: str) -> Json:
     return cast(Json, resources(kind)[name]["Properties"])
 
 
-def statements() -> list[Json]:
-    """Every statement of every role."""
+def statements(*names: str) -> list[Json]:
+    """Every statement of the roles `names`, of all where none is named."""
+    roles = resources("AWS::IAM::Role")
     return [
         statement
-        for role in resources("AWS::IAM::Role").values()
-        for policy in role["Properties"]["Policies"]
+        for name in names or roles
+        for policy in roles[name]["Properties"]["Policies"]
         for statement in policy["PolicyDocument"]["Statement"]
     ]
 

@@ -1,4 +1,4 @@
-"""Whatever the function counts raises an alarm and is drawn, and nothing else is watched."""
+"""Whatever the functions count raises an alarm and is drawn, and nothing else is watched."""
 
 import json
 import re
@@ -6,27 +6,53 @@ from typing import Any, get_args
 
 import pytest
 
+import plan_sight
+import refresh_sight
 import sight
-from tests.template.stack import NO_VALUE, properties, resources, template
+from due_units import Health
+from tests.template.stack import NO_VALUE, ROOT, properties, resources, template
 
 ALARM = "AWS::CloudWatch::Alarm"
 
-COUNTED = get_args(sight.MetricName)
+NAMESPACE = "Byline"
+
+SIGHTS = (sight, plan_sight, refresh_sight)
+
+COUNTED = [name for module in SIGHTS for name in get_args(module.MetricName)]
+
+WITHOUT_ALARM = {"DueUnits", "Postponed", "Refreshed"}
+"""How much there is to do and how much was done: drawn, and neither good nor bad."""
+
+HEALTH = Health(
+    oldest_due_age=1,
+    least_life=1,
+    within_margin=1,
+    expired=1,
+    waiting_for_first=1,
+    most_writes_per_secret=1,
+    due_units=1,
+)
 
 
 @pytest.fixture
 def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]]]:
-    """Every metric that the function writes: name → the dimensions with which it is written."""
+    """Every metric that the functions write: name → the dimensions with which it is written."""
     capsys.readouterr()
     sight.count_rejected("expired")
-    for name in COUNTED:
+    for name in get_args(sight.MetricName):
         sight.count(name)
     sight.flush(failed_fetches=0)
+    plan_sight.count_unreadable()
+    plan_sight.report_tick(HEALTH)
+    refresh_sight.count_failed_mint("invalid_client")
+    for name in get_args(refresh_sight.MetricName):
+        refresh_sight.count(name)
+    refresh_sight.flush()
     found: dict[str, list[dict[str, str]]] = {}
     for line in capsys.readouterr().out.splitlines():
         document = json.loads(line)
         for metrics in document["_aws"]["CloudWatchMetrics"]:
-            assert metrics["Namespace"] == sight.NAMESPACE
+            assert metrics["Namespace"] == NAMESPACE
             for metric in metrics["Metrics"]:
                 for names in metrics["Dimensions"]:
                     dimensions = {name: document[name] for name in names}
@@ -34,7 +60,13 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
     return found
 
 
-@pytest.mark.parametrize("metric", COUNTED)
+def test_names_of_metrics_are_all_written(emitted: dict[str, list[dict[str, str]]]) -> None:
+    """Each name of the three lists is written by the functions, and no name beside them."""
+    assert emitted.keys() == set(COUNTED)
+    assert len(set(COUNTED)) == len(COUNTED)
+
+
+@pytest.mark.parametrize("metric", sorted(set(COUNTED) - WITHOUT_ALARM))
 def test_metric_raises_an_alarm(metric: str, emitted: dict[str, list[dict[str, str]]]) -> None:
     """Each metric of the code has an alarm, on dimensions with which it is really written."""
     [alarm] = [body for body in _alarms("Byline") if body["MetricName"] == metric]
@@ -47,33 +79,72 @@ def test_metric_is_on_the_dashboard(metric: str, emitted: dict[str, list[dict[st
     drawn = [
         dict(zip(line[2::2], line[3::2], strict=True))
         for line in _lines()
-        if line[:2] == [sight.NAMESPACE, metric]
+        if line[:2] == [NAMESPACE, metric]
     ]
     assert drawn
     assert all(dimensions in emitted[metric] for dimensions in drawn)
 
 
-def test_rejections_are_drawn_by_reason(emitted: dict[str, list[dict[str, str]]]) -> None:
-    """The search for reasons names the dimensions with which rejections are written."""
-    [search] = [line[0]["expression"] for line in _lines() if "reason" in str(line[0])]
-    match = re.search(r"\{Byline,([a-z,]+)\} MetricName=\"Rejected\" service=\"(\w+)\"", search)
+@pytest.mark.parametrize(
+    ("metric", "dimension", "value"),
+    [("Rejected", "reason", "expired"), ("MintFailed", "error_class", "invalid_client")],
+)
+def test_failures_are_drawn_by_their_kind(
+    metric: str, dimension: str, value: str, emitted: dict[str, list[dict[str, str]]]
+) -> None:
+    """The search for reasons and classes names the dimensions with which they are written."""
+    [search] = [line[0]["expression"] for line in _lines() if dimension in str(line[0])]
+    match = re.search(rf"\{{Byline,([a-z_,]+)\}} MetricName=\"{metric}\" service=\"(\w+)\"", search)
     assert match
     names, service = match.groups()
-    assert {"service": service, "reason": "expired"} in emitted["Rejected"]
-    assert set(names.split(",")) == {"service", "reason"}
+    assert {"service": service, dimension: value} in emitted[metric]
+    assert set(names.split(",")) == {"service", dimension}
+
+
+def test_failed_mints_are_drawn_by_client() -> None:
+    """Who cannot mint is looked up in the log, by a message that the code writes there."""
+    [query] = [widget["properties"]["query"] for widget in _widgets() if widget["type"] == "log"]
+    message = re.search(r"filter message = '([^']+)'", query)
+    assert message
+    source = (ROOT / "functions/refresh_tokens/refresh_tokens.py").read_text()
+    assert f'logger.error("{message[1]}", project=row.project, client=row.client, error_class=' in (
+        source
+    )
+    assert "by project, client, error_class" in query
 
 
 def test_alarms_watch_nothing_that_nobody_counts() -> None:
     """An alarm on a metric with a wrong name would be silent for ever."""
-    assert {body["MetricName"] for body in _alarms("Byline")} == set(COUNTED)
+    assert {body["MetricName"] for body in _alarms("Byline")} == set(COUNTED) - WITHOUT_ALARM
 
 
-@pytest.mark.parametrize("metric", ["Errors", "Throttles", "Duration"])
+@pytest.mark.parametrize("metric", ["Errors", "Throttles"])
 def test_every_function_is_watched(metric: str) -> None:
-    """Errors, throttles and latency of each function raise an alarm."""
+    """Errors and throttles of each function raise an alarm."""
     watched = [_dimensions(body) for body in _alarms("AWS/Lambda") if body["MetricName"] == metric]
     functions = resources("AWS::Serverless::Function")
     assert watched == [{"FunctionName": {"Ref": name}} for name in functions]
+
+
+def test_function_that_somebody_waits_for_is_watched_for_its_latency() -> None:
+    """Who runs in the background has a time limit, and running out of it is an error."""
+    watched = [
+        _dimensions(body) for body in _alarms("AWS/Lambda") if body["MetricName"] == "Duration"
+    ]
+    assert watched == [{"FunctionName": {"Ref": "RunsFunction"}}]
+
+
+@pytest.mark.parametrize(
+    ("metric", "queue"),
+    [
+        ("ApproximateAgeOfOldestMessage", "RefreshQueue"),
+        ("ApproximateNumberOfMessagesVisible", "RefreshDeadLetters"),
+    ],
+)
+def test_queue_is_watched(metric: str, queue: str) -> None:
+    """Work that waits, and messages that were given up, raise an alarm."""
+    [body] = [body for body in _alarms("AWS/SQS") if body["MetricName"] == metric]
+    assert _dimensions(body) == {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}}
 
 
 @pytest.mark.parametrize("metric", ["ReadThrottleEvents", "WriteThrottleEvents", "SystemErrors"])
@@ -101,13 +172,28 @@ def test_every_table_is_watched(metric: str) -> None:
 
 @pytest.mark.parametrize("alarm", resources(ALARM))
 def test_alarm_tells_somebody(alarm: str) -> None:
-    """Every alarm says what it means, goes to the operator's topic, and is quiet without data."""
+    """Every alarm says what it means, goes to the operator's topic, and is quiet without data,
+    but for the one that is there for the silence."""
     body = properties(ALARM, alarm)
     topic = {"Fn::If": ["Notify", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
     assert body["AlarmDescription"]
     assert body["AlarmActions"] == topic
     assert body["OKActions"] == topic
-    assert body["TreatMissingData"] == "notBreaching"
+    is_for_silence = alarm == "TicksMissingAlarm"
+    assert body["TreatMissingData"] == ("breaching" if is_for_silence else "notBreaching")
+
+
+def test_every_alarm_is_in_the_runbook_and_no_other() -> None:
+    """Whoever is called finds an entry: what it means, what to look at, what to do."""
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    alarms = runbook.partition("\n## Alarms\n")[2].partition("\n## ")[0]
+    entries = {
+        name.strip(): text
+        for name, _, text in (part.partition("\n") for part in alarms.split("\n### ")[1:])
+    }
+    assert entries.keys() == resources(ALARM).keys()
+    for text in entries.values():
+        assert re.findall(r"\*\*(\w+(?: at)?)\*\*", text) == ["Means", "Look at", "Do"]
 
 
 def test_dashboard_refers_to_what_exists() -> None:
@@ -129,6 +215,10 @@ def _dimensions(body: dict[str, Any]) -> dict[str, Any]:
 
 def _lines() -> list[list[Any]]:
     """Every line that the dashboard draws."""
+    return [line for widget in _widgets() for line in widget["properties"].get("metrics", [])]
+
+
+def _widgets() -> list[dict[str, Any]]:
     body = properties("AWS::CloudWatch::Dashboard", "Dashboard")["DashboardBody"]["Fn::Sub"]
-    widgets = json.loads(body)["widgets"]
-    return [line for widget in widgets for line in widget["properties"]["metrics"]]
+    widgets: list[dict[str, Any]] = json.loads(body)["widgets"]
+    return widgets

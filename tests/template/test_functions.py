@@ -1,4 +1,4 @@
-"""What every function of the template promises."""
+"""What the functions of the template promise: all of them, and the one that answers requests."""
 
 from typing import Any, cast
 
@@ -45,19 +45,18 @@ def test_function_is_traced(function: str) -> None:
     assert template()["Parameters"]["Tracer"]["Default"] == "off"
 
 
-@FUNCTIONS
-def test_function_serves_a_published_version_from_a_snapshot(function: str) -> None:
+def test_runs_function_serves_a_published_version_from_a_snapshot() -> None:
     """Callers get the alias of a published version, which starts from a snapshot."""
-    body = properties(FUNCTION, function)
+    body = properties(FUNCTION, "RunsFunction")
     assert body["AutoPublishAlias"] == "live"
     assert body["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
     assert template()["Parameters"]["SnapStart"]["Default"] == "PublishedVersions"
 
 
-@FUNCTIONS
 @pytest.mark.parametrize("changed", ["code", "layer", "environment"])
-def test_whatever_changes_is_published(function: str, changed: str) -> None:
+def test_whatever_changes_is_published(changed: str) -> None:
     """New code, a new layer or a new variable each make a new version."""
+    function = "RunsFunction"
     changed_template = template()
     body = changed_template["Resources"][function]["Properties"]
     match changed:
@@ -77,12 +76,15 @@ def test_whatever_changes_is_published(function: str, changed: str) -> None:
     assert version(changed_template) != version(template())
 
 
-@FUNCTIONS
-def test_function_has_no_way_in_beside_the_load_balancer(function: str) -> None:
+def test_runs_function_has_no_way_in_beside_the_load_balancer() -> None:
     """No function URL and no event source: they would pass by the listener's rules."""
-    body = properties(FUNCTION, function)
-    assert "FunctionUrlConfig" not in body
-    assert "Events" not in body
+    assert "Events" not in properties(FUNCTION, "RunsFunction")
+
+
+@FUNCTIONS
+def test_function_has_no_address_of_its_own(function: str) -> None:
+    """Nothing calls a function over HTTP but the load balancer."""
+    assert "FunctionUrlConfig" not in properties(FUNCTION, function)
     kinds = {resource["Type"] for resource in translate(template())["Resources"].values()}
     assert not kinds & {"AWS::Lambda::Url", "AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api"}
 
@@ -122,6 +124,8 @@ def test_runs_function_has_the_settings_of_the_interface() -> None:
         "ANONYMOUS_CALLERS": "AnonymousCallers",
         "ALB_PUBLIC_KEYS_URL": "AlbPublicKeysUrl",
         "RUNS_TABLE": "RunsTable",
+        "RUNNERS_TABLE": "RunnersTable",
+        "REFRESH_QUEUE_URL": "RefreshQueue",
     }
     assert {name: variables[name] for name in by_parameter} == {
         name: {"Ref": parameter} for name, parameter in by_parameter.items()

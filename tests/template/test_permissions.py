@@ -1,5 +1,6 @@
 """Least privilege: what the functions may do, and who may invoke them."""
 
+import re
 from typing import Any
 
 import pytest
@@ -10,15 +11,21 @@ WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 """Actions for which IAM knows no resource but `*`.
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html"""
 
+SECRETS = re.compile(
+    r"arn:\$\{AWS::Partition\}:secretsmanager:\$\{AWS::Region\}:\$\{AWS::AccountId\}"
+    r":secret:byline/(clients|runners)/\*"
+)
+"""The one wildcard within ARNs: a secret's ends in six characters that Secrets Manager chooses."""
+
 
 def test_no_permission_has_a_wildcard_where_a_resource_is_possible() -> None:
-    """`*` stands alone only for actions that have no resources, and within no ARN."""
+    """`*` stands alone only for actions that have no resources, and within secrets' ARNs alone."""
     for statement in statements():
         for resource in listed(statement["Resource"]):
             if resource == "*":
                 assert set(listed(statement["Action"])) <= WITHOUT_RESOURCES
-            else:
-                assert "*" not in str(resource)
+            elif "*" in str(resource):
+                assert SECRETS.fullmatch(resource["Fn::Sub"])
 
 
 def test_no_permission_has_a_wildcard_action() -> None:
@@ -41,33 +48,109 @@ def test_roles_have_no_policies_from_elsewhere() -> None:
         assert "Policies" not in function["Properties"]
 
 
-def test_role_is_for_lambda_alone() -> None:
-    """Only Lambda itself may take a function's role."""
-    for role in resources("AWS::IAM::Role").values():
-        [trust] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
-        assert trust["Action"] == "sts:AssumeRole"
+@pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
+def test_role_is_for_one_service_alone(role: str) -> None:
+    """Only Lambda itself may take a function's role, and the schedule's is the scheduler's."""
+    [trust] = properties("AWS::IAM::Role", role)["AssumeRolePolicyDocument"]["Statement"]
+    service = "scheduler" if role == "TickRole" else "lambda"
+    assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
+    assert trust["Action"] == "sts:AssumeRole"
 
 
-def test_runs_function_reaches_only_its_table() -> None:
-    """Items of RunsTable, queries of its index, and nothing that scans, lists or administers."""
-    allowed = {
+def test_schedules_of_other_accounts_may_not_borrow_the_role() -> None:
+    """The scheduler works for every account; it may use the role for ours alone."""
+    body = properties("AWS::IAM::Role", "TickRole")["AssumeRolePolicyDocument"]
+    [trust] = body["Statement"]
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_every_function_has_a_role_of_its_own() -> None:
+    """What one function needs is given to no other."""
+    functions = resources("AWS::Serverless::Function").values()
+    roles = [function["Properties"]["Role"]["Fn::GetAtt"][0] for function in functions]
+    assert len(set(roles)) == len(roles)
+
+
+RUNS, RUNNERS, QUEUE, DEAD_LETTERS = (
+    {"Fn::GetAtt": [name, "Arn"]}
+    for name in ("RunsTable", "RunnersTable", "RefreshQueue", "RefreshDeadLetters")
+)
+BY_CREATOR = {"Fn::Sub": "${RunsTable.Arn}/index/by-creator"}
+BY_DUE = {"Fn::Sub": "${RunnersTable.Arn}/index/by-due"}
+CLIENTS, TOKENS = (
+    {
+        "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
+        f":secret:byline/{folder}/*"
+    }
+    for folder in ("clients", "runners")
+)
+
+ALLOWED: dict[str, list[tuple[str, Any]]] = {
+    "RunsRole": [
+        *(
+            (f"dynamodb:{action}", table)
+            for table in (RUNS, RUNNERS)
+            for action in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")
+        ),
+        ("dynamodb:Query", BY_CREATOR),
+        ("sqs:SendMessage", QUEUE),
+        ("secretsmanager:DescribeSecret", TOKENS),
+        ("secretsmanager:GetSecretValue", TOKENS),
+    ],
+    "PlanRefreshRole": [
+        ("dynamodb:Query", BY_DUE),
+        ("sqs:SendMessage", QUEUE),
+        ("sqs:SendMessage", DEAD_LETTERS),
+    ],
+    "RefreshTokensRole": [
+        *(
+            (f"dynamodb:{action}", RUNNERS)
+            for action in ("GetItem", "BatchGetItem", "PutItem", "DeleteItem", "Query")
+        ),
+        ("dynamodb:Query", BY_DUE),
+        *(
+            (f"sqs:{action}", QUEUE)
+            for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "SendMessage")
+        ),
+        ("secretsmanager:GetSecretValue", CLIENTS),
+        *(
+            (f"secretsmanager:{action}", TOKENS)
+            for action in ("GetSecretValue", "PutSecretValue", "CreateSecret", "DeleteSecret")
+        ),
+    ],
+    "TickRole": [
+        ("lambda:InvokeFunction", {"Fn::GetAtt": ["PlanRefreshFunction", "Arn"]}),
+        ("sqs:SendMessage", DEAD_LETTERS),
+    ],
+}
+"""Beside logs and traces, all that each role allows. Nothing scans, lists or administers; whoever
+answers requests reads no client's secret and writes none; whoever plans, none at all."""
+
+
+@pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
+def test_role_allows_what_its_function_does_and_nothing_else(role: str) -> None:
+    """Each action on each resource is one that the code needs."""
+    allowed = [
         (action, str(resource))
-        for statement in statements()
+        for statement in statements(role)
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
-        if action.startswith("dynamodb:")
-    }
-    table = str({"Fn::GetAtt": ["RunsTable", "Arn"]})
-    index = str({"Fn::Sub": "${RunsTable.Arn}/index/by-creator"})
-    assert allowed == {
-        ("dynamodb:GetItem", table),
-        ("dynamodb:PutItem", table),
-        ("dynamodb:UpdateItem", table),
-        ("dynamodb:DeleteItem", table),
-        ("dynamodb:Query", table),
-        ("dynamodb:Query", index),
-    }
+        if action.partition(":")[0] not in {"logs", "xray"}
+    ]
+    assert sorted(allowed) == sorted((action, str(resource)) for action, resource in ALLOWED[role])
+
+
+@pytest.mark.parametrize("function", resources("AWS::Serverless::Function"))
+def test_function_writes_into_its_own_log_alone(function: str) -> None:
+    """No function can write into another one's log, nor make one."""
+    body = properties("AWS::Serverless::Function", function)
+    [logs] = [
+        statement
+        for statement in statements(body["Role"]["Fn::GetAtt"][0])
+        if statement["Sid"] == "Logs"
+    ]
+    assert logs["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert logs["Resource"] == {"Fn::GetAtt": [body["LoggingConfig"]["LogGroup"]["Ref"], "Arn"]}
 
 
 PERMISSIONS = {"BrowserPermission": "BrowserTargetGroup", "BearerPermission": "BearerTargetGroup"}

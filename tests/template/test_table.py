@@ -1,6 +1,6 @@
-"""What the table promises: it is backed up, encrypted, and outlives mistakes."""
+"""What the tables promise: they are backed up, encrypted, and outlive mistakes."""
 
-from tests.runs.table_server import TABLE_DEFINITION
+from byline.runner_rows import DUE_INDEX
 from tests.template.stack import properties, resources
 
 TABLE = "AWS::DynamoDB::Table"
@@ -33,16 +33,57 @@ def test_idle_table_costs_no_capacity() -> None:
         assert table["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_runs_table_has_the_keys_that_the_code_is_tested_on() -> None:
-    """Keys and index are those of the table in the function's own tests."""
+def test_runs_table_has_the_keys_that_the_code_writes() -> None:
+    """A run is found by project and id, a person's runs by their creator."""
     body = properties(TABLE, "RunsTable")
-    for name in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode"):
-        assert body[name] == TABLE_DEFINITION[name]
+    assert body["KeySchema"] == [
+        {"AttributeName": "project", "KeyType": "HASH"},
+        {"AttributeName": "id", "KeyType": "RANGE"},
+    ]
+    [index] = body["GlobalSecondaryIndexes"]
+    assert index == {
+        "IndexName": "by-creator",
+        "KeySchema": [
+            {"AttributeName": "creator", "KeyType": "HASH"},
+            {"AttributeName": "id", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
+    assert types == {"project": "S", "id": "S", "creator": "S"}
 
 
 def test_runs_table_forgets_idempotency_records() -> None:
     """Rows with `expires_at` go by themselves."""
     assert properties(TABLE, "RunsTable")["TimeToLiveSpecification"] == {
         "AttributeName": "expires_at",
+        "Enabled": True,
+    }
+
+
+def test_runners_table_has_the_keys_that_the_code_writes() -> None:
+    """A row is found by project and runner, due work by shard and time."""
+    body = properties(TABLE, "RunnersTable")
+    assert body["KeySchema"] == [
+        {"AttributeName": "project", "KeyType": "HASH"},
+        {"AttributeName": "runner", "KeyType": "RANGE"},
+    ]
+    [index] = body["GlobalSecondaryIndexes"]
+    assert index == {
+        "IndexName": DUE_INDEX,
+        "KeySchema": [
+            {"AttributeName": "shard", "KeyType": "HASH"},
+            {"AttributeName": "due_at", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
+    assert types == {"project": "S", "runner": "S", "shard": "S", "due_at": "N"}
+
+
+def test_runners_table_forgets_deleted_runners_and_leases() -> None:
+    """Rows with `ttl` go by themselves."""
+    assert properties(TABLE, "RunnersTable")["TimeToLiveSpecification"] == {
+        "AttributeName": "ttl",
         "Enabled": True,
     }
