@@ -1,9 +1,9 @@
 """Where Byline's own time goes: one cold start, then warm creates, piece by piece.
 
 Runs in an interpreter that has the built function and layer. Reads as JSON from standard input when
-its process was started, in seconds of `time.perf_counter`, and events, each with a token of its
-own; writes the pieces of the cold start in milliseconds and of a warm create in microseconds of CPU
-time.
+its process was started (seconds of `time.perf_counter`), events (each with a token of its own) and
+a row of the table; writes the pieces of the cold start in milliseconds and of a warm create in
+microseconds of CPU time.
 """
 
 import time
@@ -11,6 +11,7 @@ import time
 _first_line = time.perf_counter()
 
 import json  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable, Sequence  # noqa: E402
 from importlib import import_module  # noqa: E402
@@ -43,13 +44,13 @@ type Event = dict[str, Any]
 class Laps:
     """Milliseconds from one lap to the next."""
 
-    def __init__(self, since: float) -> None:
+    def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}
-        self._since = since
+        self._since = time.perf_counter()
 
-    def end(self, name: str, *, at: float | None = None) -> None:
+    def end(self, name: str) -> None:
         """Everything since the last lap was `name`."""
-        now = time.perf_counter() if at is None else at
+        now = time.perf_counter()
         self.milliseconds[name] = (now - self._since) * 1e3
         self._since = now
 
@@ -57,76 +58,54 @@ class Laps:
 def main() -> None:
     """Measure."""
     given = json.load(sys.stdin)
-    laps = Laps(given["started"])
-    laps.end("Python itself", at=_first_line)
     first, *others = given["events"]
-    start_cold(laps, first)
-    print(json.dumps({"cold": laps.milliseconds, "warm": warm_create(others)}))
+    cold = {"Python itself": (_first_line - given["started"]) * 1e3, **start_cold(first)}
+    print(json.dumps({"cold": cold, "warm": warm_create(others, given["item"])}))
 
 
-def start_cold(laps: Laps, event: Event) -> None:
+def start_cold(event: Event) -> dict[str, float]:
     """What init and the first create do, one thing after the other."""
+    laps = Laps()
     for name, modules in IMPORTS.items():
         for module in modules:
             import_module(module)
         laps.end(f"import {name}")
-    client = import_module("byline.aws").dynamodb()
+    import_module("byline.aws").dynamodb()
     laps.end("make the client of DynamoDB")
     serve_runs = import_module("serve_runs")
     laps.end("import the function's own modules")
-    serve_runs.identity.identify(event)
-    laps.end("first verification: the key is fetched")
-    client.put_item(TableName="RunsTable", Item={"project": {"S": "-"}, "id": {"S": "-"}})
-    laps.end("first put: DynamoDB is connected to")
     serve_runs.handler(event, CONTEXT)
-    laps.end("the rest of the first create")
+    laps.end("the first create: fetch the key, connect to DynamoDB")
+    return laps.milliseconds
 
 
-def warm_create(events: Sequence[Event]) -> dict[str, float]:
-    """A create with a token never seen before, then what it consists of, each by itself."""
-    serve_runs = import_module("serve_runs")
-    requests = import_module("run_requests")
-    items = import_module("run_items")
+def warm_create(events: Sequence[Event], item: dict[str, Any]) -> dict[str, float]:
+    """A create with a token never seen before, then its larger parts, each by itself."""
+    create = import_module("serve_runs").handler
+    client = import_module("byline.aws").dynamodb()
+    settings = import_module("byline.settings").Settings.from_environment(os.environ)
+    identity = import_module("byline.identity").Identity(settings)
     resolver = import_module("aws_lambda_powertools.event_handler").ALBResolver()
     resolver.post("/v1/projects/<project>/runs")(lambda project: {})
-    half = len(events) // 2
-    creates, callers, seen = events[:half], events[half:], [events[0]] * half
-    caller = serve_runs.identity.identify(events[0])
-    body = requests.create_run(events[0])
-    item = serve_runs.runs._new_item(body, "research", caller, "-")
+    logger = import_module("aws_lambda_powertools").Logger(service="breakdown")
+    facts = {"project": "research", "run": "-", "actor": "-", "actor_issuer": "-"}
 
-    def read(event: Event) -> None:
-        requests.create_run(event)
-        requests.refuse_cross_site(event)
-        requests.idempotency_key(event)
-
-    pieces: dict[str, tuple[Callable[[Event], object], Sequence[Event]]] = {
-        "a create, all in all": (lambda event: serve_runs.handler(event, CONTEXT), creates),
-        "`put_item`, bare": (
-            lambda _: serve_runs.runs._client.put_item(TableName="RunsTable", Item=item),
-            seen,
+    seen, *fresh = events
+    creates, callers = fresh[::2], fresh[1::2]
+    again = [seen] * len(creates)
+    identity.identify(seen)
+    return {
+        "a create, all in all": _microseconds(lambda event: create(event, CONTEXT), creates),
+        "`put_item`, bare": _microseconds(
+            lambda _: client.put_item(TableName="RunsTable", Item=item), again
         ),
-        "the caller, from a token never seen": (serve_runs.identity.identify, callers),
-        "the caller, from a token seen": (serve_runs.identity.identify, seen),
-        "the log line": (
-            lambda _: serve_runs._log_change("run created", "research", "-", caller),
-            seen,
-        ),
-        "the resolver, with an empty route": (
-            lambda event: resolver.resolve(event, CONTEXT),
-            seen,
-        ),
-        "reading and checking the request": (read, seen),
-        "making the row": (
-            lambda _: serve_runs.runs._new_item(body, "research", caller, "-"),
-            seen,
-        ),
-        "making the answer": (
-            lambda _: serve_runs._json(201, items.run_json(item), {"Location": "-"}),
-            seen,
+        "the caller, from a token never seen": _microseconds(identity.identify, callers),
+        "the caller, from a token seen": _microseconds(identity.identify, again),
+        "a line of the log": _microseconds(lambda _: logger.info("run created", **facts), again),
+        "the resolver, with an empty route": _microseconds(
+            lambda event: resolver.resolve(event, CONTEXT), again
         ),
     }
-    return {name: _microseconds(*piece) for name, piece in pieces.items()}
 
 
 def _microseconds(piece: Callable[[Event], object], events: Sequence[Event]) -> float:

@@ -14,7 +14,7 @@ import trustme
 
 from benchmarks.artifacts import ROOT, Artifacts, build
 from benchmarks.aws_stub import DYNAMODB, PUBLIC_KEYS, aws_stub
-from benchmarks.browser import Browser
+from benchmarks.browser import ITEM, Browser
 from benchmarks.functions import ColdStart, Functions, cold_start, cpu_per_create, functions
 from local.lambda_runtime import Function, FunctionHost
 
@@ -70,7 +70,7 @@ class Bench:
         found: dict[str, dict[str, list[float]]] = {"cold": {}, "warm": {}}
         for _ in range(rounds):
             events = [self.browser.create() for _ in range(EVENTS_A_BREAKDOWN)]
-            given = {"events": events, "started": time.perf_counter()}
+            given = {"events": events, "item": ITEM, "started": time.perf_counter()}
             for kind, pieces in self._script("breakdown.py", given).items():
                 for piece, value in pieces.items():
                     found[kind].setdefault(piece, []).append(value)
