@@ -221,3 +221,16 @@ def _answer_unknown_route(_: NotFoundError) -> Response[str]:
 
 app.exception_handler(Exception)(_answer_failure)
 app.not_found(_answer_unknown_route)
+
+
+if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    from priming import prime
+
+    prime(handler, identity=identity, client=client)
+
+if os.environ.get("POWERTOOLS_TRACE_DISABLED") == "false":
+    # An operator's choice: it patches botocore, which costs a cold start about 280 ms.
+    from aws_lambda_powertools import Tracer
+
+    tracer = Tracer(patch_modules=["botocore"])
+    handler = tracer.capture_lambda_handler(handler, capture_response=False)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -16,8 +17,7 @@ from tests.identity import alb_tokens
 from tests.runs import contract
 from tests.runs.identity_server import Credential
 
-HAS_STATE = ("serve_runs", "failures", "sight")
-"""The modules that keep something between requests: each environment has them anew."""
+FOLDER = Path(__file__).parents[2] / "functions" / "serve_runs"
 
 
 def load_function(environment: Mapping[str, str]) -> ModuleType:
@@ -25,7 +25,7 @@ def load_function(environment: Mapping[str, str]) -> ModuleType:
     from byline.aws import dynamodb  # noqa: PLC0415 - its cache is a cold start's
 
     dynamodb.cache_clear()
-    kept = {name: sys.modules.pop(name) for name in HAS_STATE if name in sys.modules}
+    kept = {name: sys.modules.pop(name) for name in _modules_of_the_function()}
     before = dict(os.environ)
     os.environ.update(environment)
     try:
@@ -33,9 +33,14 @@ def load_function(environment: Mapping[str, str]) -> ModuleType:
     finally:
         os.environ.clear()
         os.environ.update(before)
-        for name in HAS_STATE:
-            sys.modules.pop(name, None)
+        for name in _modules_of_the_function():
+            del sys.modules[name]
         sys.modules.update(kept)
+
+
+def _modules_of_the_function() -> list[str]:
+    """What is loaded of it. Some of it keeps state, so each environment has it anew."""
+    return [name for name in sys.modules if (FOLDER / f"{name}.py").exists()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,99 @@
+"""SnapStart: what a first request would pay for is done before the snapshot is taken.
+
+Without SnapStart the opposite is right, and nothing here is loaded: what a request does not need,
+it does not wait for. https://docs.aws.amazon.com/lambda/latest/dg/snapstart-best-practices.html
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger
+from botocore.awsrequest import AWSRequest, AWSResponse, HTTPHeaders
+from urllib3 import HTTPResponse
+
+from byline.identity import Identity
+from byline.tls import contexts
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+logger = Logger(service="byline")
+
+
+def prime(handler: Callable[..., Any], *, identity: Identity, client: "DynamoDBClient") -> None:
+    """Load and run before the snapshot what requests will need.
+
+    Nothing is asked of anybody: there is no key in the snapshot that was withdrawn since, and no
+    connection. What fails is logged, and is then paid for by the first request; it never fails the
+    deployment.
+    """
+    steps: dict[str, Callable[[], object]] = {
+        "bearer": lambda: identity.bearer_tokens,
+        "tls": _load_tls,
+        "routes": lambda: _answer_requests(handler),
+        "table": lambda: _ask_nobody(client),
+        "restore": lambda: _renew_after_restore(client),
+    }
+    for step, run in steps.items():
+        try:
+            run()
+        except Exception:
+            logger.warning("not primed", step=step, exc_info=True)
+
+
+def _load_tls() -> None:
+    for host in ("public-keys.auth.elb.us-east-1.amazonaws.com", "issuer.example"):
+        host.encode("idna")  # loads what names are resolved by
+        for _ in contexts(host):
+            pass
+
+
+def _answer_requests(handler: Callable[..., Any]) -> None:
+    """One request that is answered and one that is not: neither counts nor logs anything."""
+    context = SimpleNamespace(aws_request_id="priming")
+    for path in ("/healthz", "/"):
+        event = {"httpMethod": "GET", "path": path, "multiValueHeaders": {"host": ["priming"]}}
+        handler(event, context)
+
+
+def _ask_nobody(client: "DynamoDBClient") -> None:
+    """Each request that is made of DynamoDB, up to the point where it would be sent."""
+    event = "before-send.dynamodb"
+    events: Any = client.meta.events  # its types know no handler that answers
+    events.register(event, _answer_for_dynamodb, unique_id="priming")
+    table: dict[str, Any] = {"TableName": "priming"}
+    try:
+        client.put_item(**table, Item={})
+        client.get_item(**table, Key={})
+        client.update_item(**table, Key={})
+        client.query(**table)
+        client.transact_write_items(TransactItems=[])
+    finally:
+        events.unregister(event, unique_id="priming")
+
+
+def _answer_for_dynamodb(request: AWSRequest, **_: Any) -> AWSResponse:
+    raw = HTTPResponse(BytesIO(b"{}"), preload_content=False)
+    return AWSResponse(str(request.url), 200, HTTPHeaders(), raw)
+
+
+def _renew_after_restore(*clients: "DynamoDBClient") -> None:
+    # The runtime's own module: outside of Lambda it is not there.
+    from snapshot_restore_py import (  # type: ignore[import-untyped] # noqa: PLC0415
+        register_after_restore,
+    )
+
+    register_after_restore(renew, clients)
+
+
+def renew(clients: "Sequence[DynamoDBClient]") -> None:
+    """After a restore: no copy of the snapshot shares a connection or its random numbers.
+
+    Ids and tokens are drawn from the operating system and need nothing; `random` spreads retries.
+    """
+    random.seed()
+    for client in clients:
+        client.close()

@@ -1,0 +1,36 @@
+"""Run as a process of its own: a cold start of RunsFunction, some requests, and what was loaded.
+
+Reads events from standard input as a JSON list. Prints a JSON object as its last line.
+"""
+
+import json
+import random
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import serve_runs
+
+
+def main() -> None:
+    """Serve the events, restored from the snapshot before them where there would be one."""
+    report: dict[str, Any] = {"at_start": sorted(sys.modules), "answers": [], "loaded": []}
+    random.seed(1)
+    if (snapshots := sys.modules.get("snapshot_restore_py")) is not None:
+        for function, arguments, options in snapshots.get_after_restore():
+            function(*arguments, **options)
+    report["random"] = random.random()  # noqa: S311 - whether it was renewed
+    for number, event in enumerate(json.load(sys.stdin)):
+        context: Any = SimpleNamespace(
+            aws_request_id=f"request-{number}",
+            function_name="RunsFunction",
+            memory_limit_in_mb=512,
+            invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:RunsFunction",
+        )
+        before = set(sys.modules)
+        report["answers"].append(serve_runs.handler(event, context)["statusCode"])
+        report["loaded"].append(sorted(set(sys.modules) - before))
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+main()
