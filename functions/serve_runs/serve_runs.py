@@ -4,6 +4,9 @@ load balancer → one credential, verified → caller → one conditional write 
 The routes below are the whole story; `run_store` holds what they do to the table.
 """
 
+from byline.init_phase import end_init  # stops the garbage collector, so it is the first
+
+# isort: split
 import os
 import time
 from collections.abc import Sequence
@@ -234,3 +237,5 @@ if os.environ.get("POWERTOOLS_TRACE_DISABLED") == "false":
 
     tracer = Tracer(patch_modules=["botocore"])
     handler = tracer.capture_lambda_handler(handler, capture_response=False)
+
+end_init()
