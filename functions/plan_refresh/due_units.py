@@ -63,9 +63,10 @@ def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
     A runner that is not due yet has its margin left, so those few tell of all.
     """
     live = [row for row in rows if row.is_live]
+    due_since = [row.due_at for row in live if row.due_at is not None and row.due_at <= now]
     lives = [row.expires_at - now for row in live if row.expires_at is not None]
     return Health(
-        oldest_due_age=max((now - row.due_at for row in live if row.due_at is not None), default=0),
+        oldest_due_age=now - min(due_since, default=now),
         least_life=min(lives, default=None),
         within_margin=sum(
             0 < row.expires_at - now < _readers_part(row.lifetime or 0)
@@ -74,7 +75,7 @@ def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
         ),
         expired=sum(life <= 0 for life in lives),
         waiting_for_first=sum(row.expires_at is None for row in live),
-        most_writes_per_secret=max((row.window_writes or 0 for row in live), default=0),
+        most_writes_per_secret=max(map(_writes_to_busiest, live), default=0),
         due_units=len({row.unit for row in live if row.due_at is not None and row.due_at <= now}),
     )
 
@@ -82,3 +83,8 @@ def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
 def _readers_part(lifetime: int) -> float:
     """A short-lived token's margin is smaller, and its readers' part of it with it."""
     return required_margin(lifetime) * READERS_SECONDS / MARGIN_SECONDS
+
+
+def _writes_to_busiest(row: RunnerRow) -> int:
+    """A runner's secrets are written in turn, so the busiest takes its share, rounded up."""
+    return -(-(row.window_writes or 0) // (row.slots or 1))
