@@ -33,6 +33,7 @@ class ColdStart:
     init: float
     first_request: float
     total: float
+    cpu: float
     peak_memory: float
 
 
@@ -44,6 +45,8 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
         "AWS_SESSION_TOKEN": "IQoJb3JpZ2luX2VjE" + "x" * 800,
         "BENCHMARK_AWS_PORT": str(aws_port),
         "RUNS_TABLE": "RunsTable",
+        "RUNNERS_TABLE": "RunnersTable",
+        "REFRESH_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/RefreshQueue",
     }
     settings = {
         "LOAD_BALANCER_ARNS": browser.signer,
@@ -83,6 +86,7 @@ def cold_start(host: FunctionHost, event: dict[str, Any]) -> ColdStart:
         init=(timings.ready - timings.started) * 1e3,
         first_request=(timings.answered - timings.delivered) * 1e3,
         total=(timings.answered - timings.started) * 1e3,
+        cpu=_cpu_seconds(instance.pid) * 1e3,
         peak_memory=_peak_memory(instance.pid),
     )
 

@@ -174,6 +174,8 @@ def _environment() -> Mapping[str, str]:
     }
     return {
         "RUNS_TABLE": "RunsTable",
+        "RUNNERS_TABLE": "RunnersTable",
+        "REFRESH_QUEUE_URL": "http://localhost:8082/123456789012/RefreshQueue",
         "LOAD_BALANCER_ARNS": sample_tokens.LOAD_BALANCER,
         "OIDC_ISSUER": sample_tokens.ISSUER,
         "OIDC_CLIENT_ID": sample_tokens.CLIENT_ID,

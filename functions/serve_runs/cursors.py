@@ -13,19 +13,19 @@ from typing import NamedTuple
 from problems import Problem
 
 _CHECK_BYTES = 9
-_POSITION = re.compile(r"([a-z0-9-]{1,63})/([0-9A-Z]{26})")
+_POSITION = re.compile(r"([a-z0-9-]{1,63})/([0-9A-Z]{26}|[a-z0-9-]{1,63})")
 
 
 class Position(NamedTuple):
-    """The last run that was listed."""
+    """The last row that was listed: a run by its id, a runner by its name."""
 
     project: str
-    run_id: str
+    id: str
 
 
 def encode_cursor(position: Position, *, query: str) -> str:
     """A cursor for the rest of `query`'s rows after `position`."""
-    text = f"{position.project}/{position.run_id}".encode()
+    text = f"{position.project}/{position.id}".encode()
     return urlsafe_b64encode(_check(text, query) + text).decode().rstrip("=")
 
 

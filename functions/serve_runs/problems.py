@@ -25,6 +25,7 @@ RequestReason = Literal[
     "run_deleted",
     "keys_unavailable",
     "store_unavailable",
+    "token_unavailable",
     "internal",
 ]
 
@@ -101,6 +102,8 @@ def unauthorized(reason: Reason, detail: str) -> Problem:
     return Problem(401, reason, detail, headers={"WWW-Authenticate": challenge})
 
 
-def unavailable(reason: Literal["keys_unavailable", "store_unavailable"], detail: str) -> Problem:
+def unavailable(
+    reason: Literal["keys_unavailable", "store_unavailable", "token_unavailable"], detail: str
+) -> Problem:
     """Nothing was decided; the same request may succeed later."""
     return Problem(503, reason, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -98,7 +98,7 @@ def _query(table: str, listing: Listing, limit: int, after: Position | None) -> 
         query["FilterExpression"] = _all_equal(filters)
     if after is not None:
         # The key goes last: whatever a forged cursor says, the listing stays in its partition.
-        start = run_key(after.project, after.run_id)
+        start = run_key(after.project, after.id)
         query["ExclusiveStartKey"] = start | {name: values[name] for name in key}
     return query
 

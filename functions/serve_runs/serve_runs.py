@@ -1,7 +1,8 @@
 """RunsFunction: answers every request that the load balancer forwards.
 
 load balancer → one credential, verified → caller → one conditional write → answer.
-The routes below are the whole story; `run_store` holds what they do to the table.
+The routes below and in `serve_runners` are the whole story; `run_store` and `runner_store` hold
+what they do to the tables.
 """
 
 from byline.init_phase import end_init  # stops the garbage collector, so it is the first
@@ -9,50 +10,43 @@ from byline.init_phase import end_init  # stops the garbage collector, so it is 
 # isort: split
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import ALBResolver, Response
-from aws_lambda_powertools.event_handler.api_gateway import Route
-from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from ulid import ULID
 
 import run_requests
+import serve_runners  # noqa: F401 - its routes, on the same app
 import sight
 from byline.aws import dynamodb
 from byline.caller import Caller
 from byline.errors import Rejected
-from byline.identity import Identity
-from byline.settings import Settings, required
+from byline.settings import required
 from cursors import decode_cursor, encode_cursor
-from failures import answer_failure
-from problems import Problem, method_not_allowed, not_found
+from incoming import path_name, read_query
+from problems import Problem, not_found
 from run_items import run_json
 from run_listing import Listing, fitting, list_runs, position_of
 from run_states import TRANSITIONS
 from run_store import RunStore
+from service import (
+    app,
+    caller_of_change,
+    caller_of_read,
+    identity,
+    json_answer,
+    known_caller,
+    log_act,
+    logger,
+    no_content,
+    request_id,
+    routes,  # noqa: F401 - the OpenAPI document is made from them
+)
 
-logger = Logger(service="byline")
-settings = Settings.from_environment(os.environ)
-identity = Identity(settings)
 table = required(os.environ, "RUNS_TABLE")
 client = dynamodb()
 runs = RunStore(client, table, now=time.time, new_id=lambda: str(ULID()))
-app = ALBResolver()
-
-if settings.trust != "verify":
-    logger.warning(
-        "callers are not verified: whoever reaches this function can be anybody",
-        identity_trust=settings.trust,
-    )
-
-
-def routes() -> Sequence[Route]:
-    """All that is answered. Powertools has no public way to ask."""
-    return (*app._static_routes, *app._dynamic_routes)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -70,14 +64,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 @app.get("/healthz")
 def check_health() -> Response[str]:
     """Constant: anyone may call it, so it tells nothing and costs nothing."""
-    return _json(200, {"status": "ok"})
+    return json_answer(200, {"status": "ok"})
 
 
 @app.get("/v1/whoami")
 def show_caller() -> Response[str]:
     """Who the caller is. 401 where nobody is known, even where nobody may call."""
-    caller = _known_caller()
-    return _json(
+    caller = known_caller()
+    return json_answer(
         200,
         {
             "executed_by": caller.identity,
@@ -91,67 +85,67 @@ def show_caller() -> Response[str]:
 @app.post("/v1/projects/<project>/runs")
 def create_run(project: str) -> Response[str]:
     """Create a run in the caller's name: 201, or 200 where its `Idempotency-Key` made it before."""
-    creator = _caller_of_change()
-    project = run_requests.project_name(project)
+    creator = caller_of_change()
+    project = path_name(project, of="project")
     key = run_requests.idempotency_key(app.current_event)
     body = run_requests.create_run(app.current_event)
     if key is None:
-        run = runs.create(body, project=project, creator=creator, request_id=_request_id())
+        run = runs.create(body, project=project, creator=creator, request_id=request_id())
         outcome = "created"
     else:
         run, outcome = runs.create_once(
-            body, project=project, creator=creator, request_id=_request_id(), key=key
+            body, project=project, creator=creator, request_id=request_id(), key=key
         )
-    _log_change(f"run {outcome}", project, run["id"]["S"], creator)
+    log_act(f"run {outcome}", creator, project=project, run=run["id"]["S"])
     location = f"/v1/projects/{project}/runs/{run['id']['S']}"
-    return _json(201 if outcome == "created" else 200, run_json(run), {"Location": location})
+    return json_answer(201 if outcome == "created" else 200, run_json(run), {"Location": location})
 
 
 @app.get("/v1/projects/<project>/runs")
 def list_project_runs(project: str) -> Response[str]:
     """A project's runs, newest first."""
-    caller = identity.identify(app.current_event)
-    return _list_runs(run_requests.project_name(project), caller)
+    caller = caller_of_read()
+    return _list_runs(path_name(project, of="project"), caller)
 
 
 @app.get("/v1/runs")
 def list_created_runs() -> Response[str]:
     """One creator's runs across projects, newest first."""
-    return _list_runs(None, identity.identify(app.current_event))
+    return _list_runs(None, caller_of_read())
 
 
 @app.get("/v1/projects/<project>/runs/<run_id>")
 def show_run(project: str, run_id: str) -> Response[str]:
     """One run."""
-    identity.identify(app.current_event)
-    return _json(200, run_json(runs.get(*_run_key(project, run_id))))
+    caller_of_read()
+    return json_answer(200, run_json(runs.get(*_run_key(project, run_id))))
 
 
 @app.post("/v1/projects/<project>/runs/<run_id>/<change>")
 def change_run(project: str, run_id: str, change: str) -> Response[str]:
     """Start, finish, fail or cancel a run: 409 with its state where that does not follow."""
-    actor = _caller_of_change()
+    actor = caller_of_change()
     transition = TRANSITIONS.get(change)
     if transition is None:
         raise not_found()
     project, run_id = _run_key(project, run_id)
-    run = runs.change(project, run_id, transition=transition, actor=actor, request_id=_request_id())
-    _log_change(f"run {transition.after}", project, run_id, actor)
-    return _json(200, run_json(run))
+    run = runs.change(project, run_id, transition=transition, actor=actor, request_id=request_id())
+    log_act(f"run {transition.after}", actor, project=project, run=run_id)
+    return json_answer(200, run_json(run))
 
 
 @app.delete("/v1/projects/<project>/runs/<run_id>")
 def delete_run(project: str, run_id: str) -> Response[str]:
     """Delete a run: 204, and 404 where there is none."""
-    actor = _caller_of_change()
+    actor = caller_of_change()
     project, run_id = _run_key(project, run_id)
-    runs.delete(project, run_id, actor=actor, request_id=_request_id())
-    _log_change("run deleted", project, run_id, actor)
-    return Response(status_code=204, body="", headers={"Cache-Control": "no-store"})
+    runs.delete(project, run_id, actor=actor, request_id=request_id())
+    log_act("run deleted", actor, project=project, run=run_id)
+    return no_content()
 
 
 def _list_runs(project: str | None, caller: Caller | None) -> Response[str]:
-    query = run_requests.list_runs(app.current_event)
+    query = read_query(app.current_event, run_requests.ListRuns)
     creator, issuer = query.created_by, None
     if creator == "me":
         if caller is None:
@@ -167,63 +161,11 @@ def _list_runs(project: str | None, caller: Caller | None) -> Response[str]:
     if len(shown) < len(found):
         position = position_of(found[len(shown) - 1])
     next_cursor = encode_cursor(position, query=binding) if position else None
-    return _json(200, {"runs": shown, "next_cursor": next_cursor})
-
-
-def _known_caller() -> Caller:
-    caller = identity.identify(app.current_event)
-    if caller is None:
-        raise Rejected("no_credentials", "the request carries no credential that counts")
-    return caller
-
-
-def _caller_of_change() -> Caller | None:
-    caller = identity.identify(app.current_event)
-    if caller is not None and caller.source == "alb":
-        run_requests.refuse_cross_site(app.current_event)
-    return caller
+    return json_answer(200, {"runs": shown, "next_cursor": next_cursor})
 
 
 def _run_key(project: str, run_id: str) -> tuple[str, str]:
-    return run_requests.project_name(project), run_requests.run_id(run_id)
-
-
-def _request_id() -> str:
-    return app.lambda_context.aws_request_id
-
-
-def _json(status: int, document: Any, headers: dict[str, str] | None = None) -> Response[str]:
-    return Response(
-        status_code=status,
-        content_type="application/json",
-        body=msgspec.json.encode(document).decode(),
-        # Answers differ by caller: no cache on the way may keep one.
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )
-
-
-def _log_change(message: str, project: str, run_id: str, actor: Caller | None) -> None:
-    logger.info(
-        message,
-        project=project,
-        run=run_id,
-        actor=actor and actor.subject,
-        actor_issuer=actor and actor.issuer,
-    )
-
-
-def _answer_failure(error: Exception) -> Response[str]:
-    return answer_failure(error, request_id=_request_id())
-
-
-def _answer_unknown_route(_: NotFoundError) -> Response[str]:
-    path = app.current_event.path
-    allowed = sorted({route.method for route in routes() if route.rule.match(path)})
-    return _answer_failure(method_not_allowed(allowed) if allowed else not_found())
-
-
-app.exception_handler(Exception)(_answer_failure)
-app.not_found(_answer_unknown_route)
+    return path_name(project, of="project"), run_requests.run_id(run_id)
 
 
 if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":

@@ -47,4 +47,4 @@ def write_together(
                 raise
         else:
             return None
-    raise unavailable("store_unavailable", "Other requests are changing the same run.")
+    raise unavailable("store_unavailable", "Other requests are changing it at the same time.")

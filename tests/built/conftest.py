@@ -72,6 +72,8 @@ def environment(dynamodb: DynamoDb, web: Web) -> dict[str, str]:
     return {
         **web.environment(),
         "RUNS_TABLE": TABLE,
+        "RUNNERS_TABLE": "RunnersTable",
+        "REFRESH_QUEUE_URL": f"{dynamodb.url}/123456789012/RefreshQueue",
         "POWERTOOLS_TRACE_DISABLED": "true",
         "AWS_ENDPOINT_URL": dynamodb.url,
         "AWS_ACCESS_KEY_ID": "testing",

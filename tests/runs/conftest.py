@@ -41,6 +41,8 @@ def cold_start(dynamodb_server: DynamoDb, web: Web) -> Callable[..., ModuleType]
         environment = {
             **web.environment(),
             "RUNS_TABLE": TABLE,
+            "RUNNERS_TABLE": "RunnersTable",
+            "REFRESH_QUEUE_URL": f"{dynamodb_server.url}/123456789012/RefreshQueue",
             "AWS_ENDPOINT_URL": dynamodb_server.url,
             **dict(changes),
         }

@@ -57,6 +57,8 @@ def start(dynamodb: DynamoDb, web: Web) -> Start:
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_ENDPOINT_URL": dynamodb.url,
                 "RUNS_TABLE": TABLE,
+                "RUNNERS_TABLE": "RunnersTable",
+                "REFRESH_QUEUE_URL": f"{dynamodb.url}/123456789012/RefreshQueue",
                 **web.environment(),
                 **changes,
             },

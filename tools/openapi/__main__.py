@@ -11,7 +11,12 @@ def main() -> None:
     """As a test does it, but for the paths and variables that pytest's settings give."""
     sys.path[:0] = [str(ROOT / "layers" / "identity"), str(ROOT / "functions" / "serve_runs")]
     # Any values: the routes do not depend on them.
-    os.environ.update(RUNS_TABLE="RunsTable", AWS_DEFAULT_REGION="us-east-1")
+    os.environ.update(
+        RUNS_TABLE="RunsTable",
+        RUNNERS_TABLE="RunnersTable",
+        REFRESH_QUEUE_URL="-",
+        AWS_DEFAULT_REGION="us-east-1",
+    )
     import serve_runs  # noqa: PLC0415
     from tools.openapi.document import text  # noqa: PLC0415
 

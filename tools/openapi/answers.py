@@ -31,7 +31,7 @@ _HEADERS: Mapping[int, Json] = {
 }
 _LOCATION: Json = {
     "Location": {
-        "description": "The path of the run.",
+        "description": "The path of what was made.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     }
@@ -62,7 +62,7 @@ def shared_answers() -> Json:
 def _successes(operation: Operation) -> Iterator[tuple[int, Json]]:
     for status, (description, shape) in operation.answers.items():
         answer: Json = {"description": description}
-        if operation is OPERATIONS["create_run"]:
+        if status in operation.located:
             answer["headers"] = _LOCATION
         if shape is not None:
             schema = {"$ref": f"#/components/schemas/{shape.__name__}"}

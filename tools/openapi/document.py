@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from run_requests import CreateRun
+from run_requests import CreateRun, ListRuns
 from run_states import TRANSITIONS
+from runner_requests import ListRunners, RegisterRunner
 from tools.openapi.answers import answers, shared_answers
 from tools.openapi.operations import OPERATIONS, Operation
 from tools.openapi.parameters import (
-    CREATE_BODY,
+    BODIES,
     IDEMPOTENCY_KEY,
     json_schema,
     path_parameters,
@@ -37,6 +38,7 @@ _HEAD: Json = {
     "security": [{"bearer": []}, {"session": []}],
     "tags": [
         {"name": "runs", "description": "Executions in a project, and who did what to them."},
+        {"name": "runners", "description": "What executes runs, and its token, kept fresh."},
         {"name": "callers", "description": "Who is asking."},
         {"name": "health", "description": "Whether anybody answers."},
     ],
@@ -104,9 +106,11 @@ def _operation(name: str, path: str, said: str, operation: Operation) -> Json:
     parameters = [*path_parameters(path)]
     if name == "create_run":
         parameters.append(IDEMPOTENCY_KEY)
-        made["requestBody"] = CREATE_BODY
     if name.startswith("list_"):
-        parameters += query_parameters(across_projects=name == "list_created_runs")
+        shape = ListRunners if operation.tag == "runners" else ListRuns
+        parameters += query_parameters(shape, across_projects=name == "list_created_runs")
+    if name in BODIES:
+        made["requestBody"] = BODIES[name]
     if parameters:
         made["parameters"] = parameters
     return made | {"responses": answers(operation)}
@@ -114,7 +118,7 @@ def _operation(name: str, path: str, said: str, operation: Operation) -> Json:
 
 def _schemas() -> Json:
     _, schemas = msgspec.json.schema_components(
-        (CreateRun, *ANSWERS), ref_template="#/components/schemas/{name}"
+        (CreateRun, RegisterRunner, *ANSWERS), ref_template="#/components/schemas/{name}"
     )
     # As it is written: what is not known is left out, and it is one of the two.
     schemas["ExecutedBy"] |= {

@@ -42,11 +42,45 @@ RUN: Mapping[str, Any] = {
     "cancelled_by": None,
 }
 
+RUNNER_NAME = "gpu-1"
+
+REGISTER_RUNNER: Mapping[str, Any] = {
+    "client": "trainer",
+    "audience": "https://models.example.com",
+    "scope": "models:read models:write",
+    "subject": "gpu-1",
+}
+
+RUNNER: Mapping[str, Any] = {
+    "name": RUNNER_NAME,
+    "project": PROJECT,
+    **REGISTER_RUNNER,
+    "resource": None,
+    "status": "ready",
+    "issued_at": "2026-11-02T08:00:02.000Z",
+    "expires_at": "2026-11-02T08:15:02.000Z",
+    "refreshed_at": "2026-11-02T08:00:03.000Z",
+    "secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:"
+    "byline/runners/apollo/gpu-1/1",
+    "last_error": None,
+    "created_at": "2026-11-02T08:00:00.000Z",
+    "updated_at": "2026-11-02T08:00:00.000Z",
+    "registered_by": ADA,
+}
+
 EXAMPLES: Mapping[str, Any] = {
     "Health": {"status": "ok"},
     "Caller": {"executed_by": ADA, "kind": "user", "source": "alb", "on_behalf_of": None},
     "Run": RUN,
     "RunList": {"runs": [RUN], "next_cursor": None},
+    "Runner": RUNNER,
+    "RunnerList": {"runners": [RUNNER], "next_cursor": None},
+    "RunnerToken": {
+        "token": "opaque-or-not",
+        "token_type": "Bearer",
+        "issued_at": RUNNER["issued_at"],
+        "expires_at": RUNNER["expires_at"],
+    },
 }
 """By the name of the shape."""
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 from byline.errors import Reason
 from problems import ProblemReason
-from tools.openapi.shapes import Caller, Health, Run, RunList
+from tools.openapi.shapes import Caller, Health, Run, RunList, Runner, RunnerList, RunnerToken
 
 STATUS: Mapping[str, int] = {
     **dict.fromkeys(get_args(Reason), 401),
@@ -26,6 +26,7 @@ STATUS: Mapping[str, int] = {
     "internal": 500,
     "keys_unavailable": 503,
     "store_unavailable": 503,
+    "token_unavailable": 503,
 }
 """The status that each reason comes with."""
 
@@ -35,11 +36,15 @@ NEEDS_TABLE: tuple[ProblemReason, ...] = (*NEEDS_CALLER, "store_unavailable")
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a handler answers: shapes by status, and reasons of problems."""
+    """What a handler answers: shapes by status, and reasons of problems.
+
+    `located`: the statuses that come with a `Location`.
+    """
 
     tag: str
     answers: Mapping[int, tuple[str, type | None]]
     reasons: tuple[ProblemReason, ...]
+    located: tuple[int, ...] = ()
 
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -62,6 +67,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "idempotency_conflict",
             "run_deleted",
         ),
+        located=(200, 201),
     ),
     "list_project_runs": Operation(
         "runs",
@@ -85,6 +91,40 @@ OPERATIONS: Mapping[str, Operation] = {
         "runs",
         {204: ("It is deleted.", None)},
         (*NEEDS_TABLE, "cross_site_request", "invalid_name", "not_found"),
+    ),
+    "register_runner": Operation(
+        "runners",
+        {
+            201: ("The runner was registered.", Runner),
+            200: ("The runner as it is registered now.", Runner),
+        },
+        (
+            *NEEDS_TABLE,
+            "cross_site_request",
+            "invalid_name",
+            "invalid_body",
+            "body_too_large",
+            "unsupported_media_type",
+        ),
+        located=(201,),
+    ),
+    "list_project_runners": Operation(
+        "runners",
+        {200: ("A page.", RunnerList)},
+        (*NEEDS_TABLE, "invalid_name", "invalid_parameter", "invalid_cursor"),
+    ),
+    "show_runner": Operation(
+        "runners", {200: ("The runner.", Runner)}, (*NEEDS_TABLE, "invalid_name", "not_found")
+    ),
+    "delete_runner": Operation(
+        "runners",
+        {204: ("It is deleted.", None)},
+        (*NEEDS_TABLE, "cross_site_request", "invalid_name", "not_found"),
+    ),
+    "show_runner_token": Operation(
+        "runners",
+        {200: ("The token.", RunnerToken)},
+        (*NEEDS_TABLE, "invalid_name", "not_found", "token_unavailable"),
     ),
 }
 """By the name of the handler."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from run_requests import ListRuns, Name, RunId
-from tools.openapi.examples import CREATE_RUN, PROJECT, RUN_ID
+from byline.names import Name
+from run_requests import RunId
+from tools.openapi.examples import CREATE_RUN, PROJECT, REGISTER_RUNNER, RUN_ID, RUNNER_NAME
 
 type Json = dict[str, Any]
 
@@ -19,21 +20,28 @@ IDEMPOTENCY_KEY: Json = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
 }
 
-CREATE_BODY: Json = {
-    "required": False,
-    "content": {
-        "application/json": {
-            "schema": {"$ref": "#/components/schemas/CreateRun"},
-            "example": CREATE_RUN,
-        }
-    },
-}
 
-_PATH = {"project": (Name, PROJECT), "run_id": (RunId, RUN_ID)}
+def _body(shape: str, example: Any, *, required: bool) -> Json:
+    schema = {"$ref": f"#/components/schemas/{shape}"}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"required": required, "content": content}
+
+
+BODIES = {
+    "create_run": _body("CreateRun", CREATE_RUN, required=False),
+    "register_runner": _body("RegisterRunner", REGISTER_RUNNER, required=True),
+}
+"""By the name of the handler."""
+
+_PATH = {
+    "project": (Name, PROJECT),
+    "run_id": (RunId, RUN_ID),
+    "runner": (Name, RUNNER_NAME),
+}
 _QUERY = {
     "status": "Only runs in this state.",
     "created_by": "Only runs that this subject created; `me` is the caller.",
-    "limit": "At most so many runs.",
+    "limit": "At most so many.",
     "cursor": "Where to go on: `next_cursor` of the page before, with the same other parameters.",
 }
 
@@ -51,15 +59,15 @@ def path_parameters(path: str) -> Iterator[Json]:
         }
 
 
-def query_parameters(*, across_projects: bool) -> Iterator[Json]:
-    """Those of a listing."""
-    schema = json_schema(msgspec.json.schema(ListRuns))["$defs"]["ListRuns"]
-    for name, shape in schema["properties"].items():
+def query_parameters(shape: type, *, across_projects: bool) -> Iterator[Json]:
+    """Those of a listing, of which `shape` is the query's."""
+    schema = json_schema(msgspec.json.schema(shape))["$defs"][shape.__name__]
+    for name, kind in schema["properties"].items():
         parameter: Json = {"name": name, "in": "query", "description": _QUERY[name]}
         if name == "created_by" and across_projects:
             parameter |= {"required": True, "example": "me"}
         # A parameter is left out, never null.
-        kinds = [kind for kind in shape.get("anyOf", [shape]) if kind != {"type": "null"}]
+        kinds = [each for each in kind.get("anyOf", [kind]) if each != {"type": "null"}]
         yield parameter | {"schema": kinds[0]}
 
 

@@ -1,6 +1,6 @@
 """The shapes of answers, for the OpenAPI document. Tests hold the real answers to them.
 
-Those of requests are `run_requests`' own: the functions check with them.
+Those of requests are `run_requests`' and `runner_requests`' own: the function checks with them.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,8 +10,10 @@ from msgspec import Meta
 
 from byline.caller import Source
 from byline.executed_by import ExecutedBy
+from byline.names import Name
 from problems import PROBLEM_REASONS
-from run_requests import Name, RunId, Status
+from run_requests import RunId, Status
+from runner_views import RunnerStatus
 
 Time = Annotated[
     str,
@@ -82,6 +84,63 @@ class RunList(msgspec.Struct, forbid_unknown_fields=True):
     ]
 
 
+class LastError(msgspec.Struct, forbid_unknown_fields=True):
+    """Why the last refresh of a runner's token failed."""
+
+    error_class: Annotated[
+        str, Meta(description="As the issuer named it (RFC 6749, section 5.2), or as we do.")
+    ] = msgspec.field(name="class")
+    at: Time
+
+
+class Runner(msgspec.Struct, forbid_unknown_fields=True):
+    """What executes runs, and how its token is doing; never the token."""
+
+    name: Name
+    project: Name
+    client: Name
+    audience: str | None
+    resource: str | None
+    scope: str | None
+    subject: str | None
+    status: Annotated[
+        RunnerStatus,
+        Meta(description="`failing`: the last refresh did; a token may be there all the same."),
+    ]
+    issued_at: Time | None
+    expires_at: Time | None
+    refreshed_at: Time | None
+    secret_arn: Annotated[
+        str | None,
+        Meta(
+            description="The secret with the newest token; a partial ARN, without the six random "
+            "characters that Secrets Manager appends. Null before the first one."
+        ),
+    ]
+    last_error: Annotated[
+        LastError | None, Meta(description="Null where the last refresh succeeded.")
+    ]
+    created_at: Time
+    updated_at: Time
+    registered_by: Identity
+
+
+class RunnerList(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of runners, by name."""
+
+    runners: list[Runner]
+    next_cursor: Annotated[str | None, Meta(description="For the next page; null on the last one.")]
+
+
+class RunnerToken(msgspec.Struct, forbid_unknown_fields=True):
+    """A runner's newest token. Go by `expires_at`, and keep it no longer."""
+
+    token: str
+    token_type: Literal["Bearer"]
+    issued_at: Time
+    expires_at: Time
+
+
 class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """RFC 9457."""
 
@@ -96,4 +155,13 @@ class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     ] = msgspec.UNSET
 
 
-ANSWERS: tuple[Any, ...] = (Health, Caller, Run, RunList, Problem)
+ANSWERS: tuple[Any, ...] = (
+    Health,
+    Caller,
+    Run,
+    RunList,
+    Runner,
+    RunnerList,
+    RunnerToken,
+    Problem,
+)

@@ -50,7 +50,7 @@ class RunnerRow:
     `deadline`: when its token's time is over; for a first token, when it was registered.
     `slots`: how many secrets it is written to in turn; never fewer than before, so that they are
     all that were ever written. `slot`: the newest one.
-    `window_started_at`, `window_writes`: writes to the busiest slot within the current 24 hours.
+    `window_started_at`, `window_writes`: writes to all its secrets within the current 24 hours.
     """
 
     project: str
@@ -122,6 +122,14 @@ def runner_key(project: str, runner: str) -> Item:
 def client_key(project: str, client: str) -> Item:
     """The key of what is known of an OAuth client: its breaker and its back-off."""
     return {"project": {"S": f"client#{project}"}, "runner": {"S": client}}
+
+
+def floor_key(project: str, runner: str) -> Item:
+    """The key of what is left of a name's deleted runners: the last one's generation.
+
+    The next runner of that name starts above it, whatever the clocks say.
+    """
+    return {"project": {"S": f"floor#{project}"}, "runner": {"S": runner}}
 
 
 def lease_key(unit: Unit) -> Item:

@@ -1,0 +1,96 @@
+"""What all routes of RunsFunction stand on: who is calling, how it is answered, what is logged."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import ALBResolver, Response
+from aws_lambda_powertools.event_handler.api_gateway import Route
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+
+from byline.caller import Caller
+from byline.errors import Rejected
+from byline.identity import Identity
+from byline.settings import Settings
+from failures import answer_failure
+from incoming import refuse_cross_site
+from problems import method_not_allowed, not_found
+
+logger = Logger(service="byline")
+settings = Settings.from_environment(os.environ)
+identity = Identity(settings)
+app = ALBResolver()
+
+if settings.trust != "verify":
+    logger.warning(
+        "callers are not verified: whoever reaches this function can be anybody",
+        identity_trust=settings.trust,
+    )
+
+
+def routes() -> Sequence[Route]:
+    """All that is answered. Powertools has no public way to ask."""
+    return (*app._static_routes, *app._dynamic_routes)
+
+
+def caller_of_read() -> Caller | None:
+    """Who is asking; None for nobody, where nobody may ask."""
+    return identity.identify(app.current_event)
+
+
+def caller_of_change() -> Caller | None:
+    """The same for a change, which no other site's page may make a browser send."""
+    caller = identity.identify(app.current_event)
+    if caller is not None and caller.source == "alb":
+        refuse_cross_site(app.current_event)
+    return caller
+
+
+def known_caller() -> Caller:
+    """Who is asking, where that must be somebody."""
+    caller = identity.identify(app.current_event)
+    if caller is None:
+        raise Rejected("no_credentials", "the request carries no credential that counts")
+    return caller
+
+
+def request_id() -> str:
+    """The request's id: in `instance` of problems, in logs, and in the rows that it wrote."""
+    return app.lambda_context.aws_request_id
+
+
+def json_answer(status: int, document: Any, headers: dict[str, str] | None = None) -> Response[str]:
+    """An answer with a body."""
+    return Response(
+        status_code=status,
+        content_type="application/json",
+        body=msgspec.json.encode(document).decode(),
+        # Answers differ by caller: no cache on the way may keep one.
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def no_content() -> Response[str]:
+    """The answer to a deletion."""
+    return Response(status_code=204, body="", headers={"Cache-Control": "no-store"})
+
+
+def log_act(message: str, actor: Caller | None, **what: Any) -> None:
+    """Log what somebody did to what."""
+    logger.info(message, actor=actor and actor.subject, actor_issuer=actor and actor.issuer, **what)
+
+
+def _answer_failure(error: Exception) -> Response[str]:
+    return answer_failure(error, request_id=request_id())
+
+
+def _answer_unknown_route(_: NotFoundError) -> Response[str]:
+    path = app.current_event.path
+    allowed = sorted({route.method for route in routes() if route.rule.match(path)})
+    return _answer_failure(method_not_allowed(allowed) if allowed else not_found())
+
+
+app.exception_handler(Exception)(_answer_failure)
+app.not_found(_answer_unknown_route)
