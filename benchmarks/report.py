@@ -77,14 +77,15 @@ def median_table(subject: str, rows: Mapping[str, Series]) -> str:
     return _table([subject, "median"], [[title, _figure(series)] for title, series in rows.items()])
 
 
-def write(measured: str) -> None:
-    """Put what was measured into its place in docs/benchmarks.md."""
-    document = DOCUMENT.read_text()
+def write(measured: str, document: Path = DOCUMENT) -> None:
+    """Put what was measured into its place, and leave the rest of the document as it is."""
     # A function, because backslashes in a replacement text would mean something.
-    written, places = _MEASURED.subn(lambda found: f"{found[1]}\n{measured}\n{found[2]}", document)
+    written, places = _MEASURED.subn(
+        lambda found: f"{found[1]}\n{measured}\n\n{found[2]}", document.read_text()
+    )
     if places != 1:
-        raise ValueError(f"{DOCUMENT.name} has {places} places for measurements")
-    DOCUMENT.write_text(written)
+        raise ValueError(f"{document.name} has {places} places for measurements")
+    document.write_text(written)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

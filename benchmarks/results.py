@@ -124,5 +124,6 @@ def cold_series(starts: Sequence[ColdStart]) -> dict[str, Series]:
         "init": Series([start.init for start in starts], "ms"),
         "first request": Series([start.first_request for start in starts], "ms"),
         "both": Series([start.total for start in starts], "ms"),
+        "CPU": Series([start.cpu for start in starts], "ms"),
         "peak memory": Series([start.peak_memory for start in starts], "MB"),
     }

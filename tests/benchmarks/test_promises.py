@@ -1,0 +1,62 @@
+"""The benchmark's judgement: what it measured is within a budget or it is not."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.results import Promise, Series
+
+
+def promise(*milliseconds: float) -> Promise:
+    """Byline took `milliseconds`, the baseline ten."""
+    return Promise(
+        what="a create",
+        against="a bare one",
+        byline=Series(milliseconds, "ms"),
+        baseline=Series([9, 10, 11], "ms"),
+        budget=1.2,
+        aim=1.1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("median", "verdict"),
+    [
+        (11.0, "aim reached"),
+        (11.01, "within budget"),
+        (12.0, "within budget"),
+        (12.01, "**over budget**"),
+    ],
+)
+def test_median_decides_up_to_the_budget_itself(median: float, verdict: str) -> None:
+    """One slow round changes nothing, a median over the budget breaks the promise."""
+    found = promise(1, median, 1_000)
+    assert found.verdict == verdict
+    assert found.is_kept == (verdict != "**over budget**")
+
+
+def test_table_shows_figures_with_their_spread_and_the_ratio() -> None:
+    """A reader sees both medians, how sure they are, and what was promised."""
+    table = report.promise_table([promise(11, 12, 13)])
+    assert "| 12.0 ms (11.0–13.0) | a bare one | 10.0 ms (9.00–11.0) | **1.20 ×** |" in table
+
+
+def test_measurements_replace_those_before_and_leave_the_text(tmp_path: Path) -> None:
+    """The document's own words stay as they are."""
+    document = tmp_path / "benchmarks.md"
+    document.write_text(
+        "Words.\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nMore words.\n"
+    )
+    report.write(r"new \1", document)
+    assert document.read_text() == (
+        "Words.\n<!-- measured: begin -->\n\nnew \\1\n\n<!-- measured: end -->\nMore words.\n"
+    )
+
+
+def test_document_without_a_place_for_measurements_is_an_error(tmp_path: Path) -> None:
+    """Nothing measured is lost in silence."""
+    document = tmp_path / "benchmarks.md"
+    document.write_text("Words.\n")
+    with pytest.raises(ValueError, match="0 places"):
+        report.write("new", document)
