@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import boto3
 
 from local.lambda_runtime import REGION
 from local.listening import url_of
@@ -27,6 +29,16 @@ class AwsServer:
         self.url = url_of(listener)
         self.environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": self.url}
         """What sends a function's calls of AWS here."""
+
+    def client(self, service: str) -> Any:
+        """A client of `service` here."""
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
 
     def __enter__(self) -> Self:
         file = self._listener.fileno()

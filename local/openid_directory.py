@@ -54,6 +54,7 @@ class Client(ClientMixin):
 
     `redirect_path`: the path of its redirect URI, on any port of loopback (RFC 8252, section 7.3).
     `public_key`: what checks its assertions, where it signs them (`private_key_jwt`).
+    `lifetime_seconds`: of its access tokens; None for the provider's own choice.
     """
 
     client_id: str
@@ -63,6 +64,7 @@ class Client(ClientMixin):
     secret: str = field(default="", repr=False)
     redirect_path: str = ""
     public_key: RSAKey | None = field(default=None, repr=False)
+    lifetime_seconds: int | None = None
 
     def get_client_id(self) -> str:
         return self.client_id

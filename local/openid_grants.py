@@ -135,7 +135,11 @@ class AccessTokens(JWTBearerTokenGenerator):
     """Access tokens for the audience of the client that asks."""
 
     def __init__(self, issuer: str, key: RSAKey, *, lifetime_seconds: int) -> None:
-        super().__init__(issuer, alg="RS256", expires_generator=lifetime_seconds)
+        super().__init__(
+            issuer,
+            alg="RS256",
+            expires_generator=lambda client, _: client.lifetime_seconds or lifetime_seconds,
+        )
         self._keys = KeySet([key])
 
     def get_jwks(self) -> KeySet:

@@ -32,6 +32,9 @@ from local.openid_pages import ERROR_PAGE, SIGN_IN_PAGE
 BROWSER_CLIENT = "byline-browser"
 AUDIENCE = "byline"
 LIFETIME_SECONDS = 900
+SHORT_LIFETIME_SECONDS = 30
+"""Of `short-lived`, whose tokens a person can watch being replaced. It is the shortest that the
+refresher takes."""
 
 ADA = Person("user-1815", "Ada", "Lovelace", "ada@example.com")
 GRACE = Person("user-1906", "Grace", "Hopper", "grace@example.com")
@@ -85,6 +88,14 @@ class OpenIDProvider:
                 auth_methods=("client_secret_basic", "client_secret_post"),
                 audience=AUDIENCE,
                 secret="nightly-train-secret",
+            ),
+            Client(
+                client_id="short-lived",
+                grant="client_credentials",
+                auth_methods=("client_secret_basic", "client_secret_post"),
+                audience=AUDIENCE,
+                secret="short-lived-secret",
+                lifetime_seconds=SHORT_LIFETIME_SECONDS,
             ),
             Client(
                 client_id="weekly-report",

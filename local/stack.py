@@ -8,26 +8,28 @@ import json
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-import boto3
-
 from local.aws import ROOT, AwsServer
 from local.bearer_rule import BearerRule
 from local.browser_rule import BrowserRule
-from local.lambda_runtime import REGION, FunctionHost
+from local.lambda_runtime import FunctionHost
 from local.listening import WebServer, listen, url_of
 from local.load_balancer import LoadBalancer, Rule, TargetGroups
 from local.load_balancer_events import Shape
 from local.load_balancer_signing import ARN, Signer, public_keys
 from local.openid_client import OpenIDClient
 from local.openid_provider import AUDIENCE, BROWSER_CLIENT, OpenIDProvider
+from local.outside_provider import PROFILE, OutsideProvider
+from local.queue_poller import QueuePoller
 from local.sample_keys import sample_issuer_keys, sample_load_balancer_keys
 from local.template import Template
+from local.ticker import Ticker
+from local.triggers import queue_sources, schedules
 
 INSTANCES = 2
 """Of each function, so that one slow request does not stop the next."""
@@ -48,38 +50,13 @@ class Ports:
         return cls(port, port + 1, port + 2, port + 3)
 
 
-@dataclass(frozen=True, slots=True)
-class OutsideProvider:
-    """An OpenID provider that takes the place of ours."""
-
-    issuer: str
-    client_id: str
-    client_secret: str
-    audience: str = AUDIENCE
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "OutsideProvider | None":
-        """None where none is set. Raises `ValueError` where only some of it is."""
-        names = ("LOCAL_OIDC_ISSUER", "LOCAL_OIDC_CLIENT_ID", "LOCAL_OIDC_CLIENT_SECRET")
-        values = [environment.get(name, "") for name in names]
-        if not any(values):
-            return None
-        missing = [name for name, value in zip(names, values, strict=True) if not value]
-        if missing:
-            raise ValueError(
-                f"{' and '.join(missing)} must be set too, for a provider from outside"
-            )
-        issuer, client_id, client_secret = values
-        audience = environment.get("LOCAL_AUDIENCE") or AUDIENCE
-        return cls(issuer, client_id, client_secret, audience)
-
-
 class Stack:
     """The stack on loopback, from entering the block to leaving it.
 
-    `outside`: sign in there instead of at our own provider; `shape`: of the function's events;
+    `outside`: sign in there instead of at our own provider; `shape`: of RunsFunction's events;
+    `tick_seconds`: how often schedules tick, by default as often as the template says;
     `log_folder`: where the functions' output goes, a temporary folder if none is given;
-    `access_log`: gets a line for each request.
+    `access_log`: gets a line for each request, and for each failure in the background.
     """
 
     url: str
@@ -93,12 +70,14 @@ class Stack:
         ports: Ports = Ports(),
         outside: OutsideProvider | None = None,
         shape: Shape = "multi-value",
+        tick_seconds: float | None = None,
         log_folder: Path | None = None,
         access_log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._ports = ports
         self._outside = outside
         self._shape: Shape = shape
+        self._tick_seconds = tick_seconds
         self._access_log = access_log
         self.log_folder = log_folder
         self.signer = Signer()
@@ -134,6 +113,21 @@ class Stack:
             log=self._access_log,
         )
 
+    def give_client(self, project: str, name: str, *, secret: str | None = None) -> None:
+        """Give runners of `project` our provider's client `name`, with `secret` for its own one.
+
+        This is what an operator does: a secret of this name and form.
+        """
+        document = {
+            "issuer": self.issuer,
+            "client_id": name,
+            "auth_method": "client_secret_basic",
+            "client_secret": secret or f"{name}-secret",
+        }
+        self.aws.client("secretsmanager").create_secret(
+            Name=f"byline/clients/{project}/{name}", SecretString=json.dumps(document)
+        )
+
     def log_text(self) -> str:
         """All that the functions printed so far."""
         assert self.log_folder is not None  # noqa: S101 - set by entering
@@ -147,7 +141,9 @@ class Stack:
         self.keys_url = url_of(at_keys)
         exits.enter_context(WebServer(public_keys(self.published_keys), at_keys))
         openid = exits.enter_context(closing(self._openid_client(exits, at_provider)))
-        self.functions = self._start_functions(exits, openid)
+        template = Template.read(ROOT / "template.yaml")
+        self.functions = self._start_functions(exits, template, openid)
+        self._start_triggers(exits, template)
         self._bearer_rule = BearerRule(openid)
         rule = BrowserRule(openid, self.signer, now=time.time)
         self.url = exits.enter_context(self.load_balancer(at_load_balancer, rule)).url
@@ -164,22 +160,17 @@ class Stack:
             client = OpenIDClient(self.issuer, BROWSER_CLIENT, self.provider.browser_secret)
         return client
 
-    def _start_functions(self, exits: ExitStack, openid: OpenIDClient) -> dict[str, FunctionHost]:
+    def _start_functions(
+        self, exits: ExitStack, template: Template, openid: OpenIDClient
+    ) -> dict[str, FunctionHost]:
         trusted = {
             "issuer": self.issuer,
             "audiences": [self.audience],
-            "profile": "generic",
+            "profile": self._outside.profile if self._outside is not None else PROFILE,
             "userinfo": True,
         }
-        cloudformation = boto3.client(
-            "cloudformation",
-            endpoint_url=self.aws.url,
-            region_name=REGION,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        )
-        functions = Template.read(ROOT / "template.yaml").deploy(
-            cloudformation,
+        functions = template.deploy(
+            self.aws.client("cloudformation"),
             parameters={
                 "LoadBalancerArns": ARN,
                 "OidcIssuer": self.issuer,
@@ -199,3 +190,24 @@ class Stack:
         for host in hosts.values():
             host.wait_until_ready()
         return hosts
+
+    def _start_triggers(self, exits: ExitStack, template: Template) -> None:
+        sqs = self.aws.client("sqs")
+        for source in queue_sources(template):
+            poller = QueuePoller(
+                sqs.get_queue_url(QueueName=source.queue)["QueueUrl"],
+                sqs=sqs,
+                invoke=self.functions[source.function].invoke,
+                workers=source.concurrency,
+                batch_size=source.batch_size,
+                log=self._access_log,
+            )
+            exits.enter_context(poller)
+        for schedule in schedules(template):
+            ticker = Ticker(
+                schedule.name,
+                seconds=self._tick_seconds or schedule.seconds,
+                invoke=self.functions[schedule.function].invoke,
+                log=self._access_log,
+            )
+            exits.enter_context(ticker)

@@ -11,7 +11,8 @@ from local.container_relay import ContainerRelay, docker_bridge
 from local.function_instance import InitFailed
 from local.listening import PortTaken
 from local.openid_client import ProviderFailed
-from local.stack import OutsideProvider, Ports, Stack
+from local.outside_provider import OutsideProvider
+from local.stack import Ports, Stack
 
 DEFAULT_PORT = "8080"
 LOGS = ROOT / ".local" / "logs"

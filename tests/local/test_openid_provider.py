@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from local.listening import WebServer, listen, url_of
-from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
+from local.openid_provider import ADA, AUDIENCE, BROWSER_CLIENT, OpenIDProvider
 
 CALLBACK = "http://127.0.0.1:8080/oauth2/idpresponse"
 VERIFIER = "a-verifier-of-at-least-forty-three-characters-"
@@ -91,6 +91,22 @@ def test_discovery_names_this_issuer_and_its_endpoints(http: httpx.Client) -> No
     document = http.get("/.well-known/openid-configuration").json()
     assert document["issuer"] == str(http.base_url).rstrip("/")
     assert http.get(document["jwks_uri"]).status_code == 200
+
+
+def test_short_lived_client_gets_tokens_that_are_soon_over(http: httpx.Client) -> None:
+    """A person can watch them being replaced; everybody else's live as long as ever."""
+
+    def lifetimes(client: str) -> tuple[int, int]:
+        answer = http.post(
+            "/token",
+            data={"grant_type": "client_credentials"},
+            auth=(client, f"{client}-secret"),
+        ).json()
+        claims = verified(http, answer["access_token"], audience=AUDIENCE)
+        return answer["expires_in"], claims["exp"] - claims["iat"]
+
+    assert lifetimes("short-lived") == (30, 30)
+    assert lifetimes("nightly-train") == (900, 900)
 
 
 def test_extra_keys_are_published_beside_its_own(http: httpx.Client) -> None:

@@ -17,8 +17,9 @@ import pytest
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import PortTaken, WebServer, listen, url_of
 from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
+from local.outside_provider import OutsideProvider
 from local.sample_keys import sample_issuer_keys, sample_load_balancer_keys
-from local.stack import OutsideProvider, Ports, Stack
+from local.stack import Ports, Stack
 
 ROOT = Path(__file__).parents[2]
 RUNS = "/v1/projects/research/runs"
@@ -189,8 +190,24 @@ def test_half_a_provider_from_outside_is_told_by_name() -> None:
     with pytest.raises(ValueError, match="LOCAL_OIDC_CLIENT_SECRET"):
         OutsideProvider.from_environment(given)
     whole = OutsideProvider.from_environment({**given, "LOCAL_OIDC_CLIENT_SECRET": "s"})
-    assert whole == OutsideProvider("https://issuer.example.com", "byline", "s", "byline")
+    assert whole == OutsideProvider(
+        "https://issuer.example.com", "byline", "s", audience="byline", profile="generic"
+    )
     assert OutsideProvider.from_environment({}) is None
+
+
+def test_profile_of_a_provider_from_outside_can_be_set() -> None:
+    """Its Bearer tokens are read as `TRUSTED_ISSUERS` would have them read."""
+    given = {
+        "LOCAL_OIDC_ISSUER": "https://issuer.example.com",
+        "LOCAL_OIDC_CLIENT_ID": "byline",
+        "LOCAL_OIDC_CLIENT_SECRET": "s",
+        "LOCAL_AUDIENCE": "api://byline",
+        "LOCAL_PROFILE": "entra",
+    }
+    outside = OutsideProvider.from_environment(given)
+    assert outside is not None
+    assert (outside.audience, outside.profile) == ("api://byline", "entra")
 
 
 def test_taken_port_is_told_before_anything_starts() -> None:
