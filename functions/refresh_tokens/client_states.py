@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.runner_rows import attributes, client_key, values_of
 
@@ -32,7 +33,11 @@ class ClientState:
 
 
 class ClientStates:
-    """The states in `RunnersTable`. A client without trouble has no row."""
+    """The states in `RunnersTable`. A client without trouble has no row.
+
+    Writing is best effort. What was not remembered is found out again by asking, and each runner's
+    own row says when; a token that was minted is not to be lost over it.
+    """
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
@@ -54,13 +59,13 @@ class ClientStates:
         """Remember `state`, unless another worker has learnt something since `before` was read."""
         values: dict[str, Any] = msgspec.to_builtins(state)
         item = attributes(values) | client_key(project, client)
-        with suppress(self._client.exceptions.ConditionalCheckFailedException):
+        with suppress(ClientError, BotoCoreError):
             self._client.put_item(TableName=self._table, Item=item, **_still(before))
 
     def clear(self, project: str, client: str, *, before: ClientState) -> None:
         """Forget the trouble, unless another worker has met new trouble since."""
         key = client_key(project, client)
-        with suppress(self._client.exceptions.ConditionalCheckFailedException):
+        with suppress(ClientError, BotoCoreError):
             self._client.delete_item(TableName=self._table, Key=key, **_still(before))
 
 

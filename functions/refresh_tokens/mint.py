@@ -21,6 +21,10 @@ from token_answers import GivenToken, read_token
 
 CACHED_ISSUERS = 256
 
+SILENCE_SECONDS = 15
+"""For how long an endpoint that gave no answer in time is not asked again. Waiting for it anew with
+every client would take the time of all whose issuers are well."""
+
 Revocation = Literal["revoked", "not_offered", "failed"]
 
 _Endpoint = Literal["token_endpoint", "revocation_endpoint"]
@@ -59,6 +63,7 @@ class Mint:
         self._now = now
         self._default_lifetime = default_lifetime
         self._issuers: BoundedCache[str, Discovery] = BoundedCache(CACHED_ISSUERS, now=now)
+        self._silent: BoundedCache[str, TimedOut] = BoundedCache(CACHED_ISSUERS, now=now)
         self._lock = Lock()
 
     def mint(
@@ -119,9 +124,12 @@ class Mint:
         return endpoint
 
     def _answer(self, url: str, *, form: dict[str, str], headers: dict[str, str]) -> Answer:
+        if self._silent.get(url) is not None:
+            raise RefreshFailed("issuer_timeout", "no answer came in time a moment ago")
         try:
             return self._post(url, form=form, headers={"Accept": "application/json", **headers})
         except TimedOut as failure:
+            self._silent.put(url, failure, until=self._now() + SILENCE_SECONDS)
             raise RefreshFailed("issuer_timeout", str(failure)) from None
         except AnswerRefused as failure:
             raise RefreshFailed("answer_unusable", str(failure)) from None

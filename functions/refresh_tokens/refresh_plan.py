@@ -29,8 +29,8 @@ what one wrote without knowing of the deletion goes as well."""
 
 
 def by_deadline(rows: Iterable[RunnerRow]) -> list[RunnerRow]:
-    """The rows whose tokens die first, first."""
-    return sorted(rows, key=lambda row: (row.deadline, row.project, row.runner))
+    """The rows whose tokens die first, first; deleted runners after all that live."""
+    return sorted(rows, key=lambda row: (not row.is_live, row.deadline, row.project, row.runner))
 
 
 def next_slots(row: RunnerRow, lifetime: int) -> int:

@@ -3,6 +3,8 @@
 CloudWatch's embedded metric format, through standard output: no call, nothing to fail.
 """
 
+from collections import Counter
+from threading import Lock
 from typing import Literal
 
 from aws_lambda_powertools.metrics import Metrics, MetricUnit, single_metric
@@ -15,11 +17,15 @@ MetricName = Literal[
 ]
 
 _metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
+_counts: Counter[MetricName] = Counter()
+_failed_mints: Counter[str] = Counter()
+_lock = Lock()  # units are worked on by several threads
 
 
 def count(name: MetricName) -> None:
     """Add one to a metric of this invocation."""
-    _metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
+    with _lock:
+        _counts[name] += 1
 
 
 def count_postponed(error_class: str) -> None:
@@ -35,17 +41,26 @@ def count_failed_mint(error_class: str) -> None:
     Which client it was is in the log, where names cost nothing.
     """
     count("MintFailed")
-    with single_metric(
-        name="MintFailed",
-        unit=MetricUnit.Count,
-        value=1,
-        namespace=NAMESPACE,
-        default_dimensions={"service": SERVICE, "error_class": error_class},
-    ):
-        pass
+    with _lock:
+        _failed_mints[error_class] += 1
 
 
 def flush() -> None:
     """Write what this invocation counted, if anything."""
-    if _metrics.provider.metric_set:
+    with _lock:
+        counts, failed_mints = dict(_counts), dict(_failed_mints)
+        _counts.clear()
+        _failed_mints.clear()
+    for name, value in counts.items():
+        _metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    if counts:
         _metrics.flush_metrics()
+    for error_class, value in failed_mints.items():
+        with single_metric(
+            name="MintFailed",
+            unit=MetricUnit.Count,
+            value=value,
+            namespace=NAMESPACE,
+            default_dimensions={"service": SERVICE, "error_class": error_class},
+        ):
+            pass

@@ -8,33 +8,24 @@ put already.
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import batched
+from itertools import batched, groupby
 from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import is_passing
 from byline.caching import Clock
-from byline.refresh_timing import MIN_LIFETIME_SECONDS, slots_for
 from byline.refresh_units import Unit, slot_of, token_secret_name
 from byline.runner_rows import RunnerRow
-from byline.unverified import UnverifiedToken
-from client_store import ClientStore
-from mint import Mint, MintedToken
-from refresh_errors import RefreshFailed
+from mint import MintedToken
 from refresh_plan import by_deadline, next_slots, postponed, refreshed, retry_at, swept
-from runner_table import COMMITS_A_CALL, RunnerTable
+from runner_sweep import Sweeper
+from runner_table import COMMITS_A_CALL, Change, RunnerTable
 from token_writer import TokenWriter, UnreadableSecret
 from unit_lease import UnitLeases
 from unit_mints import Postponed, UnitMints
 
 type Outcome = Literal["done", "unfinished", "held"]
-
-type Change = tuple[RunnerRow, RunnerRow]
-
-MOST_SLOTS = slots_for(MIN_LIFETIME_SECONDS)
-"""How many secrets a runner can have had, also one whose row does not tell."""
 
 SWEEP_RETRY_SECONDS = 60
 
@@ -54,9 +45,8 @@ class UnitRefresher:
 
     runners: RunnerTable
     writer: TokenWriter
-    mint: Mint
-    clients: ClientStore
-    new_mints: Callable[[], UnitMints]
+    sweeper: Sweeper
+    mints: UnitMints
     leases: UnitLeases
     threads: Executor
     report: Report
@@ -69,62 +59,73 @@ class UnitRefresher:
         "held": another worker is at it, and looks again before it leaves. "unfinished": rows are
         still due. Raises `ClientError` and `BotoCoreError` where the table cannot be used.
         """
-        if not self.leases.take(unit, now=self.now(), until=lease_until):
-            return "held"
-        try:
-            finished = self._drain(unit, until)
-        finally:
-            self.leases.release(unit)
-        # Whoever found the lease held has left its work to us, so look once more without it.
-        if finished and self.runners.due(unit, now=int(self.now())):
-            finished = False
-        return "done" if finished else "unfinished"
+        while self.leases.take(unit, now=self.now(), until=lease_until):
+            try:
+                left = self._refresh_due(unit, until=until)
+            finally:
+                self.leases.release(unit)
+            if left == "unfinished":
+                return "unfinished"
+            # Whoever found the lease held has left its work to us, so look once more without it.
+            if left == "stuck" or not self.runners.due(unit, now=int(self.now())):
+                return "done"
+        return "held"
 
-    def _drain(self, unit: Unit, until: float) -> bool:
-        mints = self.new_mints()
-        while rows := by_deadline(self.runners.due(unit, now=int(self.now()))):
-            for batch in batched(rows, COMMITS_A_CALL, strict=False):
+    def _refresh_due(
+        self, unit: Unit, *, until: float
+    ) -> Literal["nothing", "unfinished", "stuck"]:
+        """Once through what is due. "stuck": no row could be moved, so trying at once is no use."""
+        rows = by_deadline(self.runners.due(unit, now=int(self.now())))
+        moved = 0
+        # Apart, because nobody's new token is to wait for somebody's sweep.
+        for _, alike in groupby(rows, key=lambda row: row.is_live):
+            for batch in batched(alike, COMMITS_A_CALL, strict=False):
+                moved += self._refresh_batch(batch, until=until)
                 if self.now() >= until:
-                    return False
-                self._refresh_batch(batch, mints)
-        return True
+                    return "unfinished"
+        return "nothing" if moved or not rows else "stuck"
 
-    def _refresh_batch(self, rows: Sequence[RunnerRow], mints: UnitMints) -> None:
+    def _refresh_batch(self, rows: Sequence[RunnerRow], *, until: float) -> int:
+        """Refresh, postpone or sweep the rows; how many of them were moved on."""
         changes: list[Change] = []
         minted: list[tuple[RunnerRow, MintedToken]] = []
         for row in rows:
+            if self.now() >= until:
+                break  # others' servers may take seconds for each
             if not row.is_live:
-                changes.append((row, self._sweep(row)))
+                changes.append((row, self._swept(row)))
                 continue
             try:
-                minted.append((row, mints.token_for(row)))
+                minted.append((row, self.mints.token_for(row)))
             except Postponed as failure:
                 if failure.asked:
                     self.report.mint_failed(row, failure.error_class)
                 changes.append((row, self._postponed(row, failure.error_class, failure.until)))
         changes += self.threads.map(self._put, minted)
+        stale = self.runners.commit(changes)
         for before, after in changes:
-            self._tell(before, after)
-        put = {row.runner for row, _ in minted}
-        for row in self.runners.commit(changes):
-            if row.runner in put and row.is_live:
+            if before not in stale:
+                self._tell(before, after)
+        for row, _ in minted:
+            if row in stale:
                 self._mend(row)
+        return len(changes) - len(stale)
 
     def _put(self, work: tuple[RunnerRow, MintedToken]) -> Change:
         row, token = work
         slots = next_slots(row, token.lifetime)
         slot = slot_of(row.generation + 1, slots=slots)
         name = token_secret_name(row.project, row.runner, slot)
+        write = self.writer.write_first if row.slot is None else self.writer.write
         try:
-            written = self.writer.write(name, token, generation=row.generation + 1)
+            written = write(name, token, generation=row.generation + 1)
         except (ClientError, BotoCoreError, UnreadableSecret) as error:
             passing = not isinstance(error, UnreadableSecret) and is_passing(error)
-            now = int(self.now())
             until = retry_at(
                 attempts=row.attempts + 1,
                 retry_after=None,
                 deadline=row.deadline,
-                now=now,
+                now=int(self.now()),
                 random=self.random,
             )
             error_class = "store_throttled" if passing else "store_refused"
@@ -138,51 +139,27 @@ class UnitRefresher:
             now=int(self.now()),
         )
 
+    def _postponed(self, row: RunnerRow, error_class: str, until: int) -> RunnerRow:
+        return postponed(row, error_class=error_class, until=until, now=int(self.now()))
+
+    def _swept(self, row: RunnerRow) -> RunnerRow:
+        try:
+            self.sweeper.sweep(row)
+        except (ClientError, BotoCoreError):
+            return replace(row, due_at=int(self.now()) + SWEEP_RETRY_SECONDS)
+        return swept(row, now=int(self.now()))
+
     def _tell(self, before: RunnerRow, after: RunnerRow) -> None:
         if after.generation != before.generation:
             self.report.runner_refreshed(after)
         elif after.last_error is not None and before.is_live:
             self.report.runner_postponed(after, after.last_error.error_class)
 
-    def _postponed(self, row: RunnerRow, error_class: str, until: int) -> RunnerRow:
-        return postponed(row, error_class=error_class, until=until, now=int(self.now()))
-
-    def _sweep(self, row: RunnerRow) -> RunnerRow:
-        """Delete a deleted runner's secrets, and revoke its token where it was nobody else's."""
-        now = int(self.now())
-        try:
-            self._revoke(row)
-            self._discard_secrets(row)
-        except (ClientError, BotoCoreError, UnreadableSecret):
-            return replace(row, due_at=now + SWEEP_RETRY_SECONDS)
-        return swept(row, now=now)
-
-    def _revoke(self, row: RunnerRow) -> None:
-        if row.slot is None or self.runners.is_shared(row.mint_key, beside=row):
-            return
-        current = self.writer.current(token_secret_name(row.project, row.runner, row.slot))
-        if current is None or current.generation > row.generation + 1:
-            return
-        try:
-            client = self.clients.get(row.project, row.client).secret
-        except RefreshFailed:
-            return  # without its client nobody can revoke; the token dies within its minutes
-        if not isinstance(client, RefreshFailed):
-            self.mint.revoke(UnverifiedToken(current.token), client)
-
-    def _discard_secrets(self, row: RunnerRow) -> None:
-        names = (token_secret_name(row.project, row.runner, slot) for slot in range(MOST_SLOTS))
-        # A worker that was under way when the runner was deleted may have put one more; what is
-        # newer belongs to a runner that was registered under the name since.
-        discard = partial(self.writer.discard_up_to, generation=row.generation + 1)
-        for _ in self.threads.map(discard, names):
-            pass
-
     def _mend(self, row: RunnerRow) -> None:
         """What was put for `row` did not count, because the row is not what it was."""
         registered = self.runners.registered(row)
         if registered is None:
-            self._discard_secrets(row)
-        elif registered.revision != row.revision:
-            # Registered anew while we were at it: our token may stand over the new one.
-            self.runners.commit([(registered, replace(registered, due_at=int(self.now())))])
+            self.sweeper.discard(row)
+        elif registered.revision != row.revision or registered.generation > row.generation + 1:
+            # Our token may stand over a newer one, or over one of another registration.
+            self.runners.hasten(registered, now=int(self.now()))

@@ -5,7 +5,10 @@ a second one, or a refresh that a deletion overtook change nothing.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.refresh_units import MintKey, Unit
 from byline.runner_rows import (
@@ -30,6 +33,10 @@ KEYS_A_CALL = 100
 
 READ_ATTEMPTS = 5
 """For keys that a throttled table left out. What stays out is due at the next tick."""
+
+
+type Change = tuple[RunnerRow, RunnerRow]
+"""A row as it was read, and what is to stand in its place."""
 
 
 class RunnerTable:
@@ -62,13 +69,17 @@ class RunnerTable:
             if "LastEvaluatedKey" not in page:
                 break
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-        rows = self._read(keys)
-        return [row for row in rows if row.due_at is not None and row.due_at <= now]
+        return [
+            row
+            for row in self._read(keys)
+            if row.shard == unit.shard and row.due_at is not None and row.due_at <= now
+        ]
 
-    def is_shared(self, key: MintKey, *, beside: RunnerRow) -> bool:
-        """Whether a live runner other than `beside` may hold a token of this mint key."""
+    def is_shared(self, key: MintKey) -> bool:
+        """Whether a registered runner may hold a token of this mint key."""
         query: QueryInputTypeDef = {
             "TableName": self._table,
+            "ConsistentRead": True,
             "KeyConditionExpression": "#project = :project",
             "ExpressionAttributeNames": {"#project": "project"},
             "FilterExpression": "client = :client",
@@ -80,7 +91,7 @@ class RunnerTable:
         while True:
             page = self._client.query(**query)
             for row in _readable(page["Items"]):
-                if row.runner != beside.runner and row.is_live and row.mint_key == key:
+                if row.mint_key == key:
                     return True
             if "LastEvaluatedKey" not in page:
                 return False
@@ -91,25 +102,38 @@ class RunnerTable:
         rows = self._read([runner_key(row.project, row.runner)])
         return rows[0] if rows else None
 
-    def commit(self, changes: Sequence[tuple[RunnerRow, RunnerRow]]) -> list[RunnerRow]:
+    def hasten(self, row: RunnerRow, *, now: int) -> None:
+        """Make the runner due, unless it has changed since it was read."""
+        self.commit([(row, replace(row, due_at=now))])
+
+    def commit(self, changes: Sequence[Change]) -> list[RunnerRow]:
         """Write each pair's second row where its first still stands.
 
-        Returns the first rows of those that do not: changed, refreshed or deleted meanwhile.
+        Returns the first rows of those that do not: changed, refreshed or deleted meanwhile. Raises
+        `ClientError` and `BotoCoreError` after all others were written.
         """
         stale: list[RunnerRow] = []
+        failures: list[ClientError | BotoCoreError] = []
         for start in range(0, len(changes), COMMITS_A_CALL):
             batch = changes[start : start + COMMITS_A_CALL]
             if len(batch) > 1 and self._commit_together(batch):
                 continue
-            stale += [before for before, after in batch if not self._commit_one(before, after)]
+            for before, after in batch:
+                try:
+                    if not self._commit_one(before, after):
+                        stale.append(before)
+                except (ClientError, BotoCoreError) as failure:
+                    failures.append(failure)
+        if failures:
+            raise failures[0]
         return stale
 
-    def _commit_together(self, changes: Sequence[tuple[RunnerRow, RunnerRow]]) -> bool:
+    def _commit_together(self, changes: Sequence[Change]) -> bool:
         try:
             self._client.transact_write_items(
                 TransactItems=[{"Put": self._put(before, after)} for before, after in changes]
             )
-        except self._client.exceptions.TransactionCanceledException:
+        except ClientError:
             return False  # one by one tells which, and lets the others through
         return True
 

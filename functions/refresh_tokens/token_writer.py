@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValu
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
@@ -17,6 +17,7 @@ from write_limiter import WriteLimiter
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import GetSecretValueResponseTypeDef
 
 
 class TokenSecret(msgspec.Struct, frozen=True):
@@ -32,44 +33,46 @@ class TokenSecret(msgspec.Struct, frozen=True):
         return f"<token of generation {self.generation}>"
 
 
+class _Version(TypedDict):
+    ClientRequestToken: str
+    SecretString: str
+
+
 class UnreadableSecret(Exception):
     """A version of a secret is not what is written here."""
 
 
 class TokenWriter:
-    """Writes runners' secrets at the pace of `limiter`."""
+    """Writes runners' secrets, each attempt at the pace of `limiter`: botocore's retries as well.
+
+    Writing returns what the secret holds for the generation: the token, or another worker's, who
+    was first. It raises `UnreadableSecret`, and `ClientError` and `BotoCoreError`; then nothing is
+    known of the secret, and the same call is the way to find out.
+    """
 
     def __init__(self, client: "SecretsManagerClient", *, limiter: WriteLimiter) -> None:
         self._client = client
-        self._limiter = limiter
+
+        def keep_pace(**_: Any) -> None:
+            limiter.wait()
+
+        for operation in ("PutSecretValue", "CreateSecret"):
+            event = f"before-send.secrets-manager.{operation}"
+            client.meta.events.register(event, keep_pace, unique_id="keep-pace")
+
+    def write_first(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
+        """Write a runner's first token: most likely its secret `name` is not there yet."""
+        return self._create_or_put(name, _secret(token, generation))
 
     def write(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
-        """Put `token` as this `generation` into the secret `name`, which is made where it is not.
-
-        Returns what the secret holds for the generation: `token`, or another worker's, who was
-        first. Raises `ClientError` and `BotoCoreError`; then nothing is known of the secret, and
-        the same call is the way to find out.
-        """
-        value = TokenSecret(
-            token=token.text,
-            token_type=token.token_type,
-            issued_at=datetime.fromtimestamp(token.issued_at, UTC),
-            expires_at=datetime.fromtimestamp(token.expires_at, UTC),
-            generation=generation,
-        )
-        version = version_token(name, generation)
-        text = msgspec.json.encode(value).decode()
-        errors = self._client.exceptions
+        """Write `token` as this `generation` into the secret `name`, made where it is not there."""
+        secret = _secret(token, generation)
         try:
-            self._put(name, version, text)
-        except errors.ResourceExistsException:
-            return self._found(name, version)
-        except errors.ResourceNotFoundException:
-            try:
-                self._create(name, version, text)
-            except errors.ResourceExistsException:
-                return self._put_or_find(name, version, text, value)
-        return value
+            return self._put_or_find(name, secret)
+        except self._client.exceptions.ResourceNotFoundException as error:
+            if error.operation_name == "GetSecretValue":
+                raise  # the version is there, and reads are behind
+            return self._create_or_put(name, secret)
 
     def current(self, name: str) -> TokenSecret | None:
         """What the secret `name` holds now, None where it is not there or about to go."""
@@ -78,40 +81,61 @@ class TokenWriter:
             answer = self._client.get_secret_value(SecretId=name)
         except (errors.ResourceNotFoundException, errors.InvalidRequestException):
             return None
-        return _read(answer["SecretString"])
+        return _read(answer)
 
     def discard_up_to(self, name: str, *, generation: int) -> None:
         """Delete the secret `name` for good, unless it holds a later generation."""
-        current = self.current(name)
-        if current is None or current.generation > generation:
-            return
+        try:
+            current = self.current(name)
+        except UnreadableSecret:
+            pass  # nothing of ours is lost with it
+        else:
+            if current is None or current.generation > generation:
+                return
         with suppress(self._client.exceptions.ResourceNotFoundException):
             # Its token lives for minutes: a recovery window would only block the name for a week.
             self._client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
-    def _put_or_find(self, name: str, version: str, text: str, value: TokenSecret) -> TokenSecret:
-        """Another worker has made the secret meanwhile, of this generation or an earlier one."""
+    def _create_or_put(self, name: str, secret: TokenSecret) -> TokenSecret:
         try:
-            self._put(name, version, text)
+            self._client.create_secret(Name=name, **_version(name, secret))
         except self._client.exceptions.ResourceExistsException:
-            return self._found(name, version)
-        return value
+            # Made meanwhile, by an earlier generation or by this one.
+            return self._put_or_find(name, secret)
+        return secret
 
-    def _put(self, name: str, version: str, text: str) -> None:
-        self._limiter.wait()
-        self._client.put_secret_value(SecretId=name, ClientRequestToken=version, SecretString=text)
+    def _put_or_find(self, name: str, secret: TokenSecret) -> TokenSecret:
+        version = _version(name, secret)
+        try:
+            self._client.put_secret_value(SecretId=name, **version)
+        except self._client.exceptions.ResourceExistsException:
+            return _read(
+                self._client.get_secret_value(
+                    SecretId=name, VersionId=version["ClientRequestToken"]
+                )
+            )
+        return secret
 
-    def _create(self, name: str, version: str, text: str) -> None:
-        self._limiter.wait()
-        self._client.create_secret(Name=name, ClientRequestToken=version, SecretString=text)
 
-    def _found(self, name: str, version: str) -> TokenSecret:
-        answer = self._client.get_secret_value(SecretId=name, VersionId=version)
-        return _read(answer["SecretString"])
+def _secret(token: MintedToken, generation: int) -> TokenSecret:
+    return TokenSecret(
+        token=token.text,
+        token_type=token.token_type,
+        issued_at=datetime.fromtimestamp(token.issued_at, UTC),
+        expires_at=datetime.fromtimestamp(token.expires_at, UTC),
+        generation=generation,
+    )
 
 
-def _read(text: str) -> TokenSecret:
+def _version(name: str, secret: TokenSecret) -> _Version:
+    return {
+        "ClientRequestToken": version_token(name, secret.generation),
+        "SecretString": msgspec.json.encode(secret).decode(),
+    }
+
+
+def _read(answer: "GetSecretValueResponseTypeDef") -> TokenSecret:
     try:
-        return msgspec.json.decode(text, type=TokenSecret)
-    except msgspec.MsgspecError:
+        return msgspec.json.decode(answer.get("SecretString", ""), type=TokenSecret)
+    except (msgspec.MsgspecError, UnicodeError):
         raise UnreadableSecret from None  # the message may quote the value

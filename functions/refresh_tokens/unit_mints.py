@@ -7,7 +7,7 @@ of its runners comes along.
 from collections.abc import Callable
 
 from byline.caching import Clock
-from byline.refresh_timing import KnownToken
+from byline.refresh_timing import KnownToken, due_window
 from byline.refresh_units import MintKey
 from byline.runner_rows import RunnerRow
 from client_states import ClientState, ClientStates
@@ -31,7 +31,10 @@ class Postponed(Exception):
 
 
 class UnitMints:
-    """The mints of one worker's turn at a unit: each mint key at most once, good or bad."""
+    """The mints of one invocation: each mint key at most once for as long as the outcome holds.
+
+    For several threads, as long as no two of them are at the same unit.
+    """
 
     def __init__(
         self,
@@ -50,21 +53,26 @@ class UnitMints:
         self._outcomes: dict[MintKey, MintedToken | Postponed] = {}
 
     def token_for(self, row: RunnerRow) -> MintedToken:
-        """The turn's token for the runner of `row`. Raises `Postponed`."""
+        """A token for the runner of `row`, minted just now or for another one. Raises `Postponed`.
+
+        One that would already be due itself is no new token to anybody.
+        """
         key = row.mint_key
         outcome = self._outcomes.get(key)
-        if outcome is None:
-            try:
-                outcome = self._minted(key, row)
-            except Postponed as postponed:
-                self._outcomes[key] = Postponed(
-                    postponed.error_class, until=postponed.until, asked=False
-                )
-                raise
-            self._outcomes[key] = outcome
-        if isinstance(outcome, Postponed):
+        now = self._now()
+        if isinstance(outcome, Postponed) and now < outcome.until:
             raise outcome
-        return outcome
+        if isinstance(outcome, MintedToken) and not _is_due(outcome, now=now):
+            return outcome
+        try:
+            token = self._minted(key, row)
+        except Postponed as postponed:
+            self._outcomes[key] = Postponed(
+                postponed.error_class, until=postponed.until, asked=False
+            )
+            raise
+        self._outcomes[key] = token
+        return token
 
     def _minted(self, key: MintKey, row: RunnerRow) -> MintedToken:
         now = int(self._now())
@@ -129,6 +137,10 @@ class UnitMints:
         self._states.put(key.project, key.client, new_state, before=state)
         recheck = now + BREAKER_RECHECK_SECONDS
         return Postponed(error_class, until=min(until, recheck) if refused else until, asked=True)
+
+
+def _is_due(token: MintedToken, *, now: float) -> bool:
+    return now >= token.issued_at + due_window(token.lifetime).first
 
 
 def _known(row: RunnerRow) -> KnownToken | None:

@@ -184,7 +184,7 @@ def test_late_worker_does_not_put_an_older_token_over_a_newer_one() -> None:
                 world.clock.advance(after.due_at - world.clock())
 
         events = late.clients[1].meta.events
-        events.register("before-call.secrets-manager.PutSecretValue", sleep_before_put)
+        events.register("before-call.secrets-manager.CreateSecret", sleep_before_put)
         late.refresh(row.unit)
         assert overtaken
         assert generations[-1] == generation_of(world, "nightly")

@@ -17,6 +17,7 @@ from client_states import ClientStates
 from client_store import ClientStore
 from mint import Mint
 from refresh_unit import Outcome, Report, UnitRefresher
+from runner_sweep import Sweeper
 from runner_table import RunnerTable
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, serve_issuer
 from tests.stand_ins.aws_server import AwsServer, serve_aws
@@ -184,14 +185,20 @@ class World:
             default_lifetime=300,
         )
         limiter = WriteLimiter(writes_per_second, now=time.monotonic, sleep=sleep or time.sleep)
+        runners = RunnerTable(dynamodb, TABLE)
+        writer = TokenWriter(secrets, limiter=limiter)
         refresher = UnitRefresher(
-            runners=RunnerTable(dynamodb, TABLE),
-            writer=TokenWriter(secrets, limiter=limiter),
-            mint=mint,
-            clients=clients,
-            new_mints=lambda: UnitMints(
-                mint=mint, clients=clients, states=states, now=now, random=lambda: 0.5
+            runners=runners,
+            writer=writer,
+            sweeper=Sweeper(
+                runners=runners,
+                writer=writer,
+                clients=clients,
+                mint=mint,
+                threads=self.threads,
+                now=now,
             ),
+            mints=UnitMints(mint=mint, clients=clients, states=states, now=now, random=lambda: 0.5),
             leases=UnitLeases(dynamodb, TABLE, owner=str(uuid4())),
             threads=self.threads,
             report=Report(

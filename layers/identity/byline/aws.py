@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3
 
-SECRETS_THREADS = 8
-"""Puts under way at once: at 20 ms each far above one worker's share of the account's writes."""
+CONNECTIONS = 16
+"""Of one client at the most. Each costs a TLS context, so they are opened only as threads ask."""
 
 _CONFIG = Config(
     connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -35,8 +35,7 @@ _CONFIG = Config(
     user_agent=f"byline botocore/{botocore.__version__}",
     # Every request is built from checked values in one place, and DynamoDB checks it again.
     parameter_validation=False,
-    # A Lambda instance handles one request at a time; each connection costs a TLS context.
-    max_pool_connections=1,
+    max_pool_connections=CONNECTIONS,
     tcp_keepalive=True,
 )
 
@@ -68,9 +67,8 @@ def sqs() -> "SQSClient":
 
 @cache
 def secrets_manager() -> "SecretsManagerClient":
-    """The client of Secrets Manager, for `SECRETS_THREADS` threads at once."""
-    config = _CONFIG.merge(Config(max_pool_connections=SECRETS_THREADS))
-    client: SecretsManagerClient = _client("secretsmanager", config)
+    """The client of Secrets Manager."""
+    client: SecretsManagerClient = _client("secretsmanager")
     return client
 
 
@@ -82,8 +80,15 @@ def is_passing(error: ClientError | BotoCoreError) -> bool:
     return isinstance(error, HTTPClientError | NoConnectionError)
 
 
-def _client(service: str, config: Config = _CONFIG) -> Any:
-    client = get_session().create_client(service, config=config, verify=aws_bundle())
+def error_name(error: Exception) -> str:
+    """What to log of an error: AWS's code, else its class. Never its message, which may quote."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "ClientError"))
+    return type(error).__name__
+
+
+def _client(service: str) -> Any:
+    client = get_session().create_client(service, config=_CONFIG, verify=aws_bundle())
     if "AWS_CA_BUNDLE" not in os.environ:
         service_id = client.meta.service_model.service_id.hyphenize()
         hook = f"needs-retry.{service_id}"

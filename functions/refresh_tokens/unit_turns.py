@@ -1,0 +1,63 @@
+"""Working on several units at once, in turns, until all are done or time is nearly over.
+
+A unit spends most of its time waiting for its issuer and for AWS. One that waits for long, or that
+has thousands of runners, is not to keep the others from their turn.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from byline.caching import Clock
+from byline.refresh_units import Unit
+from refresh_unit import Outcome
+
+UNITS_AT_ONCE = 10
+
+SHORTEST_TURN_SECONDS = 5
+
+
+@dataclass(slots=True)
+class Turns:
+    """The units of an invocation: `waiting` for a turn, and `failed` by an error."""
+
+    waiting: deque[Unit]
+    failed: list[Unit] = field(default_factory=list)
+
+
+def take_turns(
+    units: Iterable[Unit],
+    *,
+    refresh: Callable[[Unit, float], Outcome],
+    failed: Callable[[Unit, Exception], None],
+    threads: Executor,
+    now: Clock,
+    end: float,
+) -> Turns:
+    """Let each of `units` have turns, `UNITS_AT_ONCE` at a time, that start before `end`.
+
+    `refresh` is given a unit and the time until which its turn lasts; it may overrun that. What it
+    raises is told to `failed`, and is that unit's alone. Returns what is left, and what failed.
+    """
+    turns = Turns(deque(units))
+
+    def work(_: int) -> None:
+        while now() < end:
+            try:
+                unit = turns.waiting.popleft()
+            except IndexError:
+                return
+            share = (end - now()) * UNITS_AT_ONCE / (len(turns.waiting) + UNITS_AT_ONCE)
+            try:
+                outcome = refresh(unit, min(end, now() + max(share, SHORTEST_TURN_SECONDS)))
+            except Exception as error:
+                turns.failed.append(unit)
+                failed(unit, error)
+                continue
+            if outcome == "unfinished":
+                turns.waiting.append(unit)
+
+    for _ in threads.map(work, range(min(UNITS_AT_ONCE, len(turns.waiting)))):
+        pass
+    return turns
