@@ -107,8 +107,8 @@ def test_failed_mints_are_drawn_by_client() -> None:
     message = re.search(r"filter message = '([^']+)'", query)
     assert message
     source = (ROOT / "functions/refresh_tokens/refresh_tokens.py").read_text()
-    assert f'logger.error("{message[1]}", project=row.project, client=row.client, error_class=' in (
-        source
+    assert re.search(
+        rf'logger\.\w+\(\s*"{message[1]}",[^)]*project=[^)]*client=[^)]*error_class=', source
     )
     assert "by project, client, error_class" in query
 

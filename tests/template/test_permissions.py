@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.stack import listed, properties, resources, statements, template
+from tests.template.stack import ROOT, listed, properties, resources, statements, template
 
 WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 """Actions for which IAM knows no resource but `*`.
@@ -88,13 +88,15 @@ CLIENTS, TOKENS = (
 ALLOWED: dict[str, list[tuple[str, Any]]] = {
     "RunsRole": [
         *(
-            (f"dynamodb:{action}", table)
-            for table in (RUNS, RUNNERS)
+            (f"dynamodb:{action}", RUNS)
             for action in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")
         ),
         ("dynamodb:Query", BY_CREATOR),
+        *(
+            (f"dynamodb:{action}", RUNNERS)
+            for action in ("GetItem", "PutItem", "DeleteItem", "ConditionCheckItem", "Query")
+        ),
         ("sqs:SendMessage", QUEUE),
-        ("secretsmanager:DescribeSecret", TOKENS),
         ("secretsmanager:GetSecretValue", TOKENS),
     ],
     "PlanRefreshRole": [
@@ -138,6 +140,41 @@ def test_role_allows_what_its_function_does_and_nothing_else(role: str) -> None:
         if action.partition(":")[0] not in {"logs", "xray"}
     ]
     assert sorted(allowed) == sorted((action, str(resource)) for action, resource in ALLOWED[role])
+
+
+CALLS = {
+    "get_item": "dynamodb:GetItem",
+    "batch_get_item": "dynamodb:BatchGetItem",
+    "put_item": "dynamodb:PutItem",
+    "update_item": "dynamodb:UpdateItem",
+    "delete_item": "dynamodb:DeleteItem",
+    "query": "dynamodb:Query",
+    "scan": "dynamodb:Scan",
+    "send_message": "sqs:SendMessage",
+    "send_message_batch": "sqs:SendMessage",
+    "get_secret_value": "secretsmanager:GetSecretValue",
+    "describe_secret": "secretsmanager:DescribeSecret",
+    "put_secret_value": "secretsmanager:PutSecretValue",
+    "create_secret": "secretsmanager:CreateSecret",
+    "delete_secret": "secretsmanager:DeleteSecret",
+}
+"""The clients' methods, and what each needs. A transaction needs what its members do."""
+
+OF_THE_EVENT_SOURCE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+"""Lambda itself calls these, by the function's role.
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"""
+
+
+@pytest.mark.parametrize("function", resources("AWS::Serverless::Function"))
+def test_function_calls_what_its_role_allows_and_all_of_it(function: str) -> None:
+    """Neither a call that IAM would refuse, nor a permission that nobody needs any more."""
+    body = properties("AWS::Serverless::Function", function)
+    code = "".join(module.read_text() for module in (ROOT / body["CodeUri"]).glob("*.py"))
+    calls = re.findall(rf"\.({'|'.join(CALLS)})\(", code)
+    members = re.findall(r'"(Put|Update|Delete|ConditionCheck)":', code)
+    needed = {CALLS[call] for call in calls} | {f"dynamodb:{member}Item" for member in members}
+    allowed = {action for action, _ in ALLOWED[body["Role"]["Fn::GetAtt"][0]]}
+    assert needed == allowed - OF_THE_EVENT_SOURCE
 
 
 @pytest.mark.parametrize("function", resources("AWS::Serverless::Function"))
