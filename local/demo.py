@@ -1,7 +1,8 @@
-"""`make demo`: the main job on this machine, over real HTTP, in a few seconds.
+"""`make demo`: the main job on this machine, over real HTTP, in under a minute.
 
 A person signs in by the browser flow, a service account calls with a Bearer token, forgeries are
-refused, and a table shows who ran what. The exit status is 0 only if all was as promised.
+refused, a runner's token is replaced before it expires, and a table shows who ran what. The exit
+status is 0 only if all was as promised.
 """
 
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from local.demo_lines import Lines, name_of
+from local.demo_runners import RunnersScene
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import listen
 from local.openid_directory import Person
@@ -22,40 +25,46 @@ RUNS = "/v1/projects/research/runs"
 
 
 class Demo:
-    """What is shown, and whether it is as promised."""
+    """The scenes, on a running stack."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, lines: Lines) -> None:
         self._stack = stack
+        self._lines = lines
         self._tokens: list[str] = []
-        self.broken = 0
 
     def run(self) -> None:
         """All scenes, in order."""
-        print("\nPeople sign in with a browser")
+        self._lines.title("People sign in with a browser")
         with self._signed_in(ADA) as ada, self._signed_in(GRACE) as grace:
             run = self._create(ada, "evaluate-model")
             self._change(ada, run, "start", "running")
             self._change(ada, run, "finish", "succeeded")
 
-            print("\nA service account calls with a Bearer token")
+            self._lines.title("A service account calls with a Bearer token")
             with self._bearer(self._token("nightly-train")) as machine:
-                self._show("GET /v1/whoami", machine.get("/v1/whoami"), 200, "nightly-train")
+                self._lines.show("GET /v1/whoami", machine.get("/v1/whoami"), 200, "nightly-train")
                 self._change(machine, self._create(machine, "nightly"), "start", "running")
                 forgotten = self._create(machine, "backfill")
                 self._change(grace, forgotten, "cancel", "cancelled")
 
-            print("\nForgeries")
+            self._lines.title("Forgeries")
             self._forge()
 
-            print("\nWho ran what")
+            self._lines.title(
+                "Runners find a live token in Secrets Manager; here each lives 30 seconds"
+            )
+            self._run_runners(ada, grace)
+
+            self._lines.title("Who ran what")
             self._table(ada.get(RUNS).json()["runs"])
+            self._look_for_tokens()
 
     @contextmanager
     def _signed_in(self, person: Person) -> Iterator[httpx.Client]:
         with httpx.Client(base_url=self._stack.url, follow_redirects=True) as browser:
             page = browser.get("/v1/whoami")
             answer = browser.post(page.url, data={"person": person.subject})
-            self._show("sign in, GET /v1/whoami", answer, 200, person.name)
+            self._lines.show("sign in, GET /v1/whoami", answer, 200, person.name)
             yield browser
 
     def _bearer(self, token: str, **headers: str) -> httpx.Client:
@@ -75,12 +84,12 @@ class Demo:
 
     def _create(self, caller: httpx.Client, name: str) -> str:
         answer = caller.post(RUNS, json={"name": name})
-        self._show(f"POST {RUNS}", answer, 201, name)
+        self._lines.show(f"POST {RUNS}", answer, 201, name)
         return str(answer.json().get("id"))
 
     def _change(self, caller: httpx.Client, run: str, change: str, status: str) -> None:
         answer = caller.post(f"{RUNS}/{run}/{change}")
-        self._show(f"POST {RUNS}/…/{change}", answer, 200, status)
+        self._lines.show(f"POST {RUNS}/…/{change}", answer, 200, status)
 
     def _forge(self) -> None:
         issuer = self._stack.issuer
@@ -88,45 +97,54 @@ class Demo:
         self._stack.published_keys[attacker.signer.kid] = attacker.signer.public_key
         with self._stack.load_balancer(listen(0), attacker) as foreign:
             answer = httpx.get(f"{foreign.url}/v1/whoami")
-        self._show("another load balancer's word for Ada", answer, 401, "untrusted_signer")
+        self._lines.show("another load balancer's word for Ada", answer, 401, "untrusted_signer")
 
         with self._bearer(strangers_token(ADA, issuer=issuer)) as stranger:
             answer = stranger.get("/v1/whoami")
-        self._show("a stranger's key under Ada's token", answer, 401, "the token is not valid")
+        self._lines.show(
+            "a stranger's key under Ada's token", answer, 401, "the token is not valid"
+        )
 
         with self._bearer(self._token("warehouse")) as elsewhere:
             answer = elsewhere.get("/v1/whoami")
-        self._show("a genuine token for another service", answer, 401, "untrusted_audience")
+        self._lines.show("a genuine token for another service", answer, 401, "untrusted_audience")
 
         forged = attacker.token()
+        self._tokens.append(forged)
         with self._bearer(self._token("nightly-train"), x_amzn_oidc_data=forged) as machine:
             answer = machine.get("/v1/whoami")
-        self._show("Ada's name beside a genuine token", answer, 200, "nightly-train")
+        self._lines.show("Ada's name beside a genuine token", answer, 200, "nightly-train")
 
-        leaked = sum(token in self._stack.log_text() for token in [*self._tokens, forged])
-        self._verdict("tokens in the function's log", str(leaked), is_as_promised=leaked == 0)
+    def _run_runners(self, ada: httpx.Client, grace: httpx.Client) -> None:
+        with (
+            self._bearer(self._token("nightly-train")) as runner,
+            self._bearer(self._token("short-lived")) as machine,
+        ):
+            others = {"a person": grace, "another machine": machine}
+            scene = RunnersScene(
+                self._stack, self._lines, operator=ada, runner=runner, others=others
+            )
+            self._tokens += scene.play()
 
     def _table(self, runs: list[dict[str, Any]]) -> None:
         rows = [("RUN", "NAME", "STATUS", "CREATED BY", "STARTED BY", "ENDED BY")]
         for run in runs:
             ended = run["finished_by"] or run["cancelled_by"]
             people = (run["executed_by"], run["started_by"], ended)
-            rows.append((run["id"], run["name"], run["status"], *map(_name, people)))
+            rows.append((run["id"], run["name"], run["status"], *map(name_of, people)))
         for row in rows:
             cells = (f"{cell:<{width}}" for cell, width in zip(row, WIDTHS, strict=True))
             print(f"  {''.join(cells)}".rstrip())
         actors = [row[3:] for row in rows[1:]]
-        self._verdict("names as they were", f"{len(actors)} runs", is_as_promised=actors == ACTORS)
+        self._lines.verdict(
+            "names as they were", f"{len(actors)} runs", is_as_promised=actors == ACTORS
+        )
 
-    def _show(self, what: str, answer: httpx.Response, status: int, word: str) -> None:
-        facts = _fact(answer)
-        is_as_promised = answer.status_code == status and word in facts
-        self._verdict(what, f"{answer.status_code} {facts}", is_as_promised=is_as_promised)
-
-    def _verdict(self, what: str, outcome: str, *, is_as_promised: bool) -> None:
-        mark = "  " if is_as_promised else "! "
-        self.broken += not is_as_promised
-        print(f"{mark}{what:<44}{outcome}")
+    def _look_for_tokens(self) -> None:
+        log = self._stack.log_text()
+        leaked = sum(token in log for token in self._tokens)
+        outcome = f"{leaked} of {len(self._tokens)}"
+        self._lines.verdict("tokens in the functions' logs", outcome, is_as_promised=leaked == 0)
 
 
 ACTORS = [
@@ -139,36 +157,17 @@ ACTORS = [
 WIDTHS = (28, 16, 11, 15, 15, 14)
 
 
-def _name(executed_by: dict[str, Any] | None) -> str:
-    match executed_by:
-        case {"user": {"spec": {"firstName": first, "lastName": last}}}:
-            return f"{first} {last}"
-        case {"application": {"spec": {"name": name}}}:
-            return str(name)
-    return "-"
-
-
-def _fact(answer: httpx.Response) -> str:
-    """The one thing that an answer is about."""
-    if not answer.headers.get("content-type", "").endswith("json"):
-        return answer.text.strip().partition(": ")[2]
-    body = answer.json()
-    if "kind" in body:
-        return f"{_name(body['executed_by'])}, {body['kind']}, verified by {body['source']}"
-    return str(body.get("reason") or f"{body.get('name')}: {body.get('status')}")
-
-
 def main() -> int:
     """Returns the exit status."""
     started = time.perf_counter()
+    lines = Lines()
     with Stack() as stack:
         print(f"Byline at {stack.url}, signing in at {stack.issuer}")
-        demo = Demo(stack)
-        demo.run()
+        Demo(stack, lines).run()
     seconds = time.perf_counter() - started
-    outcome = f"{demo.broken} promises broken (!)" if demo.broken else "All as promised"
+    outcome = f"{lines.broken} promises broken (!)" if lines.broken else "All as promised"
     print(f"\n{outcome}, in {seconds:.1f} s. Nothing is left running.")
-    return 1 if demo.broken else 0
+    return 1 if lines.broken else 0
 
 
 if __name__ == "__main__":

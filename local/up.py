@@ -16,6 +16,9 @@ from local.stack import Ports, Stack
 
 DEFAULT_PORT = "8080"
 LOGS = ROOT / ".local" / "logs"
+PROJECT = "apollo"
+CLIENTS = ("nightly-train", "short-lived")
+"""Of our provider, that runners of the project can be."""
 
 
 def main() -> int:
@@ -54,7 +57,10 @@ def _ports(first: str) -> Ports:
 
 
 def _seed(stack: Stack) -> None:
-    """Put the runs that the sample events speak of into the table."""
+    """Put the runs that the sample events speak of into the table, and clients for runners."""
+    if stack.provider is not None:
+        for client in CLIENTS:
+            stack.give_client(PROJECT, client)
     environment = stack.functions["RunsFunction"].environment
     subprocess.run(
         [sys.executable, "-m", "tools.sample_runs"], cwd=ROOT, env=environment, check=True
@@ -69,6 +75,13 @@ Call it as a service account:
   token=$(curl -s {stack.issuer}/token -u nightly-train:nightly-train-secret \\
       -d grant_type=client_credentials | sed 's/.*"access_token": *"\\([^"]*\\)".*/\\1/')
   curl {stack.url}/v1/whoami -H "authorization: Bearer $token"
+
+Register a runner, and see its token being replaced every 15 seconds:
+  runner={stack.url}/v1/projects/{PROJECT}/runners/trainer
+  curl -X PUT $runner -H "authorization: Bearer $token" -H "content-type: application/json" \\
+      -d '{{"client": "short-lived", "subject": "nightly-train"}}'
+  curl $runner -H "authorization: Bearer $token"
+  curl $runner/token -H "authorization: Bearer $token"
 """
     return f"""
 Byline is up.

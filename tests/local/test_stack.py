@@ -1,12 +1,15 @@
 """The whole stack, as `make up` runs it, from the outside."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from byline.runner_rows import RunnerRow, read_runner, runner_item
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import PortTaken, WebServer, listen, url_of
 from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
@@ -153,6 +157,38 @@ def test_no_token_is_in_the_functions_log(stack: Stack) -> None:
         assert "untrusted_audience" in log
         for client in (elsewhere, machine):
             assert client.headers["authorization"].split(".")[1] not in log
+
+
+def test_tick_refreshes_a_runner_that_no_message_told_of() -> None:
+    """The schedule alone brings its token: planner, queue and worker of the template, and no token
+    in what they say, send or keep beside the secret."""
+    now = int(time.time())
+    row = RunnerRow(
+        project="research",
+        runner="trainer",
+        client="nightly-train",
+        revision="by-hand",
+        generation=now * 1000,
+        deadline=now,
+        due_at=now,
+        created_at="2026-11-22T18:08:39.567Z",
+        updated_at="2026-11-22T18:08:39.567Z",
+    )
+    row = replace(row, shard=row.unit.shard)
+    with Stack(tick_seconds=1) as stack:
+        stack.give_client("research", "nightly-train")
+        dynamodb = stack.aws.client("dynamodb")
+        dynamodb.put_item(TableName="RunnersTable", Item=runner_item(row))
+        end = time.monotonic() + 20
+        while "slot" not in (item := dynamodb.scan(TableName="RunnersTable")["Items"][0]):
+            assert time.monotonic() < end, stack.log_text()
+            time.sleep(0.2)
+        secret = stack.aws.client("secretsmanager").get_secret_value(
+            SecretId=f"byline/runners/research/trainer/{item['slot']['N']}"
+        )
+        token = json.loads(secret["SecretString"])["token"]
+        assert token.split(".")[2] not in stack.log_text() + json.dumps(item)
+        assert read_runner(item).generation == row.generation + 1
 
 
 def test_single_value_events_work_too() -> None:
@@ -306,7 +342,7 @@ def test_everything_ends_with_a_stack_that_is_killed() -> None:
 
 
 def test_demo_keeps_its_promises_and_fits_a_screen() -> None:
-    """`make demo` exits 0, in at most 40 lines, with nothing but what it promises."""
+    """`make demo` exits 0, in at most 60 lines, with nothing but what it promises."""
     demo = subprocess.run(
         [sys.executable, "-m", "local.demo"],
         cwd=ROOT,
@@ -317,8 +353,9 @@ def test_demo_keeps_its_promises_and_fits_a_screen() -> None:
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert demo.stderr == ""
-    assert len(demo.stdout.splitlines()) <= 40
-    for fact in ("untrusted_signer", "untrusted_audience", "Grace Hopper", "nightly-train"):
+    assert len(demo.stdout.splitlines()) <= 60
+    facts = ("untrusted_signer", "untrusted_audience", "Grace Hopper", "nightly-train")
+    for fact in (*facts, "to spare", "failing: invalid_client", "as if there were no such runner"):
         assert fact in demo.stdout
 
 

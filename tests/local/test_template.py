@@ -96,6 +96,25 @@ def test_data_resources_are_created_under_their_logical_ids_and_nothing_else(
     assert boto3.client("s3").list_buckets()["Buckets"] == []
 
 
+def test_our_own_template_gives_its_queue_and_the_functions_around_it() -> None:
+    """Who plans and who refreshes get the same queue and table, with the queue's own limits."""
+    functions = Template.read(ROOT / "template.yaml").deploy(
+        boto3.client("cloudformation"), parameters={}
+    )
+    sqs = boto3.client("sqs")
+    url = sqs.get_queue_url(QueueName="RefreshQueue")["QueueUrl"]
+    for name in ("RunsFunction", "PlanRefreshFunction", "RefreshTokensFunction"):
+        environment = functions[name].environment
+        assert (environment["RUNNERS_TABLE"], environment["REFRESH_QUEUE_URL"]) == (
+            "RunnersTable",
+            url,
+        )
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert attributes["VisibilityTimeout"] == "360"
+    assert "RefreshDeadLetters" in attributes["RedrivePolicy"]
+    assert functions["RefreshTokensFunction"].environment["WRITES_PER_SECOND"] == "20"
+
+
 def test_our_own_template_gives_its_table_and_function() -> None:
     """What is deployed to AWS is what runs here."""
     functions = Template.read(ROOT / "template.yaml").deploy(
