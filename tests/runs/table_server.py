@@ -10,7 +10,7 @@ import json
 import re
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -60,6 +60,14 @@ class Refusal:
         return [json.dumps(document).encode()]
 
 
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """Somebody else acts just before the next `operation` is done."""
+
+    operation: str
+    act: Callable[[], object]
+
+
 def conflict(reasons: int = 2, *, code: str = "TransactionConflict") -> Refusal:
     """A transaction that another one was in the way of."""
     members = {
@@ -74,11 +82,12 @@ class DynamoDb:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.troubles: deque[LostAnswer | Refusal] = deque()
+        self.troubles: deque[LostAnswer | Refusal | Meanwhile] = deque()
         self.url = ""
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._done: dict[str, list[Any]] = {}
         self._one_at_a_time = Lock()
+        self._transactions = Lock()
 
     @property
     def client(self) -> Any:
@@ -114,6 +123,8 @@ class DynamoDb:
             trouble = self.troubles.popleft()
         if isinstance(trouble, Refusal):
             return trouble.answer(start_response)
+        if isinstance(trouble, Meanwhile):
+            trouble.act()
         if words := reserved_words(json.loads(body or b"{}")):
             return Refusal(
                 operation, "ValidationException", members={"Message": f"reserved: {words}"}
@@ -121,8 +132,7 @@ class DynamoDb:
         if operation == "TransactWriteItems":
             answer = self._transact(environ, json.loads(body).get("ClientRequestToken", ""))
         else:
-            with self._one_at_a_time:
-                answer = self._ask_moto(environ)
+            answer = self._ask_moto(environ)
         if isinstance(trouble, LostAnswer):
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         status, headers, chunks = answer
@@ -132,21 +142,22 @@ class DynamoDb:
     def _transact(self, environ: dict[str, Any], token: str) -> list[Any]:
         if token in self._done:
             return self._done[token]
-        if not self._one_at_a_time.acquire(blocking=False):
+        if not self._transactions.acquire(blocking=False):
             answer: list[Any] = []
             chunks = conflict().answer(lambda *head: answer.extend(head))
             return [*answer, chunks]
         try:
             answer = self._ask_moto(environ)
         finally:
-            self._one_at_a_time.release()
+            self._transactions.release()
         if token and answer[0].startswith("200"):
             self._done[token] = answer
         return answer
 
     def _ask_moto(self, environ: dict[str, Any]) -> list[Any]:
         head: list[Any] = []
-        chunks = list(self._moto(environ, lambda *started: head.extend(started)))
+        with self._one_at_a_time:
+            chunks = list(self._moto(environ, lambda *started: head.extend(started)))
         return [*head[:2], chunks]
 
 

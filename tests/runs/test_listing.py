@@ -97,6 +97,18 @@ def test_page_has_20_runs_unless_told(
     assert (page["next_cursor"] is None) == (runs <= 20)
 
 
+@pytest.mark.parametrize("runs", [4, 5, 6])
+def test_page_without_filter_costs_one_query(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web, runs: int
+) -> None:
+    """One more row than asked for tells whether there is more: nothing is read for that alone."""
+    rows = [(run_id(number), "apollo", "ada", "pending") for number in range(runs)]
+    put_all(dynamodb, rows_of(rows, issuer=web.url))
+    dynamodb.calls.clear()
+    assert len(api.call("GET", RUNS, by=ada, query={"limit": "5"}).json["runs"]) == min(runs, 5)
+    assert [call.operation for call in dynamodb.calls] == ["Query"]
+
+
 def test_answer_stays_below_what_a_load_balancer_takes(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
 ) -> None:

@@ -1,14 +1,18 @@
 """States of a run: which change follows which, who made it, and where a deleted run goes."""
 
 import json
+import time
 from itertools import product
 from typing import Any
 
 import pytest
 
+from byline.caller import Caller
+from run_states import TRANSITIONS
+from run_store import RunStore
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
-from tests.runs.table_server import DynamoDb, Refusal
+from tests.runs.table_server import TABLE, DynamoDb, Meanwhile, Refusal
 
 RUNS = "/v1/projects/apollo/runs"
 MISSING = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
@@ -163,22 +167,28 @@ class TestDeleting:
             answer = api.call("GET", f"/v1/projects/{project}/runs", by=ada)
             assert answer.status in (400, 404)
 
-    def test_run_that_changes_meanwhile_is_read_again(
+    def test_change_that_slips_in_is_in_the_tombstone(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
-        """What is buried is what was there: a change in between is not lost in the tombstone."""
+        """F10: what is buried is what was there; who started it in between is not lost."""
         run = api.create(ada)
-        key = {"project": {"S": "apollo"}, "id": {"S": run["id"]}}
-        stale = {"Code": "ConditionalCheckFailed", "Item": {**key, "last_request": {"S": "other"}}}
-        dynamodb.troubles.append(
-            Refusal(
-                "TransactWriteItems",
-                "TransactionCanceledException",
-                members={"CancellationReasons": [stale, {"Code": "None"}]},
+        grace = Caller("user", "alb", "https://issuer.example", "grace", "grace", "Grace")
+
+        def start() -> None:
+            RunStore(dynamodb.client, TABLE, now=time.time, new_id=str).change(
+                "apollo",
+                run["id"],
+                transition=TRANSITIONS["start"],
+                actor=grace,
+                request_id="another",
             )
-        )
+
+        dynamodb.troubles.append(Meanwhile("TransactWriteItems", start))
         assert api.call("DELETE", f"{RUNS}/{run['id']}", by=ada).status == 204
-        assert [call.operation for call in dynamodb.calls].count("GetItem") == 2
+        [tombstone] = dynamodb.rows()
+        assert tombstone["status"] == {"S": "running"}
+        assert json.loads(tombstone["started_by"]["S"])["user"]["id"] == {"subject": "grace"}
+        assert json.loads(tombstone["deleted_by"]["S"])["user"]["id"] == {"subject": "ada"}
 
     def test_change_during_a_deletion_is_unavailable_not_an_error(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
