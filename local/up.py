@@ -57,14 +57,13 @@ def _ports(first: str) -> Ports:
 
 
 def _seed(stack: Stack) -> None:
-    """Put the runs that the sample events speak of into the table, and clients for runners."""
+    """Put the runs and runners that the sample events speak of into the tables, and clients."""
     if stack.provider is not None:
         for client in CLIENTS:
             stack.give_client(PROJECT, client)
     environment = stack.functions["RunsFunction"].environment
-    subprocess.run(
-        [sys.executable, "-m", "tools.sample_runs"], cwd=ROOT, env=environment, check=True
-    )
+    for samples in ("tools.sample_runs", "tools.sample_runners"):
+        subprocess.run([sys.executable, "-m", samples], cwd=ROOT, env=environment, check=True)
 
 
 def _addresses(stack: Stack) -> str:

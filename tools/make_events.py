@@ -1,9 +1,11 @@
-"""Makes `events/`: one request for each case, as a load balancer hands it to RunsFunction.
+"""Makes `events/`: one request for each case, as a load balancer hands it to RunsFunction, and what
+invokes the functions in the background.
 
     python -m tools.make_events
 
 With `make up` running, `sam local invoke RunsFunction -e events/browser.json` answers what the
-name of the case says. The output is the same bytes every time; a test holds it to that.
+name of the case says; `tick` is PlanRefreshFunction's and `refresh-unit` RefreshTokensFunction's.
+The output is the same bytes every time; a test holds it to that.
 """
 
 import json
@@ -11,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools import sample_tokens
+from tools import refresh_events, sample_tokens
 
 EVENTS = Path(__file__).parents[1] / "events"
 
@@ -26,11 +28,19 @@ SAMPLE_RUN_IDS: Mapping[str, str] = {
 }
 """Event → the id of the run that it speaks of; `tools.sample_runs` creates them."""
 
+SAMPLE_RUNNERS = ("forecaster", "retired")
+"""The runners that events speak of; `tools.sample_runners` registers them."""
+SAMPLE_RUNNERS_CLIENT = "nightly-train"
+"""Their OAuth client, and the service account that they are."""
+SAMPLE_SHARD = "13"
+"""Where runners of that client and project are due."""
+
 _TARGET_GROUPS = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup"
 _BROWSER = f"{_TARGET_GROUPS}/byline-browser/1234567890abcdef"
 _BEARER = f"{_TARGET_GROUPS}/byline-bearer/1234567890abcdef"
 
 _RUNS = f"/v1/projects/{PROJECT}/runs"
+_RUNNERS = f"/v1/projects/{PROJECT}/runners"
 _ACCESS_TOKEN = "opaque-and-often-expired"
 _FORWARDED: Sequence[tuple[str, str]] = (
     ("host", "byline.example.com"),
@@ -46,8 +56,14 @@ type Event = dict[str, Any]
 
 def files() -> Mapping[str, str]:
     """Everything that is generated: paths below `events/`, and their text."""
-    documents = {f"{name}.json": event for name, event in _events()}
-    documents["env.json"] = {"RunsFunction": _environment()}
+    documents: dict[str, Mapping[str, Any]] = {f"{name}.json": event for name, event in requests()}
+    documents["tick.json"] = refresh_events.tick()
+    documents["refresh-unit.json"] = refresh_events.refresh_unit(SAMPLE_SHARD, project=PROJECT)
+    documents["env.json"] = {
+        "RunsFunction": _environment(),
+        "PlanRefreshFunction": _ADDRESSES,
+        "RefreshTokensFunction": _ADDRESSES,
+    }
     documents["keys/issuer.jwks.json"] = sample_tokens.issuer_key_set()
     return {
         **{path: json.dumps(document, indent=2) + "\n" for path, document in documents.items()},
@@ -55,7 +71,8 @@ def files() -> Mapping[str, str]:
     }
 
 
-def _events() -> Iterator[tuple[str, Event]]:
+def requests() -> Iterator[tuple[str, Event]]:
+    """The events of RunsFunction: names of cases, and what the load balancer sends."""
     browser = _browser(sample_tokens.browser_token())
     person = _bearer("user-1906", "byline-cli", given_name="Grace", family_name="Hopper")
     service_account = _bearer("nightly-train", "nightly-train")
@@ -97,6 +114,17 @@ def _events() -> Iterator[tuple[str, Event]]:
         yield f"{change}-run", _request("POST", path, service_account, group=_BEARER)
     yield "cancel-run", _request("POST", f"{_run('cancel-run')}/cancel", browser)
     yield "delete-run", _request("DELETE", _run("delete-run"), browser)
+    registration = {"client": SAMPLE_RUNNERS_CLIENT, "subject": SAMPLE_RUNNERS_CLIENT}
+    yield (
+        "register-runner",
+        _request("PUT", f"{_RUNNERS}/trainer", service_account, group=_BEARER, body=registration),
+    )
+    yield "list-runners", _request("GET", _RUNNERS, person, group=_BEARER)
+    kept, retired = (f"{_RUNNERS}/{runner}" for runner in SAMPLE_RUNNERS)
+    yield "get-runner", _request("GET", kept, browser)
+    yield "get-runner-token", _request("GET", f"{kept}/token", service_account, group=_BEARER)
+    yield "get-runner-token-of-another", _request("GET", f"{kept}/token", browser)
+    yield "delete-runner", _request("DELETE", retired, browser)
 
 
 def _request(
@@ -160,6 +188,14 @@ def _run(event: str) -> str:
     return f"{_RUNS}/{SAMPLE_RUN_IDS[event]}"
 
 
+_ADDRESSES: Mapping[str, str] = {
+    "RUNNERS_TABLE": "RunnersTable",
+    "REFRESH_QUEUE_URL": "http://localhost:8082/123456789012/RefreshQueue",
+    "AWS_ENDPOINT_URL": "http://localhost:8082",
+}
+"""What all functions have in common on one machine."""
+
+
 def _environment() -> Mapping[str, str]:
     """For `sam local invoke`: the addresses of the stack that `make up` runs.
 
@@ -173,9 +209,8 @@ def _environment() -> Mapping[str, str]:
         "jwks_uri": "http://localhost:8081/jwks.json",
     }
     return {
+        **_ADDRESSES,
         "RUNS_TABLE": "RunsTable",
-        "RUNNERS_TABLE": "RunnersTable",
-        "REFRESH_QUEUE_URL": "http://localhost:8082/123456789012/RefreshQueue",
         "LOAD_BALANCER_ARNS": sample_tokens.LOAD_BALANCER,
         "OIDC_ISSUER": sample_tokens.ISSUER,
         "OIDC_CLIENT_ID": sample_tokens.CLIENT_ID,
@@ -185,7 +220,6 @@ def _environment() -> Mapping[str, str]:
         "IDENTITY_TRUST": "verify",
         "ANONYMOUS_CALLERS": "refuse",
         "ALB_PUBLIC_KEYS_URL": "http://localhost:8083",
-        "AWS_ENDPOINT_URL": "http://localhost:8082",
     }
 
 

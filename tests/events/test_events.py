@@ -1,80 +1,18 @@
 """The sample events: made by the generator to the byte, and each answered as its name says."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from tests.events.samples import ADA, GRACE, NIGHTLY_TRAIN, event, names
 from tests.identity.alb_tokens import segments_of
-from tests.runs.identity_server import serve_identities
-from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
-from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
+from tests.runs.runs_api import RunsApi
+from tests.runs.table_server import DynamoDb
 from tools import make_events, sample_tokens
 from tools.make_events import EVENTS, PROJECT, SAMPLE_RUN_IDS
-from tools.sample_runs import seed
 
 BY_HAND = {"keys/README.md", "keys/not-secret/load-balancer.pem", "keys/not-secret/issuer.pem"}
-
-ADA = {
-    "user": {
-        "id": {"subject": "user-1815"},
-        "spec": {"firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"},
-    }
-}
-GRACE = {
-    "user": {
-        "id": {"subject": "user-1906"},
-        "spec": {"firstName": "Grace", "lastName": "Hopper"},
-    }
-}
-NIGHTLY_TRAIN = {
-    "application": {"id": {"subject": "nightly-train"}, "spec": {"name": "nightly-train"}}
-}
-
-
-def event(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
-    return document
-
-
-def names() -> list[str]:
-    return sorted(path.stem for path in EVENTS.glob("*.json") if path.stem != "env")
-
-
-@pytest.fixture(scope="module")
-def table() -> Iterator[DynamoDb]:
-    with serve_dynamodb() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def function(table: DynamoDb) -> Iterator[Any]:
-    """RunsFunction in the environment of `sam local invoke`, on ports of this test.
-
-    Only where the keys and the table are is changed, and not whose they are.
-    """
-    environment = dict(event("env")["RunsFunction"])
-    with serve_identities() as web:
-        for path in (EVENTS / "keys").glob("*.*"):
-            web.publish(f"/{path.name.removesuffix('.pem')}", path.read_bytes())
-        (issuer,) = json.loads(environment["TRUSTED_ISSUERS"])
-        issuer["jwks_uri"] = f"{web.url}/issuer.jwks.json"
-        environment |= {
-            "TRUSTED_ISSUERS": json.dumps([issuer]),
-            "ALB_PUBLIC_KEYS_URL": web.url,
-            "AWS_ENDPOINT_URL": table.url,
-        }
-        yield load_function(environment)
-
-
-@pytest.fixture
-def api(function: Any, table: DynamoDb) -> RunsApi:
-    """The function before a table that holds the sample runs."""
-    table.reset()
-    seed(table.client, TABLE)
-    log_to_standard_output()
-    return RunsApi(function)
 
 
 def test_files_are_what_the_generator_makes() -> None:

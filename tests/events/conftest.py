@@ -1,0 +1,70 @@
+"""RunsFunction in the environment of `sam local invoke`, before tables with the samples."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from byline.aws import secrets_manager, sqs
+from local.template import Template
+from tests.events.samples import event
+from tests.runs.identity_server import serve_identities
+from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
+from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
+from tools.make_events import EVENTS
+from tools.sample_runs import seed
+
+RUNNERS_TABLE = "RunnersTable"
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[DynamoDb]:
+    with serve_dynamodb() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def function(table: DynamoDb) -> Iterator[Any]:
+    """RunsFunction in the environment of `sam local invoke`, on ports of this test.
+
+    Only where the keys and AWS are is changed, and not whose they are.
+    """
+    environment = dict(event("env")["RunsFunction"])
+    with serve_identities() as web:
+        for path in (EVENTS / "keys").glob("*.*"):
+            web.publish(f"/{path.name.removesuffix('.pem')}", path.read_bytes())
+        (issuer,) = json.loads(environment["TRUSTED_ISSUERS"])
+        issuer["jwks_uri"] = f"{web.url}/issuer.jwks.json"
+        environment |= {
+            "TRUSTED_ISSUERS": json.dumps([issuer]),
+            "ALB_PUBLIC_KEYS_URL": web.url,
+            "AWS_ENDPOINT_URL": table.url,
+        }
+        yield load_function(environment)
+
+
+@pytest.fixture
+def api(function: Any, table: DynamoDb, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunsApi]:
+    """The function before tables that hold the sample runs and no runners."""
+    table.reset()
+    _reset_runners(table)
+    seed(table.client, TABLE)
+    log_to_standard_output()
+    # Made when first needed, for the environment of that time.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", table.url)
+    sqs.cache_clear()
+    secrets_manager.cache_clear()
+    yield RunsApi(function)
+    sqs.cache_clear()
+    secrets_manager.cache_clear()
+
+
+def _reset_runners(table: DynamoDb) -> None:
+    client = table.client
+    if RUNNERS_TABLE in client.list_tables()["TableNames"]:
+        client.delete_table(TableName=RUNNERS_TABLE)
+    template = Template.read(EVENTS.parent / "template.yaml")
+    properties = template.resources("AWS::DynamoDB::Table")[RUNNERS_TABLE]["Properties"]
+    names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
+    client.create_table(TableName=RUNNERS_TABLE, **{name: properties[name] for name in names})

@@ -1,0 +1,125 @@
+"""The sample events about runners, and those of the functions in the background."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+
+from byline.refresh_units import MintKey, token_secret_name, version_token
+from byline.runner_rows import RunnerRow, read_runner, runner_item
+from local.stack import Stack
+from tests.events.conftest import RUNNERS_TABLE
+from tests.events.samples import NIGHTLY_TRAIN, event
+from tests.runs.runs_api import RunsApi
+from tests.runs.table_server import DynamoDb
+from tools.make_events import PROJECT, SAMPLE_RUNNERS, SAMPLE_RUNNERS_CLIENT, SAMPLE_SHARD
+from tools.sample_runners import seed
+
+TOKEN = "a-token-of-the-forecaster"
+EXPIRES_AT = 4_102_444_800
+
+
+@pytest.fixture
+def forecaster(api: RunsApi, table: DynamoDb) -> RunnerRow:
+    """The first sample runner, as it is once the refresher has given it a token."""
+    del api
+    row, _ = seed(table.client, RUNNERS_TABLE)
+    row = replace(
+        row,
+        generation=row.generation + 1,
+        slot=0,
+        slots=1,
+        issued_at=EXPIRES_AT - 900,
+        expires_at=EXPIRES_AT,
+        refreshed_at=EXPIRES_AT - 900,
+        lifetime=900,
+    )
+    table.client.put_item(TableName=RUNNERS_TABLE, Item=runner_item(row))
+    expires_at, issued_at = (
+        datetime.fromtimestamp(at, UTC).isoformat() for at in (EXPIRES_AT, EXPIRES_AT - 900)
+    )
+    name = token_secret_name(row.project, row.runner, 0)
+    secrets = boto3.client("secretsmanager", endpoint_url=table.url)
+    if not secrets.list_secrets(Filters=[{"Key": "name", "Values": [name]}])["SecretList"]:
+        secrets.create_secret(Name=name)
+    secrets.put_secret_value(
+        SecretId=name,
+        ClientRequestToken=version_token(name, row.generation),
+        SecretString=json.dumps(
+            {
+                "token": TOKEN,
+                "token_type": "Bearer",
+                "issued_at": issued_at,
+                "expires_at": expires_at,
+                "generation": row.generation,
+            }
+        ),
+    )
+    return row
+
+
+def test_register_runner_registers_and_is_a_restart_when_sent_again(api: RunsApi) -> None:
+    """201 in the service account's name, then 200."""
+    first, second = (api.send(event("register-runner")) for _ in range(2))
+    assert (first.status, second.status) == (201, 200)
+    assert first.json["registered_by"] == NIGHTLY_TRAIN
+    assert first.json["subject"] == "nightly-train"
+
+
+def test_list_runners_shows_the_sample_runners(api: RunsApi, forecaster: RunnerRow) -> None:
+    """By name, and none of them with its token."""
+    answer = api.send(event("list-runners"))
+    assert [runner["name"] for runner in answer.json["runners"]] == sorted(SAMPLE_RUNNERS)
+    assert TOKEN not in answer.body
+
+
+def test_get_runner_shows_one(api: RunsApi, forecaster: RunnerRow) -> None:
+    """How its token is doing, without the token."""
+    answer = api.send(event("get-runner"))
+    assert (answer.status, answer.json["status"]) == (200, "ready")
+    assert TOKEN not in answer.body
+
+
+def test_get_runner_token_gives_the_runner_its_own(api: RunsApi, forecaster: RunnerRow) -> None:
+    """B8: to the service account that the runner is."""
+    answer = api.send(event("get-runner-token"))
+    assert (answer.status, answer.json["token"]) == (200, TOKEN)
+
+
+def test_get_runner_token_of_another_is_not_found(api: RunsApi, forecaster: RunnerRow) -> None:
+    """B8, A11: to a person it is as if there were no such runner."""
+    answer = api.send(event("get-runner-token-of-another"))
+    assert (answer.status, answer.reason) == (404, "not_found")
+
+
+def test_delete_runner_deletes_its_runner(api: RunsApi, forecaster: RunnerRow) -> None:
+    """204, then 404; the other one stays."""
+    assert [api.send(event("delete-runner")).status for _ in range(2)] == [204, 404]
+    assert api.send(event("get-runner")).status == 200
+
+
+def test_refresh_unit_names_where_the_sample_runners_are_due() -> None:
+    """The shard in the event is the one that their registration comes to."""
+    key = MintKey.of(project=PROJECT, client=SAMPLE_RUNNERS_CLIENT)
+    [record] = event("refresh-unit")["Records"]
+    assert json.loads(record["body"]) == {"shard": key.unit.shard, "project": key.unit.project}
+    assert key.unit.shard == SAMPLE_SHARD
+
+
+@pytest.mark.stack
+def test_background_events_refresh_the_sample_runners() -> None:
+    """`refresh-unit` gives the runners of its unit their tokens, and `tick` then finds none due."""
+    with Stack() as stack:
+        stack.give_client(PROJECT, SAMPLE_RUNNERS_CLIENT)
+        dynamodb = stack.aws.client("dynamodb")
+        seed(dynamodb, RUNNERS_TABLE)
+        answer = stack.functions["RefreshTokensFunction"].invoke(event("refresh-unit"))
+        assert answer == {"batchItemFailures": []}
+        rows: list[Any] = dynamodb.scan(TableName=RUNNERS_TABLE)["Items"]
+        runners = [read_runner(row) for row in rows if row["project"]["S"] == PROJECT]
+        assert len(runners) == len(SAMPLE_RUNNERS)
+        assert all(runner.slot is not None for runner in runners)
+        assert stack.functions["PlanRefreshFunction"].invoke(event("tick")) == {"units": 0}

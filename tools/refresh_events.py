@@ -1,0 +1,57 @@
+"""The sample events that no request brings: a tick of the schedule, and a unit of work."""
+
+import json
+from collections.abc import Mapping
+from hashlib import md5
+from typing import Any
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+AT = "2026-11-02T08:00:00Z"
+AT_MILLISECONDS = "1793606400000"
+
+
+def tick() -> Mapping[str, Any]:
+    """What EventBridge Scheduler sends to PlanRefreshFunction.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html
+    """
+    name = "PlanRefreshFunctionTick"
+    return {
+        "version": "0",
+        "id": "0b7a9d42-6f1c-4b7e-8e53-1f0f6f2f4c11",
+        "detail-type": "Scheduled Event",
+        "source": "aws.scheduler",
+        "account": ACCOUNT,
+        "time": AT,
+        "region": REGION,
+        "resources": [f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{name}"],
+        "detail": "{}",
+    }
+
+
+def refresh_unit(shard: str, *, project: str) -> Mapping[str, Any]:
+    """What Lambda's event source hands to RefreshTokensFunction: a batch of one.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event
+    """
+    body = json.dumps({"shard": shard, "project": project}, separators=(",", ":"))
+    record = {
+        "messageId": "5f0c2d7e-2a3b-4b64-9a3b-1f6c0b1f7f42",
+        "receiptHandle": "of-a-sample",
+        "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": AT_MILLISECONDS,
+            "SenderId": ACCOUNT,
+            "ApproximateFirstReceiveTimestamp": AT_MILLISECONDS,
+            "MessageGroupId": project,
+        },
+        "messageAttributes": {},
+        # What SQS computes: a checksum, no protection.
+        "md5OfBody": md5(body.encode(), usedforsecurity=False).hexdigest(),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:RefreshQueue",
+        "awsRegion": REGION,
+    }
+    return {"Records": [record]}

@@ -1,0 +1,54 @@
+"""Registers the runners that the sample events speak of in the table of the stack on one machine.
+
+    python -m tools.sample_runners
+
+with the environment of RunsFunction, and its folder and the layer's on `PYTHONPATH`. The refresher
+gives them tokens as it does to any other.
+"""
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from byline.aws import dynamodb
+from byline.caller import Caller
+from byline.runner_rows import RunnerRow
+from refresh_queue import announce
+from runner_requests import RegisterRunner, Registration
+from runner_store import RunnerStore
+from tools.make_events import PROJECT, SAMPLE_RUNNERS, SAMPLE_RUNNERS_CLIENT
+from tools.sample_tokens import ISSUER
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+_OPERATOR = Caller(
+    kind="application",
+    source="bearer",
+    issuer=ISSUER,
+    subject=SAMPLE_RUNNERS_CLIENT,
+    token_subject=SAMPLE_RUNNERS_CLIENT,
+    name=SAMPLE_RUNNERS_CLIENT,
+)
+
+
+def seed(client: "DynamoDBClient", table: str) -> list[RunnerRow]:
+    """Register the sample runners in `table`. Returns their rows."""
+    store = RunnerStore(client, table, now=time.time)
+    return [
+        store.register(
+            Registration(
+                project=PROJECT,
+                runner=runner,
+                body=RegisterRunner(client=SAMPLE_RUNNERS_CLIENT, subject=SAMPLE_RUNNERS_CLIENT),
+                caller=_OPERATOR,
+                request_id=f"sample-{runner}",
+            )
+        )[0]
+        for runner in SAMPLE_RUNNERS
+    ]
+
+
+if __name__ == "__main__":
+    for row in seed(dynamodb(), os.environ["RUNNERS_TABLE"]):
+        announce(row.unit, queue_url=os.environ["REFRESH_QUEUE_URL"])
