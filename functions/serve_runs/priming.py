@@ -5,25 +5,24 @@ it does not wait for. https://docs.aws.amazon.com/lambda/latest/dg/snapstart-bes
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aws_lambda_powertools import Logger
 from botocore.awsrequest import AWSRequest, AWSResponse, HTTPHeaders
 from urllib3 import HTTPResponse
 
+from byline.aws import dynamodb, secrets_manager, sqs
 from byline.identity import Identity
 from byline.tls import contexts
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 logger = Logger(service="byline")
 
 
-def prime(handler: Callable[..., Any], *, identity: Identity, client: "DynamoDBClient") -> None:
+def prime(handler: Callable[..., Any], *, identity: Identity) -> None:
     """Load and run before the snapshot what requests will need.
 
     Nothing is asked of anybody: there is no key in the snapshot that was withdrawn since, and no
@@ -34,8 +33,8 @@ def prime(handler: Callable[..., Any], *, identity: Identity, client: "DynamoDBC
         "bearer": lambda: identity.bearer_tokens,
         "tls": _load_tls,
         "routes": lambda: _answer_requests(handler),
-        "table": lambda: _ask_nobody(client),
-        "restore": lambda: _renew_after_restore(client),
+        "aws": _ask_nobody,
+        "restore": _renew_after_restore,
     }
     for step, run in steps.items():
         try:
@@ -59,41 +58,52 @@ def _answer_requests(handler: Callable[..., Any]) -> None:
         handler(event, context)
 
 
-def _ask_nobody(client: "DynamoDBClient") -> None:
-    """Each request that is made of DynamoDB, up to the point where it would be sent."""
-    event = "before-send.dynamodb"
-    events: Any = client.meta.events  # its types know no handler that answers
-    events.register(event, _answer_for_dynamodb, unique_id="priming")
-    table: dict[str, Any] = {"TableName": "priming"}
+def _ask_nobody() -> None:
+    """Each kind of request that is made of AWS, up to the point where it would be sent."""
+    of_table: dict[str, Any] = {"TableName": "priming"}
+    with _answered(dynamodb()) as table:
+        table.put_item(**of_table, Item={})
+        table.get_item(**of_table, Key={})
+        table.update_item(**of_table, Key={})
+        table.delete_item(**of_table, Key={})
+        table.query(**of_table)
+        table.transact_write_items(TransactItems=[])
+    with _answered(sqs()) as queue:
+        queue.send_message(QueueUrl="https://queue.example/priming", MessageBody="{}")
+    with _answered(secrets_manager()) as secrets:
+        secrets.get_secret_value(SecretId="priming")
+
+
+@contextmanager
+def _answered(client: Any) -> Iterator[Any]:
+    """`client`, whose requests are answered here until the block ends."""
+    event = "before-send"
+    client.meta.events.register(event, _empty_answer, unique_id="priming")
     try:
-        client.put_item(**table, Item={})
-        client.get_item(**table, Key={})
-        client.update_item(**table, Key={})
-        client.query(**table)
-        client.transact_write_items(TransactItems=[])
+        yield client
     finally:
-        events.unregister(event, unique_id="priming")
+        client.meta.events.unregister(event, unique_id="priming")
 
 
-def _answer_for_dynamodb(request: AWSRequest, **_: Any) -> AWSResponse:
+def _empty_answer(request: AWSRequest, **_: Any) -> AWSResponse:
     raw = HTTPResponse(BytesIO(b"{}"), preload_content=False)
     return AWSResponse(str(request.url), 200, HTTPHeaders(), raw)
 
 
-def _renew_after_restore(*clients: "DynamoDBClient") -> None:
+def _renew_after_restore() -> None:
     # The runtime's own module: outside of Lambda it is not there.
     from snapshot_restore_py import (  # type: ignore[import-untyped] # noqa: PLC0415
         register_after_restore,
     )
 
-    register_after_restore(renew, clients)
+    register_after_restore(renew)
 
 
-def renew(clients: "Sequence[DynamoDBClient]") -> None:
+def renew() -> None:
     """After a restore: no copy of the snapshot shares a connection or its random numbers.
 
     Ids and tokens are drawn from the operating system and need nothing; `random` spreads retries.
     """
     random.seed()
-    for client in clients:
+    for client in (dynamodb(), sqs(), secrets_manager()):
         client.close()

@@ -171,7 +171,7 @@ def _run_key(project: str, run_id: str) -> tuple[str, str]:
 if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
     from priming import prime
 
-    prime(handler, identity=identity, client=client)
+    prime(handler, identity=identity)
 
 if os.environ.get("POWERTOOLS_TRACE_DISABLED") == "false":
     # An operator's choice: it patches botocore, which costs a cold start about 280 ms.

@@ -110,7 +110,7 @@ class DynamoDb:
         client = self.client
         if TABLE in client.list_tables()["TableNames"]:
             client.delete_table(TableName=TABLE)
-        client.create_table(**table_definition())
+        client.create_table(**table_definition(TABLE))
         self.calls.clear()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -181,12 +181,12 @@ _RESERVED = frozenset(ReservedKeywords.get_reserved_keywords())
 
 
 @cache
-def table_definition() -> dict[str, Any]:
+def table_definition(table: str) -> dict[str, Any]:
     """The table as `template.yaml` has it, as far as its rows go."""
     tables = Template.read(ROOT / "template.yaml").resources("AWS::DynamoDB::Table")
-    properties = tables[TABLE]["Properties"]
+    properties = tables[table]["Properties"]
     names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
-    return {"TableName": TABLE, **{name: properties[name] for name in names}}
+    return {"TableName": table, **{name: properties[name] for name in names}}
 
 
 class _Silent(WSGIRequestHandler):

@@ -6,17 +6,18 @@ import random
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from tests.identity.alb_tokens import segments_of
 from tests.runs.identity_server import NOBODY, Web
 from tests.runs.runs_api import request
-from tests.runs.table_server import TABLE, DynamoDb
+from tests.runs.table_server import TABLE, DynamoDb, table_definition
 
 ROOT = Path(__file__).parents[2]
 PROBE = Path(__file__).with_name("cold_start_probe.py")
@@ -81,6 +82,16 @@ def start(dynamodb: DynamoDb, web: Web) -> Start:
     return run
 
 
+@pytest.fixture
+def runners_aws(dynamodb: DynamoDb) -> Iterator[str]:
+    """The table of runners, and the queue whose address this is."""
+    client = dynamodb.client
+    client.create_table(**table_definition("RunnersTable"))
+    queues = boto3.client("sqs", endpoint_url=dynamodb.url, region_name="us-east-1")
+    yield queues.create_queue(QueueName="RefreshQueue")["QueueUrl"]
+    client.delete_table(TableName="RunnersTable")
+
+
 def every_kind_of_request(web: Web) -> list[dict[str, Any]]:
     json_type = [("content-type", "application/json")]
     return [
@@ -129,6 +140,31 @@ class TestWithSnapStart:
         assert not (HEAVY - {"jwt"}) & cold.at_start
         assert "not primed" not in cold.log
         assert len(dynamodb.rows()) == 3
+
+    def test_no_request_about_a_runner_loads_anything(
+        self, start: Start, web: Web, runners_aws: str
+    ) -> None:
+        """Nor do those that need the queue and Secrets Manager."""
+        runner = "/v1/projects/apollo/runners/gpu-1"
+        machine = web.bearer("gpu", client="gpu")
+        cold = start(
+            request(
+                "PUT",
+                runner,
+                by=machine,
+                body='{"client":"c","subject":"gpu"}',
+                headers=[("content-type", "application/json")],
+            ),
+            request("GET", runner, by=machine),
+            request("GET", "/v1/projects/apollo/runners", by=machine),
+            request("GET", f"{runner}/token", by=machine),
+            request("DELETE", runner, by=machine),
+            AWS_LAMBDA_INITIALIZATION_TYPE="snap-start",
+            REFRESH_QUEUE_URL=runners_aws,
+        )
+        assert cold.answers == [201, 200, 200, 503, 204]
+        assert cold.loaded == [set()] * 5
+        assert "message not sent" not in cold.log
 
     def test_start_asks_nobody_and_counts_nothing(
         self, start: Start, web: Web, dynamodb: DynamoDb
