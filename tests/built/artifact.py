@@ -11,11 +11,21 @@ from tests.runs.runs_api import request
 ROOT = Path(__file__).parents[2]
 SAM = ROOT / ".venv-sam/bin/sam"
 
+FUNCTIONS = {
+    "RunsFunction": "serve_runs",
+    "PlanRefreshFunction": "plan_refresh",
+    "RefreshTokensFunction": "refresh_tokens",
+}
+"""Logical id → the folder of its sources, whose name its handler's module has."""
 
-def function_of(built: Path, environment: dict[str, str], **more: Any) -> Function:
-    """RunsFunction, from its artifact and its layer's."""
-    code = (built / "RunsFunction", built / "IdentityLayer/python")
-    return Function(handler="serve_runs.handler", code=code, environment=environment, **more)
+
+def function_of(
+    built: Path, environment: dict[str, str], *, name: str = "RunsFunction", **more: Any
+) -> Function:
+    """A function, from its artifact and its layer's."""
+    code = (built / name, built / "IdentityLayer/python")
+    handler = f"{FUNCTIONS[name]}.handler"
+    return Function(handler=handler, code=code, environment=environment, name=name, **more)
 
 
 def create_run(by: Credential) -> dict[str, Any]:

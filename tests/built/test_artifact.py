@@ -12,7 +12,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
-from tests.built.artifact import ROOT
+from tests.built.artifact import FUNCTIONS, ROOT
 from tools.build_layer import AMAZON_ROOTS, SERVICES
 
 pytestmark = pytest.mark.built
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.built
 UNCHECKED_HASH = 0b01
 """PEP 552: hash-based, and the source is not looked at."""
 
-DEPLOYED_AS = {"IdentityLayer/python": "/opt/python", "RunsFunction": "/var/task"}
+DEPLOYED_AS = {"IdentityLayer/python": "/opt/python", **dict.fromkeys(FUNCTIONS, "/var/task")}
 
 
 @pytest.mark.parametrize("artifact", DEPLOYED_AS)
@@ -38,10 +38,11 @@ def test_every_module_has_byte_code_that_is_never_checked(built: Path, artifact:
         assert code.co_filename == f"{DEPLOYED_AS[artifact]}/{module.relative_to(folder)}"
 
 
-def test_function_ships_its_modules_alone(built: Path) -> None:
+@pytest.mark.parametrize(("function", "folder"), FUNCTIONS.items())
+def test_function_ships_its_modules_alone(built: Path, function: str, folder: str) -> None:
     """No build file, test or package goes along with a function's own modules."""
-    shipped = {file.name for file in (built / "RunsFunction").iterdir()}
-    own = {module.name for module in (ROOT / "functions/serve_runs").glob("*.py")}
+    shipped = {file.name for file in (built / function).iterdir()}
+    own = {module.name for module in (ROOT / "functions" / folder).glob("*.py")}
     assert shipped == own | {"__pycache__"}
 
 
@@ -77,12 +78,13 @@ def test_layer_trusts_amazons_roots_for_aws(layer: Path) -> None:
 
 
 def test_artifacts_stay_far_below_lambdas_limits(built: Path) -> None:
-    """Function and layer: 50 MB zipped and 250 MB unpacked is the limit; a fifth of it is ours.
+    """All functions and the layer: 50 MB zipped and 250 MB unpacked is the limit for one function
+    with its layer; a fifth of it is all of ours.
 
     https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     """
     unpacked, zipped = 0, 0
-    for name in ("IdentityLayer", "RunsFunction"):
+    for name in ("IdentityLayer", *FUNCTIONS):
         archive = BytesIO()
         with ZipFile(archive, "w", ZIP_DEFLATED) as archived:
             for file in (file for file in (built / name).rglob("*") if file.is_file()):
