@@ -1,6 +1,6 @@
 """The caller, and `executed_by` in Flyte's JSON (row F1)."""
 
-from dataclasses import FrozenInstanceError, replace
+from copy import replace
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_subject_alone_is_all_there_is() -> None:
 
 def test_caller_cannot_be_changed() -> None:
     """Who was verified stays who was verified."""
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         ADA.subject = "root"  # type: ignore[misc]
 
 

@@ -1,6 +1,5 @@
 """Who sent a request, after verification."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -22,8 +21,7 @@ Source = Literal["alb", "bearer"]
 """Which credential was verified: the load balancer's own token or a Bearer token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """A verified caller. It is identified by (`issuer`, `subject`), never by e-mail.
 
     `token_subject` is the token's own `sub`; it differs from `subject` only where an issuer puts

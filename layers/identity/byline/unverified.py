@@ -36,14 +36,19 @@ class UnverifiedToken:
         return f"<unverified token of {len(self.text)} characters>"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class UnverifiedParts:
-    """A token taken apart: its header, its claims, and what the signature covers."""
+class UnverifiedParts(msgspec.Struct, frozen=True):
+    """A token taken apart: its header, its claims, and what the signature covers.
+
+    Its `repr` shows none of it.
+    """
 
     header: UnverifiedHeader
     claims: UnverifiedClaims
     signed: bytes
     signature: bytes
+
+    def __repr__(self) -> str:
+        return "<parts of an unverified token>"
 
 
 def parse(token: UnverifiedToken, *, padded: bool) -> UnverifiedParts:

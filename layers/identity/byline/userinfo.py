@@ -4,7 +4,8 @@ OpenID Connect Core 1.0, section 5.3. Best effort: whatever goes wrong here leav
 verified token named it, which is never overruled.
 """
 
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from byline.caching import BoundedCache, Clock, SingleFlight
