@@ -19,7 +19,8 @@ from types import SimpleNamespace  # noqa: E402
 from typing import Any  # noqa: E402
 
 IMPORTS = {
-    "Lambda's runtime interface client": ["awslambdaric.bootstrap"],
+    # What comes next is init, with the garbage collector stopped as RunsFunction stops it.
+    "Lambda's runtime interface client": ["awslambdaric.bootstrap", "byline.init_phase"],
     "msgspec": ["msgspec"],
     "Powertools: logger and metrics": [
         "aws_lambda_powertools.logging",
