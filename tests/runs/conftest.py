@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import count
 from types import ModuleType
 
 import pytest
 
+from byline.aws import secrets_manager, sqs
 from tests.identity.alb_tokens import segments_of
+from tests.refresh.world import World, new_world
 from tests.runs.identity_server import Credential, Web, serve_identities
+from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
 from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
 
@@ -111,3 +115,73 @@ def grace(web: Web) -> Credential:
 def nightly(web: Web) -> Credential:
     """A service account, by Bearer token."""
     return web.bearer("nightly", client="nightly")
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """AWS with its limits, and the issuer of runners' tokens."""
+    with new_world() as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def queue_url(world: World) -> str:
+    """The queue that the refresher works from."""
+    url: str = world.aws.observer("sqs").create_queue(QueueName="RefreshQueue")["QueueUrl"]
+    return url
+
+
+_projects = count(1)
+
+
+@pytest.fixture
+def start_runners(
+    cold_start: Callable[..., ModuleType],
+    world: World,
+    queue_url: str,
+    web: Web,
+    said: Said,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., RunnersApi]]:
+    """The function with changed variables, before a project that has a client and no runners.
+
+    At the end neither a caller's token nor a runner's may have been told where it does not belong.
+    """
+    # Made when first needed, for the environment of that time.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", world.aws.url)
+    started: list[RunnersApi] = []
+
+    def start(**changes: str) -> RunnersApi:
+        function = cold_start(
+            AWS_ENDPOINT_URL=world.aws.url, REFRESH_QUEUE_URL=queue_url, **changes
+        )
+        log_to_standard_output()
+        runners = RunnersApi(RunsApi(function), world, f"apollo-{next(_projects)}")
+        world.give_client(project=runners.project)
+        started.append(runners)
+        return runners
+
+    sqs.cache_clear()
+    secrets_manager.cache_clear()
+    world.aws.faults.clear()
+    world.aws.calls.clear()
+    yield start
+    sqs.cache_clear()
+    secrets_manager.cache_clear()
+    told = "".join(answer for runners in started for answer in runners.api.said)
+    assert not [segment for segment in segments_of(web.tokens) if segment in told]
+    web.tokens.clear()
+    assert not world.aws.secrets.texts.occur_in(said())
+    assert not world.aws.leaks()
+
+
+@pytest.fixture
+def runners(start_runners: Callable[..., RunnersApi]) -> RunnersApi:
+    """The function as it is deployed."""
+    return start_runners()
+
+
+@pytest.fixture
+def gpu(web: Web) -> Credential:
+    """A runner's own service account."""
+    return web.bearer("gpu", client="gpu")
