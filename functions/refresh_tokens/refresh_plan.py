@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from byline.refresh_timing import (
     DAY_SECONDS,
+    MIN_LIFETIME_SECONDS,
     back_off,
     due_after,
     slots_for,
@@ -22,6 +23,9 @@ BREAKER_RECHECK_SECONDS = 300
 REFUSED_RETRY_SECONDS = 3_600
 """How often a refused client or request is tried all the same: what was wrong may have been mended
 at the issuer, where nobody here sees it. One try an hour locks no client."""
+
+MOST_SLOTS = slots_for(MIN_LIFETIME_SECONDS)
+"""A worker that was under way when the runner was deleted may have seen a shorter lifetime."""
 
 SWEEP_AGAIN_SECONDS = 300
 """After this a deleted runner's secrets are swept once more: longer than any worker lives, so that
@@ -90,8 +94,17 @@ def retry_at(
     return now + int(back_off(attempts, random=random)) + 1
 
 
+def slots_to_sweep(row: RunnerRow, *, now: int) -> int:
+    """How many of a deleted runner's slots to look into: in the end into all there can be."""
+    return (row.slots or 1) if _is_first_sweep(row, now=now) else MOST_SLOTS
+
+
 def swept(row: RunnerRow, *, now: int) -> RunnerRow:
     """A deleted runner's row after its secrets were deleted: once more later, then never again."""
-    if row.deleted_at is not None and now < row.deleted_at + SWEEP_AGAIN_SECONDS:
+    if row.deleted_at is not None and _is_first_sweep(row, now=now):
         return replace(row, due_at=row.deleted_at + SWEEP_AGAIN_SECONDS)
     return replace(row, shard=None, due_at=None)
+
+
+def _is_first_sweep(row: RunnerRow, *, now: int) -> bool:
+    return row.deleted_at is not None and now < row.deleted_at + SWEEP_AGAIN_SECONDS

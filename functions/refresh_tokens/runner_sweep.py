@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from byline.caching import Clock
-from byline.refresh_timing import MIN_LIFETIME_SECONDS, slots_for
 from byline.refresh_units import token_secret_name
 from byline.runner_rows import RunnerRow
 from byline.unverified import UnverifiedToken
 from client_store import ClientStore
 from mint import Mint
 from refresh_errors import RefreshFailed
+from refresh_plan import MOST_SLOTS, slots_to_sweep
 from runner_table import RunnerTable
 from token_writer import TokenWriter, UnreadableSecret
-
-MOST_SLOTS = slots_for(MIN_LIFETIME_SECONDS)
-"""How many secrets a runner can have had, also one whose row does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,7 @@ class Sweeper:
         self._revoke(row)
         if self.runners.registered(row) is not None:
             return
-        self.discard(row)
+        self._discard(row, slots=slots_to_sweep(row, now=int(self.now())))
         registered = self.runners.registered(row)
         if registered is not None:
             # Registered meanwhile: a token of its own may have gone with the old ones.
@@ -49,7 +46,10 @@ class Sweeper:
 
     def discard(self, row: RunnerRow) -> None:
         """Delete every secret that the runner may have had."""
-        names = (token_secret_name(row.project, row.runner, slot) for slot in range(MOST_SLOTS))
+        self._discard(row, slots=MOST_SLOTS)
+
+    def _discard(self, row: RunnerRow, *, slots: int) -> None:
+        names = (token_secret_name(row.project, row.runner, slot) for slot in range(slots))
         # A worker that was under way when the runner was deleted may have put one more; what is
         # newer belongs to a runner that was registered under the name since.
         discard = partial(self.writer.discard_up_to, generation=row.generation + 1)

@@ -4,80 +4,96 @@ Every edge of every call of a worker is tried, before and after, not a sample.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
 
 import pytest
 
 from byline.refresh_units import token_secret_name
-from byline.runner_rows import RunnerRow
-from tests.refresh.world import LEASE_SECONDS, Crash, World, new_world
+from byline.runner_rows import RunnerRow, lease_key
+from client_states import ClientState, ClientStates
+from refresh_plan import BREAKER_RECHECK_SECONDS, SWEEP_AGAIN_SECONDS
+from tests.identity.loopback import answer
+from tests.refresh.troubles import (
+    NEW,
+    OLD,
+    assert_all_recover,
+    assert_consistent,
+    assert_no_secret_told,
+    assert_no_token_went_back,
+    prepared,
+    tokens,
+)
+from tests.refresh.world import LEASE_SECONDS, TABLE, Crash, World, new_world
 from tests.stand_ins.secret_store import Behaviour
 
 
-@pytest.fixture(scope="module")
-def edges() -> int:
-    """How many edges a turn with two new runners and a due one has."""
+def turn_that_refreshes(world: World) -> RunnerRow:
+    """A new runner, one whose token is due, one to be swept; their client has had trouble."""
+    row = prepared(world)
+    now = int(world.clock())
+    trouble = ClientState(error_class="issuer_timeout", since=now, retry_at=now, attempts=1)
+    ClientStates(world.dynamodb, TABLE).put("payments", "scheduler", trouble, before=None)
+    return row
+
+
+def turn_that_postpones(world: World) -> RunnerRow:
+    """The same runners, and an issuer that says no."""
+    row = prepared(world)
+    world.issuer.respond["/token"] = answer(status="401 Who")
+    return row
+
+
+def turn_that_sweeps_for_the_last_time(world: World) -> RunnerRow:
+    """A deleted runner whose secrets may have come back."""
+    row = prepared(world)
+    world.worker().refresh(row.unit)
+    world.clock.advance(SWEEP_AGAIN_SECONDS)
+    return row
+
+
+TURNS = (turn_that_refreshes, turn_that_postpones, turn_that_sweeps_for_the_last_time)
+
+
+def edges(turn: Callable[[World], RunnerRow]) -> list[int]:
+    """The edges of all calls of a turn; of calls that are repeated side by side, the outer ones."""
     with new_world() as world:
-        unit = prepared(world)
+        row = turn(world)
         worker = world.worker()
         counter = worker.crash_at(10_000)
-        assert worker.refresh(unit.unit) == "done"
-        return counter.edges
+        assert worker.refresh(row.unit) == "done"
+    names = counter.edges
+    if len(names) < 100:
+        return list(range(len(names)))
+    return [
+        edge
+        for edge, name in enumerate(names)
+        if name not in names[max(0, edge - 1) : edge] or name not in names[edge + 1 : edge + 2]
+    ]
 
 
-RUNNERS = ("old", "new-1", "new-2")
-
-
-def prepared(world: World) -> RunnerRow:
-    """A runner with a token that is due again, and two new ones."""
-    old = world.register("old")
-    world.worker().refresh(old.unit)
-    world.clock.advance(600)
-    world.register("new-1")
-    return world.register("new-2")
-
-
-def assert_consistent(
-    world: World, *, runners: tuple[str, ...] = ("old", "new-1", "new-2")
-) -> None:
-    """Each runner's row points at a token that is there, is its newest, and lives as it says."""
-    for runner in runners:
-        row = world.row(runner)
-        assert row is not None, runner
-        assert row.slot is not None, runner
-        token = world.token(row)
-        assert token["generation"] == row.generation
-        current = world.current(token_secret_name(row.project, row.runner, row.slot))
-        assert current["generation"] == row.generation, "an older token stands over a newer one"
-        assert row.expires_at is not None
-        expires_at = datetime.fromisoformat(token["expires_at"]).timestamp()
-        assert row.expires_at == expires_at, "the row tells another token's time"
-        assert row.expires_at > world.clock() + 300
-        assert row.due_at is not None
-        assert row.due_at > world.clock()
-    assert world.aws.leaks() == []
-    assert not world.aws.secrets.texts.occur_in(world.rows())
-
-
-def test_worker_that_dies_at_any_edge_loses_nothing(edges: int) -> None:
+@pytest.mark.parametrize("turn", TURNS)
+def test_worker_that_dies_at_any_edge_loses_nothing(turn: Callable[[World], RunnerRow]) -> None:
     """Whatever was the last thing that a worker did, the next one brings all to one end."""
-    assert edges > 20
-    for edge in range(edges):
+    fatal = edges(turn)
+    assert len(fatal) > 10
+    for edge in fatal:
         with new_world() as world:
-            unit = prepared(world).unit
+            row = turn(world)
+            before = tokens(world)
             worker = world.worker()
             counter = worker.crash_at(edge)
             with pytest.raises(Crash):
-                worker.refresh(unit)
+                worker.refresh(row.unit)
             assert counter.is_dead
-            world.clock.advance(LEASE_SECONDS + 1)
-            outcome = world.worker().refresh(unit)
-            assert outcome == "done", edge
-            assert_consistent(world)
+            assert_no_token_went_back(before, tokens(world))
+            world.issuer.respond.clear()
+            world.give_client()  # another version of the client's secret closes its breaker
+            after = BREAKER_RECHECK_SECONDS if turn is turn_that_postpones else 0
+            assert_all_recover(world, row, after=after)
 
 
-def test_second_worker_finds_what_the_first_has_put(edges: int) -> None:
+def test_second_worker_finds_what_the_first_has_put() -> None:
     """A token that was put before the crash is taken over, and not written a second time."""
     with new_world() as world:
         row = world.register("nightly")
@@ -123,7 +139,7 @@ def test_message_that_comes_twice_mints_and_writes_once() -> None:
         for _ in range(3):
             assert worker.refresh(unit) == "done"
         assert world.mints() == 2  # one for the old runner before, one now for all
-        assert_consistent(world)
+        assert_consistent(world, runners=(OLD, NEW))
 
 
 def test_two_workers_at_once_end_in_one_token() -> None:
@@ -142,7 +158,7 @@ def test_two_workers_at_once_end_in_one_token() -> None:
         slow.clients[1].meta.events.register("before-call", overtake)
         slow.refresh(unit)
         assert overtaken
-        assert_consistent(world)
+        assert_consistent(world, runners=(OLD, NEW))
 
 
 @pytest.mark.parametrize("skew", [-30, 30])
@@ -154,12 +170,44 @@ def test_clocks_that_differ_harm_nothing(skew: int) -> None:
         assert world.worker(skew=skew).refresh(unit) == "done"
         world.clock.advance(60)
         world.worker().refresh(unit)
-        for runner in ("old", "new-1", "new-2"):
+        for runner in (OLD, NEW):
             row = world.row(runner)
             assert row is not None
             assert world.token(row)["generation"] == row.generation
             assert row.expires_at is not None
             assert row.expires_at > world.clock() + 300
+
+
+@pytest.mark.parametrize("skews", [(0, 0), (-30, 30), (30, -30)])
+@pytest.mark.parametrize("lease", ["holds", "is lost"])
+def test_two_workers_in_one_unit_end_in_one_token(skews: tuple[int, int], lease: str) -> None:
+    """Side by side, with clocks that differ and even without a lease, for several rounds."""
+    runners = tuple(f"runner-{number}" for number in range(6))
+    with new_world() as world, ThreadPoolExecutor(3) as processes:
+        rows = [world.register(runner) for runner in runners]
+        unit = rows[0].unit
+        workers = [world.worker(skew=skew) for skew in skews]
+        for _round in range(4):
+            world.clock.advance(31)  # what is due for one of them is so for both
+            before = tokens(world)
+            at_work = [processes.submit(worker.refresh, unit) for worker in workers]
+            while lease == "is lost" and not all(done.done() for done in at_work):
+                world.dynamodb.delete_item(TableName=TABLE, Key=lease_key(unit))
+            assert {done.result() for done in at_work} <= {"done", "held"}
+            assert_no_token_went_back(before, tokens(world))
+            world.clock.advance(LEASE_SECONDS)
+            assert world.worker().refresh(unit) in {"done", "held"}
+            for runner in runners:
+                row = world.row(runner)
+                assert row is not None
+                assert row.slot is not None
+                assert world.token(row)["generation"] == row.generation
+                assert world.current(token_secret_name("payments", runner, row.slot)) == (
+                    world.token(row)
+                )
+            world.clock.advance(540)
+        assert_no_secret_told(world)
+        assert max(world.aws.secrets.most_writes_in_a_day().values()) <= 4  # once a round
 
 
 def test_late_worker_does_not_put_an_older_token_over_a_newer_one() -> None:
@@ -264,13 +312,13 @@ def test_late_reads_of_secrets_only_delay(laggard: World) -> None:
     assert len(laggard.aws.secrets.writes) == writes
 
 
-def test_unreachable_end_state_is_seen(edges: int) -> None:
+def test_unreachable_end_state_is_seen() -> None:
     """The check above can fail: a token that was tampered with is found."""
     with new_world() as world:
         row = prepared(world)
         world.worker().refresh(row.unit)
-        after = world.row("old")
+        after = world.row(OLD)
         assert after is not None
         world.put(replace(after, generation=after.generation + 1))
         with pytest.raises(Exception, match="ResourceNotFound"):
-            assert_consistent(world)
+            assert_consistent(world, runners=(OLD, NEW))

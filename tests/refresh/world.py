@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -66,25 +67,25 @@ class Worker:
 
 
 class CallCounter:
-    """Counts the edges of a worker's calls, and lets nothing through from the fatal one on."""
+    """Notes the edges of a worker's calls, and lets nothing through from the fatal one on."""
 
     def __init__(self, fatal: int | None) -> None:
-        self.edges = 0
+        self.edges: list[str] = []
         self.is_dead = False
         self._fatal = fatal
 
-    def before(self, **_: Any) -> None:
-        self._pass()
+    def before(self, event_name: str, **_: Any) -> None:
+        self._pass(event_name)
 
-    def after(self, **_: Any) -> None:
-        self._pass()
+    def after(self, event_name: str, **_: Any) -> None:
+        self._pass(event_name)
 
-    def _pass(self) -> None:
-        if self.edges == self._fatal:
+    def _pass(self, event_name: str) -> None:
+        if len(self.edges) == self._fatal:
             self.is_dead = True
         if self.is_dead:
             raise Crash
-        self.edges += 1
+        self.edges.append(event_name.rpartition(".")[2])
 
 
 @dataclass
@@ -95,6 +96,16 @@ class World:
     issuer: TokenIssuer
     clock: Clock
     threads: Executor
+
+    @cached_property
+    def dynamodb(self) -> Any:
+        """Looks behind the workers' backs: meets no fault and is not counted."""
+        return self.aws.observer("dynamodb")
+
+    @cached_property
+    def secrets_manager(self) -> Any:
+        """The same of Secrets Manager."""
+        return self.aws.observer("secretsmanager")
 
     def register(self, runner: str, *, project: str = "payments", **changes: Any) -> RunnerRow:
         """A runner that was registered just now, and is due."""
@@ -114,8 +125,10 @@ class World:
         self.put(row)
         return row
 
-    def give_client(self, *, project: str = "payments", **changes: Any) -> None:
-        """The secret of the client `scheduler`."""
+    def give_client(
+        self, client: str = "scheduler", *, project: str = "payments", **changes: Any
+    ) -> None:
+        """The secret of a client of the issuer's, by whatever name."""
         secret = {
             "token_endpoint": f"{self.issuer.url}/token",
             "client_id": CLIENT.client_id,
@@ -123,22 +136,20 @@ class World:
             "client_secret": CLIENT.secret,
             **changes,
         }
-        self.aws.secrets.seed(client_secret_name(project, "scheduler"), json.dumps(secret))
+        self.aws.secrets.seed(client_secret_name(project, client), json.dumps(secret))
 
     def put(self, row: RunnerRow) -> None:
-        self.aws.observer("dynamodb").put_item(TableName=TABLE, Item=runner_item(row))
+        self.dynamodb.put_item(TableName=TABLE, Item=runner_item(row))
 
     def row(self, runner: str, *, project: str = "payments") -> RunnerRow | None:
-        answer = self.aws.observer("dynamodb").get_item(
-            TableName=TABLE, Key=runner_key(project, runner)
-        )
+        answer = self.dynamodb.get_item(TableName=TABLE, Key=runner_key(project, runner))
         return read_runner(answer["Item"]) if "Item" in answer else None
 
     def delete(self, row: RunnerRow) -> RunnerRow:
         """What the route does: the row moves to the deleted ones, due for sweeping."""
         now = int(self.clock())
         deleted = replace(row, deleted_at=now, due_at=now, deleted_by="{}", revision="deletion")
-        client = self.aws.observer("dynamodb")
+        client = self.dynamodb
         client.delete_item(TableName=TABLE, Key=row.key)
         client.put_item(TableName=TABLE, Item=runner_item(deleted))
         return deleted
@@ -147,19 +158,19 @@ class World:
         """What the row points at: exactly that generation's version of that slot."""
         assert row.slot is not None
         name = token_secret_name(row.project, row.runner, row.slot)
-        answer = self.aws.observer("secretsmanager").get_secret_value(
+        answer = self.secrets_manager.get_secret_value(
             SecretId=name, VersionId=version_token(name, row.generation)
         )
         value: dict[str, Any] = json.loads(answer["SecretString"])
         return value
 
     def current(self, name: str) -> dict[str, Any]:
-        answer = self.aws.observer("secretsmanager").get_secret_value(SecretId=name)
+        answer = self.secrets_manager.get_secret_value(SecretId=name)
         value: dict[str, Any] = json.loads(answer["SecretString"])
         return value
 
     def rows(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.aws.observer("dynamodb").scan(TableName=TABLE)["Items"]
+        items: list[dict[str, Any]] = self.dynamodb.scan(TableName=TABLE)["Items"]
         return items
 
     def worker(
@@ -168,10 +179,14 @@ class World:
         writes_per_second: float = 1_000,
         skew: float = 0,
         sleep: Callable[[float], None] | None = None,
+        **config: Any,
     ) -> Worker:
-        """A worker of its own: clients, lease owner and all. `skew`: how far its clock is ahead."""
-        dynamodb = self.aws.client("dynamodb")
-        secrets = self.aws.client("secretsmanager", max_pool_connections=8)
+        """A worker of its own: clients, lease owner and all. `skew`: how far its clock is ahead.
+
+        `config`: of its clients of AWS, which otherwise wait long, and try everything once.
+        """
+        dynamodb = self.aws.client("dynamodb", **config)
+        secrets = self.aws.client("secretsmanager", max_pool_connections=8, **config)
         clients = ClientStore(secrets)
         states = ClientStates(dynamodb, TABLE)
 

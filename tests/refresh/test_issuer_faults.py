@@ -1,0 +1,216 @@
+"""An issuer fails in each of its ways: nobody is lost, nobody hammers it, no other client waits."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from socket import socket
+from threading import Event
+
+import pytest
+
+from byline.runner_rows import RunnerRow
+from mint import SILENCE_SECONDS
+from refresh_plan import BREAKER_RECHECK_SECONDS, REFUSED_RETRY_SECONDS
+from tests.identity.loopback import Respond, answer, drip, silence
+from tests.refresh.troubles import (
+    OLD,
+    assert_all_recover,
+    assert_neighbour_is_well,
+    prepared,
+    tokens,
+    work_in_trouble,
+)
+from tests.refresh.world import CLIENT, TURN_SECONDS, World, new_world
+
+
+def error(status: str, code: str, headers: str = "") -> Respond:
+    """As RFC 6749, section 5.2, and with an echo of the secret, as careless issuers send it."""
+    body = f'{{"error": "{code}", "error_description": "for {CLIENT.secret}"}}'
+    return answer(body.encode(), status=status, headers=headers)
+
+
+def token(**members: object) -> Respond:
+    """A good answer, but for `members`."""
+    document = {"access_token": "opaque-and-odd", "token_type": "Bearer", "expires_in": 900}
+    return answer(json.dumps(document | members).encode())
+
+
+def ten_megabytes(connection: socket, _: Event) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
+    for _megabyte in range(10):
+        connection.sendall(b"x" * 1_000_000)
+
+
+def hang_up(connection: socket, _: Event) -> None:
+    connection.close()
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """How an issuer answers, the class of error that it is, and how soon it is asked again."""
+
+    respond: Respond
+    error_class: str
+    over_after: int = 0
+
+
+OF_REQUESTS = {"invalid_request", "invalid_scope", "invalid_target", "access_denied"}
+OF_CLIENTS = {"invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"}
+
+TROUBLES: dict[str, Trouble] = {
+    **{
+        f"400 {code}": Trouble(error("400 Bad", code), code, REFUSED_RETRY_SECONDS)
+        for code in sorted(OF_REQUESTS | OF_CLIENTS)
+    },
+    "401": Trouble(answer(status="401 Who"), "invalid_client", REFUSED_RETRY_SECONDS),
+    "403": Trouble(answer(status="403 No"), "access_denied", REFUSED_RETRY_SECONDS),
+    "404": Trouble(answer(status="404 Gone"), "answer_unusable"),
+    "429": Trouble(answer(status="429 Slow"), "rate_limited"),
+    "429 for a while": Trouble(
+        answer(status="429 Slow", headers="Retry-After: 40\r\n"), "rate_limited"
+    ),
+    "500": Trouble(answer(status="500 Oh"), "issuer_unavailable"),
+    "503 for a while": Trouble(
+        answer(status="503 Later", headers="Retry-After: 40\r\n"), "issuer_unavailable"
+    ),
+    "400 temporarily": Trouble(error("400 Bad", "temporarily_unavailable"), "issuer_unavailable"),
+    "redirect": Trouble(answer(status="302 Go", headers="Location: /x\r\n"), "answer_unusable"),
+    "garbage": Trouble(answer(b"\xff\x00<html>"), "answer_unusable"),
+    "no token": Trouble(answer(b"{}"), "answer_unusable"),
+    "another type": Trouble(token(token_type="mac"), "answer_unusable"),
+    "token of two lines": Trouble(token(access_token="a\r\nb"), "answer_unusable"),
+    "10 MB": Trouble(ten_megabytes, "answer_unusable"),
+    "hung up": Trouble(hang_up, "issuer_unavailable"),
+    "no answer": Trouble(silence, "issuer_timeout"),
+    "drips": Trouble(drip(b"HTTP/1.1 200 OK\r\n\r\n", every=0.05), "issuer_timeout"),
+    "nearly dead": Trouble(token(expires_in=20), "nearly_dead_token"),
+}
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with new_world() as world:
+        yield world
+
+
+@pytest.fixture
+def row(world: World) -> RunnerRow:
+    return prepared(world)
+
+
+def register_with_well_client(world: World, row: RunnerRow, runner: str = "well") -> RunnerRow:
+    """A less urgent runner of another client, in the same unit."""
+    world.give_client("reporter", token_endpoint=f"{world.issuer.url}/well")
+    number = 0
+    while True:
+        changes = {"client": "reporter", "audience": f"api-{number}"}
+        registered = world.register(runner, **changes)
+        if registered.shard == row.shard:
+            return registered
+        number += 1
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_issuer_that_fails_costs_nobody_a_runner_or_a_token(
+    world: World, row: RunnerRow, trouble: str
+) -> None:
+    """Rows stay due and tell why, tokens stay as they are, and other clients get theirs at once."""
+    world.issuer.respond["/token"] = TROUBLES[trouble].respond
+    well = register_with_well_client(world, row)
+    worker = world.worker()
+    asked = world.mints()
+    before = {name: held for name, held in tokens(world).items() if OLD in name}
+    seen = work_in_trouble(world, worker, row, "PutSecretValue")
+    assert seen.error_classes == {TROUBLES[trouble].error_class}
+    assert set(worker.failed_mints) == {TROUBLES[trouble].error_class}
+    after = tokens(world)
+    assert {name: held for name, held in after.items() if OLD in name} == before
+    assert 1 <= world.mints() - asked <= 3  # turns
+    if TROUBLES[trouble].over_after:
+        assert world.mints() - asked == 1, "a client that is refused must not be tried again"
+    reached = world.row(well.runner)
+    assert reached is not None
+    assert world.token(reached)["token"]
+    del world.issuer.respond["/token"]
+    assert_neighbour_is_well(world, worker)
+    assert_all_recover(world, row, after=TROUBLES[trouble].over_after)
+
+
+def test_refused_client_is_tried_when_it_has_another_secret(world: World, row: RunnerRow) -> None:
+    """And not before: neither on the next message nor when it is looked at again."""
+    world.give_client(client_secret="wr0ng-secret")
+    asked = world.mints()
+    worker = world.worker()
+    for _ in range(3):
+        worker.refresh(row.unit)
+        world.clock.advance(BREAKER_RECHECK_SECONDS)
+    assert world.mints() - asked == 1
+    world.give_client()
+    assert_all_recover(world, row)
+
+
+def test_waiting_client_keeps_waiting_when_its_row_does_not(world: World, row: RunnerRow) -> None:
+    """A new runner of a client that was told to wait does not make it ask again."""
+    world.issuer.respond["/token"] = answer(status="429 Slow", headers="Retry-After: 40\r\n")
+    worker = world.worker()
+    worker.refresh(row.unit)
+    asked = world.mints()
+    world.clock.advance(39)
+    world.register("late")
+    world.worker().refresh(row.unit)
+    assert world.mints() == asked
+    world.clock.advance(2)
+    world.worker().refresh(row.unit)
+    assert world.mints() == asked + 1
+
+
+def test_issuer_that_hangs_is_waited_for_once_by_all_its_clients(world: World) -> None:
+    """One that is silent must not take a worker's time anew with every unit."""
+    rows = []
+    for number in range(5):
+        world.give_client(project=f"project-{number}")
+        rows.append(world.register("nightly", project=f"project-{number}"))
+    world.issuer.respond["/token"] = silence
+    worker = world.worker()
+    for row in rows:
+        worker.refresh(row.unit)
+    assert world.mints() == 1
+    assert worker.failed_mints == ["issuer_timeout"] * 5
+    del world.issuer.respond["/token"]
+    world.clock.advance(SILENCE_SECONDS)
+    for row in rows:
+        worker.refresh(row.unit)
+        after = world.row("nightly", project=row.project)
+        assert after is not None
+        assert world.token(after)["token"]
+
+
+def test_issuer_that_hangs_takes_no_more_than_its_turn(world: World) -> None:
+    """What was minted before is put and committed; the runners behind wait for the next turn."""
+    row = world.register("first")
+    register_with_well_client(world, row, "well")
+
+    def take_long(connection: socket, over: Event) -> None:
+        world.clock.advance(TURN_SECONDS)
+        hang_up(connection, over)
+
+    world.issuer.respond["/well"] = take_long
+    for number in range(3):
+        world.clock.advance(1)
+        world.register(f"behind-{number}")
+    worker = world.worker()
+    assert worker.refresh(row.unit) == "unfinished"
+    assert worker.refreshed == ["first"]
+    assert worker.refresh(row.unit) == "done"
+    assert sorted(worker.refreshed) == ["behind-0", "behind-1", "behind-2", "first"]
+
+
+def test_tokens_that_are_minted_are_written_although_another_mint_fails(world: World) -> None:
+    """Good and bad clients in one batch: each runner gets what is its own."""
+    row = world.register("good")
+    register_with_well_client(world, row, "bad")
+    world.issuer.respond["/well"] = error("401 Who", "invalid_client")
+    worker = world.worker()
+    assert worker.refresh(row.unit) == "done"
+    assert worker.refreshed == ["good"]
+    assert worker.postponed == [("bad", "invalid_client")]

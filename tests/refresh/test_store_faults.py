@@ -1,0 +1,123 @@
+"""AWS fails in each of its ways at each call of a worker: nobody is lost, nothing goes back."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from byline.runner_rows import RunnerRow
+from refresh_errors import ERROR_CLASSES
+from refresh_plan import BREAKER_RECHECK_SECONDS
+from tests.refresh.troubles import (
+    assert_all_recover,
+    assert_neighbour_is_well,
+    of_payments,
+    prepared,
+    work_in_trouble,
+)
+from tests.refresh.world import World, new_world
+from tests.stand_ins.faults import Fault, Hang, LoseAnswer, Reset
+from tests.stand_ins.refusal import (
+    ACCESS_DENIED,
+    INTERNAL_ERROR,
+    RATE_EXCEEDED,
+    Refusal,
+    transaction_cancelled,
+)
+
+IMPATIENT_SECONDS = 0.3
+
+ON_THE_WAY: dict[str, Fault] = {
+    "answer lost": LoseAnswer(),
+    "connection reset": Reset(),
+    "no answer": Hang(),
+}
+
+OF_SECRETS: dict[str, Fault] = {
+    "throttled": RATE_EXCEEDED,
+    "internal error": INTERNAL_ERROR,
+    "too many versions": Refusal("LimitExceededException", "You've reached the maximum"),
+    "access denied": ACCESS_DENIED,
+    "decryption failed": Refusal("DecryptionFailure", "KMS key is disabled"),
+    "encryption failed": Refusal("EncryptionFailure", "KMS key is disabled"),
+    "scheduled for deletion": Refusal("InvalidRequestException", "is scheduled for deletion"),
+    "invalid parameter": Refusal("InvalidParameterException", "not valid"),
+    "not found": Refusal("ResourceNotFoundException", "can't find the specified secret"),
+    "exists": Refusal("ResourceExistsException", "already exists"),
+    "precondition": Refusal("PreconditionNotMetException", "missing prerequisite"),
+    "not known": Refusal("SomethingNewException", "nobody has heard of it"),
+    **ON_THE_WAY,
+}
+
+OF_THE_TABLE: dict[str, Fault] = {
+    "throttled": Refusal("ProvisionedThroughputExceededException", "exceeded"),
+    "account throttled": Refusal("RequestLimitExceeded", "exceeded"),
+    "internal error": Refusal("InternalServerError", "failed", 500),
+    "unavailable": Refusal("ServiceUnavailable", "failed", 503),
+    "access denied": ACCESS_DENIED,
+    "not valid": Refusal("ValidationException", "not valid"),
+    "conflict": Refusal("TransactionConflictException", "a transaction is under way"),
+    "no table": Refusal("ResourceNotFoundException", "Requested resource not found"),
+    **ON_THE_WAY,
+}
+
+OF_TRANSACTIONS: dict[str, Fault] = {
+    "a condition failed": transaction_cancelled("ConditionalCheckFailed", "None"),
+    "two conflicted": transaction_cancelled("TransactionConflict", "TransactionConflict"),
+    "throttled inside": transaction_cancelled("ThrottlingError", "None"),
+    "in progress": Refusal("TransactionInProgressException", "still at it"),
+    "token reused": Refusal("IdempotentParameterMismatchException", "another request"),
+}
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with new_world() as world:
+        yield world
+
+
+@pytest.fixture
+def row(world: World) -> RunnerRow:
+    return prepared(world)
+
+
+@pytest.mark.parametrize("fault", OF_SECRETS)
+@pytest.mark.parametrize(
+    "operation", ["GetSecretValue", "PutSecretValue", "CreateSecret", "DeleteSecret"]
+)
+def test_secrets_manager_that_fails_costs_nobody_a_runner_or_a_token(
+    world: World, row: RunnerRow, operation: str, fault: str
+) -> None:
+    """Rows stay due, tokens stay as they are, tries are bounded; afterwards all are refreshed."""
+    world.aws.faults.follow(operation, afterwards=OF_SECRETS[fault], concerns=of_payments)
+    worker = world.worker(read_timeout=IMPATIENT_SECONDS)
+    seen = work_in_trouble(world, worker, row, operation)
+    assert seen.most_calls > 0, "there was no trouble"
+    assert seen.error_classes <= ERROR_CLASSES
+    assert_neighbour_is_well(world, worker)
+    # A client's secret that is not there has to be made by somebody: it is looked for less often.
+    is_missing = (operation, fault) == ("GetSecretValue", "not found")
+    assert_all_recover(world, row, after=BREAKER_RECHECK_SECONDS if is_missing else 0)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        *(
+            (operation, fault)
+            for operation in ("PutItem", "GetItem", "DeleteItem", "Query", "BatchGetItem")
+            for fault in OF_THE_TABLE
+        ),
+        *(("TransactWriteItems", fault) for fault in OF_THE_TABLE | OF_TRANSACTIONS),
+    ],
+)
+def test_table_that_fails_costs_nobody_a_runner_or_a_token(
+    world: World, row: RunnerRow, operation: str, fault: str
+) -> None:
+    """The same for each call of DynamoDB: lease, reading, committing, giving back."""
+    trouble = (OF_THE_TABLE | OF_TRANSACTIONS)[fault]
+    world.aws.faults.follow(operation, afterwards=trouble, concerns=of_payments)
+    worker = world.worker(read_timeout=IMPATIENT_SECONDS)
+    seen = work_in_trouble(world, worker, row, operation)
+    assert seen.most_calls > 0, "there was no trouble"
+    assert_neighbour_is_well(world, worker)
+    assert_all_recover(world, row)
