@@ -46,8 +46,9 @@ def due_units(rows: Iterable[RunnerRow]) -> list[DueUnit]:
     """The units of `rows`, which are due, the most urgent first."""
     units: dict[Unit, tuple[int, int]] = {}
     for row in rows:
-        deadline, runners = units.get(row.unit, (row.deadline, 0))
-        units[row.unit] = (min(deadline, row.deadline), runners + 1)
+        unit = _unit(row)
+        deadline, runners = units.get(unit, (row.deadline, 0))
+        units[unit] = (min(deadline, row.deadline), runners + 1)
     return sorted(
         (
             DueUnit(unit=unit, deadline=deadline, runners=runners)
@@ -76,8 +77,13 @@ def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
         expired=sum(life <= 0 for life in lives),
         waiting_for_first=sum(row.expires_at is None for row in live),
         most_writes_per_secret=max(map(_writes_to_busiest, live), default=0),
-        due_units=len({row.unit for row in live if row.due_at is not None and row.due_at <= now}),
+        due_units=len({_unit(row) for row in live if row.due_at is not None and row.due_at <= now}),
     )
+
+
+def _unit(row: RunnerRow) -> Unit:
+    """Where a worker finds the row: by what it says, not by what its names would come to today."""
+    return row.unit if row.shard is None else Unit(shard=row.shard, project=row.project)
 
 
 def _readers_part(lifetime: int) -> float:

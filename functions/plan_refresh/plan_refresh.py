@@ -7,6 +7,7 @@ beside another one sends messages that find nothing left to do.
 import os
 import time
 from collections.abc import Iterator
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 import plan_sight
-from byline.aws import dynamodb, sqs
+from byline.aws import dynamodb, error_name, sqs
 from byline.refresh_units import shards
 from byline.runner_rows import DUE_INDEX, RunnerRow, UnreadableRow, read_runner
 from byline.settings import required
@@ -23,6 +24,7 @@ from due_units import DueUnit, due_units, health
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MESSAGES_A_CALL = 10
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html"""
@@ -36,19 +38,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """One tick. Raises where a shard could not be read or a message not sent, after the others."""
     logger.append_keys(request_id=context.aws_request_id)
     now = int(time.time())
-    failures: list[Exception] = []
     rows: list[RunnerRow] = []
+    unread: list[Exception] = []
     for shard in shards():
         try:
             rows += _due(shard, now=now)
         except (ClientError, BotoCoreError) as error:
-            logger.error("shard not read", shard=shard, error=type(error).__name__)
-            failures.append(error)
+            logger.error("shard not read", shard=shard, error=error_name(error))
+            unread.append(error)
     units = due_units(row for row in rows if row.due_at is not None and row.due_at <= now)
-    failures += _send(units)
+    unsent = _send(units)
     # What was not read is not told as healthy.
-    plan_sight.report_tick(None if failures else health(rows, now=now))
-    if failures:
+    plan_sight.report_tick(None if unread else health(rows, now=now))
+    if failures := [*unread, *unsent]:
         raise failures[0]
     return {"units": len(units)}
 
@@ -87,23 +89,23 @@ def _readable(items: list[Any]) -> Iterator[RunnerRow]:
 def _send(units: list[DueUnit]) -> list[Exception]:
     """Send a message for each unit, the most urgent first. Returns what failed."""
     failures: list[Exception] = []
-    for start in range(0, len(units), MESSAGES_A_CALL):
-        entries = [
+    for some in batched(units, MESSAGES_A_CALL, strict=False):
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {
                 "Id": str(number),
                 "MessageBody": msgspec.json.encode(due.unit).decode(),
                 # A standard queue shares its consumers fairly between groups.
                 "MessageGroupId": due.unit.project,
             }
-            for number, due in enumerate(units[start : start + MESSAGES_A_CALL])
+            for number, due in enumerate(some)
         ]
         try:
-            answer = sqs().send_message_batch(QueueUrl=queue_url, Entries=entries)  # type: ignore[arg-type]
+            answer = sqs().send_message_batch(QueueUrl=queue_url, Entries=entries)
         except (ClientError, BotoCoreError) as error:
+            logger.error("messages not sent", error=error_name(error))
             failures.append(error)
             continue
-        failures += [
-            RuntimeError(f"message not sent: {failed['Code']}")
-            for failed in answer.get("Failed", [])
-        ]
+        for failed in answer.get("Failed", []):
+            logger.error("message not sent", error=failed["Code"])
+            failures.append(RuntimeError(f"message not sent: {failed['Code']}"))
     return failures
