@@ -56,6 +56,11 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 	@tools/setup project sam
 	$(PYTHON) -m benchmarks
 
+.PHONY: simulate
+simulate: ## run two simulated days of refreshes, ours and others', and write docs/simulation.md
+	@tools/setup project
+	PYTHONPATH=layers/identity:functions/plan_refresh:functions/refresh_tokens:. $(PYTHON) -m simulation
+
 .PHONY: events
 events: ## make the sample events in events/ anew
 	@tools/setup project

@@ -1,0 +1,133 @@
+"""The issuer of everybody's tokens: how long it takes, and when it does not work."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+import msgspec
+
+from byline.fetch import POST_TIMEOUT_SECONDS, Answer, TimedOut
+from byline.refresh_timing import TICK_SECONDS
+from byline.refresh_units import Unit
+from simulation.fleet import unit_of_audience
+from simulation.scenario import Scenario
+from simulation.timeline import Timeline
+
+LATENCY_SECONDS = 0.15
+"""The median; one answer in twenty takes more than twice as long."""
+
+MINTS_A_SECOND = 100
+"""What the larger plans of hosted issuers allow a tenant."""
+
+RETRY_AFTER_SECONDS = 30
+
+BROKEN_PROJECT = "project-3"
+WRONG = "wrong"
+
+type Key = tuple[str, str]
+"""Whose token, and for which audience."""
+
+
+@dataclass(slots=True)
+class Mints:
+    """How often the issuer was asked, and what became of it.
+
+    `lost` tokens never reached a secret, because who asked died. `most_a_message` and
+    `most_a_minute`: granted for one key on account of one message, and within one minute by the
+    clock, not counting what was lost.
+    """
+
+    asked: int = 0
+    granted: int = 0
+    refused: int = 0
+    told_to_wait: int = 0
+    lost: int = 0
+    most_a_message: int = 0
+    most_a_minute: int = 0
+
+
+class Issuer:
+    """Grants tokens of one lifetime, at `MINTS_A_SECOND`, to clients with the right secret."""
+
+    def __init__(self, scenario: Scenario, *, timeline: Timeline, random: Random) -> None:
+        self.mints = Mints()
+        self.message_of: dict[Unit, int] = {}
+        self._scenario = scenario
+        self._timeline = timeline
+        self._random = random
+        self._in_second: Counter[int] = Counter()
+        self._of_message = Busiest()
+        self._of_minute = Busiest()
+        self._granted = msgspec.json.encode(
+            {"access_token": "a", "token_type": "Bearer", "expires_in": scenario.lifetime}
+        )
+
+    def secret_of(self, project: str) -> str:
+        """What the project has stored now as its client's secret."""
+        wrong, now = self._scenario.wrong_secret, self._timeline.now
+        if project != BROKEN_PROJECT or now < wrong.start:
+            return "right"
+        return WRONG if wrong.covers(now) else "mended"
+
+    def post(
+        self, url: str, *, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The token endpoint, as `client_secret_post` uses it."""
+        return self.ask((form["client_id"], form["audience"]), secret=form["client_secret"])
+
+    def ask(self, key: Key, *, secret: str, tokens: int = 1) -> Answer:
+        """So many tokens at once, as one. Raises `TimedOut`."""
+        self.mints.asked += tokens
+        outage, asked_at = self._scenario.outage, self._timeline.now
+        if outage.covers(asked_at):
+            if asked_at < (outage.start + outage.end) / 2:
+                self._timeline.wait(POST_TIMEOUT_SECONDS)
+                raise TimedOut("no answer")
+            retry_after = str(RETRY_AFTER_SECONDS) if self._random.random() < 0.5 else None
+            return self._answer(Answer(503, b"", retry_after))
+        if secret == WRONG:
+            self.mints.refused += tokens
+            return self._answer(Answer(401, b'{"error": "invalid_client"}'))
+        self._in_second[int(asked_at)] += tokens
+        if self._in_second[int(asked_at)] > MINTS_A_SECOND:
+            self.mints.told_to_wait += tokens
+            return self._answer(Answer(429, b"", "1"))
+        self._grant(key, tokens)
+        return self._answer(Answer(200, self._granted))
+
+    def lost(self, key: Key, *, tokens: int = 1) -> None:
+        """Who asked has died before anybody had the token, so somebody will ask once more."""
+        self.mints.lost += tokens
+        self._of_message.add(key, -tokens)
+        self._of_minute.add(key, -tokens)
+
+    def _answer(self, answer: Answer) -> Answer:
+        self._timeline.wait(LATENCY_SECONDS * self._random.lognormvariate(0, 0.45))
+        return answer
+
+    def _grant(self, key: Key, tokens: int) -> None:
+        self.mints.granted += tokens
+        message = self.message_of[unit_of_audience(*key)]
+        minute = int(self._timeline.now // TICK_SECONDS)
+        self.mints.most_a_message = max(
+            self.mints.most_a_message, self._of_message.add(key, tokens, of=message)
+        )
+        self.mints.most_a_minute = max(
+            self.mints.most_a_minute, self._of_minute.add(key, tokens, of=minute)
+        )
+
+
+class Busiest:
+    """Counts tokens of each key since something else began: a message, a minute."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Key, tuple[int, int]] = {}
+
+    def add(self, key: Key, tokens: int, *, of: int | None = None) -> int:
+        """How many there are of this key now, `of` the same as before."""
+        known, so_far = self._counts.get(key, (of or 0, 0))
+        if of is not None and of != known:
+            known, so_far = of, 0
+        self._counts[key] = (known, so_far + tokens)
+        return so_far + tokens

@@ -1,0 +1,92 @@
+"""Secrets Manager's limits: the account's writes in a second, a secret's versions in a day.
+
+The same rules as the tests' stand-in enforces, kept in flat arrays: millions of writes.
+https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
+"""
+
+from array import array
+from collections import deque
+from math import inf
+
+from byline.refresh_timing import DAY_SECONDS
+from mint import MintedToken
+from tests.stand_ins.rates import SECRETS_MANAGER
+from tests.stand_ins.secret_state import KEPT_FOR_SECONDS, VERSIONS_KEPT
+
+WRITES_A_SECOND = next(most for names, most in SECRETS_MANAGER if "PutSecretValue" in names)
+
+
+class SecretVersions:
+    """Secrets by name: when their last 100 versions were made, and what the newest one is."""
+
+    def __init__(self) -> None:
+        self.most_in_a_day = 0
+        self.limit_exceeded = 0
+        self._numbers: dict[str, int] = {}
+        self._newest: list[tuple[int, MintedToken | None]] = []
+        self._times = array("d")
+        self._writes = array("l")
+        self._first_of_day = array("l")
+
+    def put(
+        self, name: str, token: MintedToken, *, generation: int, now: float
+    ) -> MintedToken | None:
+        """Make a version, unless this generation has one: what it holds is returned.
+
+        None where a hundred versions are too young to go (`LimitExceededException`).
+        """
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._new(name)
+        known, held = self._newest[number]
+        if known == generation:
+            return held
+        if not self._write(number, now):
+            self.limit_exceeded += 1
+            return None
+        self._newest[number] = (generation, token)
+        return token
+
+    def _new(self, name: str) -> int:
+        number = self._numbers[name] = len(self._newest)
+        self._newest.append((-1, None))
+        self._times.extend([-inf] * VERSIONS_KEPT)
+        self._writes.append(0)
+        self._first_of_day.append(0)
+        return number
+
+    def _write(self, number: int, now: float) -> bool:
+        base, writes, times = number * VERSIONS_KEPT, self._writes[number], self._times
+        oldest = base + writes % VERSIONS_KEPT
+        if times[oldest] > now - KEPT_FOR_SECONDS:
+            return False
+        first = max(self._first_of_day[number], writes - VERSIONS_KEPT + 1)
+        times[oldest] = now
+        while times[base + first % VERSIONS_KEPT] <= now - DAY_SECONDS:
+            first += 1
+        self._first_of_day[number] = first
+        self._writes[number] = writes + 1
+        self.most_in_a_day = max(self.most_in_a_day, writes + 1 - first)
+        return True
+
+
+class WriteQuota:
+    """The account's writes: when each was, and whether there may be one more."""
+
+    def __init__(self) -> None:
+        self.times = array("d")
+        self.throttled = 0
+        self._recent = deque([-inf] * WRITES_A_SECOND, maxlen=WRITES_A_SECOND)
+
+    def free_at(self) -> float:
+        """When the next write is let through, at the earliest."""
+        return self._recent[0] + 1
+
+    def admit(self, now: float) -> bool:
+        """Whether the account lets one more write through now."""
+        if now < self.free_at():
+            self.throttled += 1
+            return False
+        self._recent.append(now)
+        self.times.append(now)
+        return True
