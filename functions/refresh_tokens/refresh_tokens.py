@@ -8,6 +8,7 @@ import os
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
 from traceback import extract_tb
 from typing import Any
@@ -114,8 +115,8 @@ def _unit_failed(unit: Unit, error: Exception) -> None:
         shard=unit.shard,
         project=unit.project,
         error=error_name(error),
-        # Not the message: it may quote what was worked on.
-        at=[f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)][-3:],
+        # In place of a traceback, which ends with the message: that may quote what was worked on.
+        at=[f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)],
     )
 
 

@@ -58,7 +58,8 @@ class TokenWriter:
 
         for operation in ("PutSecretValue", "CreateSecret"):
             event = f"before-send.secrets-manager.{operation}"
-            client.meta.events.register(event, keep_pace, unique_id="keep-pace")
+            # By its id it is registered once, however many writers share the client.
+            client.meta.events.register(event, keep_pace, unique_id=f"keep-pace-{operation}")
 
     def write_first(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
         """Write a runner's first token: most likely its secret `name` is not there yet."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -176,14 +176,14 @@ class World:
     def worker(
         self,
         *,
-        writes_per_second: float = 1_000,
+        pace: WriteLimiter | None = None,
         skew: float = 0,
-        sleep: Callable[[float], None] | None = None,
         **config: Any,
     ) -> Worker:
         """A worker of its own: clients, lease owner and all. `skew`: how far its clock is ahead.
 
-        `config`: of its clients of AWS, which otherwise wait long, and try everything once.
+        `pace`: of its writes, by itself a quick one. `config`: of its clients of AWS, which by
+        themselves wait long, and try everything once.
         """
         dynamodb = self.aws.client("dynamodb", **config)
         secrets = self.aws.client("secretsmanager", max_pool_connections=8, **config)
@@ -199,7 +199,7 @@ class World:
             now=now,
             default_lifetime=300,
         )
-        limiter = WriteLimiter(writes_per_second, now=time.monotonic, sleep=sleep or time.sleep)
+        limiter = pace or WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
         runners = RunnerTable(dynamodb, TABLE)
         writer = TokenWriter(secrets, limiter=limiter)
         refresher = UnitRefresher(
@@ -232,9 +232,11 @@ class World:
 
 
 @contextmanager
-def new_world(*, lifetime: int = 900, behaviour: Behaviour | None = None) -> Iterator[World]:
+def new_world(
+    *, lifetime: int = 900, behaviour: Behaviour | None = None, clock: Clock | None = None
+) -> Iterator[World]:
     """A world with a table, and an issuer of opaque tokens: only the clock tells their age."""
-    clock = Clock(float(int(time.time())))
+    clock = clock or Clock(float(int(time.time())))
     quiet = behaviour or Behaviour()
     with (
         serve_issuer(CLIENT) as issuer,

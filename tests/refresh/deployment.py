@@ -1,0 +1,144 @@
+"""PlanRefreshFunction and RefreshTokensFunction as Lambda runs them, with their queue."""
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from byline.aws import dynamodb, secrets_manager, sqs
+from byline.refresh_units import Unit
+from tests.refresh.world import TABLE, World
+from tests.runs.runs_api import log_to_standard_output
+from tests.stand_ins.clock import Clock
+
+MODULES = ("refresh_tokens", "refresh_sight", "plan_refresh", "plan_sight")
+"""The modules that keep something between invocations: each environment has them anew."""
+
+BATCH = 10
+
+
+class RealTime(Clock):
+    """The functions look at the real clock, and so does what they are tested with."""
+
+    def __call__(self) -> float:
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Lambda's context, as far as it is used."""
+
+    ends_at: float
+    aws_request_id: str = field(default_factory=lambda: str(uuid4()))
+    function_name: str = "RefreshTokensFunction"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:Refresh"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self.ends_at - time.time()) * 1000)
+
+
+@dataclass
+class Deployment:
+    """Both functions in one environment, and the queue between them."""
+
+    world: World
+    queue_url: str
+    worker: ModuleType
+    planner: ModuleType
+
+    def tick(self) -> dict[str, int]:
+        """One tick of the schedule."""
+        answer: dict[str, int] = self.planner.handler({}, Context(time.time() + 50))
+        return answer
+
+    def invoke(self, records: Sequence[dict[str, Any]], *, seconds: float = 60) -> list[str]:
+        """The worker with a batch of messages; those that are to come again."""
+        event = json.loads(json.dumps({"Records": records}))
+        answer = self.worker.handler(event, Context(time.time() + seconds))
+        json.dumps(answer)
+        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+    def work_off(self, *, times_each: int = 1) -> list[str]:
+        """Deliver all messages that are visible, each so many times; those that failed."""
+        failed: list[str] = []
+        while messages := self.receive():
+            for _ in range(times_each):
+                failed += self.invoke([sqs_record(message["Body"]) for message in messages])
+        return failed
+
+    def receive(self) -> list[dict[str, Any]]:
+        """Up to a batch of visible messages, which are taken off the queue."""
+        client = self.world.aws.observer("sqs")
+        answer = client.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=BATCH)
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        for message in messages:
+            client.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return messages
+
+    def sent(self) -> list[dict[str, Any]]:
+        """The documents of the messages that the functions sent, one by one or as entries."""
+        return [
+            entry
+            for call in self.world.aws.calls
+            if call.operation in {"SendMessage", "SendMessageBatch"}
+            for entry in call.document.get("Entries", [call.document])
+        ]
+
+
+def sqs_record(body: str) -> dict[str, Any]:
+    """A message as the event source delivers it."""
+    return {
+        "messageId": str(uuid4()),
+        "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": "1", "MessageGroupId": "payments"},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:RefreshQueue",
+        "awsRegion": "us-east-1",
+    }
+
+
+def message_of(unit: Unit) -> dict[str, Any]:
+    """A record that names a unit."""
+    return sqs_record(json.dumps({"shard": unit.shard, "project": unit.project}))
+
+
+@contextmanager
+def deployed(world: World, **changes: str) -> Iterator[Deployment]:
+    """The functions at a cold start, with the world as AWS, until the block ends."""
+    queue = world.aws.observer("sqs").create_queue(QueueName="RefreshQueue")
+    environment = {
+        "RUNNERS_TABLE": TABLE,
+        "REFRESH_QUEUE_URL": queue["QueueUrl"],
+        "WRITES_PER_SECOND": "1000",
+        "AWS_ENDPOINT_URL": world.aws.url,
+        **changes,
+    }
+    clients: tuple[Callable[[], Any], ...] = (dynamodb, sqs, secrets_manager)
+    kept = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        for client in clients:
+            client.cache_clear()  # type: ignore[attr-defined]
+        try:
+            planner = importlib.import_module("plan_refresh")
+            worker = importlib.import_module("refresh_tokens")
+            log_to_standard_output()
+            yield Deployment(world, queue["QueueUrl"], worker, planner)
+        finally:
+            for name in MODULES:
+                sys.modules.pop(name, None)
+            sys.modules.update(kept)
+            for client in clients:
+                client.cache_clear()  # type: ignore[attr-defined]

@@ -1,0 +1,318 @@
+"""RefreshTokensFunction: batches of messages in turns, until all is done or time is nearly over."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from byline.aws import dynamodb
+from byline.errors import Misconfigured
+from byline.runner_rows import RunnerRow, lease_key
+from tests.identity.loopback import answer
+from tests.refresh.conftest import Said
+from tests.refresh.deployment import Deployment, deployed, message_of, sqs_record
+from tests.refresh.world import TABLE, World
+from tests.runs.runs_api import metrics
+from tests.stand_ins.refusal import ACCESS_DENIED, RATE_EXCEEDED
+
+
+def registered(world: World, project: str, runners: int = 1) -> RunnerRow:
+    """Runners of a project with a client; one of them."""
+    world.give_client(project=project)
+    rows = [world.register(f"runner-{number}", project=project) for number in range(runners)]
+    return rows[0]
+
+
+def has_token(world: World, row: RunnerRow) -> bool:
+    after = world.row(row.runner, project=row.project)
+    assert after is not None
+    return after.slot is not None and world.token(after)["generation"] == after.generation
+
+
+def logged(lines: list[str], message: str) -> list[dict[str, Any]]:
+    documents = [json.loads(line) for line in lines if line.startswith("{")]
+    return [document for document in documents if document.get("message") == message]
+
+
+def test_units_of_a_batch_are_refreshed(deployment: Deployment, said: Said) -> None:
+    """Each runner of each unit has its token, the messages are done, and all is counted."""
+    rows = [registered(deployment.world, f"project-{n}", runners=2) for n in range(3)]
+    assert deployment.invoke([message_of(row.unit) for row in rows]) == []
+    assert all(has_token(deployment.world, row) for row in rows)
+    (counted,) = metrics(said(), "Refreshed")
+    assert counted["Refreshed"] == [6.0]
+
+
+def test_planned_messages_are_what_the_worker_understands(deployment: Deployment) -> None:
+    """Tick, queue, worker: what the one writes the other reads."""
+    row = registered(deployment.world, "payments")
+    assert deployment.tick() == {"units": 1}
+    assert deployment.work_off() == []
+    assert has_token(deployment.world, row)
+    assert deployment.tick() == {"units": 0}
+
+
+def test_messages_that_come_twice_mint_and_write_once(deployment: Deployment) -> None:
+    """Every tick doubled and every message delivered twice changes nothing."""
+    world = deployment.world
+    rows = [registered(world, f"project-{n}") for n in range(3)]
+    writes = len(world.aws.secrets.writes)
+    for _ in range(2):
+        deployment.tick()
+    assert deployment.work_off(times_each=2) == []
+    assert all(has_token(world, row) for row in rows)
+    assert world.mints() == len(rows)
+    assert len(world.aws.secrets.writes) - writes == len(rows)
+
+
+def test_unit_that_is_named_twice_in_a_batch_is_worked_on_once(deployment: Deployment) -> None:
+    """Its turns would hold the same lease; where it fails, both messages come again."""
+    row = registered(deployment.world, "payments", runners=3)
+    twice = [message_of(row.unit), message_of(row.unit)]
+    deployment.world.aws.faults.follow("PutItem", ACCESS_DENIED)
+    assert deployment.invoke(twice) == [record["messageId"] for record in twice]
+    assert deployment.world.aws.count("PutItem") == 1
+    assert deployment.invoke(twice) == []
+    assert deployment.world.mints() == 1
+
+
+def test_unit_that_fails_comes_again_and_stops_no_other(deployment: Deployment, said: Said) -> None:
+    """Of a batch, only the message of the unit that met an error is to be delivered again."""
+    world = deployment.world
+    rows = [registered(world, f"project-{n}") for n in range(5)]
+    records = [message_of(row.unit) for row in rows]
+    world.aws.faults.follow(
+        "Query", afterwards=ACCESS_DENIED, concerns=lambda call: "project-2" in str(call.document)
+    )
+    assert deployment.invoke(records) == [records[2]["messageId"]]
+    assert [has_token(world, row) for row in rows] == [True, True, False, True, True]
+    (line,) = logged(said(), "unit not refreshed")
+    assert (line["project"], line["error"]) == ("project-2", "AccessDeniedException")
+    world.aws.faults.clear()
+    assert deployment.invoke([records[2]]) == []
+    assert has_token(world, rows[2])
+
+
+def test_error_that_nobody_foresaw_is_one_unit_s_alone(deployment: Deployment, said: Said) -> None:
+    """And its message is not logged: it may quote what was worked on."""
+    rows = [registered(deployment.world, f"project-{n}") for n in range(3)]
+    records = [message_of(row.unit) for row in rows]
+
+    def fail(params: object, **_: object) -> None:
+        if "project-1" in str(params):
+            raise ZeroDivisionError("with a t0ken in its message")
+
+    dynamodb().meta.events.register("provide-client-params.dynamodb.BatchGetItem", fail)
+    assert deployment.invoke(records) == [records[1]["messageId"]]
+    assert [has_token(deployment.world, row) for row in rows] == [True, False, True]
+    (line,) = logged(said(), "unit not refreshed")
+    assert line["error"] == "ZeroDivisionError"
+    assert line["at"]
+    assert "t0ken" not in "".join(said())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "payments",
+        "[]",
+        "{}",
+        '{"shard": "07"}',
+        '{"shard": 7, "project": "payments"}',
+        '{"shard": "07", "project": null}',
+        '{"shard": "16", "project": "payments"}',
+        '{"shard": "7", "project": "payments"}',
+        '{"shard": "07", "project": ""}',
+        '{"shard": "07", "project": "\ud800"}',
+        "\ud800",
+    ],
+)
+def test_message_that_is_none_of_ours_is_passed_over(
+    deployment: Deployment, said: Said, body: str
+) -> None:
+    """It is counted, not tried again, and the others of its batch are worked on."""
+    row = registered(deployment.world, "payments")
+    assert deployment.invoke([sqs_record(body), message_of(row.unit)]) == []
+    assert has_token(deployment.world, row)
+    (counted,) = metrics(said(), "MessageNotUnderstood")
+    assert counted["MessageNotUnderstood"] == [1.0]
+
+
+def test_unit_without_runners_is_done(deployment: Deployment) -> None:
+    """A message that comes late finds nothing to do."""
+    row = registered(deployment.world, "payments")
+    deployment.world.dynamodb.delete_item(TableName=TABLE, Key=row.key)
+    assert deployment.invoke([message_of(row.unit)]) == []
+    assert deployment.world.mints() == 0
+
+
+def test_held_unit_is_left_to_its_holder(deployment: Deployment) -> None:
+    """Its message is done: the holder looks again before it leaves."""
+    row = registered(deployment.world, "payments")
+    lease = {"owner": {"S": "another"}, "until": {"N": str(int(time.time()) + 60)}}
+    deployment.world.dynamodb.put_item(TableName=TABLE, Item=lease_key(row.unit) | lease)
+    assert deployment.invoke([message_of(row.unit)]) == []
+    assert not has_token(deployment.world, row)
+
+
+# Time
+
+
+def test_work_that_time_does_not_suffice_for_goes_back_to_the_queue(
+    present: World, said: Said
+) -> None:
+    """As new messages; what was done stays done, and the rest is done by the next ones."""
+    with deployed(present, WRITES_PER_SECOND="10") as deployment:
+        rows = [registered(present, f"project-{n}", runners=30) for n in range(2)]
+        records = [message_of(row.unit) for row in rows]
+        assert deployment.invoke(records, seconds=deployment.worker.RESERVE_SECONDS + 1.5) == []
+        assert 5 <= present.aws.count("CreateSecret", "done") < 60
+        for message, record in zip(
+            sorted(message["MessageBody"] for message in deployment.sent()),
+            sorted(record["body"] for record in records),
+            strict=True,
+        ):
+            assert json.loads(message) == json.loads(record)
+    with deployed(present) as deployment:
+        assert deployment.work_off() == []
+        assert present.aws.count("CreateSecret", "done") == 60
+    del said
+
+
+def test_worker_without_time_touches_nothing(deployment: Deployment) -> None:
+    """An invocation with no more time than its reserve hands all of its units back."""
+    row = registered(deployment.world, "payments")
+    reserve = deployment.worker.RESERVE_SECONDS
+    assert deployment.invoke([message_of(row.unit)], seconds=reserve - 1) == []
+    assert {call.operation for call in deployment.world.aws.calls} == {"SendMessage"}
+    assert deployment.work_off() == []
+    assert has_token(deployment.world, row)
+
+
+def test_small_units_do_not_wait_for_a_big_one(present: World, said: Said) -> None:
+    """The big one comes first in the batch and takes all the pace there is."""
+    with deployed(present, WRITES_PER_SECOND="10") as deployment:
+        big = registered(present, "big", runners=60)
+        small = [registered(present, f"small-{n}") for n in range(9)]
+        records = [message_of(row.unit) for row in (big, *small)]
+        assert deployment.invoke(records, seconds=deployment.worker.RESERVE_SECONDS + 3) == []
+        assert all(has_token(present, row) for row in small)
+        assert present.aws.count("CreateSecret", "done") < 60
+    del said
+
+
+# What does not wait for the next tick
+
+
+def test_short_lived_tokens_send_their_unit_a_message_in_time(deployment: Deployment) -> None:
+    """A token of 60 seconds is due after 27 to 30, which is before the next tick may come."""
+    world = deployment.world
+    world.issuer.lifetime = 60
+    row = registered(world, "payments", runners=5)
+    deployment.invoke([message_of(row.unit)])
+    (message,) = deployment.sent()
+    assert json.loads(message["MessageBody"]) == {"shard": row.shard, "project": "payments"}
+    assert 25 <= message["DelaySeconds"] <= 30
+    assert message["MessageGroupId"] == "payments"
+
+
+@pytest.mark.parametrize(("lifetime", "messages"), [(240, 1), (300, 0)])
+def test_longer_lived_tokens_wait_for_the_tick(
+    deployment: Deployment, lifetime: int, messages: int
+) -> None:
+    """Due sooner than two minutes: a message. Due later: the tick finds them."""
+    deployment.world.issuer.lifetime = lifetime
+    row = registered(deployment.world, "payments")
+    deployment.invoke([message_of(row.unit)])
+    assert len(deployment.sent()) == messages
+
+
+def test_refresh_that_failed_for_now_is_tried_before_the_next_tick(deployment: Deployment) -> None:
+    """Backing off for seconds would mean nothing if every next try took a minute to come."""
+    deployment.world.issuer.respond["/token"] = answer(status="503 Later")
+    row = registered(deployment.world, "payments", runners=3)
+    deployment.invoke([message_of(row.unit)])
+    (message,) = deployment.sent()
+    assert 0 < message["DelaySeconds"] <= 6
+
+
+def test_refresh_that_is_refused_is_not(deployment: Deployment) -> None:
+    """Nobody will have mended it within two minutes."""
+    deployment.world.issuer.respond["/token"] = answer(status="401 Who")
+    row = registered(deployment.world, "payments")
+    deployment.invoke([message_of(row.unit)])
+    assert deployment.sent() == []
+
+
+def test_queue_that_refuses_messages_fails_nothing(deployment: Deployment, said: Said) -> None:
+    """The rows are due, so the next tick sends the same."""
+    deployment.world.issuer.lifetime = 60
+    row = registered(deployment.world, "payments")
+    deployment.world.aws.faults.follow("SendMessage", afterwards=ACCESS_DENIED)
+    assert deployment.invoke([message_of(row.unit)]) == []
+    assert has_token(deployment.world, row)
+    (line,) = logged(said(), "message not sent")
+    assert line["error"] == "AccessDeniedException"
+
+
+# What is told
+
+
+def test_failed_mints_are_counted_by_class_and_logged_by_client(
+    deployment: Deployment, said: Said
+) -> None:
+    """Once for each time that an issuer was asked, however many runners wait for it."""
+    deployment.world.issuer.respond["/token"] = answer(status="401 Who")
+    row = registered(deployment.world, "payments", runners=3)
+    deployment.invoke([message_of(row.unit)])
+    by_class = {
+        document.get("error_class"): document["MintFailed"]
+        for document in metrics(said(), "MintFailed")
+    }
+    assert by_class == {None: [1.0], "invalid_client": [1.0]}
+    (counted,) = metrics(said(), "Postponed")
+    assert counted["Postponed"] == [3.0]
+    (line,) = logged(said(), "mint failed")
+    assert (line["project"], line["client"], line["error_class"]) == (
+        "payments",
+        "scheduler",
+        "invalid_client",
+    )
+    waiting = logged(said(), "refresh postponed")
+    assert sorted(line["runner"] for line in waiting) == ["runner-0", "runner-1", "runner-2"]
+
+
+def test_throttled_writes_are_counted(deployment: Deployment, said: Said) -> None:
+    """They have an alarm of their own: somebody else spends the account's writes."""
+    row = registered(deployment.world, "payments")
+    deployment.world.aws.faults.follow("CreateSecret", afterwards=RATE_EXCEEDED)
+    deployment.invoke([message_of(row.unit)])
+    (counted,) = metrics(said(), "StoreThrottled")
+    assert counted["StoreThrottled"] == [1.0]
+
+
+def test_each_invocation_counts_its_own(deployment: Deployment, said: Said) -> None:
+    """And one that did nothing writes nothing."""
+    for number in range(2):
+        row = registered(deployment.world, f"project-{number}")
+        deployment.invoke([message_of(row.unit)])
+        deployment.invoke([message_of(row.unit)])
+    assert [document["Refreshed"] for document in metrics(said(), "Refreshed")] == [[1.0], [1.0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RUNNERS_TABLE", ""),
+        ("REFRESH_QUEUE_URL", ""),
+        ("WRITES_PER_SECOND", "0"),
+        ("WRITES_PER_SECOND", "many"),
+        ("DEFAULT_TOKEN_LIFETIME", "59"),
+    ],
+)
+def test_contradictory_settings_fail_the_cold_start(present: World, name: str, value: str) -> None:
+    """With a message that names the variable."""
+    with pytest.raises(Misconfigured, match=name), deployed(present, **{name: value}):
+        pass

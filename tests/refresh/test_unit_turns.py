@@ -1,0 +1,140 @@
+"""Units in turns: who comes when, for how long, and what an error or the end of time leaves."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from byline.refresh_units import Unit
+from refresh_unit import Outcome
+from tests.stand_ins.clock import Clock
+from unit_turns import SHORTEST_TURN_SECONDS, UNITS_AT_ONCE, Turns, take_turns
+
+END = 100.0
+
+
+def units(number: int) -> list[Unit]:
+    return [Unit(shard="07", project=f"project-{n}") for n in range(number)]
+
+
+@pytest.fixture
+def threads() -> Iterator[Executor]:
+    with ThreadPoolExecutor(UNITS_AT_ONCE) as threads:
+        yield threads
+
+
+def turns_of(
+    threads: Executor,
+    work: list[Unit],
+    refresh: Callable[[Unit, float], Outcome],
+    *,
+    clock: Clock | None = None,
+    failures: list[tuple[Unit, Exception]] | None = None,
+) -> Turns:
+    told = [] if failures is None else failures
+    return take_turns(
+        work,
+        refresh=refresh,
+        failed=lambda unit, error: told.append((unit, error)),
+        threads=threads,
+        now=clock or Clock(0),
+        end=END,
+    )
+
+
+def test_every_unit_has_its_turn_once_where_it_is_done(threads: Executor) -> None:
+    """Whether it had something to do or another worker was at it."""
+    seen: list[Unit] = []
+
+    def refresh(unit: Unit, _: float) -> Outcome:
+        seen.append(unit)
+        return "held" if unit.project == "project-3" else "done"
+
+    turns = turns_of(threads, units(50), refresh)
+    assert sorted(seen) == sorted(units(50))
+    assert (list(turns.waiting), turns.failed) == ([], [])
+
+
+def test_units_are_worked_on_side_by_side(threads: Executor) -> None:
+    """As many at once as are planned: each waits here until all of them are at it."""
+    together = Barrier(UNITS_AT_ONCE)
+
+    def refresh(_: Unit, __: float) -> Outcome:
+        together.wait(10)
+        return "done"
+
+    turns_of(threads, units(UNITS_AT_ONCE), refresh)
+
+
+def test_unfinished_unit_comes_again_after_all_others(threads: Executor) -> None:
+    """Its turn is over, and the line is long."""
+    seen: list[Unit] = []
+
+    def refresh(unit: Unit, _: float) -> Outcome:
+        seen.append(unit)
+        is_big = unit.project == "project-0"
+        return "unfinished" if is_big and seen.count(unit) < 3 else "done"
+
+    with ThreadPoolExecutor(1) as one_thread:
+        turns_of(one_thread, units(5), refresh)
+    assert [unit.project[-1] for unit in seen] == ["0", "1", "2", "3", "4", "0", "0"]
+
+
+@pytest.mark.parametrize("number", [1, UNITS_AT_ONCE, 3 * UNITS_AT_ONCE])
+def test_turns_share_what_time_there_is(threads: Executor, number: int) -> None:
+    """One unit may have it all; of three times as many as fit, each a third at the most."""
+    untils: list[float] = []
+
+    def refresh(_: Unit, until: float) -> Outcome:
+        untils.append(until)
+        return "done"
+
+    turns_of(threads, units(number), refresh)
+    share = END * UNITS_AT_ONCE / (number - 1 + UNITS_AT_ONCE)
+    assert min(untils) == pytest.approx(max(share, SHORTEST_TURN_SECONDS), rel=0.01)
+    assert max(untils) <= END
+
+
+def test_turn_is_long_enough_to_get_somewhere_and_ends_with_the_time(threads: Executor) -> None:
+    """A hundredth of the time would go by with reading alone."""
+    untils: list[float] = []
+
+    def refresh(_: Unit, until: float) -> Outcome:
+        untils.append(until)
+        return "done"
+
+    turns_of(threads, units(2_000), refresh)
+    assert min(untils) == SHORTEST_TURN_SECONDS
+    untils.clear()
+    turns_of(threads, units(2_000), refresh, clock=Clock(END - 1))
+    assert set(untils) == {END}
+
+
+def test_no_turn_begins_once_the_time_has_come(threads: Executor) -> None:
+    """What is waiting then, or was not finished, is handed back."""
+    clock = Clock(0)
+
+    def refresh(unit: Unit, _: float) -> Outcome:
+        clock.advance(60)
+        return "unfinished"
+
+    with ThreadPoolExecutor(1) as one_thread:
+        turns = turns_of(one_thread, units(3), refresh, clock=clock)
+    assert [unit.project[-1] for unit in turns.waiting] == ["2", "0", "1"]
+    assert list(turns_of(threads, units(3), refresh, clock=Clock(END)).waiting) == units(3)
+
+
+def test_error_ends_a_unit_s_turns_and_nobody_else_s(threads: Executor) -> None:
+    """Whatever it is, it is told with its unit, and the thread goes on to the next one."""
+    failures: list[tuple[Unit, Exception]] = []
+
+    def refresh(unit: Unit, _: float) -> Outcome:
+        if unit.project == "project-1":
+            raise ZeroDivisionError
+        return "done"
+
+    turns = turns_of(threads, units(30), refresh, failures=failures)
+    assert turns.failed == [units(2)[1]]
+    assert [(unit, type(error)) for unit, error in failures] == [(units(2)[1], ZeroDivisionError)]
+    assert not turns.waiting

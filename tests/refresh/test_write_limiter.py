@@ -1,0 +1,107 @@
+"""The pace of writes: never more than the rate in any second, however threads come and wake up."""
+
+import time
+from threading import Thread, local
+
+import pytest
+
+from tests.refresh.world import new_world
+from tests.stand_ins.clock import Clock
+from tests.stand_ins.rates import busiest
+from tests.stand_ins.refusal import RATE_EXCEEDED
+from write_limiter import WriteLimiter
+
+
+class SlowSleeper:
+    """Time that goes by while somebody sleeps: longer than was asked for, now and then."""
+
+    def __init__(self, *overslept: float) -> None:
+        self.clock = Clock(0)
+        self._overslept = list(overslept)
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        late = self._overslept.pop(0) if self._overslept else 0
+        self.clock.advance(seconds + late)
+
+
+def test_first_write_does_not_wait_and_the_next_ones_do() -> None:
+    """At an even pace."""
+    sleeper = SlowSleeper()
+    limiter = WriteLimiter(20, now=sleeper.clock, sleep=sleeper.sleep)
+    times = []
+    for _ in range(5):
+        limiter.wait()
+        times.append(sleeper.clock())
+    assert times == pytest.approx([0, 0.05, 0.1, 0.15, 0.2], abs=1e-4)
+
+
+def test_pause_is_not_made_up_for() -> None:
+    """After a quiet hour there is no burst."""
+    sleeper = SlowSleeper()
+    limiter = WriteLimiter(20, now=sleeper.clock, sleep=sleeper.sleep)
+    limiter.wait()
+    sleeper.clock.advance(3_600)
+    times = []
+    for _ in range(40):
+        limiter.wait()
+        times.append(sleeper.clock())
+    assert busiest(times, span=1) == 20
+
+
+@pytest.mark.parametrize("late", [0.001, 0.03, 0.2, 2.0])
+def test_oversleeping_is_not_made_up_for(late: float) -> None:
+    """Who wakes up late pushes all that come after."""
+    sleeper = SlowSleeper(0, 0, late, 0, late)
+    limiter = WriteLimiter(20, now=sleeper.clock, sleep=sleeper.sleep)
+    times = []
+    for _ in range(60):
+        limiter.wait()
+        times.append(sleeper.clock())
+    assert busiest(times, span=1) == 20
+
+
+@pytest.mark.parametrize("writes_per_second", [20, 50])
+def test_threads_together_keep_the_rate(writes_per_second: int) -> None:
+    """In every second that slides over two seconds of real threads, and they come close to it."""
+    seen = local()
+    times: list[float] = []
+
+    def now() -> float:
+        seen.last = last = time.monotonic()
+        return last
+
+    limiter = WriteLimiter(writes_per_second, now=now, sleep=time.sleep)
+
+    def write() -> None:
+        limiter.wait()
+        times.append(seen.last)
+
+    threads = [Thread(target=write) for _ in range(2 * writes_per_second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert busiest(times, span=1) <= writes_per_second
+    assert max(times) - min(times) < 3
+
+
+@pytest.mark.parametrize("operation", ["CreateSecret", "PutSecretValue"])
+def test_every_attempt_keeps_the_pace_also_those_that_botocore_repeats(operation: str) -> None:
+    """A throttled write that is sent again at once would take the share of somebody else."""
+    with new_world() as world:
+        rows = [world.register(f"runner-{number}") for number in range(6)]
+        if operation == "PutSecretValue":
+            world.worker().refresh(rows[0].unit)
+            world.clock.advance(600)
+        sleeper = SlowSleeper()
+        world.aws.faults.follow(operation, *[RATE_EXCEEDED] * 4)
+        worker = world.worker(
+            pace=WriteLimiter(5, now=sleeper.clock, sleep=sleeper.sleep),
+            retries={"mode": "standard", "total_max_attempts": 3},
+        )
+        worker.refresh(rows[0].unit)
+        writes = world.aws.count("CreateSecret") + world.aws.count("PutSecretValue")
+        assert world.aws.count(operation, "ThrottlingException") == 4
+        before = 6 if operation == "PutSecretValue" else 0
+        assert sleeper.clock() == pytest.approx((writes - before - 1) / 5, rel=0.01)
