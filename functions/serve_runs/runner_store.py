@@ -4,7 +4,7 @@ Access patterns, keys and costs: docs/data-model.md.
 """
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from byline.caching import Clock
 from byline.caller import Caller
@@ -25,7 +25,7 @@ from transactions import write_together
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import PutItemInputTypeDef, TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 ATTEMPTS = 5
 """How often a runner that is changed, refreshed or deleted meanwhile is read anew."""
@@ -61,7 +61,9 @@ class RunnerStore:
             if after.generation != before.generation:
                 self._close_breaker(after)
             if after == before or self._replace(before, after):
-                return after, "unchanged" if after.revision == before.revision else "changed"
+                # By this request: perhaps by an attempt of which the answer was lost.
+                is_ours = after.revision == registration.request_id
+                return after, "changed" if is_ours else "unchanged"
         raise _contended()
 
     def find(self, project: str, runner: str) -> RunnerRow | None:
@@ -117,19 +119,15 @@ class RunnerStore:
 
     def _replace(self, before: RunnerRow, after: RunnerRow) -> bool:
         """Whether `after` stands in the place of `before`."""
-        put: PutItemInputTypeDef = {
-            "TableName": self._table,
-            "Item": runner_item(after),
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            "ConditionExpression": _STILL,
-            "ExpressionAttributeValues": _state(before),
-        }
         try:
-            self._client.put_item(**put)
-        except self._client.exceptions.ConditionalCheckFailedException as error:
-            # Our first attempt went through and its answer was lost, whatever came after it.
-            found = cast(Item, error.response.get("Item", {}))
-            return found.get("last_request") == {"S": after.last_request}
+            self._client.put_item(
+                TableName=self._table,
+                Item=runner_item(after),
+                ConditionExpression=_STILL,
+                ExpressionAttributeValues=_state(before),
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
         return True
 
     def _bury(self, row: RunnerRow, buried: RunnerRow) -> bool:

@@ -36,6 +36,8 @@ class Stage:
     def __init__(self, world: World, client: Any) -> None:
         self.world = world
         self.client = client
+        self.generations: list[int] = []
+        """Of all that was registered."""
         self.project = f"stage-{next(_projects)}"
         world.give_client(project=self.project)
 
@@ -64,7 +66,9 @@ class Stage:
             caller=None,
             request_id=str(uuid4()),
         )
-        return store.register(request)[0]
+        row = store.register(request)[0]
+        self.generations.append(row.generation)
+        return row
 
     def delete(self, store: RunnerStore) -> None:
         if self.live():
@@ -112,6 +116,8 @@ class Stage:
         generations = [row.generation for row in (*live, *deleted)]
         assert len(set(generations)) == len(generations)
         assert all(row.generation > old.generation for row in live for old in deleted)
+        # What was overtaken without a trace would still be in its secret.
+        assert max(generations) >= max(self.generations)
 
     def holds_in_the_end(self) -> None:
         """Besides: a live runner has its token and keeps it, of a deleted one nothing is left."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from byline.refresh_units import token_secret_name
 from byline.runner_rows import LastError, RunnerRow, runner_item
+from cursors import Position, encode_cursor
 from runner_views import runner_json, secrets_of, status_of
 from tests.runs.identity_server import NOBODY, Credential
 from tests.runs.runners_api import RunnersApi
@@ -141,11 +142,12 @@ class TestList:
         assert runners.calls() == ["Query"] * 3
 
     def test_page_that_is_just_full_is_the_last(self, runners: RunnersApi, ada: Credential) -> None:
-        """No empty page follows."""
+        """No empty page follows: one more is asked for than shown."""
         for name in ("a", "b"):
             runners.put(ada, name)
         [page] = walk(runners, ada, limit="2")
         assert len(page.json["runners"]) == 2
+        assert runners.world.aws.calls[-1].document["Limit"] == 3
 
     def test_runner_in_a_list_is_the_runner_alone(
         self, runners: RunnersApi, ada: Credential
@@ -211,9 +213,21 @@ class TestList:
             answer = runners.api.call("GET", path, by=ada, query={"cursor": tried})
             assert (answer.status, answer.reason) == (400, "invalid_cursor")
 
+    def test_forged_cursor_leaves_the_project_for_no_other(
+        self, runners: RunnersApi, ada: Credential
+    ) -> None:
+        """It says after which name to go on; in which project is the request's to say."""
+        for name in ("a", "b"):
+            runners.put(ada, name)
+        forged = encode_cursor(Position("other", "a"), query=f"runners of {runners.project}")
+        answer = runners.api.call("GET", listing(runners), by=ada, query={"cursor": forged})
+        assert [runner["name"] for runner in answer.json["runners"]] == ["b"]
+        start = runners.world.aws.calls[-1].document["ExclusiveStartKey"]
+        assert start["project"] == {"S": runners.project}
+
     @settings(max_examples=25)
     @given(cursor=st.text(max_size=60))
-    def test_forged_cursor_leaves_the_project_for_no_other(
+    def test_cursor_may_be_any_text(
         self, runners: RunnersApi, ada: Credential, cursor: str
     ) -> None:
         """Whatever it says: an answer with a reason, never a 500."""

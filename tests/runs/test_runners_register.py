@@ -213,12 +213,15 @@ def test_registration_whose_answer_was_lost_happens_once(
     assert len(runners.items()) == 1
 
 
-def test_change_whose_answer_was_lost_happens_once(runners: RunnersApi, ada: Credential) -> None:
-    """200 with what was asked for, not a 503 because of our own first attempt."""
+def test_change_whose_answer_was_lost_happens_once(
+    runners: RunnersApi, ada: Credential, said: Callable[[], list[str]]
+) -> None:
+    """200 with what was asked for and a line that says so, not a second change."""
     runners.put(ada)
     runners.world.aws.faults.follow("PutItem", LoseAnswer())
     assert runners.put(ada, audience="models").json["audience"] == "models"
     assert runners.calls().count("PutItem") == 2
+    assert len([line for line in said() if '"runner changed"' in line]) == 1
 
 
 def test_message_that_cannot_be_sent_is_harmless(

@@ -6,9 +6,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 
+from byline.caller import Caller
 from byline.refresh_units import token_secret_name, version_token
+from byline.runner_rows import RunnerRow
+from runner_tokens import is_own
 from tests.identity import alb_tokens
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runners_api import RunnersApi
@@ -183,6 +187,53 @@ class TestOthers:
         """The target group says which credential counts."""
         moved = Credential(gpu.headers, alb_tokens.BROWSER_GROUP)
         assert ready.token(moved).reason == "no_credentials"
+
+
+ROW = RunnerRow(
+    project="payments",
+    runner="nightly",
+    client="scheduler",
+    revision="-",
+    generation=1,
+    deadline=1,
+    created_at="-",
+    updated_at="-",
+    subject="gpu",
+    subject_issuer="https://issuer.example",
+)
+GPU = Caller(
+    kind="application",
+    source="bearer",
+    issuer="https://issuer.example",
+    subject="gpu",
+    token_subject="gpu",
+    name="gpu",
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "caller", "own"),
+    [
+        ({}, {}, True),
+        ({}, {"kind": "user"}, False),
+        ({}, {"kind": "unknown"}, False),
+        ({}, {"source": "alb"}, False),
+        ({}, {"subject": "tpu"}, False),
+        ({}, {"issuer": "https://other.example"}, False),
+        ({"subject": "", "subject_issuer": ""}, {"subject": "", "issuer": ""}, False),
+        ({"subject": ""}, {"subject": ""}, False),
+        ({"subject_issuer": ""}, {"issuer": ""}, False),
+        # The service account that a token's own subject names, but which it is not.
+        ({}, {"subject": "tpu", "token_subject": "gpu"}, False),
+    ],
+)
+def test_own_is_a_service_account_of_that_subject_and_issuer(
+    row: dict[str, Any], caller: dict[str, Any], *, own: bool
+) -> None:
+    """All of it, each time; two empty names are not the same one."""
+    changed = msgspec.structs.replace(GPU, **caller)
+    assert is_own(replace(ROW, **row), changed) is own
+    assert not is_own(replace(ROW, **row), None)
 
 
 @pytest.mark.parametrize(
