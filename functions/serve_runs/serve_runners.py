@@ -3,13 +3,11 @@
 caller → row, durable first → message for the refresher. Only the last route ever sees a token.
 """
 
-import os
 import time
 
 from aws_lambda_powertools.event_handler import Response
 
 from byline.aws import dynamodb, secrets_manager
-from byline.settings import required
 from cursors import Position, decode_cursor, encode_cursor
 from incoming import path_name, read_body, read_query
 from problems import not_found
@@ -27,14 +25,13 @@ from service import (
     json_answer,
     log_act,
     no_content,
+    refresh_queue_url,
     request_id,
+    runners_table,
     settings,
 )
 
-table = required(os.environ, "RUNNERS_TABLE")
-queue_url = required(os.environ, "REFRESH_QUEUE_URL")
-client = dynamodb()
-runners = RunnerStore(client, table, now=time.time)
+runners = RunnerStore(dynamodb(), runners_table, now=time.time)
 
 
 @app.put("/v1/projects/<project>/runners/<runner>")
@@ -54,7 +51,7 @@ def register_runner(project: str, runner: str) -> Response[str]:
             request_id=request_id(),
         )
     )
-    announce(row.unit, queue_url=queue_url)
+    announce(row.unit, queue_url=refresh_queue_url)
     log_act(f"runner {outcome}", actor, project=project, runner=runner)
     document = runner_json(row, secrets=_secrets(), now=time.time())
     if outcome == "created":
@@ -71,7 +68,9 @@ def list_project_runners(project: str) -> Response[str]:
     query = read_query(app.current_event, ListRunners)
     binding = f"runners of {project}"
     after = decode_cursor(query.cursor, query=binding) if query.cursor else None
-    rows, position = list_runners(client, table, project, limit=query.limit, after=after)
+    rows, position = list_runners(
+        dynamodb(), runners_table, project, limit=query.limit, after=after
+    )
     secrets, now = _secrets(), time.time()
     shown = fitting([runner_json(row, secrets=secrets, now=now) for row in rows])
     if len(shown) < len(rows):
@@ -94,7 +93,7 @@ def delete_runner(project: str, runner: str) -> Response[str]:
     actor = caller_of_change()
     project, runner = _runner_key(project, runner)
     row = runners.delete(project, runner, actor=actor, request_id=request_id())
-    announce(row.unit, queue_url=queue_url)
+    announce(row.unit, queue_url=refresh_queue_url)
     log_act("runner deleted", actor, project=project, runner=runner)
     return no_content()
 

@@ -10,14 +10,16 @@ from byline.init_phase import end_init  # stops the garbage collector, so it is 
 # isort: split
 import os
 import time
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from ulid import ULID
 
 import run_requests
-import serve_runners  # noqa: F401 - its routes, on the same app
 import sight
 from byline.aws import dynamodb
 from byline.caller import Caller
@@ -37,11 +39,11 @@ from service import (
     identity,
     json_answer,
     known_caller,
+    loaded_routes,
     log_act,
     logger,
     no_content,
     request_id,
-    routes,  # noqa: F401 - the OpenAPI document is made from them
 )
 
 table = required(os.environ, "RUNS_TABLE")
@@ -55,10 +57,27 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html
     """
     logger.append_keys(request_id=context.aws_request_id)
+    if "/runners" in event.get("path", ""):
+        load_runner_routes()
     try:
         return app.resolve(event, context)
     finally:
         sight.flush(failed_fetches=identity.failed_fetches())
+
+
+@cache
+def load_runner_routes() -> None:
+    """Put the routes about runners on the app, with the first request for one.
+
+    A cold start that creates a run goes without them, and is 8 ms the shorter.
+    """
+    import serve_runners  # noqa: F401, PLC0415 - to import it is to have its routes
+
+
+def routes() -> Sequence[Route]:
+    """All that is answered: the OpenAPI document is made from it."""
+    load_runner_routes()
+    return loaded_routes()
 
 
 @app.get("/healthz")
@@ -171,6 +190,7 @@ def _run_key(project: str, run_id: str) -> tuple[str, str]:
 if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
     from priming import prime
 
+    load_runner_routes()
     prime(handler, identity=identity)
 
 if os.environ.get("POWERTOOLS_TRACE_DISABLED") == "false":

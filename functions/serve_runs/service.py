@@ -13,7 +13,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from byline.caller import Caller
 from byline.errors import Rejected
 from byline.identity import Identity
-from byline.settings import Settings
+from byline.settings import Settings, required
 from failures import answer_failure
 from incoming import refuse_cross_site
 from problems import method_not_allowed, not_found
@@ -21,6 +21,8 @@ from problems import method_not_allowed, not_found
 logger = Logger(service="byline")
 settings = Settings.from_environment(os.environ)
 identity = Identity(settings)
+runners_table = required(os.environ, "RUNNERS_TABLE")
+refresh_queue_url = required(os.environ, "REFRESH_QUEUE_URL")
 app = ALBResolver()
 
 if settings.trust != "verify":
@@ -30,8 +32,8 @@ if settings.trust != "verify":
     )
 
 
-def routes() -> Sequence[Route]:
-    """All that is answered. Powertools has no public way to ask."""
+def loaded_routes() -> Sequence[Route]:
+    """What is answered so far. Powertools has no public way to ask."""
     return (*app._static_routes, *app._dynamic_routes)
 
 
@@ -88,7 +90,7 @@ def _answer_failure(error: Exception) -> Response[str]:
 
 def _answer_unknown_route(_: NotFoundError) -> Response[str]:
     path = app.current_event.path
-    allowed = sorted({route.method for route in routes() if route.rule.match(path)})
+    allowed = sorted({route.method for route in loaded_routes() if route.rule.match(path)})
     return _answer_failure(method_not_allowed(allowed) if allowed else not_found())
 
 

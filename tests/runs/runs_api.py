@@ -29,7 +29,9 @@ def load_function(environment: Mapping[str, str]) -> ModuleType:
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        return importlib.import_module("serve_runs")
+        function = importlib.import_module("serve_runs")
+        function.load_runner_routes()  # later it would find none of its own modules
+        return function
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -127,6 +127,17 @@ class TestWithoutSnapStart:
         assert not HEAVY & cold.loaded[0]
         assert "jwt" in cold.loaded[1]
 
+    def test_request_about_a_run_goes_without_what_runners_need(
+        self, start: Start, web: Web
+    ) -> None:
+        """Their routes come with the first request for one, and are answered from then on."""
+        create = request("POST", RUNS, by=web.browser("ada"))
+        runner = request("POST", "/v1/projects/apollo/runners", by=NOBODY)
+        cold = start(create, runner, create)
+        assert cold.answers == [201, 405, 201]
+        assert not {"serve_runners", "byline.runner_rows"} & (cold.at_start | cold.loaded[0])
+        assert "serve_runners" in cold.loaded[1]
+
 
 class TestWithSnapStart:
     """What a request needs is there before the snapshot is taken."""
