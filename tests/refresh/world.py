@@ -194,7 +194,7 @@ class World:
             return self.clock() + skew
 
         mint = Mint(
-            post=lambda url, **request: send(url, timeout_seconds=1.0, **request),
+            post=lambda url, **request: send(url, timeout_seconds=5.0, **request),
             fetch=fetch,
             now=now,
             default_lifetime=300,
