@@ -5,7 +5,7 @@ from aws_lambda_powertools.event_handler import Response
 from botocore.exceptions import BotoCoreError, ClientError
 
 import sight
-from byline.aws import is_passing
+from byline.aws import error_name, is_passing
 from byline.errors import Rejected, Unavailable
 from problems import Problem, unauthorized, unavailable
 
@@ -37,8 +37,8 @@ def _problem(error: Exception) -> Problem:
             return unavailable("keys_unavailable", "The caller's key cannot be had right now.")
         case ClientError() | BotoCoreError() if is_passing(error):
             sight.count("Unavailable")
-            logger.error("table unavailable", error=type(error).__name__)
-            return unavailable("store_unavailable", "Runs cannot be read or written right now.")
+            logger.error("store unavailable", error=error_name(error))
+            return unavailable("store_unavailable", "It cannot be read or written right now.")
         case _:
             sight.count("InternalError")
             logger.exception("not foreseen")  # noqa: LOG004 - runs while the error is handled

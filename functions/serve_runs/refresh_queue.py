@@ -4,7 +4,7 @@ import msgspec
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.aws import sqs
+from byline.aws import error_name, sqs
 from byline.refresh_units import Unit
 
 DELAY_SECONDS = 1
@@ -28,4 +28,4 @@ def announce(unit: Unit, *, queue_url: str) -> None:
             MessageGroupId=unit.project,
         )
     except (ClientError, BotoCoreError) as error:
-        logger.warning("message not sent", error=type(error).__name__)
+        logger.warning("message not sent", error=error_name(error))
