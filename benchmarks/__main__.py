@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks import report
 from benchmarks.measurements import CREATES_A_ROUND, TOKENS_A_ROUND, Bench, bench
+from benchmarks.refreshing import RUNNERS
 from benchmarks.results import Promise, Series, cold_series, promises
 
 TITLES = {
@@ -31,10 +32,11 @@ class Rounds:
     warm: int
     verification: int
     breakdown: int
+    refreshing: int
 
 
-FULL = Rounds(cold=25, warm=61, verification=61, breakdown=15)
-QUICK = Rounds(cold=3, warm=9, verification=9, breakdown=3)
+FULL = Rounds(cold=25, warm=61, verification=61, breakdown=15, refreshing=15)
+QUICK = Rounds(cold=3, warm=9, verification=9, breakdown=3, refreshing=3)
 
 
 def main() -> None:
@@ -56,12 +58,13 @@ def _measure(built: Bench, rounds: Rounds) -> tuple[list[Promise], str]:
     warm = built.warm_creates(WARM, rounds=rounds.warm)
     verification = built.verifications(rounds=rounds.verification)
     cold_pieces, warm_pieces = built.breakdowns(rounds=rounds.breakdown)
-    found = promises(cold, warm, verification)
+    refreshing = built.refreshing(rounds=rounds.refreshing)
+    found = [*promises(cold, warm, verification), *refreshing.promises()]
     parts = (
         report.circumstances("make bench"),
         f"Medians, in brackets the quartiles, of {rounds.cold} alternating rounds for cold starts"
         f" and memory, {rounds.warm} of {CREATES_A_ROUND} warm creates, {rounds.verification} of"
-        f" {TOKENS_A_ROUND} verifications.",
+        f" {TOKENS_A_ROUND} verifications, {rounds.refreshing} of {RUNNERS:,} refreshed runners.",
         report.promise_table(found),
         "### Cold starts and memory",
         report.spread_table(
@@ -71,6 +74,8 @@ def _measure(built: Bench, rounds: Rounds) -> tuple[list[Promise], str]:
         report.median_table(
             "function", {TITLES[name]: Series(cpu, "ms CPU") for name, cpu in warm.items()}
         ),
+        "### Refreshing",
+        report.median_table("what", refreshing.series()),
         "### Where Byline's cold start goes",
         report.median_table(
             "piece, in order", {name: Series(ms, "ms") for name, ms in cold_pieces.items()}

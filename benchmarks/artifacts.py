@@ -24,6 +24,7 @@ class Artifacts:
     """
 
     function: Path
+    refresh_function: Path
     layer: Path
     boto3_only: Path
     raw_floor: Path
@@ -43,6 +44,7 @@ def build(root_certificate: bytes) -> Artifacts:
     _sam_build(ROOT / "benchmarks/baselines/template.yaml", baselines)
     artifacts = Artifacts(
         function=byline / "RunsFunction",
+        refresh_function=byline / "RefreshTokensFunction",
         layer=byline / "IdentityLayer/python",
         boto3_only=baselines / "Boto3Only",
         raw_floor=baselines / "RawFloor",

@@ -86,7 +86,7 @@ def cold_start(host: FunctionHost, event: dict[str, Any]) -> ColdStart:
         init=(timings.ready - timings.started) * 1e3,
         first_request=(timings.answered - timings.delivered) * 1e3,
         total=(timings.answered - timings.started) * 1e3,
-        cpu=_cpu_seconds(instance.pid) * 1e3,
+        cpu=cpu_seconds(instance.pid) * 1e3,
         peak_memory=_peak_memory(instance.pid),
     )
 
@@ -94,10 +94,10 @@ def cold_start(host: FunctionHost, event: dict[str, Any]) -> ColdStart:
 def cpu_per_create(host: FunctionHost, events: list[dict[str, Any]]) -> float:
     """CPU time of the host's process for each of `events`, user and system, in milliseconds."""
     (instance,) = host.instances
-    before = _cpu_seconds(instance.pid)
+    before = cpu_seconds(instance.pid)
     for event in events:
         _create(host, event)
-    return (_cpu_seconds(instance.pid) - before) / len(events) * 1e3
+    return (cpu_seconds(instance.pid) - before) / len(events) * 1e3
 
 
 def _create(host: FunctionHost, event: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ def _create(host: FunctionHost, event: dict[str, Any]) -> None:
         raise AssertionError(f"not a create: {answer}")
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """To the nanosecond, where /proc has ticks of 10 ms (clock_getcpuclockid(3), Linux)."""
     return clock_gettime((~pid << 3) | 2)
 

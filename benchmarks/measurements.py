@@ -16,6 +16,8 @@ from benchmarks.artifacts import ROOT, Artifacts, build
 from benchmarks.aws_stub import DYNAMODB, PUBLIC_KEYS, aws_stub
 from benchmarks.browser import ITEM, Browser
 from benchmarks.functions import ColdStart, Functions, cold_start, cpu_per_create, functions
+from benchmarks.refreshing import Refreshing
+from benchmarks.refreshing import measure as measure_refreshing
 from local.lambda_runtime import Function, FunctionHost
 
 CREATES_A_ROUND = 20
@@ -64,6 +66,17 @@ class Bench:
             },
         )
         return _without_first(found)
+
+    def refreshing(self, *, rounds: int) -> Refreshing:
+        """See `benchmarks.refreshing`."""
+        built = self.artifacts
+        return measure_refreshing(
+            built.refresh_function,
+            built.layer,
+            boto3=built.boto3_only,
+            python=built.python,
+            rounds=rounds,
+        )
 
     def breakdowns(self, *, rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
         """See `benchmarks.breakdown`: a cold start's pieces and a warm create's."""

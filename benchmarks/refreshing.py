@@ -1,0 +1,233 @@
+"""Refreshing a thousand due runners, against bare puts of as large a secret, in alternation.
+
+    python -m benchmarks.refreshing
+
+measures the working tree as it is; `make bench` what is built of it.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from benchmarks.artifacts import ROOT
+from benchmarks.functions import cpu_seconds
+from benchmarks.refresh_stub import TOKEN, RefreshStub, refresh_stub
+from benchmarks.results import Promise, Series
+from local.lambda_runtime import Function, FunctionHost
+
+RUNNERS = 1_000
+PUTS_A_ROUND = 200
+ROUNDS = 9
+
+RUNNERS_A_SECOND = 120
+"""What one worker without a limiter is to reach: six times the pace that it is given."""
+
+TIME_LIMIT_SECONDS = 60
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "AWS_SESSION_TOKEN": "IQoJb3JpZ2luX2VjE" + "x" * 800,
+    # Wherever the interpreter resolves names by the stub's port: everything here has an address.
+    "BENCHMARK_AWS_PORT": "0",
+    "POWERTOOLS_SERVICE_NAME": "byline",
+    "POWERTOOLS_METRICS_NAMESPACE": "Byline",
+    "POWERTOOLS_LOG_LEVEL": "INFO",
+    "POWERTOOLS_TRACE_DISABLED": "true",
+    "REFRESH_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/RefreshQueue",
+    "RUNNERS_TABLE": "RunnersTable",
+    "WRITES_PER_SECOND": "1000000",
+}
+SHARD = "07"
+MESSAGE = json.dumps({"shard": SHARD, "project": "payments"})
+IDENTITY = (
+    '{"user":{"id":{"subject":"248289761001"},"spec":{"firstName":"Ada","lastName":"Lovelace",'
+    '"email":"ada@example.com"}}}'
+)
+VALUE = json.dumps(
+    {
+        "token": TOKEN,
+        "token_type": "Bearer",
+        "issued_at": "2026-11-22T16:20:11Z",
+        "expires_at": "2026-11-22T16:35:11Z",
+        "generation": 1_795_364_411_000,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshing:
+    """By round, in milliseconds.
+
+    CPU time of a bare put, of one by Byline's own client, and of a refreshed runner; and the time
+    that goes by for each of those.
+    """
+
+    bare_put: list[float] = field(default_factory=list)
+    own_put: list[float] = field(default_factory=list)
+    refresh: list[float] = field(default_factory=list)
+    elapsed: list[float] = field(default_factory=list)
+
+    def series(self) -> dict[str, Series]:
+        """What was measured, for a table."""
+        return {
+            "one `put_secret_value`, boto3's client": Series(self.bare_put, "ms CPU"),
+            "one `put_secret_value`, Byline's client, eight threads": Series(
+                self.own_put, "ms CPU"
+            ),
+            "a refreshed runner": Series(self.refresh, "ms CPU"),
+            "refreshed runners": Series([1_000 / each for each in self.elapsed], "a second"),
+        }
+
+    def promises(self) -> list[Promise]:
+        """What issue 3 asks for; of a bare put in both ways to understand it."""
+        return [
+            Promise(
+                what="refreshing a runner, CPU",
+                against="one bare `put_secret_value`, boto3's client",
+                byline=Series(self.refresh, "ms"),
+                baseline=Series(self.bare_put, "ms"),
+                budget=2.2,
+                aim=1.5,
+            ),
+            Promise(
+                what="the same",
+                against="one bare `put_secret_value`, Byline's client",
+                byline=Series(self.refresh, "ms"),
+                baseline=Series(self.own_put, "ms"),
+                budget=2.2,
+                aim=1.5,
+            ),
+            Promise(
+                what="the same, time of one worker without its limiter",
+                against=f"{RUNNERS_A_SECOND} runners a second",
+                byline=Series(self.elapsed, "ms"),
+                baseline=Series([1_000 / RUNNERS_A_SECOND] * 2, "ms"),
+                budget=1,
+                aim=1,
+            ),
+        ]
+
+
+def measure(*code: Path, boto3: Path, python: Path, rounds: int = ROUNDS) -> Refreshing:
+    """Measure the worker whose `code` is function and layer; `boto3`: where the baseline finds it.
+
+    The first round writes first tokens, opens connections, and does not count.
+    """
+    puts = ROOT / "benchmarks/baselines/bare_put"
+    found = Refreshing()
+    with ExitStack() as stack:
+        stub = stack.enter_context(_prepared())
+        environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": stub.url}
+
+        def start(name: str, code: tuple[Path, ...]) -> FunctionHost:
+            function = Function(
+                handler=f"{name}.handler",
+                code=code,
+                environment=environment,
+                name=name,
+                timeout_seconds=TIME_LIMIT_SECONDS,
+            )
+            return stack.enter_context(FunctionHost(function, python=python))
+
+        worker = start("refresh_tokens", code)
+        bare, own = start("bare_put", (puts, boto3)), start("own_put", (puts, *code))
+        for turn in range(rounds + 1):
+            bare_put, own_put = _puts(bare, stub), _puts(own, stub)
+            refresh, elapsed = _refresh(worker, stub)
+            if turn > 0:
+                found.bare_put.append(bare_put)
+                found.own_put.append(own_put)
+                found.refresh.append(refresh)
+                found.elapsed.append(elapsed)
+    return found
+
+
+def _puts(host: FunctionHost, stub: RefreshStub) -> float:
+    names = [f"bare/{uuid4()}" for _ in range(PUTS_A_ROUND)]
+    for name in names:
+        stub.secrets.seed(name, VALUE)
+    before = _cpu(host)
+    host.invoke({"names": names, "value": VALUE})
+    return (_cpu(host) - before) / PUTS_A_ROUND * 1e3
+
+
+def _refresh(host: FunctionHost, stub: RefreshStub) -> tuple[float, float]:
+    stub.table.make_due()
+    mints, writes = stub.mints, len(stub.secrets.writes)
+    before, began = _cpu(host), time.perf_counter()
+    answer = host.invoke({"Records": [{"messageId": str(uuid4()), "body": MESSAGE}]})
+    elapsed, cpu = time.perf_counter() - began, _cpu(host) - before
+    done = (answer, stub.mints - mints, len(stub.secrets.writes) - writes)
+    if done != ({"batchItemFailures": []}, 1, RUNNERS):
+        raise AssertionError(f"not a refresh of all runners by one mint: {done}")
+    return cpu / RUNNERS * 1e3, elapsed / RUNNERS * 1e3
+
+
+def _cpu(host: FunctionHost) -> float:
+    host.wait_until_ready()
+    (instance,) = host.instances
+    return cpu_seconds(instance.pid)
+
+
+@contextmanager
+def _prepared() -> Iterator[RefreshStub]:
+    with refresh_stub() as stub:
+        client = {
+            "token_endpoint": f"{stub.url}/token",
+            "client_id": "nightly-train",
+            "auth_method": "client_secret_basic",
+            "client_secret": "not-secret",
+        }
+        stub.secrets.seed("byline/clients/payments/scheduler", json.dumps(client))
+        for number in range(RUNNERS):
+            stub.table.put(_new_runner(f"runner-{number}"))
+        yield stub
+
+
+def _new_runner(name: str) -> dict[str, Any]:
+    """A runner as a registration leaves it in the table."""
+    now = int(time.time())
+    texts = {
+        "project": "payments",
+        "runner": name,
+        "client": "scheduler",
+        "audience": "https://api.example.com",
+        "subject": f"{name}-of-payments",
+        "subject_issuer": "https://issuer.example.com/realms/byline",
+        "revision": str(uuid4()),
+        "shard": SHARD,
+        "created_at": "2026-11-22T16:20:11.123Z",
+        "updated_at": "2026-11-22T16:20:11.123Z",
+        "registered_by": IDENTITY,
+        "last_request": str(uuid4()),
+    }
+    numbers = {"generation": now * 1_000, "deadline": now, "due_at": now, "attempts": 0}
+    return {member: {"S": text} for member, text in texts.items()} | {
+        member: {"N": str(number)} for member, number in numbers.items()
+    }
+
+
+def main() -> None:
+    """Measure the working tree, in the environment that the tests run in."""
+    packages = Path(sys.prefix, "lib/python3.13/site-packages")
+    code = (ROOT / "functions/refresh_tokens", ROOT / "layers/identity", packages)
+    found = measure(*code, boto3=packages, python=Path(sys.executable))
+    for what, series in found.series().items():
+        print(f"{what}: {series.median:.2f} {series.unit}")
+    for promise in found.promises():
+        byline, baseline = promise.byline, promise.baseline
+        print(
+            f"{promise.what}: {byline.median:.2f} {byline.unit}, {promise.against}:"
+            f" {baseline.median:.2f} {baseline.unit}, {promise.ratio:.2f} x, {promise.verdict}"
+        )
+
+
+if __name__ == "__main__":
+    main()
