@@ -1,6 +1,5 @@
 """The runner routes, with AWS and its limits behind them, an issuer, and the refresher at hand."""
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +88,7 @@ class RunnersApi:
         """
         aws = self.world.aws
         before = list(aws.calls)
-        # The world's clock stands while the function's goes on: what it wrote must be due.
-        self.world.clock.advance(max(0.0, time.time() + 1 - self.world.clock()))
+        self.world.catch_up()
         for unit in units or (self.registered().unit,):
             assert self.world.worker().refresh(unit) == "done"
         aws.calls[:] = before

@@ -76,7 +76,7 @@ class Stage:
 
     def work(self) -> None:
         """A worker does all that is due of the project."""
-        self.world.clock.advance(max(0.0, time.time() + 1 - self.world.clock()))
+        self.world.catch_up()
         for unit in {row.unit for row in (*self.live(), *self.deleted())}:
             self._worker.refresh(unit)
 
