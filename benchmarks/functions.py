@@ -46,6 +46,7 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
         "BENCHMARK_AWS_PORT": str(aws_port),
         "RUNS_TABLE": "RunsTable",
         "RUNNERS_TABLE": "RunnersTable",
+        "ACCESS_TABLE": "AccessTable",
         "REFRESH_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/RefreshQueue",
     }
     settings = {

@@ -211,6 +211,7 @@ def _environment() -> Mapping[str, str]:
     return {
         **_ADDRESSES,
         "RUNS_TABLE": "RunsTable",
+        "ACCESS_TABLE": "AccessTable",
         "LOAD_BALANCER_ARNS": sample_tokens.LOAD_BALANCER,
         "OIDC_ISSUER": sample_tokens.ISSUER,
         "OIDC_CLIENT_ID": sample_tokens.CLIENT_ID,

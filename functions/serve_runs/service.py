@@ -22,6 +22,7 @@ logger = Logger(service="byline")
 settings = Settings.from_environment(os.environ)
 identity = Identity(settings)
 runners_table = required(os.environ, "RUNNERS_TABLE")
+access_table = required(os.environ, "ACCESS_TABLE")
 refresh_queue_url = required(os.environ, "REFRESH_QUEUE_URL")
 app = ALBResolver()
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.built.artifact import ROOT, SAM
 from tests.runs.identity_server import Web, serve_identities
-from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
+from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, serve_dynamodb
 
 RUNTIME_CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
 """What Lambda's image brings along to run a function."""
@@ -53,7 +53,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[DynamoDb]:
-    """An empty table."""
+    """Empty tables."""
     with serve_dynamodb() as server:
         server.reset()
         yield server
@@ -73,6 +73,7 @@ def environment(dynamodb: DynamoDb, web: Web) -> dict[str, str]:
         **web.environment(),
         "RUNS_TABLE": TABLE,
         "RUNNERS_TABLE": "RunnersTable",
+        "ACCESS_TABLE": ACCESS_TABLE,
         "REFRESH_QUEUE_URL": f"{dynamodb.url}/123456789012/RefreshQueue",
         "POWERTOOLS_TRACE_DISABLED": "true",
         "AWS_ENDPOINT_URL": dynamodb.url,

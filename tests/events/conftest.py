@@ -7,15 +7,12 @@ from typing import Any
 import pytest
 
 from byline.aws import secrets_manager, sqs
-from local.template import Template
 from tests.events.samples import event
 from tests.runs.identity_server import serve_identities
 from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
 from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
 from tools.make_events import EVENTS
 from tools.sample_runs import seed
-
-RUNNERS_TABLE = "RunnersTable"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +45,6 @@ def function(table: DynamoDb) -> Iterator[Any]:
 def api(function: Any, table: DynamoDb, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunsApi]:
     """The function before tables that hold the sample runs and no runners."""
     table.reset()
-    _reset_runners(table)
     seed(table.client, TABLE)
     log_to_standard_output()
     # Made when first needed, for the environment of that time.
@@ -58,13 +54,3 @@ def api(function: Any, table: DynamoDb, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield RunsApi(function)
     sqs.cache_clear()
     secrets_manager.cache_clear()
-
-
-def _reset_runners(table: DynamoDb) -> None:
-    client = table.client
-    if RUNNERS_TABLE in client.list_tables()["TableNames"]:
-        client.delete_table(TableName=RUNNERS_TABLE)
-    template = Template.read(EVENTS.parent / "template.yaml")
-    properties = template.resources("AWS::DynamoDB::Table")[RUNNERS_TABLE]["Properties"]
-    names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
-    client.create_table(TableName=RUNNERS_TABLE, **{name: properties[name] for name in names})

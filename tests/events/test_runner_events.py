@@ -11,10 +11,9 @@ import pytest
 from byline.refresh_units import MintKey, token_secret_name, version_token
 from byline.runner_rows import RunnerRow, read_runner, runner_item
 from local.stack import Stack
-from tests.events.conftest import RUNNERS_TABLE
 from tests.events.samples import NIGHTLY_TRAIN, event
 from tests.runs.runs_api import RunsApi
-from tests.runs.table_server import DynamoDb
+from tests.runs.table_server import RUNNERS_TABLE, DynamoDb
 from tools.make_events import PROJECT, SAMPLE_RUNNERS, SAMPLE_RUNNERS_CLIENT, SAMPLE_SHARD
 from tools.sample_runners import seed
 

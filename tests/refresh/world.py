@@ -21,6 +21,7 @@ from refresh_unit import Outcome, Report, UnitRefresher
 from runner_sweep import Sweeper
 from runner_table import RunnerTable
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, serve_issuer
+from tests.runs.table_server import ACCESS_TABLE, table_definition
 from tests.stand_ins.aws_server import AwsServer, serve_aws
 from tests.stand_ins.clock import Clock
 from tests.stand_ins.secret_store import Behaviour
@@ -252,35 +253,13 @@ def new_world(
     ):
         issuer.opaque = True
         issuer.lifetime = lifetime
-        make_table(aws)
+        make_tables(aws)
         world = World(aws, issuer, clock, threads)
         world.give_client()
         yield world
 
 
-def make_table(aws: AwsServer) -> None:
-    """`RunnersTable` as the template has it."""
-    aws.observer("dynamodb").create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": "project", "AttributeType": "S"},
-            {"AttributeName": "runner", "AttributeType": "S"},
-            {"AttributeName": "shard", "AttributeType": "S"},
-            {"AttributeName": "due_at", "AttributeType": "N"},
-        ],
-        KeySchema=[
-            {"AttributeName": "project", "KeyType": "HASH"},
-            {"AttributeName": "runner", "KeyType": "RANGE"},
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "by-due",
-                "KeySchema": [
-                    {"AttributeName": "shard", "KeyType": "HASH"},
-                    {"AttributeName": "due_at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-    )
+def make_tables(aws: AwsServer) -> None:
+    """The tables of runners, and of who may and who did, as the template has them."""
+    for table in (TABLE, ACCESS_TABLE):
+        aws.observer("dynamodb").create_table(**table_definition(table))

@@ -13,7 +13,7 @@ from tests.refresh.world import World, new_world
 from tests.runs.identity_server import Credential, Web, serve_identities
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
-from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
+from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, serve_dynamodb
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def dynamodb_server() -> Iterator[DynamoDb]:
 
 @pytest.fixture
 def dynamodb(dynamodb_server: DynamoDb) -> DynamoDb:
-    """An empty table."""
+    """Empty tables."""
     dynamodb_server.reset()
     return dynamodb_server
 
@@ -46,6 +46,7 @@ def cold_start(dynamodb_server: DynamoDb, web: Web) -> Callable[..., ModuleType]
             **web.environment(),
             "RUNS_TABLE": TABLE,
             "RUNNERS_TABLE": "RunnersTable",
+            "ACCESS_TABLE": ACCESS_TABLE,
             "REFRESH_QUEUE_URL": f"{dynamodb_server.url}/123456789012/RefreshQueue",
             "AWS_ENDPOINT_URL": dynamodb_server.url,
             **dict(changes),

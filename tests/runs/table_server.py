@@ -27,6 +27,8 @@ from local.aws import ROOT
 from local.template import Template
 
 TABLE = "RunsTable"
+ACCESS_TABLE = "AccessTable"
+RUNNERS_TABLE = "RunnersTable"
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"})
 
 
@@ -98,19 +100,21 @@ class DynamoDb:
         """The writes that were asked for, done or not."""
         return [call for call in self.calls if call.operation in WRITES]
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Every row of the table, tombstones and idempotency records too."""
-        rows: list[dict[str, Any]] = self.client.scan(TableName=TABLE, ConsistentRead=True)["Items"]
+    def rows(self, table: str = TABLE) -> list[dict[str, Any]]:
+        """Every row of a table: of the runs', tombstones and idempotency records too."""
+        rows: list[dict[str, Any]] = self.client.scan(TableName=table, ConsistentRead=True)["Items"]
         return rows
 
     def reset(self) -> None:
-        """An empty table, and nothing remembered."""
+        """Empty tables, and nothing remembered."""
         self.troubles.clear()
         self._done.clear()
         client = self.client
-        if TABLE in client.list_tables()["TableNames"]:
-            client.delete_table(TableName=TABLE)
-        client.create_table(**table_definition(TABLE))
+        there = client.list_tables()["TableNames"]
+        for table in (TABLE, ACCESS_TABLE, RUNNERS_TABLE):
+            if table in there:
+                client.delete_table(TableName=table)
+            client.create_table(**table_definition(table))
         self.calls.clear()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -6,7 +6,7 @@ import random
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from tests.identity.alb_tokens import segments_of
 from tests.runs.identity_server import NOBODY, Web
 from tests.runs.runs_api import request
-from tests.runs.table_server import TABLE, DynamoDb, table_definition
+from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb
 
 ROOT = Path(__file__).parents[2]
 PROBE = Path(__file__).with_name("cold_start_probe.py")
@@ -59,6 +59,7 @@ def start(dynamodb: DynamoDb, web: Web) -> Start:
                 "AWS_ENDPOINT_URL": dynamodb.url,
                 "RUNS_TABLE": TABLE,
                 "RUNNERS_TABLE": "RunnersTable",
+                "ACCESS_TABLE": ACCESS_TABLE,
                 "REFRESH_QUEUE_URL": f"{dynamodb.url}/123456789012/RefreshQueue",
                 **web.environment(),
                 **changes,
@@ -83,13 +84,10 @@ def start(dynamodb: DynamoDb, web: Web) -> Start:
 
 
 @pytest.fixture
-def runners_aws(dynamodb: DynamoDb) -> Iterator[str]:
-    """The table of runners, and the queue whose address this is."""
-    client = dynamodb.client
-    client.create_table(**table_definition("RunnersTable"))
+def runners_aws(dynamodb: DynamoDb) -> str:
+    """The tables, and the queue whose address this is."""
     queues = boto3.client("sqs", endpoint_url=dynamodb.url, region_name="us-east-1")
-    yield queues.create_queue(QueueName="RefreshQueue")["QueueUrl"]
-    client.delete_table(TableName="RunnersTable")
+    return queues.create_queue(QueueName="RefreshQueue")["QueueUrl"]
 
 
 def every_kind_of_request(web: Web) -> list[dict[str, Any]]:

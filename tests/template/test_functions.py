@@ -125,6 +125,7 @@ def test_runs_function_has_the_settings_of_the_interface() -> None:
         "ALB_PUBLIC_KEYS_URL": "AlbPublicKeysUrl",
         "RUNS_TABLE": "RunsTable",
         "RUNNERS_TABLE": "RunnersTable",
+        "ACCESS_TABLE": "AccessTable",
         "REFRESH_QUEUE_URL": "RefreshQueue",
     }
     assert {name: variables[name] for name in by_parameter} == {

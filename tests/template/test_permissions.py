@@ -71,12 +71,13 @@ def test_every_function_has_a_role_of_its_own() -> None:
     assert len(set(roles)) == len(roles)
 
 
-RUNS, RUNNERS, QUEUE, DEAD_LETTERS = (
+RUNS, RUNNERS, ACCESS, QUEUE, DEAD_LETTERS = (
     {"Fn::GetAtt": [name, "Arn"]}
-    for name in ("RunsTable", "RunnersTable", "RefreshQueue", "RefreshDeadLetters")
+    for name in ("RunsTable", "RunnersTable", "AccessTable", "RefreshQueue", "RefreshDeadLetters")
 )
 BY_CREATOR = {"Fn::Sub": "${RunsTable.Arn}/index/by-creator"}
 BY_DUE = {"Fn::Sub": "${RunnersTable.Arn}/index/by-due"}
+BY_PERSON = {"Fn::Sub": "${AccessTable.Arn}/index/by-person"}
 CLIENTS, TOKENS = (
     {
         "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
@@ -96,6 +97,8 @@ ALLOWED: dict[str, list[tuple[str, Any]]] = {
             (f"dynamodb:{action}", RUNNERS)
             for action in ("GetItem", "PutItem", "DeleteItem", "ConditionCheckItem", "Query")
         ),
+        *((f"dynamodb:{action}", ACCESS) for action in ("BatchGetItem", "PutItem", "Query")),
+        ("dynamodb:Query", BY_PERSON),
         ("sqs:SendMessage", QUEUE),
         ("secretsmanager:GetSecretValue", TOKENS),
     ],
@@ -135,11 +138,23 @@ def test_role_allows_what_its_function_does_and_nothing_else(role: str) -> None:
     allowed = [
         (action, str(resource))
         for statement in statements(role)
+        if statement["Effect"] == "Allow"
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
         if action.partition(":")[0] not in {"logs", "xray"}
     ]
     assert sorted(allowed) == sorted((action, str(resource)) for action, resource in ALLOWED[role])
+
+
+def test_audit_records_are_never_changed() -> None:
+    """IAM itself refuses to update or delete one, whatever a later statement allows."""
+    [denied] = [statement for statement in statements() if statement["Effect"] == "Deny"]
+    assert denied in statements("RunsRole")
+    assert denied["Resource"] == ACCESS
+    assert set(denied["Action"]) == {
+        f"dynamodb:{action}" for action in ("UpdateItem", "DeleteItem", "BatchWriteItem")
+    }
+    assert denied["Condition"] == {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["audit#*"]}}
 
 
 CALLS = {

@@ -81,6 +81,39 @@ def test_runners_table_has_the_keys_that_the_code_writes() -> None:
     assert types == {"project": "S", "runner": "S", "shard": "S", "due_at": "N"}
 
 
+def test_access_table_has_the_keys_that_the_code_writes() -> None:
+    """A row is found by scope and entry, a profile by e-mail, a record by who answers for it."""
+    body = properties(TABLE, "AccessTable")
+    assert body["KeySchema"] == [
+        {"AttributeName": "scope", "KeyType": "HASH"},
+        {"AttributeName": "entry", "KeyType": "RANGE"},
+    ]
+    by_email, by_person = body["GlobalSecondaryIndexes"]
+    assert by_email == {
+        "IndexName": "by-email",
+        "KeySchema": [
+            {"AttributeName": "email", "KeyType": "HASH"},
+            {"AttributeName": "scope", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    assert by_person == {
+        "IndexName": "by-person",
+        "KeySchema": [
+            {"AttributeName": "answerable", "KeyType": "HASH"},
+            {"AttributeName": "entry", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
+    assert types == {"scope": "S", "entry": "S", "email": "S", "answerable": "S"}
+
+
+def test_access_table_forgets_nothing() -> None:
+    """Neither a role nor a record of what was done goes by itself."""
+    assert "TimeToLiveSpecification" not in properties(TABLE, "AccessTable")
+
+
 def test_runners_table_forgets_deleted_runners_and_leases() -> None:
     """Rows with `ttl` go by themselves."""
     assert properties(TABLE, "RunnersTable")["TimeToLiveSpecification"] == {

@@ -14,6 +14,7 @@ def main() -> None:
     os.environ.update(
         RUNS_TABLE="RunsTable",
         RUNNERS_TABLE="RunnersTable",
+        ACCESS_TABLE="AccessTable",
         REFRESH_QUEUE_URL="-",
         AWS_DEFAULT_REGION="us-east-1",
     )
