@@ -205,6 +205,17 @@ def required(environment: Mapping[str, str], variable: str) -> str:
     return value
 
 
+def base_url(environment: Mapping[str, str], variable: str) -> str:
+    """The URL in `variable`, to which a path can be appended; empty where it is not set.
+
+    Raises `Misconfigured` unless it is https, or http to a loopback host.
+    """
+    url = environment.get(variable, "").strip()
+    if url:
+        _require_base(variable, url)
+    return url.rstrip("/")
+
+
 def whole_number(environment: Mapping[str, str], variable: str, *, default: int, least: int) -> int:
     """The number in `variable`, `default` where it is not set. Raises `Misconfigured`."""
     text = environment.get(variable, "").strip() or str(default)
