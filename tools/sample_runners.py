@@ -10,6 +10,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from acts import Act
+from audit import AuditTrail
 from byline.aws import dynamodb
 from byline.caller import Caller
 from byline.runner_rows import RunnerRow
@@ -32,17 +34,17 @@ _OPERATOR = Caller(
 )
 
 
-def seed(client: "DynamoDBClient", table: str) -> list[RunnerRow]:
-    """Register the sample runners in `table`. Returns their rows."""
-    store = RunnerStore(client, table, now=time.time)
+def seed(client: "DynamoDBClient", table: str, access_table: str) -> list[RunnerRow]:
+    """Register the sample runners in `table`, with their audit records. Returns their rows."""
+    audit = AuditTrail(client, access_table, now=time.time)
+    store = RunnerStore(client, table, audit=audit, now=time.time)
     return [
         store.register(
             Registration(
                 project=PROJECT,
                 runner=runner,
                 body=RegisterRunner(client=SAMPLE_RUNNERS_CLIENT, subject=SAMPLE_RUNNERS_CLIENT),
-                caller=_OPERATOR,
-                request_id=f"sample-{runner}",
+                act=Act(_OPERATOR, f"sample-{runner}"),
             )
         )[0]
         for runner in SAMPLE_RUNNERS
@@ -50,5 +52,5 @@ def seed(client: "DynamoDBClient", table: str) -> list[RunnerRow]:
 
 
 if __name__ == "__main__":
-    for row in seed(dynamodb(), os.environ["RUNNERS_TABLE"]):
+    for row in seed(dynamodb(), os.environ["RUNNERS_TABLE"], os.environ["ACCESS_TABLE"]):
         announce(row.unit, queue_url=os.environ["REFRESH_QUEUE_URL"])

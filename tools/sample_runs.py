@@ -10,6 +10,8 @@ fixed ids, each is in the state that its event needs, and all are Ada's.
 import os
 from typing import TYPE_CHECKING
 
+from acts import Act
+from audit import AuditTrail
 from byline.aws import dynamodb
 from byline.caller import Caller
 from run_requests import CreateRun
@@ -44,21 +46,27 @@ _CREATOR = Caller(
 )
 
 
-def seed(client: "DynamoDBClient", table: str) -> None:
-    """Create the sample runs in `table`, which must not hold them yet."""
+def seed(client: "DynamoDBClient", table: str, access_table: str) -> None:
+    """Create the sample runs in `table`, which must not hold them yet, with their audit records."""
+    audit = AuditTrail(client, access_table, now=lambda: ISSUED_AT)
     for event, run_id in SAMPLE_RUN_IDS.items():
-        store = RunStore(client, table, now=lambda: ISSUED_AT, new_id=lambda: run_id)  # noqa: B023
+        store = RunStore(
+            client,
+            table,
+            audit=audit,
+            now=lambda: ISSUED_AT,
+            new_id=lambda: run_id,  # noqa: B023
+        )
         body = CreateRun(name=f"For events/{event}.json", labels={"sample": "yes"})
-        store.create(body, project=PROJECT, creator=_CREATOR, request_id=f"sample-{event}")
+        store.create(body, project=PROJECT, act=Act(_CREATOR, f"sample-{event}"))
         for change in _CHANGES[event]:
             store.change(
                 PROJECT,
                 run_id,
                 transition=TRANSITIONS[change],
-                actor=_CREATOR,
-                request_id=f"sample-{event}-{change}",
+                act=Act(_CREATOR, f"sample-{event}-{change}"),
             )
 
 
 if __name__ == "__main__":
-    seed(dynamodb(), os.environ["RUNS_TABLE"])
+    seed(dynamodb(), os.environ["RUNS_TABLE"], os.environ["ACCESS_TABLE"])

@@ -64,7 +64,6 @@ def _ask_nobody() -> None:
     with _answered(dynamodb()) as table:
         table.put_item(**of_table, Item={})
         table.get_item(**of_table, Key={})
-        table.update_item(**of_table, Key={})
         table.delete_item(**of_table, Key={})
         table.query(**of_table)
         table.transact_write_items(TransactItems=[])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from acts import Act
 from byline.caller import Caller
 from byline.executed_by import read_executed_by
 from run_requests import CreateRun
@@ -28,11 +29,10 @@ def new_item(
     *,
     project: str,
     run_id: str,
-    creator: Caller | None,
+    act: Act,
     at: float,
-    request_id: str,
 ) -> Item:
-    """The row of a run that `creator` creates at the time `at`, seconds since the epoch.
+    """The row of a run that `act` creates at the time `at`, seconds since the epoch.
 
     `creator` and its column exist only where somebody is known: both indexes and conditions go by
     the attributes' existence.
@@ -44,7 +44,7 @@ def new_item(
         "status": {"S": "pending"},
         "created_at": {"S": time},
         "updated_at": {"S": time},
-        "last_request": {"S": request_id},
+        "last_request": {"S": act.request_id},
     }
     for name in ("name", "agent", "runner", "parent_run"):
         value = getattr(body, name)
@@ -52,12 +52,16 @@ def new_item(
             item[name] = {"S": value}
     if body.labels:
         item["labels"] = {"M": {label: {"S": value} for label, value in body.labels.items()}}
+    creator = act.caller
     if creator is not None:
-        column = creator_column(creator)
         item["creator"] = {"S": creator.subject}
         item["creator_issuer"] = {"S": creator.issuer}
-        item[column] = {"S": creator.subject}
-        item["executed_by"] = {"S": identity_text(creator)}
+        item[creator_column(creator)] = {"S": creator.subject}
+    if act.identity is not None:
+        item["executed_by"] = {"S": act.identity}
+    if act.on_behalf_of is not None:
+        item["on_behalf_of"] = {"S": act.on_behalf_of.identity}
+        item["person"] = {"S": act.on_behalf_of.principal}
     return item
 
 
@@ -69,11 +73,6 @@ def run_key(project: str, run_id: str) -> Item:
 def creator_column(creator: Caller) -> str:
     """Which of the two creator columns is a caller's: the other stays empty."""
     return "creator_user_id" if creator.kind == "user" else "creator_service_account_id"
-
-
-def identity_text(caller: Caller) -> str:
-    """The caller as stored in `executed_by` and the other `…_by` columns: JSON."""
-    return msgspec.json.encode(caller.identity).decode()
 
 
 def run_json(item: Item) -> dict[str, Any]:

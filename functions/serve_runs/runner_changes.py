@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from acts import Act
 from byline.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow
-from run_items import identity_text, rfc3339
+from run_items import rfc3339
 from runner_requests import Registration
 
 RESTART_SPACING_SECONDS = 60
@@ -26,14 +27,14 @@ def new_runner(registration: Registration, *, above: int, now: float) -> RunnerR
         scope=body.scope,
         subject=body.subject,
         subject_issuer=registration.subject_issuer,
-        revision=registration.request_id,
+        revision=registration.act.request_id,
         generation=_generation(above=above, now=now),
         deadline=int(now),
         due_at=int(now),
         created_at=rfc3339(now),
         updated_at=rfc3339(now),
-        registered_by=_identity(registration),
-        last_request=registration.request_id,
+        registered_by=registration.act.identity,
+        last_request=registration.act.request_id,
     )
     return replace(row, shard=row.unit.shard)
 
@@ -59,10 +60,10 @@ def registered(row: RunnerRow, registration: Registration, *, now: float) -> Run
     after = replace(
         after,
         # A refresh under way was begun for the old registration: its commit will not count.
-        revision=registration.request_id,
+        revision=registration.act.request_id,
         updated_at=rfc3339(now),
-        registered_by=_identity(registration),
-        last_request=registration.request_id,
+        registered_by=registration.act.identity,
+        last_request=registration.act.request_id,
     )
     if after.mint_key == row.mint_key:
         return _restarted(after, registration, now=now)
@@ -82,15 +83,15 @@ def registered(row: RunnerRow, registration: Registration, *, now: float) -> Run
     )
 
 
-def deleted(row: RunnerRow, *, by: str | None, request_id: str, now: float) -> RunnerRow:
+def deleted(row: RunnerRow, *, act: Act, now: float) -> RunnerRow:
     """The row of a runner that is deleted, due for its secrets to be swept."""
     return replace(
         row,
         shard=row.unit.shard,
         due_at=int(now),
         deleted_at=int(now),
-        deleted_by=by,
-        last_request=request_id,
+        deleted_by=act.identity,
+        last_request=act.request_id,
         ttl=int(now) + DELETED_LIFETIME_SECONDS,
     )
 
@@ -102,13 +103,9 @@ def _restarted(row: RunnerRow, registration: Registration, *, now: float) -> Run
     due_at = max(int(now), row.last_error.at + RESTART_SPACING_SECONDS)
     if due_at >= row.due_at:
         return row
-    return replace(row, due_at=due_at, last_request=registration.request_id)
+    return replace(row, due_at=due_at, last_request=registration.act.request_id)
 
 
 def _generation(*, above: int, now: float) -> int:
     """Milliseconds, so that it is beyond every count of an earlier runner, and beyond `above`."""
     return max(above + 1, int(now * 1000))
-
-
-def _identity(registration: Registration) -> str | None:
-    return None if registration.caller is None else identity_text(registration.caller)

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from byline.caller import Caller
+from acts import Act
 from byline.names import NAME_PATTERN, is_name, naming_rule
 from incoming import END, PRINTABLE
 
@@ -61,12 +61,11 @@ class Registration:
     project: str
     runner: str
     body: RegisterRunner
-    caller: Caller | None
-    request_id: str
+    act: Act
 
     @property
     def subject_issuer(self) -> str | None:
         """Whose subject the runner's is. A subject alone is nobody: issuers may share names."""
-        if self.body.subject is None or self.caller is None:
+        if self.body.subject is None or self.act.caller is None:
             return None
-        return self.caller.issuer
+        return self.act.caller.issuer

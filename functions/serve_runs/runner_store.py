@@ -6,8 +6,9 @@ Access patterns, keys and costs: docs/data-model.md.
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
+from acts import Act
+from audit import AuditTrail, Resource
 from byline.caching import Clock
-from byline.caller import Caller
 from byline.runner_rows import (
     Item,
     RunnerRow,
@@ -18,7 +19,6 @@ from byline.runner_rows import (
     runner_key,
 )
 from problems import Problem, not_found, unavailable
-from run_items import identity_text
 from runner_changes import deleted, new_runner, registered
 from runner_requests import Registration
 from transactions import write_together
@@ -37,33 +37,38 @@ _ABOVE_FLOOR = "attribute_not_exists(generation) OR generation < :generation"
 
 
 class RunnerStore:
-    """The runners of one table."""
+    """The runners of one table. Every change is written together with its record in `audit`."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, *, now: Clock) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", table: str, *, audit: AuditTrail, now: Clock
+    ) -> None:
         self._client = client
         self._table = table
+        self._audit = audit
         self._now = now
 
     def register(
         self, registration: Registration
     ) -> tuple[RunnerRow, Literal["created", "changed", "unchanged"]]:
         """Register a runner, or change it to what is registered now."""
+        resource = Resource(registration.project, "runner", registration.runner)
+        record = self._audit.record(registration.act, "register_runner", resource)
         for _ in range(ATTEMPTS):
             before = self.find(registration.project, registration.runner)
             if before is None:
                 floor = self._floor(registration)
                 after = new_runner(registration, above=floor, now=self._now())
                 self._close_breaker(after)
-                if self._create(after):
+                if self._create(after, record):
                     return after, "created"
                 continue
             after = registered(before, registration, now=self._now())
             if after.generation != before.generation:
                 self._close_breaker(after)
-            if after == before or self._replace(before, after):
-                # By this request: perhaps by an attempt of which the answer was lost.
-                is_ours = after.revision == registration.request_id
-                return after, "changed" if is_ours else "unchanged"
+            is_changed = after.revision == registration.act.request_id
+            # One that is only tried again the sooner is what it was: nothing is recorded.
+            if after == before or self._replace(before, after, [record] if is_changed else []):
+                return after, "changed" if is_changed else "unchanged"
         raise _contended()
 
     def find(self, project: str, runner: str) -> RunnerRow | None:
@@ -78,22 +83,20 @@ class RunnerStore:
             raise not_found()
         return row
 
-    def delete(
-        self, project: str, runner: str, *, actor: Caller | None, request_id: str
-    ) -> RunnerRow:
+    def delete(self, project: str, runner: str, *, act: Act) -> RunnerRow:
         """Delete a runner; its row, with who did it, stays until its secrets are swept.
 
         Returns that row. Raises `Problem` 404.
         """
-        by = None if actor is None else identity_text(actor)
+        record = self._audit.record(act, "delete_runner", Resource(project, "runner", runner))
         for _ in range(ATTEMPTS):
             row = self.get(project, runner)
-            buried = deleted(row, by=by, request_id=request_id, now=self._now())
-            if self._bury(row, buried):
+            buried = deleted(row, act=act, now=self._now())
+            if self._bury(row, buried, record):
                 return buried
         raise _contended()
 
-    def _create(self, row: RunnerRow) -> bool:
+    def _create(self, row: RunnerRow, record: "TransactWriteItemTypeDef") -> bool:
         """Whether the row was put where there was none.
 
         A transaction, because DynamoDB does one of the same token once: a put that botocore sends
@@ -115,22 +118,26 @@ class RunnerStore:
                     "ExpressionAttributeValues": {":generation": {"N": str(row.generation)}},
                 }
             },
+            record,
         )
 
-    def _replace(self, before: RunnerRow, after: RunnerRow) -> bool:
+    def _replace(
+        self, before: RunnerRow, after: RunnerRow, records: "list[TransactWriteItemTypeDef]"
+    ) -> bool:
         """Whether `after` stands in the place of `before`."""
-        try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=runner_item(after),
-                ConditionExpression=_STILL,
-                ExpressionAttributeValues=_state(before),
-            )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
+        return self._write(
+            {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": runner_item(after),
+                    "ConditionExpression": _STILL,
+                    "ExpressionAttributeValues": _state(before),
+                }
+            },
+            *records,
+        )
 
-    def _bury(self, row: RunnerRow, buried: RunnerRow) -> bool:
+    def _bury(self, row: RunnerRow, buried: RunnerRow, record: "TransactWriteItemTypeDef") -> bool:
         generation = {"N": str(row.generation)}
         floor = floor_key(row.project, row.runner) | {
             "generation": generation,
@@ -160,6 +167,7 @@ class RunnerStore:
                     "ExpressionAttributeValues": {":generation": generation},
                 }
             },
+            record,
         )
 
     def _write(self, *actions: "TransactWriteItemTypeDef") -> bool:

@@ -19,19 +19,20 @@ from runner_store import RunnerStore
 from runner_tokens import is_own, read_token
 from runner_views import runner_json, secrets_of
 from service import (
+    act_of,
     app,
+    audit,
     caller_of_change,
     caller_of_read,
     json_answer,
     log_act,
     no_content,
     refresh_queue_url,
-    request_id,
     runners_table,
     settings,
 )
 
-runners = RunnerStore(dynamodb(), runners_table, now=time.time)
+runners = RunnerStore(dynamodb(), runners_table, audit=audit, now=time.time)
 
 
 @app.put("/v1/projects/<project>/runners/<runner>")
@@ -47,8 +48,7 @@ def register_runner(project: str, runner: str) -> Response[str]:
             project=project,
             runner=runner,
             body=read_body(app.current_event, RegisterRunner),
-            caller=actor,
-            request_id=request_id(),
+            act=act_of(actor),
         )
     )
     announce(row.unit, queue_url=refresh_queue_url)
@@ -92,7 +92,7 @@ def delete_runner(project: str, runner: str) -> Response[str]:
     """Delete a runner with its secrets: 204, and 404 where there is none."""
     actor = caller_of_change()
     project, runner = _runner_key(project, runner)
-    row = runners.delete(project, runner, actor=actor, request_id=request_id())
+    row = runners.delete(project, runner, act=act_of(actor))
     announce(row.unit, queue_url=refresh_queue_url)
     log_act("runner deleted", actor, project=project, runner=runner)
     return no_content()

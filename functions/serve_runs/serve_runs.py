@@ -33,7 +33,9 @@ from run_listing import Listing, fitting, list_runs, position_of
 from run_states import TRANSITIONS
 from run_store import RunStore
 from service import (
+    act_of,
     app,
+    audit,
     caller_of_change,
     caller_of_read,
     identity,
@@ -43,12 +45,11 @@ from service import (
     log_act,
     logger,
     no_content,
-    request_id,
 )
 
 table = required(os.environ, "RUNS_TABLE")
 client = dynamodb()
-runs = RunStore(client, table, now=time.time, new_id=lambda: str(ULID()))
+runs = RunStore(client, table, audit=audit, now=time.time, new_id=lambda: str(ULID()))
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -109,12 +110,10 @@ def create_run(project: str) -> Response[str]:
     key = run_requests.idempotency_key(app.current_event)
     body = run_requests.create_run(app.current_event)
     if key is None:
-        run = runs.create(body, project=project, creator=creator, request_id=request_id())
+        run = runs.create(body, project=project, act=act_of(creator))
         outcome = "created"
     else:
-        run, outcome = runs.create_once(
-            body, project=project, creator=creator, request_id=request_id(), key=key
-        )
+        run, outcome = runs.create_once(body, project=project, act=act_of(creator), key=key)
     log_act(f"run {outcome}", creator, project=project, run=run["id"]["S"])
     location = f"/v1/projects/{project}/runs/{run['id']['S']}"
     return json_answer(201 if outcome == "created" else 200, run_json(run), {"Location": location})
@@ -148,7 +147,7 @@ def change_run(project: str, run_id: str, change: str) -> Response[str]:
     if transition is None:
         raise not_found()
     project, run_id = _run_key(project, run_id)
-    run = runs.change(project, run_id, transition=transition, actor=actor, request_id=request_id())
+    run = runs.change(project, run_id, transition=transition, act=act_of(actor))
     log_act(f"run {transition.after}", actor, project=project, run=run_id)
     return json_answer(200, run_json(run))
 
@@ -158,7 +157,7 @@ def delete_run(project: str, run_id: str) -> Response[str]:
     """Delete a run: 204, and 404 where there is none."""
     actor = caller_of_change()
     project, run_id = _run_key(project, run_id)
-    runs.delete(project, run_id, actor=actor, request_id=request_id())
+    runs.delete(project, run_id, act=act_of(actor))
     log_act("run deleted", actor, project=project, run=run_id)
     return no_content()
 

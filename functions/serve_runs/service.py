@@ -1,6 +1,7 @@
 """What all routes of RunsFunction stand on: who is calling, how it is answered, what is logged."""
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from aws_lambda_powertools.event_handler import ALBResolver, Response
 from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
+from acts import Act
+from audit import AuditTrail
+from byline.aws import dynamodb
 from byline.caller import Caller
 from byline.errors import Rejected
 from byline.identity import Identity
@@ -24,6 +28,7 @@ identity = Identity(settings)
 runners_table = required(os.environ, "RUNNERS_TABLE")
 access_table = required(os.environ, "ACCESS_TABLE")
 refresh_queue_url = required(os.environ, "REFRESH_QUEUE_URL")
+audit = AuditTrail(dynamodb(), access_table, now=time.time)
 app = ALBResolver()
 
 if settings.trust != "verify":
@@ -57,6 +62,11 @@ def known_caller() -> Caller:
     if caller is None:
         raise Rejected("no_credentials", "the request carries no credential that counts")
     return caller
+
+
+def act_of(caller: Caller | None) -> Act:
+    """What this request does, in the caller's name."""
+    return Act(caller, request_id())
 
 
 def request_id() -> str:

@@ -10,7 +10,7 @@ from byline.aws import secrets_manager, sqs
 from tests.events.samples import event
 from tests.runs.identity_server import serve_identities
 from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
-from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
+from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, serve_dynamodb
 from tools.make_events import EVENTS
 from tools.sample_runs import seed
 
@@ -45,7 +45,7 @@ def function(table: DynamoDb) -> Iterator[Any]:
 def api(function: Any, table: DynamoDb, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunsApi]:
     """The function before tables that hold the sample runs and no runners."""
     table.reset()
-    seed(table.client, TABLE)
+    seed(table.client, TABLE, ACCESS_TABLE)
     log_to_standard_output()
     # Made when first needed, for the environment of that time.
     monkeypatch.setenv("AWS_ENDPOINT_URL", table.url)

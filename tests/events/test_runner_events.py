@@ -13,7 +13,7 @@ from byline.runner_rows import RunnerRow, read_runner, runner_item
 from local.stack import Stack
 from tests.events.samples import NIGHTLY_TRAIN, event
 from tests.runs.runs_api import RunsApi
-from tests.runs.table_server import RUNNERS_TABLE, DynamoDb
+from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, DynamoDb
 from tools.make_events import PROJECT, SAMPLE_RUNNERS, SAMPLE_RUNNERS_CLIENT, SAMPLE_SHARD
 from tools.sample_runners import seed
 
@@ -25,7 +25,7 @@ EXPIRES_AT = 4_102_444_800
 def forecaster(api: RunsApi, table: DynamoDb) -> RunnerRow:
     """The first sample runner, as it is once the refresher has given it a token."""
     del api
-    row, _ = seed(table.client, RUNNERS_TABLE)
+    row, _ = seed(table.client, RUNNERS_TABLE, ACCESS_TABLE)
     row = replace(
         row,
         generation=row.generation + 1,
@@ -114,7 +114,7 @@ def test_background_events_refresh_the_sample_runners() -> None:
     with Stack() as stack:
         stack.give_client(PROJECT, SAMPLE_RUNNERS_CLIENT)
         dynamodb = stack.aws.client("dynamodb")
-        seed(dynamodb, RUNNERS_TABLE)
+        seed(dynamodb, RUNNERS_TABLE, ACCESS_TABLE)
         answer = stack.functions["RefreshTokensFunction"].invoke(event("refresh-unit"))
         assert answer == {"batchItemFailures": []}
         rows: list[Any] = dynamodb.scan(TableName=RUNNERS_TABLE)["Items"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from acts import Act
 from run_items import new_item
 from run_requests import CreateRun
 from run_store import put_once
@@ -178,9 +179,7 @@ class TestDynamoDbItself:
 
 
 def _item(**creators: str) -> Any:
-    item = new_item(
-        CreateRun(), project="apollo", run_id=PARENT, creator=None, at=0, request_id="r"
-    )
+    item = new_item(CreateRun(), project="apollo", run_id=PARENT, act=Act(None, "r"), at=0)
     return item | {column: {"S": subject} for column, subject in creators.items()}
 
 

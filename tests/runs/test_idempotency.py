@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from acts import Act
+from audit import AuditTrail
 from run_requests import CreateRun
 from run_store import IDEMPOTENCY_SECONDS, RunStore
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
-from tests.runs.table_server import TABLE, DynamoDb, conflict
+from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, conflict
 
 RUNS = "/v1/projects/apollo/runs"
 
@@ -133,11 +135,16 @@ def test_longest_key_is_accepted(api: RunsApi, ada: Credential) -> None:
 def test_concurrent_creates_with_one_key_give_one_run(dynamodb: DynamoDb) -> None:
     """Of eight at once one creates, and all get the same run."""
     ids = iter(f"01JD9XK3T5ZQ8W7V6R5N4M3K2{letter}" for letter in "0123456789ABCDEF")
-    store = RunStore(dynamodb.client, TABLE, now=lambda: 1_800_000_000, new_id=lambda: next(ids))
+
+    def now() -> float:
+        return 1_800_000_000
+
+    audit = AuditTrail(dynamodb.client, ACCESS_TABLE, now=now)
+    store = RunStore(dynamodb.client, TABLE, audit=audit, now=now, new_id=lambda: next(ids))
 
     def create(number: int) -> tuple[str, str]:
         run, outcome = store.create_once(
-            CreateRun(), project="apollo", creator=None, request_id=str(number), key="k"
+            CreateRun(), project="apollo", act=Act(None, str(number)), key="k"
         )
         return run["id"]["S"], outcome
 
@@ -145,7 +152,7 @@ def test_concurrent_creates_with_one_key_give_one_run(dynamodb: DynamoDb) -> Non
         answers = list(threads.map(create, range(8)))
     assert len({run for run, _ in answers}) == 1
     assert sorted(outcome for _, outcome in answers) == ["created"] + ["repeated"] * 7
-    assert len(_runs(dynamodb)) == 1
+    assert len(_runs(dynamodb)) == len(dynamodb.rows(ACCESS_TABLE)) == 1
 
 
 def test_conflict_that_passes_is_waited_out(

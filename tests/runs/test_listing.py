@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acts import Act
 from byline.caller import Caller
 from cursors import Position, encode_cursor
 from run_items import Item, new_item
@@ -37,9 +38,7 @@ def rows_of(
                 name=subject,
             )
         body = CreateRun(labels={f"label-{number}": '"' * 256 for number in range(labels)})
-        row = new_item(
-            body, project=project, run_id=run_id, creator=creator, at=0, request_id="seed"
-        )
+        row = new_item(body, project=project, run_id=run_id, act=Act(creator, "seed"), at=0)
         rows.append(row | {"status": {"S": status}})
     return rows
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.runs.identity_server import Credential
 from tests.runs.runs_api import RunsApi
-from tests.runs.table_server import DynamoDb, LostAnswer
+from tests.runs.table_server import ACCESS_TABLE, DynamoDb, LostAnswer
 
 RUNS = "/v1/projects/apollo/runs"
 
@@ -15,23 +15,24 @@ RUNS = "/v1/projects/apollo/runs"
 def test_create_whose_answer_was_lost_gives_one_run(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """201 and one row, though the put ran twice."""
-    dynamodb.troubles.append(LostAnswer("PutItem"))
+    """201, one row and one record: the transaction's token makes it happen once."""
+    dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
     run = api.create(ada)
-    assert len(dynamodb.writes()) == 2
+    first, second = dynamodb.writes()
+    assert first.document["ClientRequestToken"] == second.document["ClientRequestToken"]
     assert [row["id"]["S"] for row in dynamodb.rows()] == [run["id"]]
+    assert len(dynamodb.rows(ACCESS_TABLE)) == 1
 
 
 def test_keyed_create_whose_answer_was_lost_gives_one_run(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """201, one run and one record: the transaction's token makes it happen once."""
+    """201, one run, and its key is remembered once."""
     dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
     answer = api.call("POST", RUNS, by=ada, headers=[("idempotency-key", "k")])
     assert answer.status == 201
-    first, second = dynamodb.writes()
-    assert first.document["ClientRequestToken"] == second.document["ClientRequestToken"]
-    assert len(dynamodb.rows()) == 2
+    assert len(dynamodb.writes()) == len(dynamodb.rows()) == 2
+    assert len(dynamodb.rows(ACCESS_TABLE)) == 1
 
 
 @pytest.mark.parametrize("name", ["start", "fail", "cancel"])
@@ -40,11 +41,12 @@ def test_change_whose_answer_was_lost_is_a_success(
 ) -> None:
     """200 with the new state, not 409 because of our own first attempt."""
     run = api.create(ada)
-    dynamodb.troubles.append(LostAnswer("UpdateItem"))
+    dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
     answer = api.call("POST", f"{RUNS}/{run['id']}/{name}", by=ada)
     assert answer.status == 200
     assert answer.json == api.call("GET", f"{RUNS}/{run['id']}", by=ada).json
-    assert [call.operation for call in dynamodb.writes()] == ["PutItem", "UpdateItem", "UpdateItem"]
+    assert len(dynamodb.writes()) == 3
+    assert len(dynamodb.rows(ACCESS_TABLE)) == 2
 
 
 def test_same_change_by_another_request_is_still_refused(
@@ -52,7 +54,7 @@ def test_same_change_by_another_request_is_still_refused(
 ) -> None:
     """Only our own lost answer is forgiven: a second request gets its 409."""
     run = api.create(ada)
-    dynamodb.troubles.append(LostAnswer("UpdateItem"))
+    dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
     assert api.call("POST", f"{RUNS}/{run['id']}/start", by=ada).status == 200
     assert api.call("POST", f"{RUNS}/{run['id']}/start", by=ada).status == 409
 
@@ -60,11 +62,12 @@ def test_same_change_by_another_request_is_still_refused(
 def test_delete_whose_answer_was_lost_is_a_success(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """204 and one tombstone."""
+    """204, one tombstone and one record."""
     run = api.create(ada)
     dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
     assert api.call("DELETE", f"{RUNS}/{run['id']}", by=ada).status == 204
     assert [row["project"]["S"] for row in dynamodb.rows()] == ["deleted#apollo"]
+    assert len(dynamodb.rows(ACCESS_TABLE)) == 2
 
 
 @pytest.mark.parametrize(

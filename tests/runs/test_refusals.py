@@ -94,10 +94,9 @@ class TestWhoAmI:
 
 CHANGES = [(method, path) for method, path, _ in ROUTES if method in ("POST", "DELETE")]
 TABLE_REQUESTS = {
-    "PutItem": ("POST", RUNS),
+    "TransactWriteItems": ("POST", RUNS),
     "GetItem": ("GET", RUN),
     "Query": ("GET", RUNS),
-    "UpdateItem": ("POST", f"{RUN}/start"),
 }
 TROUBLES = {
     "InternalServerError": 500,
@@ -263,7 +262,7 @@ class TestUnavailable:
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
         """One failure is retried, and the run is there once."""
-        dynamodb.troubles.append(Refusal("PutItem", "InternalServerError", status=500))
+        dynamodb.troubles.append(Refusal("TransactWriteItems", "InternalServerError", status=500))
         api.create(ada)
         assert len(dynamodb.rows()) == 1
 
@@ -280,7 +279,8 @@ class TestUnavailable:
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, said: Said, code: str
     ) -> None:
         """500: a retry would not help. It tells nothing, and is counted for the alarm."""
-        dynamodb.troubles.extend([Refusal("PutItem", code, members={"Message": "arn:secret"})] * 9)
+        refusal = Refusal("TransactWriteItems", code, members={"Message": "arn:secret"})
+        dynamodb.troubles.extend([refusal] * 9)
         answer = api.call("POST", RUNS, by=ada)
         assert (answer.status, answer.reason) == (500, "internal")
         assert "arn:secret" not in answer.body

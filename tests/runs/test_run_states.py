@@ -2,17 +2,21 @@
 
 import json
 import time
+from functools import partial
 from itertools import product
 from typing import Any
 
 import pytest
 
+from acts import Act
+from audit import AuditTrail
 from byline.caller import Caller
+from run_items import run_key
 from run_states import TRANSITIONS
-from run_store import RunStore
+from run_store import READS_BEFORE_WRITING, RunStore
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
-from tests.runs.table_server import TABLE, DynamoDb, Meanwhile, Refusal
+from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Meanwhile, conflict
 
 RUNS = "/v1/projects/apollo/runs"
 MISSING = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
@@ -45,6 +49,22 @@ PAIRS = list(product(PATHS, ACTOR_FIELDS))
 
 def change(api: RunsApi, run: dict[str, Any], name: str, by: Credential) -> Answer:
     return api.call("POST", f"/v1/projects/{run['project']}/runs/{run['id']}/{name}", by=by)
+
+
+def store_of(dynamodb: DynamoDb) -> RunStore:
+    """A store of somebody else's."""
+    audit = AuditTrail(dynamodb.client, ACCESS_TABLE, now=time.time)
+    return RunStore(dynamodb.client, TABLE, audit=audit, now=time.time, new_id=str)
+
+
+def _move(dynamodb: DynamoDb, run: dict[str, Any]) -> None:
+    """Somebody else's write, after which a run is not what was read."""
+    dynamodb.client.update_item(
+        TableName=TABLE,
+        Key=run_key("apollo", run["id"]),
+        UpdateExpression="SET last_request = :other",
+        ExpressionAttributeValues={":other": {"S": f"another {len(dynamodb.calls)}"}},
+    )
 
 
 def run_in(api: RunsApi, state: str, by: Credential) -> dict[str, Any]:
@@ -175,12 +195,8 @@ class TestDeleting:
         grace = Caller("user", "alb", "https://issuer.example", "grace", "grace", "Grace")
 
         def start() -> None:
-            RunStore(dynamodb.client, TABLE, now=time.time, new_id=str).change(
-                "apollo",
-                run["id"],
-                transition=TRANSITIONS["start"],
-                actor=grace,
-                request_id="another",
+            store_of(dynamodb).change(
+                "apollo", run["id"], transition=TRANSITIONS["start"], act=Act(grace, "another")
             )
 
         dynamodb.troubles.append(Meanwhile("TransactWriteItems", start))
@@ -190,14 +206,77 @@ class TestDeleting:
         assert json.loads(tombstone["started_by"]["S"])["user"]["id"] == {"subject": "grace"}
         assert json.loads(tombstone["deleted_by"]["S"])["user"]["id"] == {"subject": "ada"}
 
-    def test_change_during_a_deletion_is_unavailable_not_an_error(
-        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
-    ) -> None:
-        """An update that a transaction is in the way of may be tried again: 503, never 500."""
-        run = api.create(ada)
-        dynamodb.troubles.extend([Refusal("UpdateItem", "TransactionConflictException")] * 5)
-        answer = change(api, run, "start", ada)
-        assert (answer.status, answer.reason) == (503, "store_unavailable")
+
+def test_change_that_another_slipped_in_before_is_refused_with_its_state(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb
+) -> None:
+    """409 with the state as it is by now: what was read counts only while it is still so."""
+    run = api.create(ada)
+
+    def cancel() -> None:
+        store_of(dynamodb).change(
+            "apollo", run["id"], transition=TRANSITIONS["cancel"], act=Act(None, "another")
+        )
+
+    dynamodb.troubles.append(Meanwhile("TransactWriteItems", cancel))
+    answer = change(api, run, "start", ada)
+    assert (answer.status, answer.json["current_status"]) == (409, "cancelled")
+
+
+def test_change_that_another_slipped_in_before_is_made_where_it_still_follows(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb
+) -> None:
+    """200, and the other's change is not lost: the run is read again and changed as it is then."""
+    run = api.create(ada)
+
+    def start() -> None:
+        store_of(dynamodb).change(
+            "apollo", run["id"], transition=TRANSITIONS["start"], act=Act(None, "another")
+        )
+
+    dynamodb.troubles.append(Meanwhile("TransactWriteItems", start))
+    assert change(api, run, "cancel", ada).json["status"] == "cancelled"
+    assert api.call("GET", f"{RUNS}/{run['id']}", by=ada).json["status"] == "cancelled"
+
+
+def test_change_adds_to_a_row_what_it_changes_and_nothing_else(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb
+) -> None:
+    """What another function wrote beside it since it was read is not undone."""
+    run = api.create(ada)
+
+    def mark() -> None:
+        dynamodb.client.update_item(
+            TableName=TABLE,
+            Key=run_key("apollo", run["id"]),
+            UpdateExpression="SET marked = :mark",
+            ExpressionAttributeValues={":mark": {"S": "meanwhile"}},
+        )
+
+    dynamodb.troubles.append(Meanwhile("TransactWriteItems", mark))
+    assert change(api, run, "start", ada).status == 200
+    [row] = dynamodb.rows()
+    assert (row["marked"]["S"], row["status"]["S"]) == ("meanwhile", "running")
+
+
+@pytest.mark.parametrize("name", ["start", "delete"])
+def test_run_that_others_keep_changing_is_unavailable_not_an_error(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, name: str
+) -> None:
+    """503, never 500: the same request may succeed later."""
+    run = api.create(ada)
+    path = f"{RUNS}/{run['id']}"
+    method, path = ("DELETE", path) if name == "delete" else ("POST", f"{path}/{name}")
+    for _ in range(READS_BEFORE_WRITING):
+        moved = partial(_move, dynamodb, run)
+        dynamodb.troubles.append(Meanwhile("TransactWriteItems", moved))
+    answer = api.call(method, path, by=ada)
+    assert (answer.status, answer.reason) == (503, "store_unavailable")
+    dynamodb.troubles.extend([conflict()] * 5)
+    answer = api.call(method, path, by=ada)
+    assert (answer.status, answer.reason) == (503, "store_unavailable")
+    dynamodb.troubles.clear()
+    assert [row["status"]["S"] for row in dynamodb.rows()] == ["pending"]
 
 
 def test_actor_of_another_kind_of_token_is_verified_like_any(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acts import Act
 from byline.caller import Caller
 from byline.runner_rows import LastError, RunnerRow, read_runner, runner_item
 from runner_changes import RESTART_SPACING_SECONDS, deleted, new_runner, registered
@@ -28,17 +29,23 @@ CALLERS = st.none() | st.sampled_from(
         for issuer in ("https://one.example", "https://other.example")
     ]
 )
+
+
+def by_request(registration: Registration, request_id: str) -> Registration:
+    """The same, by another request."""
+    return replace(registration, act=replace(registration.act, request_id=request_id))
+
+
 REGISTRATIONS = st.builds(
     Registration,
     project=st.just("payments"),
     runner=st.just("nightly"),
     body=BODIES,
-    caller=CALLERS,
-    request_id=st.just("new"),
+    act=st.builds(Act, CALLERS, st.just("new")),
 )
 EARLIER = st.builds(
     lambda registration, **state: replace(
-        new_runner(replace(registration, request_id="old"), above=0, now=NOW - 5_000), **state
+        new_runner(by_request(registration, "old"), above=0, now=NOW - 5_000), **state
     ),
     REGISTRATIONS,
     generation=st.integers(1, 2**45),
@@ -59,7 +66,7 @@ EARLIER = st.builds(
 def test_registering_twice_is_registering_once(row: RunnerRow, registration: Registration) -> None:
     """Idempotent: the second time there is nothing to do, and nothing is done."""
     once = registered(row, registration, now=NOW)
-    assert registered(once, replace(registration, request_id="again"), now=NOW) == once
+    assert registered(once, by_request(registration, "again"), now=NOW) == once
 
 
 @given(EARLIER, REGISTRATIONS)
@@ -137,7 +144,7 @@ def test_new_runner_starts_above_its_namesakes(registration: Registration, above
 @given(EARLIER)
 def test_deleted_row_is_due_for_sweeping_elsewhere(row: RunnerRow) -> None:
     """Out of the project's partition, in the index, and in the same unit as before."""
-    buried = deleted(row, by=None, request_id="new", now=NOW)
+    buried = deleted(row, act=Act(None, "new"), now=NOW)
     assert buried.key != row.key
     assert not buried.is_live
     assert (buried.shard, buried.due_at, buried.unit) == (row.shard, int(NOW), row.unit)

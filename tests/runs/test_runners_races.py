@@ -16,6 +16,8 @@ from uuid import uuid4
 
 import pytest
 
+from acts import Act
+from audit import AuditTrail
 from byline.refresh_units import token_secret_name
 from byline.runner_rows import RunnerRow, read_runner
 from problems import Problem
@@ -23,11 +25,20 @@ from refresh_plan import SWEEP_AGAIN_SECONDS
 from runner_requests import RegisterRunner, Registration
 from runner_store import RunnerStore
 from tests.refresh.world import TABLE, Worker, World, new_world
+from tests.runs.table_server import ACCESS_TABLE
 from tests.stand_ins.faults import Afterwards
 
 TURNS = 6
 
 _projects = count(1)
+
+
+def _store(client: Any, *, skew: float = 0) -> RunnerStore:
+    def now() -> float:
+        return time.time() + skew
+
+    audit = AuditTrail(client, ACCESS_TABLE, now=now)
+    return RunnerStore(client, TABLE, audit=audit, now=now)
 
 
 class Stage:
@@ -47,7 +58,7 @@ class Stage:
 
     def store(self, *, skew: float = 0) -> RunnerStore:
         """A store. `skew`: how far its clock is ahead, in seconds."""
-        return RunnerStore(self.client, TABLE, now=lambda: time.time() + skew)
+        return _store(self.client, skew=skew)
 
     def store_interrupted(self, by: Callable[["Stage"], None], *, at: int) -> RunnerStore:
         """A store during whose call number `at`, counted from 0, something is done before it."""
@@ -56,15 +67,14 @@ class Stage:
         client.meta.events.register(
             "before-send", lambda **_: by(self) if next(calls) == at else None
         )
-        return RunnerStore(client, TABLE, now=time.time)
+        return _store(client)
 
     def register(self, store: RunnerStore, audience: str = "models") -> RunnerRow:
         request = Registration(
             project=self.project,
             runner="nightly",
             body=RegisterRunner(client="scheduler", audience=audience),
-            caller=None,
-            request_id=str(uuid4()),
+            act=Act(None, str(uuid4())),
         )
         row = store.register(request)[0]
         self.generations.append(row.generation)
@@ -72,7 +82,7 @@ class Stage:
 
     def delete(self, store: RunnerStore) -> None:
         if self.live():
-            store.delete(self.project, "nightly", actor=None, request_id=str(uuid4()))
+            store.delete(self.project, "nightly", act=Act(None, str(uuid4())))
 
     def work(self) -> None:
         """A worker does all that is due of the project."""

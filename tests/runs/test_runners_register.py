@@ -218,9 +218,10 @@ def test_change_whose_answer_was_lost_happens_once(
 ) -> None:
     """200 with what was asked for and a line that says so, not a second change."""
     runners.put(ada)
-    runners.world.aws.faults.follow("PutItem", LoseAnswer())
+    before = runners.calls().count("TransactWriteItems")
+    runners.world.aws.faults.follow("TransactWriteItems", LoseAnswer())
     assert runners.put(ada, audience="models").json["audience"] == "models"
-    assert runners.calls().count("PutItem") == 2
+    assert runners.calls().count("TransactWriteItems") == before + 2
     assert len([line for line in said() if '"runner changed"' in line]) == 1
 
 
