@@ -27,9 +27,10 @@ from local.openid_provider import AUDIENCE, BROWSER_CLIENT, OpenIDProvider
 from local.outside_provider import PROFILE, OutsideProvider
 from local.queue_poller import QueuePoller
 from local.sample_keys import sample_issuer_keys, sample_load_balancer_keys
+from local.stream_poller import StreamPoller
 from local.template import Template
 from local.ticker import Ticker
-from local.triggers import queue_sources, schedules
+from local.triggers import queue_sources, schedules, stream_sources
 
 INSTANCES = 2
 """Of each function, so that one slow request does not stop the next."""
@@ -53,7 +54,8 @@ class Ports:
 class Stack:
     """The stack on loopback, from entering the block to leaving it.
 
-    `outside`: sign in there instead of at our own provider; `shape`: of RunsFunction's events;
+    `outside`: sign in there instead of at our own provider; `authorization_service_url`: who is
+    told of runs, nobody if empty; `shape`: of RunsFunction's events;
     `tick_seconds`: how often schedules tick, by default as often as the template says;
     `log_folder`: where the functions' output goes, a temporary folder if none is given;
     `access_log`: gets a line for each request, and for each failure in the background.
@@ -69,6 +71,7 @@ class Stack:
         *,
         ports: Ports = Ports(),
         outside: OutsideProvider | None = None,
+        authorization_service_url: str = "",
         shape: Shape = "multi-value",
         tick_seconds: float | None = None,
         log_folder: Path | None = None,
@@ -76,6 +79,7 @@ class Stack:
     ) -> None:
         self._ports = ports
         self._outside = outside
+        self._authorization_service_url = authorization_service_url
         self._shape: Shape = shape
         self._tick_seconds = tick_seconds
         self._access_log = access_log
@@ -177,6 +181,7 @@ class Stack:
                 "OidcClientId": openid.client_id,
                 "TrustedIssuers": json.dumps([trusted]),
                 "AlbPublicKeysUrl": self.keys_url,
+                "AuthorizationServiceUrl": self._authorization_service_url,
             },
         )
         if self.log_folder is None:
@@ -203,7 +208,22 @@ class Stack:
                 log=self._access_log,
             )
             exits.enter_context(poller)
+        for stream in stream_sources(template):
+            if stream.function not in self.functions:
+                continue
+            changes = StreamPoller(
+                stream.table,
+                streams=self.aws.client("dynamodbstreams"),
+                invoke=self.functions[stream.function].invoke,
+                filters=stream.filters,
+                batch_size=stream.batch_size,
+                retries=stream.retries,
+                log=self._access_log,
+            )
+            exits.enter_context(changes)
         for schedule in schedules(template):
+            if schedule.function not in self.functions:
+                continue
             ticker = Ticker(
                 schedule.name,
                 seconds=self._tick_seconds or schedule.seconds,

@@ -58,7 +58,10 @@ class Template:
     def deploy(
         self, cloudformation: "CloudFormationClient", *, parameters: Mapping[str, str]
     ) -> dict[str, Function]:
-        """Create what can be created. Returns the functions, ready to run, by logical id."""
+        """Create what can be created. Returns the functions, ready to run, by logical id.
+
+        What has a condition is there where it holds.
+        """
         settings = self._settings()
         cloudformation.create_stack(
             StackName=STACK_NAME,
@@ -74,6 +77,8 @@ class Template:
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         resolved: dict[str, dict[str, str]] = {}
         for key, (function, name, _) in settings.items():
+            if key not in outputs:
+                continue  # of a function whose condition does not hold
             resolved.setdefault(function, {})[name] = outputs[key]
         return {function: self._function(function, values) for function, values in resolved.items()}
 
@@ -106,7 +111,11 @@ class Template:
             for logical_id, body in self.resources(kind).items():
                 name = f"{logical_id}.fifo" if body["Properties"].get("FifoQueue") else logical_id
                 properties = {**body.get("Properties", {}), name_property: name}
-                resources[logical_id] = {"Type": kind, "Properties": properties}
+                resources[logical_id] = {
+                    "Type": kind,
+                    "Properties": properties,
+                    **self._condition(logical_id),
+                }
         parameters = {
             # Without their patterns: on loopback http:// is as good as https://.
             name: {key: body[key] for key in ("Type", "Default") if key in body}
@@ -118,10 +127,17 @@ class Template:
             if key in self.translated
         }
         outputs = {
-            key: {"Value": value if isinstance(value, dict) else str(value)}
-            for key, (_, _, value) in settings.items()
+            key: {
+                "Value": value if isinstance(value, dict) else str(value),
+                **self._condition(function),
+            }
+            for key, (function, _, value) in settings.items()
         }
         return {**kept, "Parameters": parameters, "Resources": resources, "Outputs": outputs}
+
+    def _condition(self, logical_id: str) -> Json:
+        body = self.translated["Resources"][logical_id]
+        return {"Condition": body["Condition"]} if "Condition" in body else {}
 
     def _function(self, logical_id: str, settings: Mapping[str, str]) -> Function:
         properties = self.translated["Resources"][logical_id]["Properties"]

@@ -1,9 +1,10 @@
-"""What invokes the template's functions beside the load balancer: queues and schedules."""
+"""What invokes the template's functions beside the load balancer: queues, streams and schedules."""
 
+import json
 import re
 from dataclasses import dataclass
 
-from local.template import Template
+from local.template import Json, Template
 
 _SECONDS = {"minute": 60.0, "minutes": 60.0, "hour": 3600.0, "hours": 3600.0}
 
@@ -22,6 +23,17 @@ class QueueSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSource:
+    """The same of the stream of `table`; `filters`: patterns, of which one must fit a record."""
+
+    function: str
+    table: str
+    batch_size: int
+    retries: int
+    filters: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """A schedule named `name` that invokes `function` every so many `seconds`."""
 
@@ -31,7 +43,7 @@ class Schedule:
 
 
 def queue_sources(template: Template) -> list[QueueSource]:
-    """The event source mappings of `template`, which are all of queues."""
+    """The event source mappings of queues."""
     return [
         QueueSource(
             function=body["Properties"]["FunctionName"]["Ref"],
@@ -39,7 +51,31 @@ def queue_sources(template: Template) -> list[QueueSource]:
             batch_size=body["Properties"].get("BatchSize", 10),
             concurrency=body["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency", 1),
         )
-        for body in template.resources("AWS::Lambda::EventSourceMapping").values()
+        for body in _mappings(template, of="Arn")
+    ]
+
+
+def stream_sources(template: Template) -> list[StreamSource]:
+    """The event source mappings of tables' streams."""
+    return [
+        StreamSource(
+            function=body["Properties"]["FunctionName"]["Ref"],
+            table=body["Properties"]["EventSourceArn"]["Fn::GetAtt"][0],
+            batch_size=body["Properties"]["BatchSize"],
+            retries=body["Properties"]["MaximumRetryAttempts"],
+            filters=tuple(
+                json.loads(each["Pattern"])
+                for each in body["Properties"]["FilterCriteria"]["Filters"]
+            ),
+        )
+        for body in _mappings(template, of="StreamArn")
+    ]
+
+
+def _mappings(template: Template, *, of: str) -> list[Json]:
+    mappings = template.resources("AWS::Lambda::EventSourceMapping").values()
+    return [
+        body for body in mappings if body["Properties"]["EventSourceArn"]["Fn::GetAtt"][1] == of
     ]
 
 

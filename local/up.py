@@ -31,7 +31,13 @@ def main() -> int:
         outside = OutsideProvider.from_environment(os.environ)
         for_containers = [ports.provider, ports.aws, ports.keys]
         with (
-            Stack(ports=ports, outside=outside, log_folder=LOGS, access_log=_print) as stack,
+            Stack(
+                ports=ports,
+                outside=outside,
+                authorization_service_url=os.environ.get("LOCAL_AUTHORIZATION_SERVICE_URL", ""),
+                log_folder=LOGS,
+                access_log=_print,
+            ) as stack,
             ContainerRelay(for_containers, interface=docker_bridge()),
         ):
             _seed(stack)

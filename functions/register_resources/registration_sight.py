@@ -14,15 +14,18 @@ from byline.authorization_service import ErrorClass, Event, Operation
 NAMESPACE = "Byline"
 SERVICE = "byline"
 
-EventName = Literal[
-    "RegistrationAttempt", "RegistrationSuccess", "RegistrationRetry", "RegistrationFailure"
+MetricName = Literal[
+    "RegistrationAttempt",
+    "RegistrationSuccess",
+    "RegistrationRetry",
+    "RegistrationFailure",
+    "RegistrationPasses",
+    "PendingRegistrations",
+    "RefusedRegistrations",
+    "OldestPendingAge",
 ]
-StateName = Literal[
-    "RegistrationPasses", "PendingRegistrations", "RefusedRegistrations", "OldestPendingAge"
-]
-MetricName = EventName | StateName
 
-_NAMES: dict[Event, EventName] = {
+_NAMES: dict[Event, MetricName] = {
     "attempt": "RegistrationAttempt",
     "success": "RegistrationSuccess",
     "retry": "RegistrationRetry",

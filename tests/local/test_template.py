@@ -122,11 +122,31 @@ def test_our_own_template_gives_its_table_and_function() -> None:
     )
     table = boto3.client("dynamodb").describe_table(TableName="RunsTable")["Table"]
     assert [key["AttributeName"] for key in table["KeySchema"]] == ["project", "id"]
-    assert [index["IndexName"] for index in table["GlobalSecondaryIndexes"]] == ["by-creator"]
+    indexes = [index["IndexName"] for index in table["GlobalSecondaryIndexes"]]
+    assert indexes == ["by-creator", "by-unregistered"]
     environment = functions["RunsFunction"].environment
     assert environment["RUNS_TABLE"] == "RunsTable"
     assert environment["BROWSER_TARGET_GROUP"].startswith("byline-browser")
     assert environment["BEARER_TARGET_GROUP"].startswith("byline-bearer")
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:8090"])
+def test_our_own_template_registers_where_there_is_a_service(url: str) -> None:
+    """Function, queue and stream are there with its address, and not without."""
+    functions = Template.read(ROOT / "template.yaml").deploy(
+        boto3.client("cloudformation"), parameters={"AuthorizationServiceUrl": url}
+    )
+    assert functions["RunsFunction"].environment["AUTHORIZATION_SERVICE_URL"] == url
+    is_on = url != ""
+    assert ("RegisterResourcesFunction" in functions) == is_on
+    if is_on:
+        environment = functions["RegisterResourcesFunction"].environment
+        assert environment["AUTHORIZATION_SERVICE_URL"] == url
+        assert environment["RUNS_TABLE"] == "RunsTable"
+    queues = boto3.client("sqs").list_queues()["QueueUrls"]
+    assert any("RegistrationDeadLetters" in queue for queue in queues) == is_on
+    table = boto3.client("dynamodb").describe_table(TableName="RunsTable")["Table"]
+    assert table.get("StreamSpecification", {}).get("StreamEnabled", False) == is_on
 
 
 def test_stand_in_follows_the_templates_rules() -> None:

@@ -5,9 +5,17 @@ from pathlib import Path
 import pytest
 
 from local.template import Template
-from local.triggers import QueueSource, Schedule, queue_sources, schedules
+from local.triggers import (
+    QueueSource,
+    Schedule,
+    StreamSource,
+    queue_sources,
+    schedules,
+    stream_sources,
+)
 
 ROOT = Path(__file__).parents[2]
+ANYTHING = [{"exists": True}]
 
 SMALL = """
 Transform: AWS::Serverless-2016-10-31
@@ -61,5 +69,20 @@ def test_our_own_template_ticks_every_minute_and_has_two_workers() -> None:
             function="RefreshTokensFunction", queue="RefreshQueue", batch_size=10, concurrency=2
         )
     ]
-    [schedule] = schedules(template)
-    assert (schedule.function, schedule.seconds) == ("PlanRefreshFunction", 60)
+    assert [(schedule.function, schedule.seconds) for schedule in schedules(template)] == [
+        ("PlanRefreshFunction", 60),
+        ("RegisterResourcesFunction", 300),
+    ]
+
+
+def test_our_own_template_hands_over_the_changes_of_runs() -> None:
+    """What makes registration quick on AWS does so here, by the same filter."""
+    [source] = stream_sources(Template.read(ROOT / "template.yaml"))
+    marked = {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"unregistered": {"S": ANYTHING}}}}
+    assert source == StreamSource(
+        function="RegisterResourcesFunction",
+        table="RunsTable",
+        batch_size=10,
+        retries=3,
+        filters=(marked,),
+    )

@@ -8,6 +8,7 @@ import pytest
 
 import plan_sight
 import refresh_sight
+import registration_sight
 import sight
 from due_units import Health
 from tests.template.stack import NO_VALUE, ROOT, properties, resources, template
@@ -16,12 +17,25 @@ ALARM = "AWS::CloudWatch::Alarm"
 
 NAMESPACE = "Byline"
 
-SIGHTS = (sight, plan_sight, refresh_sight)
+SIGHTS = (sight, plan_sight, refresh_sight, registration_sight)
 
 COUNTED = [name for module in SIGHTS for name in get_args(module.MetricName)]
 
-WITHOUT_ALARM = {"DueUnits", "Postponed", "Refreshed"}
-"""How much there is to do and how much was done: drawn, and neither good nor bad."""
+WITHOUT_ALARM = {
+    "DueUnits",
+    "Postponed",
+    "Refreshed",
+    "PendingRegistrations",
+    "RegistrationAttempt",
+    "RegistrationSuccess",
+    "RegistrationRetry",
+    "RegistrationFailure",
+}
+"""How much there is to do and how much was done: drawn, and neither good nor bad. A registration
+that failed is pending, and the alarms are on what is pending for long or for good."""
+
+FOR_SILENCE = {"TicksMissingAlarm", "PassesMissingAlarm"}
+"""The alarms that are there for what does not happen."""
 
 HEALTH = Health(
     oldest_due_age=1,
@@ -48,6 +62,13 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
     for name in get_args(refresh_sight.MetricName):
         refresh_sight.count(name)
     refresh_sight.flush()
+    registration_sight.count("attempt", "register", None)
+    registration_sight.count("success", "register", None)
+    registration_sight.count("retry", "register", "unavailable")
+    registration_sight.count("failure", "register", "forbidden")
+    registration_sight.count_pass()
+    registration_sight.report_left(pending=1, refused=1, oldest_age=1.0)
+    registration_sight.flush()
     found: dict[str, list[dict[str, str]]] = {}
     for line in capsys.readouterr().out.splitlines():
         document = json.loads(line)
@@ -61,7 +82,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
 
 
 def test_names_of_metrics_are_all_written(emitted: dict[str, list[dict[str, str]]]) -> None:
-    """Each name of the three lists is written by the functions, and no name beside them."""
+    """Each name of the lists is written by the functions, and no name beside them."""
     assert emitted.keys() == set(COUNTED)
     assert len(set(COUNTED)) == len(COUNTED)
 
@@ -87,18 +108,23 @@ def test_metric_is_on_the_dashboard(metric: str, emitted: dict[str, list[dict[st
 
 @pytest.mark.parametrize(
     ("metric", "dimension", "value"),
-    [("Rejected", "reason", "expired"), ("MintFailed", "error_class", "invalid_client")],
+    [
+        ("Rejected", "reason", "expired"),
+        ("MintFailed", "error_class", "invalid_client"),
+        ("RegistrationRetry", "operation,error_class", "register,unavailable"),
+        ("RegistrationFailure", "operation,error_class", "register,forbidden"),
+    ],
 )
 def test_failures_are_drawn_by_their_kind(
     metric: str, dimension: str, value: str, emitted: dict[str, list[dict[str, str]]]
 ) -> None:
     """The search for reasons and classes names the dimensions with which they are written."""
-    [search] = [line[0]["expression"] for line in _lines() if dimension in str(line[0])]
-    match = re.search(rf"\{{Byline,([a-z_,]+)\}} MetricName=\"{metric}\" service=\"(\w+)\"", search)
-    assert match
-    names, service = match.groups()
-    assert {"service": service, dimension: value} in emitted[metric]
-    assert set(names.split(",")) == {"service", dimension}
+    searches = "".join(line[0]["expression"] for line in _lines() if isinstance(line[0], dict))
+    form = rf"\{{Byline,([a-z_,]+)\}} MetricName=\"{metric}\" service=\"(\w+)\""
+    [(names, service)] = re.findall(form, searches)
+    kinds = dict(zip(dimension.split(","), value.split(","), strict=True))
+    assert {"service": service, **kinds} in emitted[metric]
+    assert set(names.split(",")) == {"service", *kinds}
 
 
 def test_failed_mints_are_drawn_by_client() -> None:
@@ -139,12 +165,13 @@ def test_function_that_somebody_waits_for_is_watched_for_its_latency() -> None:
     [
         ("ApproximateAgeOfOldestMessage", "RefreshQueue"),
         ("ApproximateNumberOfMessagesVisible", "RefreshDeadLetters"),
+        ("ApproximateNumberOfMessagesVisible", "RegistrationDeadLetters"),
     ],
 )
 def test_queue_is_watched(metric: str, queue: str) -> None:
     """Work that waits, and messages that were given up, raise an alarm."""
-    [body] = [body for body in _alarms("AWS/SQS") if body["MetricName"] == metric]
-    assert _dimensions(body) == {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}}
+    watched = [_dimensions(body) for body in _alarms("AWS/SQS") if body["MetricName"] == metric]
+    assert {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}} in watched
 
 
 @pytest.mark.parametrize("metric", ["ReadThrottleEvents", "WriteThrottleEvents", "SystemErrors"])
@@ -173,14 +200,14 @@ def test_every_table_is_watched(metric: str) -> None:
 @pytest.mark.parametrize("alarm", resources(ALARM))
 def test_alarm_tells_somebody(alarm: str) -> None:
     """Every alarm says what it means, goes to the operator's topic, and is quiet without data,
-    but for the one that is there for the silence."""
+    but for those that are there for the silence."""
     body = properties(ALARM, alarm)
     topic = {"Fn::If": ["Notify", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
     assert body["AlarmDescription"]
     assert body["AlarmActions"] == topic
     assert body["OKActions"] == topic
-    is_for_silence = alarm == "TicksMissingAlarm"
-    assert body["TreatMissingData"] == ("breaching" if is_for_silence else "notBreaching")
+    expected = "breaching" if alarm in FOR_SILENCE else "notBreaching"
+    assert body["TreatMissingData"] == expected
 
 
 def test_every_alarm_is_in_the_runbook_and_no_other() -> None:

@@ -15,15 +15,23 @@ SECRETS = re.compile(
     r"arn:\$\{AWS::Partition\}:secretsmanager:\$\{AWS::Region\}:\$\{AWS::AccountId\}"
     r":secret:byline/(clients|runners)/\*"
 )
-"""The one wildcard within ARNs: a secret's ends in six characters that Secrets Manager chooses."""
+"""A wildcard within ARNs: a secret's ends in six characters that Secrets Manager chooses."""
+
+STREAMS = {"Fn::Sub": "${RunsTable.Arn}/stream/*"}
+"""The other one: Lambda looks for a table's stream among all that it has had."""
+
+
+OF_SCHEDULES = ("TickRole", "RegistrationPassRole")
 
 
 def test_no_permission_has_a_wildcard_where_a_resource_is_possible() -> None:
-    """`*` stands alone only for actions that have no resources, and within secrets' ARNs alone."""
+    """`*` stands alone only for actions that have no resources, and within two kinds of ARNs."""
     for statement in statements():
         for resource in listed(statement["Resource"]):
             if resource == "*":
                 assert set(listed(statement["Action"])) <= WITHOUT_RESOURCES
+            elif resource == STREAMS:
+                assert listed(statement["Action"]) == ["dynamodb:ListStreams"]
             elif "*" in str(resource):
                 assert SECRETS.fullmatch(resource["Fn::Sub"])
 
@@ -52,14 +60,15 @@ def test_roles_have_no_policies_from_elsewhere() -> None:
 def test_role_is_for_one_service_alone(role: str) -> None:
     """Only Lambda itself may take a function's role, and the schedule's is the scheduler's."""
     [trust] = properties("AWS::IAM::Role", role)["AssumeRolePolicyDocument"]["Statement"]
-    service = "scheduler" if role == "TickRole" else "lambda"
+    service = "scheduler" if role in OF_SCHEDULES else "lambda"
     assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
     assert trust["Action"] == "sts:AssumeRole"
 
 
-def test_schedules_of_other_accounts_may_not_borrow_the_role() -> None:
+@pytest.mark.parametrize("role", OF_SCHEDULES)
+def test_schedules_of_other_accounts_may_not_borrow_the_role(role: str) -> None:
     """The scheduler works for every account; it may use the role for ours alone."""
-    body = properties("AWS::IAM::Role", "TickRole")["AssumeRolePolicyDocument"]
+    body = properties("AWS::IAM::Role", role)["AssumeRolePolicyDocument"]
     [trust] = body["Statement"]
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
@@ -75,6 +84,9 @@ RUNS, RUNNERS, ACCESS, QUEUE, DEAD_LETTERS = (
     {"Fn::GetAtt": [name, "Arn"]}
     for name in ("RunsTable", "RunnersTable", "AccessTable", "RefreshQueue", "RefreshDeadLetters")
 )
+RUNS_STREAM = {"Fn::GetAtt": ["RunsTable", "StreamArn"]}
+REGISTRATION_DEAD_LETTERS = {"Fn::GetAtt": ["RegistrationDeadLetters", "Arn"]}
+BY_UNREGISTERED = {"Fn::Sub": "${RunsTable.Arn}/index/by-unregistered"}
 BY_CREATOR = {"Fn::Sub": "${RunsTable.Arn}/index/by-creator"}
 BY_DUE = {"Fn::Sub": "${RunnersTable.Arn}/index/by-due"}
 BY_PERSON = {"Fn::Sub": "${AccessTable.Arn}/index/by-person"}
@@ -122,6 +134,20 @@ ALLOWED: dict[str, list[tuple[str, Any]]] = {
             (f"secretsmanager:{action}", TOKENS)
             for action in ("GetSecretValue", "PutSecretValue", "CreateSecret", "DeleteSecret")
         ),
+    ],
+    "RegisterResourcesRole": [
+        *((f"dynamodb:{action}", RUNS) for action in ("GetItem", "UpdateItem", "DeleteItem")),
+        ("dynamodb:Query", BY_UNREGISTERED),
+        *(
+            (f"dynamodb:{action}", RUNS_STREAM)
+            for action in ("DescribeStream", "GetRecords", "GetShardIterator")
+        ),
+        ("dynamodb:ListStreams", STREAMS),
+        ("sqs:SendMessage", REGISTRATION_DEAD_LETTERS),
+    ],
+    "RegistrationPassRole": [
+        ("lambda:InvokeFunction", {"Fn::GetAtt": ["RegisterResourcesFunction", "Arn"]}),
+        ("sqs:SendMessage", REGISTRATION_DEAD_LETTERS),
     ],
     "TickRole": [
         ("lambda:InvokeFunction", {"Fn::GetAtt": ["PlanRefreshFunction", "Arn"]}),
@@ -175,9 +201,18 @@ CALLS = {
 }
 """The clients' methods, and what each needs. A transaction needs what its members do."""
 
-OF_THE_EVENT_SOURCE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
-"""Lambda itself calls these, by the function's role.
-https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"""
+OF_THE_EVENT_SOURCE = {
+    "sqs:ReceiveMessage",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "dynamodb:DescribeStream",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:ListStreams",
+}
+"""Lambda itself calls these, by the function's role, and sends what fails to the dead letters.
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html"""
 
 
 @pytest.mark.parametrize("function", resources("AWS::Serverless::Function"))
@@ -188,8 +223,24 @@ def test_function_calls_what_its_role_allows_and_all_of_it(function: str) -> Non
     calls = re.findall(rf"\.({'|'.join(CALLS)})\(", code)
     members = re.findall(r'"(Put|Update|Delete|ConditionCheck)":', code)
     needed = {CALLS[call] for call in calls} | {f"dynamodb:{member}Item" for member in members}
-    allowed = {action for action, _ in ALLOWED[body["Role"]["Fn::GetAtt"][0]]}
+    allowed = {
+        action
+        for action, resource in ALLOWED[body["Role"]["Fn::GetAtt"][0]]
+        if resource not in (DEAD_LETTERS, REGISTRATION_DEAD_LETTERS)
+    }
     assert needed == allowed - OF_THE_EVENT_SOURCE
+
+
+def test_registration_deletes_no_run() -> None:
+    """What it may delete is its own claims, by their key."""
+    [deletion] = [
+        statement
+        for statement in statements("RegisterResourcesRole")
+        if "dynamodb:DeleteItem" in listed(statement["Action"])
+    ]
+    assert deletion["Condition"] == {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["registration#*"]}
+    }
 
 
 @pytest.mark.parametrize("function", resources("AWS::Serverless::Function"))

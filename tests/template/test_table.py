@@ -1,5 +1,6 @@
 """What the tables promise: they are backed up, encrypted, and outlive mistakes."""
 
+from byline.outbox import MARK, UNREGISTERED_INDEX
 from byline.runner_rows import DUE_INDEX
 from tests.template.stack import properties, resources
 
@@ -40,8 +41,8 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         {"AttributeName": "project", "KeyType": "HASH"},
         {"AttributeName": "id", "KeyType": "RANGE"},
     ]
-    [index] = body["GlobalSecondaryIndexes"]
-    assert index == {
+    by_creator, by_unregistered = body["GlobalSecondaryIndexes"]
+    assert by_creator == {
         "IndexName": "by-creator",
         "KeySchema": [
             {"AttributeName": "creator", "KeyType": "HASH"},
@@ -49,8 +50,16 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         ],
         "Projection": {"ProjectionType": "ALL"},
     }
+    assert by_unregistered == {
+        "IndexName": UNREGISTERED_INDEX,
+        "KeySchema": [
+            {"AttributeName": name, "KeyType": kind}
+            for name, kind in zip(MARK, ("HASH", "RANGE"), strict=True)
+        ],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["registration_error"]},
+    }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    assert types == {"project": "S", "id": "S", "creator": "S"}
+    assert types == dict.fromkeys(("project", "id", "creator", *MARK), "S")
 
 
 def test_runs_table_forgets_idempotency_records() -> None:

@@ -5,7 +5,7 @@ and the tombstone of one that was deleted. It is what RegisterResourcesFunction 
 that was written can be forgotten. Rows without a mark are in no stream and in no index.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -21,6 +21,17 @@ MARK = ("unregistered", "unregistered_since")
 
 DELETED = "deleted#"
 """Before the project of a tombstone."""
+
+
+class Mark(Protocol):
+    """The mark of a run's row, which the service does not know of `since`, RFC 3339."""
+
+    def __call__(self, run_id: str, *, since: str) -> "dict[str, AttributeValueTypeDef]": ...
+
+
+def no_mark(run_id: str, *, since: str) -> "dict[str, AttributeValueTypeDef]":  # noqa: ARG001
+    """What a row carries where registration is off: nothing at all."""
+    return {}
 
 
 def unregistered_mark(run_id: str, *, since: str) -> "dict[str, AttributeValueTypeDef]":

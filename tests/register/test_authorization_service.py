@@ -1,0 +1,266 @@
+"""What the authorization service is told, what its answers mean, and when it is asked again."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+
+from byline.authorization_service import (
+    ATTEMPTS,
+    DELIVERY_SECONDS,
+    PASSING,
+    WAIT_SECONDS,
+    AuthorizationService,
+    Outcome,
+    principal,
+    resource,
+)
+from byline.fetch import POST_TIMEOUT_SECONDS, post_json
+from tests.identity.loopback import Respond, answer, serve, silence
+from tests.stand_ins.authorization_service import (
+    AuthorizationStandIn,
+    Fails,
+    Hangs,
+    serve_authorization,
+)
+from tests.stand_ins.clock import Clock
+
+ADA = principal("user", subject="ada", issuer="https://issuer.example")
+NIGHTLY = principal("application", subject="nightly", issuer="https://issuer.example")
+RUN = resource("task", "01M6DMBE000000000000000001")
+AGENT = resource("agent", "forecaster")
+
+DONE = Outcome(None, is_certain=True)
+LIMIT = 0.3
+"""Seconds: the time limit of tests that wait for its end."""
+
+
+@dataclass
+class Client:
+    """A client of a service, with what it counted and how long it slept."""
+
+    service: AuthorizationService
+    clock: Clock
+    counted: list[tuple[Any, ...]] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+
+    def register(self, *, seconds: float = 60) -> Outcome:
+        return self.service.register(ADA, RUN, parent=AGENT, until=self.clock() + seconds)
+
+    def deregister(self) -> Outcome:
+        return self.service.deregister(ADA, RUN, until=self.clock() + 60)
+
+
+def client_of(url: str, *, random: Callable[[], float] = lambda: 1.0) -> Client:
+    clock = Clock()
+    counted: list[tuple[Any, ...]] = []
+    slept: list[float] = []
+    service = AuthorizationService(
+        url,
+        post=partial(post_json, timeout_seconds=LIMIT),
+        now=clock,
+        sleep=slept.append,
+        random=random,
+        count=lambda *event: counted.append(event),
+    )
+    return Client(service, clock, counted, slept)
+
+
+@pytest.fixture
+def stand_in() -> Iterator[AuthorizationStandIn]:
+    with serve_authorization() as authorization:
+        yield authorization
+
+
+@pytest.fixture
+def client(stand_in: AuthorizationStandIn) -> Client:
+    return client_of(stand_in.url)
+
+
+def test_registration_is_told_in_the_services_words(
+    client: Client, stand_in: AuthorizationStandIn
+) -> None:
+    """A3, the wire format: who, what, and what it is below."""
+    assert client.register() == DONE
+    [request] = stand_in.requests
+    assert request.path == "/v1/authz/register"
+    assert request.headers["Content-Type"] == "application/json"
+    assert json.loads(request.body) == {
+        "principal": {"type": "user", "id": "ada", "issuer": "https://issuer.example"},
+        "resource": {"type": "task", "selector": "01M6DMBE000000000000000001"},
+        "parent": {"type": "agent", "selector": "forecaster"},
+    }
+
+
+def test_registration_without_an_agent_has_a_parent_of_null(
+    client: Client, stand_in: AuthorizationStandIn
+) -> None:
+    """The member is there all the same."""
+    client.service.register(NIGHTLY, RUN, parent=None, until=client.clock() + 60)
+    document = json.loads(stand_in.requests[0].body)
+    assert document["parent"] is None
+    assert document["principal"]["type"] == "service_account"
+
+
+def test_deregistration_is_the_same_without_a_parent(
+    client: Client, stand_in: AuthorizationStandIn
+) -> None:
+    """The wire format has no such member there."""
+    client.register()
+    assert stand_in.graph.tasks
+    assert client.deregister() == DONE
+    assert stand_in.requests[1].path == "/v1/authz/deregister"
+    assert json.loads(stand_in.requests[1].body).keys() == {"principal", "resource"}
+    assert not stand_in.graph.tasks
+
+
+def test_grant_and_revoke_name_the_operation(
+    client: Client, stand_in: AuthorizationStandIn
+) -> None:
+    """A9: what is granted is revoked by the same words."""
+    key = resource("api_key", "nightly")
+    until = client.clock() + 60
+    assert client.service.grant(ADA, key, operation="read", until=until) == DONE
+    assert len(stand_in.graph.grants) == 1
+    assert json.loads(stand_in.requests[0].body).keys() == {"principal", "resource", "operation"}
+    assert client.service.revoke(ADA, key, operation="read", until=until) == DONE
+    assert not stand_in.graph.grants
+    paths = [request.path for request in stand_in.requests]
+    assert paths == ["/v1/authz/grant", "/v1/authz/revoke"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "is_certain"),
+    [
+        (401, b"", "unauthorized", True),
+        (403, b"", "forbidden", True),
+        (200, b'{"success": false}', "declined", True),
+        (200, b"", "unusable_answer", False),
+        (200, b"null", "unusable_answer", False),
+        (200, b"<html>", "unusable_answer", False),
+        (200, b"\xff", "unusable_answer", False),
+        (200, b'{"success": "true"}', "unusable_answer", False),
+        (200, b'{"success": 1}', "unusable_answer", False),
+        (200, b"[" * 100_000, "unusable_answer", False),
+        (201, b'{"success": true}', "unexpected_status", False),
+        (400, b"", "unexpected_status", False),
+        (404, b"", "unexpected_status", False),
+        (409, b"", "unexpected_status", False),
+        (429, b"", "unexpected_status", False),
+        (500, b'{"success": true}', "unexpected_status", False),
+        (504, b"", "unexpected_status", False),
+    ],
+)
+def test_answer_that_is_final_is_taken_once(
+    client: Client,
+    stand_in: AuthorizationStandIn,
+    status: int,
+    body: bytes,
+    error: Any,
+    is_certain: bool,  # noqa: FBT001 - a column
+) -> None:
+    """A4: all but network, 502 and 503 is final; only a plain no is sure to have done nothing."""
+    stand_in.faults.append(Fails(status, body))
+    assert client.register() == Outcome(error, is_certain)
+    assert len(stand_in.requests) == 1
+    assert client.counted == [
+        ("attempt", "register", None),
+        ("failure", "register", error),
+    ]
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_unavailable_service_is_asked_four_times(
+    client: Client, stand_in: AuthorizationStandIn, status: int
+) -> None:
+    """A4, A5: exponential waits with jitter, four attempts, each counted."""
+    stand_in.faults.extend([Fails(status)] * 9)
+    assert client.register() == Outcome("unavailable", is_certain=False)
+    assert len(stand_in.requests) == ATTEMPTS == 4
+    assert client.slept == [WAIT_SECONDS, 2 * WAIT_SECONDS, 4 * WAIT_SECONDS]
+    again = [("retry", "register", "unavailable"), ("attempt", "register", None)]
+    assert client.counted == [
+        ("attempt", "register", None),
+        *again * 3,
+        ("failure", "register", "unavailable"),
+    ]
+
+
+def test_third_retry_may_still_succeed(client: Client, stand_in: AuthorizationStandIn) -> None:
+    """The last attempt counts, and does not make the ones before it certain."""
+    stand_in.faults.extend([Fails(502)] * 3)
+    assert client.register() == Outcome(None, is_certain=False)
+    assert client.counted[-1] == ("success", "register", None)
+
+
+def test_waits_are_jittered(stand_in: AuthorizationStandIn) -> None:
+    """Those that failed together do not come back together."""
+    client = client_of(stand_in.url, random=iter([0.5, 0.25, 0.0]).__next__)
+    stand_in.faults.extend([Fails(503)] * 3)
+    client.register()
+    assert client.slept == [0.5 * WAIT_SECONDS, 0.5 * WAIT_SECONDS, 0.0]
+
+
+def test_connection_that_breaks_is_tried_again(
+    client: Client, stand_in: AuthorizationStandIn
+) -> None:
+    """A4: the network is no answer, and what was sent may have arrived."""
+    stand_in.faults.append(Hangs("at once", is_reset=True))
+    assert client.register() == Outcome(None, is_certain=False)
+    assert ("retry", "register", "network") in client.counted
+
+
+def test_nobody_there_is_the_networks_fault() -> None:
+    """A refused connection passes."""
+    with serve_authorization() as gone:
+        url = gone.url
+    outcome = client_of(url).register()
+    assert outcome.error == "network"
+    assert outcome.error in PASSING
+
+
+@pytest.mark.parametrize("carried_out", ["at once", "late", "never"])
+def test_silence_is_a_timeout_that_may_have_worked(
+    client: Client, stand_in: AuthorizationStandIn, carried_out: str
+) -> None:
+    """Nobody knows what a service does that does not answer."""
+    stand_in.faults.append(Hangs(carried_out))
+    assert client.register() == Outcome(None, is_certain=False)
+    assert ("retry", "register", "timeout") in client.counted
+
+
+def test_no_retry_begins_that_could_outlast_its_time(
+    client: Client, stand_in: AuthorizationStandIn
+) -> None:
+    """The last moment at which there is room for one is used, and the one after it is not."""
+    stand_in.faults.extend([Fails(503), Fails(503)])
+    room = WAIT_SECONDS + POST_TIMEOUT_SECONDS
+    assert client.register(seconds=room - 0.1).error == "unavailable"
+    assert len(stand_in.requests) == 1
+    assert client.register(seconds=room + 0.1).error is None
+
+
+def test_longest_delivery_is_as_long_as_it_says() -> None:
+    """Four time limits and the waits between them."""
+    assert pytest.approx(4 * POST_TIMEOUT_SECONDS + 7 * WAIT_SECONDS) == DELIVERY_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("respond", "error"),
+    [
+        (silence, "timeout"),
+        (answer(b"x" * 300_000), "unusable_answer"),
+        (answer(b"x", headers="Content-Length: 100\r\n"), "unusable_answer"),
+        (answer(status="307 Temporary", headers="Location: /elsewhere\r\n"), "unusable_answer"),
+    ],
+    ids=["silence", "too long", "cut short", "redirect"],
+)
+def test_answer_that_is_none_is_not_taken(respond: Respond, error: str) -> None:
+    """Bounded in time and size, and no redirect is followed."""
+    with serve(respond) as server:
+        outcome = client_of(server.url).register(seconds=0)
+    assert (outcome.error, outcome.is_certain) == (error, False)
+    assert b"POST /v1/authz/register" in server.requests[0]
