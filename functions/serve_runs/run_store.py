@@ -11,6 +11,7 @@ from acts import Act
 from audit import AuditTrail, Resource
 from byline.caching import Clock
 from byline.caller import Caller
+from byline.outbox import Mark, no_mark
 from problems import Problem, not_found, unavailable
 from run_items import Item, body_digest, new_item, rfc3339, run_key
 from run_requests import CreateRun
@@ -37,7 +38,10 @@ UNCHANGED = "last_request = :seen"
 
 
 class RunStore:
-    """The runs of one table. Every change is written together with its record in `audit`."""
+    """The runs of one table. Every change is written together with its record in `audit`.
+
+    `mark`: what rows carry that the authorization service does not know of yet.
+    """
 
     def __init__(
         self,
@@ -47,12 +51,14 @@ class RunStore:
         audit: AuditTrail,
         now: Clock,
         new_id: Callable[[], str],
+        mark: Mark = no_mark,
     ) -> None:
         self._client = client
         self._table = table
         self._audit = audit
         self._now = now
         self._new_id = new_id
+        self._mark = mark
 
     def create(self, body: CreateRun, *, project: str, act: Act) -> Item:
         """Create a run."""
@@ -161,9 +167,12 @@ class RunStore:
                 "project": {"S": f"deleted#{project}"},
                 "deleted_at": {"S": rfc3339(now)},
                 "last_request": {"S": act.request_id},
+                **self._mark(run_id, since=rfc3339(now)),
             }
             # Out of the index: what is deleted is not listed.
             tombstone.pop("creator", None)
+            # That was about registering it, and its end has not been told yet.
+            tombstone.pop("registration_error", None)
             if act.identity is not None:
                 tombstone["deleted_by"] = {"S": act.identity}
             delete: DeleteTypeDef = {
@@ -182,7 +191,9 @@ class RunStore:
         raise _contended()
 
     def _new_item(self, body: CreateRun, project: str, act: Act) -> Item:
-        return new_item(body, project=project, run_id=self._new_id(), act=act, at=self._now())
+        run_id, now = self._new_id(), self._now()
+        item = new_item(body, project=project, run_id=run_id, act=act, at=now)
+        return item | self._mark(run_id, since=rfc3339(now))
 
     def _created(self, act: Act, run: Item) -> "TransactWriteItemTypeDef":
         resource = Resource(run["project"]["S"], "run", run["id"]["S"])

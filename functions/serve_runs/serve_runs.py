@@ -24,7 +24,8 @@ import sight
 from byline.aws import dynamodb
 from byline.caller import Caller
 from byline.errors import Rejected
-from byline.settings import required
+from byline.outbox import no_mark, unregistered_mark
+from byline.settings import base_url, required
 from cursors import decode_cursor, encode_cursor
 from incoming import path_name, read_query
 from problems import Problem, not_found
@@ -49,7 +50,14 @@ from service import (
 
 table = required(os.environ, "RUNS_TABLE")
 client = dynamodb()
-runs = RunStore(client, table, audit=audit, now=time.time, new_id=lambda: str(ULID()))
+runs = RunStore(
+    client,
+    table,
+    audit=audit,
+    now=time.time,
+    new_id=lambda: str(ULID()),
+    mark=unregistered_mark if base_url(os.environ, "AUTHORIZATION_SERVICE_URL") else no_mark,
+)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
