@@ -45,7 +45,8 @@ def seed(client: "DynamoDBClient", table: str, access_table: str) -> list[Runner
                 runner=runner,
                 body=RegisterRunner(client=SAMPLE_RUNNERS_CLIENT, subject=SAMPLE_RUNNERS_CLIENT),
                 act=Act(_OPERATOR, f"sample-{runner}"),
-            )
+            ),
+            permit=lambda *_: None,
         )[0]
         for runner in SAMPLE_RUNNERS
     ]

@@ -25,24 +25,33 @@ class Position(NamedTuple):
 
 def encode_cursor(position: Position, *, query: str) -> str:
     """A cursor for the rest of `query`'s rows after `position`."""
-    text = f"{position.project}/{position.id}".encode()
-    return urlsafe_b64encode(_check(text, query) + text).decode().rstrip("=")
+    return encode_text(f"{position.project}/{position.id}", query=query)
 
 
 def decode_cursor(cursor: str, *, query: str) -> Position:
     """The position in `cursor`. Raises `Problem` 400 for another query's, or a mangled one."""
-    try:
-        decoded = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        text = decoded[_CHECK_BYTES:].decode("ascii")
-    except ValueError:
-        raise _invalid() from None
-    match = _POSITION.fullmatch(text)
+    match = _POSITION.fullmatch(decode_text(cursor, query=query))
     if match is None:
         raise _invalid()
-    position = Position(match[1], match[2])
-    if cursor != encode_cursor(position, query=query):
+    return Position(match[1], match[2])
+
+
+def encode_text(last: str, *, query: str) -> str:
+    """A cursor for the rest of a partition's rows after the one whose sort key is `last`."""
+    text = last.encode()
+    return urlsafe_b64encode(_check(text, query) + text).decode().rstrip("=")
+
+
+def decode_text(cursor: str, *, query: str) -> str:
+    """The sort key in `cursor`. Raises `Problem` 400 for another query's, or a mangled one."""
+    try:
+        decoded = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        last = decoded[_CHECK_BYTES:].decode()
+    except ValueError:
+        raise _invalid() from None
+    if not last or cursor != encode_text(last, query=query):
         raise _invalid()
-    return position
+    return last
 
 
 def _check(text: bytes, query: str) -> bytes:

@@ -18,6 +18,8 @@ RequestReason = Literal[
     "body_too_large",
     "unsupported_media_type",
     "not_found",
+    "forbidden",
+    "last_admin",
     "method_not_allowed",
     "cross_site_request",
     "wrong_state",
@@ -81,6 +83,11 @@ class Problem(Exception):
 def not_found() -> Problem:
     """What does not exist. One text for all of it, so that the answer tells nothing else."""
     return Problem(404, "not_found", "There is nothing here.")
+
+
+def forbidden() -> Problem:
+    """What the caller may see and not do (RFC 9110, section 15.5.4)."""
+    return Problem(403, "forbidden", "You may see this, but your roles do not permit that.")
 
 
 def method_not_allowed(allowed: Sequence[str]) -> Problem:

@@ -3,7 +3,7 @@
 Access patterns, keys and costs: docs/data-model.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
@@ -60,16 +60,29 @@ class RunStore:
         self._new_id = new_id
         self._mark = mark
 
-    def create(self, body: CreateRun, *, project: str, act: Act) -> Item:
-        """Create a run."""
+    def create(
+        self,
+        body: CreateRun,
+        *,
+        project: str,
+        act: Act,
+        claim: "Sequence[TransactWriteItemTypeDef]" = (),
+    ) -> Item:
+        """Create a run, and with a project's first one do what claims the project."""
         item = self._new_item(body, project, act)
-        put = put_once(self._table, item)
-        if write_together(self._client, [{"Put": put}, self._created(act, item)]) is not None:
+        actions: list[TransactWriteItemTypeDef] = [{"Put": put_once(self._table, item)}]
+        if write_together(self._client, [*actions, self._created(act, item), *claim]) is not None:
             raise RuntimeError("the row of a new run was refused")
         return item
 
     def create_once(
-        self, body: CreateRun, *, project: str, act: Act, key: str
+        self,
+        body: CreateRun,
+        *,
+        project: str,
+        act: Act,
+        key: str,
+        claim: "Sequence[TransactWriteItemTypeDef]" = (),
     ) -> tuple[Item, Literal["created", "repeated"]]:
         """Create a run, or find the one that `key` created: by the same caller, in this project.
 
@@ -94,7 +107,7 @@ class RunStore:
         }
         put = put_once(self._table, item)
         remembered = write_together(
-            self._client, [{"Put": remember}, {"Put": put}, self._created(act, item)]
+            self._client, [{"Put": remember}, {"Put": put}, self._created(act, item), *claim]
         )
         if remembered is None:
             return item, "created"

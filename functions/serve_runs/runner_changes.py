@@ -53,7 +53,12 @@ def registered(row: RunnerRow, registration: Registration, *, now: float) -> Run
         resource=body.resource,
         scope=body.scope,
         subject=body.subject,
-        subject_issuer=registration.subject_issuer,
+        # The same subject stays the same one, whatever issuer knows whoever says it again.
+        subject_issuer=(
+            row.subject_issuer
+            if row.subject is not None and body.subject == row.subject
+            else registration.subject_issuer
+        ),
     )
     if after == row:
         return _restarted(row, registration, now=now)

@@ -3,6 +3,7 @@
 Access patterns, keys and costs: docs/data-model.md.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
@@ -48,14 +49,22 @@ class RunnerStore:
         self._now = now
 
     def register(
-        self, registration: Registration
+        self,
+        registration: Registration,
+        *,
+        permit: Callable[[RunnerRow | None, RunnerRow | None], None],
     ) -> tuple[RunnerRow, Literal["created", "changed", "unchanged"]]:
-        """Register a runner, or change it to what is registered now."""
+        """Register a runner, or change it to what is registered now.
+
+        `permit` is shown what is there and what it is to become, before that is written, and raises
+        where it may not: so what was permitted is what happens, whoever changes it meanwhile.
+        """
         resource = Resource(registration.project, "runner", registration.runner)
         record = self._audit.record(registration.act, "register_runner", resource)
         for _ in range(ATTEMPTS):
             before = self.find(registration.project, registration.runner)
             if before is None:
+                permit(None, None)
                 floor = self._floor(registration)
                 after = new_runner(registration, above=floor, now=self._now())
                 self._close_breaker(after)
@@ -63,6 +72,7 @@ class RunnerStore:
                     return after, "created"
                 continue
             after = registered(before, registration, now=self._now())
+            permit(before, after)
             if after.generation != before.generation:
                 self._close_breaker(after)
             is_changed = after.revision == registration.act.request_id

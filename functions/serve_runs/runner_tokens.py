@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from byline.caching import Clock
-from byline.caller import Caller
 from byline.refresh_units import token_secret_name, version_token
 from byline.runner_rows import RunnerRow
+from principals import Principal
 from problems import Problem, unavailable
 from run_items import rfc3339
 
@@ -31,17 +31,11 @@ class _TokenSecret(msgspec.Struct, frozen=True):
         return "<token of a runner>"
 
 
-def is_own(row: RunnerRow, caller: Caller | None) -> bool:
-    """Whether `caller` is the runner: a service account, by its own Bearer token, of the runner's
-    issuer and subject. A runner without a subject is nobody's.
-    """
-    return (
-        caller is not None
-        and caller.kind == "application"
-        and caller.source == "bearer"
-        and bool(row.subject and row.subject_issuer)
-        and (caller.issuer, caller.subject) == (row.subject_issuer, row.subject)
-    )
+def own_principal(row: RunnerRow) -> Principal | None:
+    """The service account that the runner itself is; None where it was registered without one."""
+    if not (row.subject and row.subject_issuer):
+        return None
+    return Principal("application", row.subject_issuer, row.subject)
 
 
 def read_token(row: RunnerRow, *, client: "SecretsManagerClient", now: Clock) -> dict[str, Any]:

@@ -7,18 +7,22 @@ import time
 
 from aws_lambda_powertools.event_handler import Response
 
+from audit import Resource
+from audit_requests import ReadToken
 from byline.aws import dynamodb, secrets_manager
+from byline.runner_rows import RunnerRow
 from cursors import Position, decode_cursor, encode_cursor
 from incoming import path_name, read_body, read_query
-from problems import not_found
+from problems import Problem, not_found
 from refresh_queue import announce
 from run_listing import fitting
 from runner_listing import list_runners
 from runner_requests import ListRunners, RegisterRunner, Registration
 from runner_store import RunnerStore
-from runner_tokens import is_own, read_token
+from runner_tokens import own_principal, read_token
 from runner_views import runner_json, secrets_of
 from service import (
+    access_of,
     act_of,
     app,
     audit,
@@ -29,7 +33,6 @@ from service import (
     no_content,
     refresh_queue_url,
     runners_table,
-    settings,
 )
 
 runners = RunnerStore(dynamodb(), runners_table, audit=audit, now=time.time)
@@ -43,13 +46,23 @@ def register_runner(project: str, runner: str) -> Response[str]:
     """
     actor = caller_of_change()
     project, runner = _runner_key(project, runner)
+    access = access_of(actor, project)
+
+    def permit(before: RunnerRow | None, after: RunnerRow | None) -> None:
+        """The same once more is a restart, which the runner may do by itself."""
+        is_same = before is not None and after is not None and before.is_registered_as(after)
+        own = None if before is None else own_principal(before)
+        resource = access.resource("Runner", runner, own=own)
+        access.require("restart_runner" if is_same else "register_runner", resource)
+
     row, outcome = runners.register(
         Registration(
             project=project,
             runner=runner,
             body=read_body(app.current_event, RegisterRunner),
-            act=act_of(actor),
-        )
+            act=act_of(actor, access),
+        ),
+        permit=permit,
     )
     announce(row.unit, queue_url=refresh_queue_url)
     log_act(f"runner {outcome}", actor, project=project, runner=runner)
@@ -63,8 +76,9 @@ def register_runner(project: str, runner: str) -> Response[str]:
 @app.get("/v1/projects/<project>/runners")
 def list_project_runners(project: str) -> Response[str]:
     """A project's runners, by name."""
-    caller_of_read()
+    caller = caller_of_read()
     project = path_name(project, of="project")
+    access_of(caller, project).require("read_runner")
     query = read_query(app.current_event, ListRunners)
     binding = f"runners of {project}"
     after = decode_cursor(query.cursor, query=binding) if query.cursor else None
@@ -82,8 +96,10 @@ def list_project_runners(project: str) -> Response[str]:
 @app.get("/v1/projects/<project>/runners/<runner>")
 def show_runner(project: str, runner: str) -> Response[str]:
     """One runner, and how its token is doing."""
-    caller_of_read()
-    row = runners.get(*_runner_key(project, runner))
+    caller = caller_of_read()
+    project, runner = _runner_key(project, runner)
+    access_of(caller, project).require("read_runner")
+    row = runners.get(project, runner)
     return json_answer(200, runner_json(row, secrets=_secrets(), now=time.time()))
 
 
@@ -92,7 +108,10 @@ def delete_runner(project: str, runner: str) -> Response[str]:
     """Delete a runner with its secrets: 204, and 404 where there is none."""
     actor = caller_of_change()
     project, runner = _runner_key(project, runner)
-    row = runners.delete(project, runner, act=act_of(actor))
+    access = access_of(actor, project)
+    found = access.resource("Runner", runner)
+    access.require("delete_runner", found, find=lambda: runners.get(project, runner))
+    row = runners.delete(project, runner, act=act_of(actor, access))
     announce(row.unit, queue_url=refresh_queue_url)
     log_act("runner deleted", actor, project=project, runner=runner)
     return no_content()
@@ -100,18 +119,25 @@ def delete_runner(project: str, runner: str) -> Response[str]:
 
 @app.get("/v1/projects/<project>/runners/<runner>/token")
 def show_runner_token(project: str, runner: str) -> Response[str]:
-    """A runner's newest token, for the runner itself; for everybody else 404, as if it were not.
+    """A runner's newest token, for the runner itself and for `credential:token-reader`.
 
-    The runner itself gets 503 while it has no token that lives.
+    It is on record before it is handed out. 503 while it has no token that lives.
     """
     caller = caller_of_read()
     project, runner = _runner_key(project, runner)
-    row = runners.find(project, runner)
-    # Where callers are not verified anybody can be anybody: then a token is nobody's.
-    if row is None or settings.trust != "verify" or not is_own(row, caller):
+    query = read_query(app.current_event, ReadToken)
+    access, row = access_of(caller, project), runners.find(project, runner)
+    try:
+        if row is None:
+            raise not_found()
+        own = own_principal(row)
+        access.require("read_runner_token", access.resource("Runner", runner, own=own))
+    except Problem:
         log_act("no token for this caller", caller, project=project, runner=runner)
-        raise not_found()
+        raise
     document = read_token(row, client=secrets_manager(), now=time.time)
+    resource = Resource(project, "runner", runner)
+    audit.write(act_of(caller, access), "read_runner_token", resource, run=query.run)
     log_act("token fetched", caller, project=project, runner=runner)
     return json_answer(200, document)
 

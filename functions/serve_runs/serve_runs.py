@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
@@ -21,19 +22,25 @@ from ulid import ULID
 
 import run_requests
 import sight
+from access import Access
+from acts import Act
 from byline.aws import dynamodb
 from byline.caller import Caller
 from byline.errors import Rejected
+from byline.executed_by import read_executed_by
 from byline.outbox import no_mark, unregistered_mark
-from byline.settings import base_url, required
+from byline.settings import base_url, choice, required
 from cursors import decode_cursor, encode_cursor
 from incoming import path_name, read_query
 from problems import Problem, not_found
-from run_items import run_json
+from run_items import Item, run_json
 from run_listing import Listing, fitting, list_runs, position_of
 from run_states import TRANSITIONS
 from run_store import RunStore
 from service import (
+    access_control,
+    access_of,
+    access_table,
     act_of,
     app,
     audit,
@@ -46,10 +53,29 @@ from service import (
     log_act,
     logger,
     no_content,
+    runners_table,
 )
 
 table = required(os.environ, "RUNS_TABLE")
+LATER_ROUTES = {
+    "/runners": "serve_runners",
+    "/role-bindings": "serve_access",
+    "/audit": "serve_audit",
+}
+"""What a path has in it, and the module that brings its routes."""
+
 client = dynamodb()
+project_claims = None
+if choice(os.environ, "PROJECT_CREATION", of=("admins", "anyone")) == "anyone":
+    from project_claims import ProjectClaims
+    from role_store import RoleStore
+
+    project_claims = ProjectClaims(
+        client,
+        RoleStore(client, access_table, now=time.time),
+        runs_table=table,
+        runners_table=runners_table,
+    )
 runs = RunStore(
     client,
     table,
@@ -66,26 +92,32 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html
     """
     logger.append_keys(request_id=context.aws_request_id)
-    if "/runners" in event.get("path", ""):
-        load_runner_routes()
+    load_routes(event.get("path", ""))
     try:
         return app.resolve(event, context)
     finally:
         sight.flush(failed_fetches=identity.failed_fetches())
 
 
-@cache
-def load_runner_routes() -> None:
-    """Put the routes about runners on the app, with the first request for one.
+def load_routes(path: str) -> None:
+    """Put the routes that `path` may mean on the app, with the first request for one of them.
 
-    A cold start that creates a run goes without them, and is 8 ms the shorter.
+    A cold start that creates a run goes without them: about runners alone it would be 8 ms longer.
     """
-    import serve_runners  # noqa: F401, PLC0415 - to import it is to have its routes
+    for part, module in LATER_ROUTES.items():
+        if part in path:
+            _load(module)
+
+
+@cache
+def _load(module: str) -> None:
+    import_module(module)
 
 
 def routes() -> Sequence[Route]:
     """All that is answered: the OpenAPI document is made from it."""
-    load_runner_routes()
+    for part in LATER_ROUTES:
+        load_routes(part)
     return loaded_routes()
 
 
@@ -99,13 +131,14 @@ def check_health() -> Response[str]:
 def show_caller() -> Response[str]:
     """Who the caller is. 401 where nobody is known, even where nobody may call."""
     caller = known_caller()
+    acts_for = access_control.acts_for(caller)
     return json_answer(
         200,
         {
             "executed_by": caller.identity,
             "kind": caller.kind,
             "source": caller.source,
-            "on_behalf_of": None,
+            "on_behalf_of": None if acts_for is None else read_executed_by(acts_for.identity),
         },
     )
 
@@ -117,11 +150,7 @@ def create_run(project: str) -> Response[str]:
     project = path_name(project, of="project")
     key = run_requests.idempotency_key(app.current_event)
     body = run_requests.create_run(app.current_event)
-    if key is None:
-        run = runs.create(body, project=project, act=act_of(creator))
-        outcome = "created"
-    else:
-        run, outcome = runs.create_once(body, project=project, act=act_of(creator), key=key)
+    run, outcome = _create(body, creator, project=project, key=key)
     log_act(f"run {outcome}", creator, project=project, run=run["id"]["S"])
     location = f"/v1/projects/{project}/runs/{run['id']['S']}"
     return json_answer(201 if outcome == "created" else 200, run_json(run), {"Location": location})
@@ -131,20 +160,24 @@ def create_run(project: str) -> Response[str]:
 def list_project_runs(project: str) -> Response[str]:
     """A project's runs, newest first."""
     caller = caller_of_read()
-    return _list_runs(path_name(project, of="project"), caller)
+    project = path_name(project, of="project")
+    access_of(caller, project).require("read_run")
+    return _list_runs(project, caller)
 
 
 @app.get("/v1/runs")
 def list_created_runs() -> Response[str]:
-    """One creator's runs across projects, newest first."""
+    """One creator's runs across the projects that the caller may see, newest first."""
     return _list_runs(None, caller_of_read())
 
 
 @app.get("/v1/projects/<project>/runs/<run_id>")
 def show_run(project: str, run_id: str) -> Response[str]:
     """One run."""
-    caller_of_read()
-    return json_answer(200, run_json(runs.get(*_run_key(project, run_id))))
+    caller = caller_of_read()
+    project, run_id = _run_key(project, run_id)
+    access_of(caller, project).require("read_run")
+    return json_answer(200, run_json(runs.get(project, run_id)))
 
 
 @app.post("/v1/projects/<project>/runs/<run_id>/<change>")
@@ -155,7 +188,8 @@ def change_run(project: str, run_id: str, change: str) -> Response[str]:
     if transition is None:
         raise not_found()
     project, run_id = _run_key(project, run_id)
-    run = runs.change(project, run_id, transition=transition, act=act_of(actor))
+    access = _required(f"{transition.name}_run", actor, project, run_id)
+    run = runs.change(project, run_id, transition=transition, act=act_of(actor, access))
     log_act(f"run {transition.after}", actor, project=project, run=run_id)
     return json_answer(200, run_json(run))
 
@@ -165,7 +199,8 @@ def delete_run(project: str, run_id: str) -> Response[str]:
     """Delete a run: 204, and 404 where there is none."""
     actor = caller_of_change()
     project, run_id = _run_key(project, run_id)
-    runs.delete(project, run_id, act=act_of(actor))
+    access = _required("delete_run", actor, project, run_id)
+    runs.delete(project, run_id, act=act_of(actor, access))
     log_act("run deleted", actor, project=project, run=run_id)
     return no_content()
 
@@ -183,11 +218,56 @@ def _list_runs(project: str | None, caller: Caller | None) -> Response[str]:
     binding = repr(listing)
     after = decode_cursor(query.cursor, query=binding) if query.cursor else None
     found, position = list_runs(client, table, listing, limit=query.limit, after=after)
+    if project is None:
+        found = _visible(found, caller)
     shown = fitting([run_json(run) for run in found])
     if len(shown) < len(found):
         position = position_of(found[len(shown) - 1])
     next_cursor = encode_cursor(position, query=binding) if position else None
     return json_answer(200, {"runs": shown, "next_cursor": next_cursor})
+
+
+def _create(
+    body: run_requests.CreateRun, creator: Caller | None, *, project: str, key: str | None
+) -> tuple[Item, str]:
+    access = access_of(creator, project)
+    claim: list[Any] = []
+    if project_claims is not None:
+        access, claim = project_claims.claimed(access, creator)
+    access.require("create_run")
+    try:
+        return _write_run(body, act_of(creator, access), project=project, key=key, claim=claim)
+    except client.exceptions.TransactionCanceledException:
+        if not claim:
+            raise
+    # Somebody's first run came between: the project is theirs.
+    access = access_of(creator, project)
+    access.require("create_run")
+    return _write_run(body, act_of(creator, access), project=project, key=key, claim=[])
+
+
+def _write_run(
+    body: run_requests.CreateRun, act: Act, *, project: str, key: str | None, claim: Any
+) -> tuple[Item, str]:
+    if key is None:
+        return runs.create(body, project=project, act=act, claim=claim), "created"
+    return runs.create_once(body, project=project, act=act, key=key, claim=claim)
+
+
+def _visible(found: list[Item], caller: Caller | None) -> list[Item]:
+    """Those of other projects' runs that the caller may see."""
+    projects = list(dict.fromkeys(run["project"]["S"] for run in found))
+    accesses = access_control.of_all(caller, projects)
+    seen = {project for project, access in accesses.items() if access.may("read_run")}
+    return [run for run in found if run["project"]["S"] in seen]
+
+
+def _required(action: str, actor: Caller | None, project: str, run_id: str) -> Access:
+    """What the actor may do in the project, after it was found to be permitted `action`."""
+    access = access_of(actor, project)
+    run = access.resource("Run", run_id)
+    access.require(action, run, find=lambda: runs.get(project, run_id))
+    return access
 
 
 def _run_key(project: str, run_id: str) -> tuple[str, str]:
@@ -197,7 +277,7 @@ def _run_key(project: str, run_id: str) -> tuple[str, str]:
 if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
     from priming import prime
 
-    load_runner_routes()
+    routes()
     prime(handler, identity=identity)
 
 if os.environ.get("POWERTOOLS_TRACE_DISABLED") == "false":

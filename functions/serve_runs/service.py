@@ -11,7 +11,9 @@ from aws_lambda_powertools.event_handler import ALBResolver, Response
 from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
-from acts import Act
+from access import Access, AccessControl
+from access_rows import AccessRows
+from acts import Act, Person
 from audit import AuditTrail
 from byline.aws import dynamodb
 from byline.caller import Caller
@@ -20,6 +22,7 @@ from byline.identity import Identity
 from byline.settings import Settings, required
 from failures import answer_failure
 from incoming import refuse_cross_site
+from principals import read_admins
 from problems import method_not_allowed, not_found
 
 logger = Logger(service="byline")
@@ -28,6 +31,11 @@ identity = Identity(settings)
 runners_table = required(os.environ, "RUNNERS_TABLE")
 access_table = required(os.environ, "ACCESS_TABLE")
 refresh_queue_url = required(os.environ, "REFRESH_QUEUE_URL")
+access_control = AccessControl(
+    AccessRows(dynamodb(), access_table),
+    admins=read_admins(os.environ.get("PROJECT_ADMINS", ""), settings=settings),
+    callers_are_verified=settings.trust == "verify",
+)
 audit = AuditTrail(dynamodb(), access_table, now=time.time)
 app = ALBResolver()
 
@@ -64,9 +72,16 @@ def known_caller() -> Caller:
     return caller
 
 
-def act_of(caller: Caller | None) -> Act:
-    """What this request does, in the caller's name."""
-    return Act(caller, request_id())
+def access_of(caller: Caller | None, project: str) -> Access:
+    """What the caller may do in a project, by its roles as they are now."""
+    return access_control.of(caller, project)
+
+
+def act_of(caller: Caller | None, access: Access) -> Act:
+    """What this request does: in the caller's name, on behalf of whom it acts for."""
+    link = access.acts_for
+    person = None if link is None else Person(link.person.text, link.identity)
+    return Act(caller, request_id(), person)
 
 
 def request_id() -> str:

@@ -76,7 +76,7 @@ class Stage:
             body=RegisterRunner(client="scheduler", audience=audience),
             act=Act(None, str(uuid4())),
         )
-        row = store.register(request)[0]
+        row = store.register(request, permit=lambda *_: None)[0]
         self.generations.append(row.generation)
         return row
 

@@ -9,16 +9,27 @@ from typing import Any
 import msgspec
 import pytest
 
+from access import Access, Holder
 from byline.caller import Caller
 from byline.refresh_units import token_secret_name, version_token
 from byline.runner_rows import RunnerRow
-from runner_tokens import is_own
+from principals import principal_of
+from runner_tokens import own_principal
 from tests.identity import alb_tokens
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer
 from tests.stand_ins.faults import LoseAnswer
 from tests.stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
+
+
+def is_own(row: RunnerRow, caller: Caller | None) -> bool:
+    """Whether the policies let a caller without any role fetch the runner's token."""
+    holder = Holder(principal_of(caller), frozenset())
+    context = {"source": "none" if caller is None else caller.source, "verified": True}
+    access = Access(row.project, (holder,), None, context)
+    runner = access.resource("Runner", row.runner, own=own_principal(row))
+    return access.may("read_runner_token", runner)
 
 
 @pytest.fixture

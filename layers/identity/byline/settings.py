@@ -197,6 +197,11 @@ def _require_base(variable: str, url: str) -> None:
         raise Misconfigured(variable, f"{url!r} has a query or a fragment")
 
 
+def choice(environment: Mapping[str, str], variable: str, *, of: tuple[str, ...]) -> str:
+    """The value of `variable`, the first `of` them where it is not set. Raises `Misconfigured`."""
+    return _choice(variable, environment.get(variable, "").strip(), of)
+
+
 def required(environment: Mapping[str, str], variable: str) -> str:
     """The value of `variable`. Raises `Misconfigured` where it is not set."""
     value = environment.get(variable, "")
