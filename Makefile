@@ -51,6 +51,14 @@ scan: ## check template.yaml against the policy scan
 	@tools/setup checkov
 	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
 
+.PHONY: policies property
+policies: ## check who may what: policies against their schema, and roles
+	@tools/setup project
+	$(PYTHON) -m tools.check_policies
+property: ## ten thousand random sequences of requests against the model of the rules
+	@tools/setup project
+	PROPERTY_SEQUENCES=10000 $(PYTHON) -m pytest tests/access/test_model.py -s
+
 .PHONY: bench
 bench: ## measure against the baselines, and write docs/benchmarks.md
 	@tools/setup project sam
