@@ -36,13 +36,8 @@ class Act:
 
     @property
     def principal(self) -> str:
-        """The actor by kind, issuer and subject.
-
-        That of a verified subject whose kind is unknown is kept too: it has no rights of its own,
-        but it is not nobody.
-        """
-        caller = self.caller
-        return NOBODY if caller is None else f"{caller.kind}:{caller.issuer}#{caller.subject}"
+        """The actor by kind, issuer and subject."""
+        return principal_text(self.caller)
 
     @property
     def answerable(self) -> str | None:
@@ -50,3 +45,11 @@ class Act:
         if self.on_behalf_of is not None:
             return self.on_behalf_of.principal
         return None if self.caller is None else self.principal
+
+
+def principal_text(caller: Caller | None) -> str:
+    """The principal that a caller is, as records name it.
+
+    That of a verified subject whose kind is unknown too: it has no rights, but is not nobody.
+    """
+    return NOBODY if caller is None else f"{caller.kind}:{caller.issuer}#{caller.subject}"

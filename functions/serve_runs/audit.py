@@ -94,7 +94,7 @@ class AuditTrail:
         at = self._now()
         texts = {
             "scope": resource.scope,
-            "entry": _entry(act, action, at=at),
+            "entry": _entry(act, action, resource, at=at),
             "at": rfc3339(at),
             "action": action,
             "project": resource.project,
@@ -132,7 +132,7 @@ def record_json(item: Item) -> dict[str, Any]:
     }
 
 
-def _entry(act: Act, action: Action, *, at: float) -> str:
-    """A ULID of the time and, in the place of its random bits, of the request and its action."""
-    digest = sha256(f"{act.request_id}\0{action}".encode()).digest()
+def _entry(act: Act, action: Action, resource: Resource, *, at: float) -> str:
+    """A ULID of the time and, in the place of its random bits, of the request and what it did."""
+    digest = sha256(f"{act.request_id}\0{action}\0{resource.scope}".encode()).digest()
     return str(ULID(int(at * 1000).to_bytes(6) + digest[:10]))

@@ -9,14 +9,15 @@ from typing import Any
 
 import msgspec
 
-from run_requests import CreateRun, ListRuns
+from run_requests import CreateRun
 from run_states import TRANSITIONS
-from runner_requests import ListRunners, RegisterRunner
+from runner_requests import RegisterRunner
 from tools.openapi.answers import answers, shared_answers
 from tools.openapi.operations import OPERATIONS, Operation
 from tools.openapi.parameters import (
     BODIES,
     IDEMPOTENCY_KEY,
+    QUERIES,
     json_schema,
     path_parameters,
     query_parameters,
@@ -39,6 +40,7 @@ _HEAD: Json = {
     "tags": [
         {"name": "runs", "description": "Executions in a project, and who did what to them."},
         {"name": "runners", "description": "What executes runs, and its token, kept fresh."},
+        {"name": "audit", "description": "What was done, by whom, and on whose behalf."},
         {"name": "callers", "description": "Who is asking."},
         {"name": "health", "description": "Whether anybody answers."},
     ],
@@ -106,9 +108,8 @@ def _operation(name: str, path: str, said: str, operation: Operation) -> Json:
     parameters = [*path_parameters(path)]
     if name == "create_run":
         parameters.append(IDEMPOTENCY_KEY)
-    if name.startswith("list_"):
-        shape = ListRunners if operation.tag == "runners" else ListRuns
-        parameters += query_parameters(shape, across_projects=name == "list_created_runs")
+    if name in QUERIES:
+        parameters += query_parameters(QUERIES[name], across_projects=name == "list_created_runs")
     if name in BODIES:
         made["requestBody"] = BODIES[name]
     if parameters:

@@ -68,6 +68,19 @@ RUNNER: Mapping[str, Any] = {
     "registered_by": ADA,
 }
 
+AUDIT_RECORD: Mapping[str, Any] = {
+    "id": "01M6DMBF79ZQ8W7V6R5N4M3K2J",
+    "at": "2026-11-02T08:00:01.250Z",
+    "action": "start_run",
+    "project": PROJECT,
+    "resource": {"type": "run", "id": RUN_ID},
+    "principal": "application:https://issuer.example.com#nightly-train",
+    "actor": NIGHTLY,
+    "on_behalf_of": ADA,
+    "request_id": "5c3f1a52-8d0e-4a57-9f51-6a1f5d3c2b10",
+    "run": None,
+}
+
 EXAMPLES: Mapping[str, Any] = {
     "Health": {"status": "ok"},
     "Caller": {"executed_by": ADA, "kind": "user", "source": "alb", "on_behalf_of": None},
@@ -75,6 +88,8 @@ EXAMPLES: Mapping[str, Any] = {
     "RunList": {"runs": [RUN], "next_cursor": None},
     "Runner": RUNNER,
     "RunnerList": {"runners": [RUNNER], "next_cursor": None},
+    "AuditRecord": AUDIT_RECORD,
+    "AuditRecordList": {"records": [AUDIT_RECORD], "next_cursor": None},
     "RunnerToken": {
         "token": "opaque-or-not",
         "token_type": "Bearer",

@@ -6,7 +6,16 @@ from typing import get_args
 
 from byline.errors import Reason
 from problems import ProblemReason
-from tools.openapi.shapes import Caller, Health, Run, RunList, Runner, RunnerList, RunnerToken
+from tools.openapi.shapes import (
+    AuditRecordList,
+    Caller,
+    Health,
+    Run,
+    RunList,
+    Runner,
+    RunnerList,
+    RunnerToken,
+)
 
 STATUS: Mapping[str, int] = {
     **dict.fromkeys(get_args(Reason), 401),
@@ -124,7 +133,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "show_runner_token": Operation(
         "runners",
         {200: ("The token.", RunnerToken)},
-        (*NEEDS_TABLE, "invalid_name", "not_found", "token_unavailable"),
+        (*NEEDS_TABLE, "invalid_name", "invalid_parameter", "not_found", "token_unavailable"),
+    ),
+    "list_audit_records": Operation(
+        "audit",
+        {200: ("A page.", AuditRecordList)},
+        (*NEEDS_TABLE, "invalid_name", "invalid_parameter", "invalid_cursor", "not_found"),
     ),
 }
 """By the name of the handler."""

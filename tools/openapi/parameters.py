@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from audit_requests import ListAudit, ReadToken
 from byline.names import Name
-from run_requests import RunId
+from run_requests import ListRuns, RunId
+from runner_requests import ListRunners
 from tools.openapi.examples import CREATE_RUN, PROJECT, REGISTER_RUNNER, RUN_ID, RUNNER_NAME
 
 type Json = dict[str, Any]
@@ -32,6 +34,15 @@ BODIES = {
     "register_runner": _body("RegisterRunner", REGISTER_RUNNER, required=True),
 }
 """By the name of the handler."""
+
+QUERIES: dict[str, type] = {
+    "list_project_runs": ListRuns,
+    "list_created_runs": ListRuns,
+    "list_project_runners": ListRunners,
+    "show_runner_token": ReadToken,
+    "list_audit_records": ListAudit,
+}
+"""What a handler takes from the query, by its name."""
 
 _PATH = {
     "project": (Name, PROJECT),
@@ -60,10 +71,11 @@ def path_parameters(path: str) -> Iterator[Json]:
 
 
 def query_parameters(shape: type, *, across_projects: bool) -> Iterator[Json]:
-    """Those of a listing, of which `shape` is the query's."""
+    """Those of a query that has this shape."""
     schema = json_schema(msgspec.json.schema(shape))["$defs"][shape.__name__]
     for name, kind in schema["properties"].items():
-        parameter: Json = {"name": name, "in": "query", "description": _QUERY[name]}
+        said = kind.get("description") or _QUERY[name]
+        parameter: Json = {"name": name, "in": "query", "description": said}
         if name == "created_by" and across_projects:
             parameter |= {"required": True, "example": "me"}
         # A parameter is left out, never null.

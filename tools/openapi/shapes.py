@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from audit import Action, ResourceType
 from byline.caller import Source
 from byline.executed_by import ExecutedBy
 from byline.names import Name
@@ -141,6 +142,41 @@ class RunnerToken(msgspec.Struct, forbid_unknown_fields=True):
     expires_at: Time
 
 
+class AuditedResource(msgspec.Struct, forbid_unknown_fields=True):
+    """What something was done to."""
+
+    type: ResourceType
+    id: Annotated[str, Meta(description="A run's id, a name, or a role and whose it is.")]
+
+
+class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
+    """That something was done. It never changes."""
+
+    id: RunId
+    at: Time
+    action: Action
+    project: Name
+    resource: AuditedResource
+    principal: Annotated[str, Meta(description="The actor by kind, issuer and subject.")]
+    actor: Identity
+    on_behalf_of: Annotated[
+        ExecutedBy | None, Meta(description="The person that the actor acts for.")
+    ]
+    request_id: Annotated[str, Meta(description="To be found in the logs.")]
+    run: Annotated[
+        RunId | None, Meta(description="For which run a token was read, as its reader said.")
+    ]
+
+
+class AuditRecordList(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of records, newest first. It may have fewer than `limit` and still not be the last."""
+
+    records: list[AuditRecord]
+    next_cursor: Annotated[
+        str | None, Meta(description="For the next page of the same query; null on the last one.")
+    ]
+
+
 class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """RFC 9457."""
 
@@ -163,5 +199,7 @@ ANSWERS: tuple[Any, ...] = (
     Runner,
     RunnerList,
     RunnerToken,
+    AuditRecord,
+    AuditRecordList,
     Problem,
 )

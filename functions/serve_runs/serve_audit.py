@@ -1,0 +1,61 @@
+"""The route of RunsFunction about the audit trail: who did what, on whose behalf, and when.
+
+caller → may they read it → one query. Records are written by what they are about.
+"""
+
+from aws_lambda_powertools.event_handler import Response
+
+from acts import principal_text
+from audit import Resource, record_json
+from audit_listing import Doings, list_records
+from audit_requests import ListAudit
+from byline.aws import dynamodb
+from byline.caller import Caller
+from byline.errors import Rejected
+from cursors import Position, decode_cursor, encode_cursor
+from incoming import path_name, read_query
+from principals import default_issuer
+from run_listing import fitting
+from service import access_of, access_table, app, caller_of_read, json_answer, settings
+
+
+@app.get("/v1/projects/<project>/audit")
+def list_audit_records(project: str) -> Response[str]:
+    """What was done in a project, newest first: to a run, a runner or a credential; or by somebody
+    and on behalf of them."""
+    caller = caller_of_read()
+    project = path_name(project, of="project")
+    access = access_of(caller, project)
+    access.require("read_audit", access.resource("Audit", ""))
+    query = read_query(app.current_event, ListAudit)
+    subject = _subject(query, caller, project)
+    binding = repr(subject)
+    after = decode_cursor(query.cursor, query=binding).id if query.cursor else None
+    found, last = list_records(dynamodb(), access_table, subject, limit=query.limit, after=after)
+    shown = fitting([record_json(item) for item in found])
+    if len(shown) < len(found):
+        last = shown[-1]["id"]
+    next_cursor = encode_cursor(Position(project, last), query=binding) if last else None
+    return json_answer(200, {"records": shown, "next_cursor": next_cursor})
+
+
+def _subject(query: ListAudit, caller: Caller | None, project: str) -> Resource | Doings:
+    if query.run is not None:
+        return Resource(project, "run", query.run)
+    if query.runner is not None:
+        return Resource(project, "runner", query.runner)
+    if query.credential is not None:
+        return Resource(project, "credential", query.credential)
+    return Doings(project, _principal(query.person or "", caller))
+
+
+def _principal(person: str, caller: Caller | None) -> str:
+    """Whom `person` names: `me`, a principal as records have it, or a subject of the issuer that
+    browsers sign in with. One that nobody is has done nothing."""
+    if person == "me":
+        if caller is None:
+            raise Rejected("no_credentials", "nobody is known, so nothing is theirs")
+        return principal_text(caller)
+    if person.startswith(("user:", "application:", "unknown:")):
+        return person
+    return f"user:{default_issuer(settings)}#{person}"

@@ -1,0 +1,210 @@
+"""Reading the audit trail: by what something was done to, and by who answers for it."""
+
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from acts import Act, Person
+from audit import AuditTrail, Resource
+from byline.caller import Caller
+from run_listing import PAGES_A_LISTING, ROWS_A_PAGE
+from tests.runs.audit_api import actions, ask, pages, records
+from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.runs_api import RunsApi
+from tests.runs.table_server import ACCESS_TABLE, DynamoDb, Refusal
+
+RUN = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
+OTHER_RUN = "01JD9XK3T5ZQ8W7V6R5N4M3K2K"
+NOW = 1_800_000_000
+
+
+def seed(dynamodb: DynamoDb, *records: tuple[Act, Resource]) -> None:
+    """A record of each second."""
+    for number, (act, resource) in enumerate(records):
+        trail = AuditTrail(dynamodb.client, ACCESS_TABLE, now=lambda: NOW + number)  # noqa: B023
+        trail.write(act, "cancel_run", resource, run=None)
+
+
+def run_of(project: str, run_id: str = RUN) -> Resource:
+    return Resource(project, "run", run_id)
+
+
+def requests(found: list[dict[str, Any]]) -> list[str]:
+    return [record["request_id"] for record in found]
+
+
+@pytest.fixture
+def ada_herself(web: Web) -> Caller:
+    return Caller("user", "alb", web.url, "ada", "ada", "Ada")
+
+
+@pytest.fixture
+def bot(web: Web) -> Caller:
+    return Caller("application", "bearer", web.url, "bot", "bot", "bot")
+
+
+def test_records_of_a_run_are_that_runs_alone(api: RunsApi, ada: Credential) -> None:
+    """Newest first, and nothing of the run beside it."""
+    one, other = api.create(ada), api.create(ada)
+    api.call("POST", f"/v1/projects/apollo/runs/{one['id']}/start", by=ada)
+    newest, oldest = records(api, ada, run=one["id"])
+    assert (newest["action"], oldest["action"]) == ("start_run", "create_run")
+    assert newest["id"] > oldest["id"]
+    assert newest["at"] >= oldest["at"]
+    assert actions(api, ada, run=other["id"]) == ["create_run"]
+
+
+def test_records_of_a_deleted_run_stay(api: RunsApi, ada: Credential) -> None:
+    """What is gone from every other route is found here."""
+    run = api.create(ada)
+    api.call("DELETE", f"/v1/projects/apollo/runs/{run['id']}", by=ada)
+    assert actions(api, ada, run=run["id"]) == ["create_run", "delete_run"]
+
+
+def test_records_of_a_person_are_what_they_did_and_what_was_done_for_them(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web, ada_herself: Caller, bot: Caller
+) -> None:
+    """Whichever way she is named: what the service account does by itself is its own."""
+    for_ada = Person(f"user:{web.url}#ada", '{"user":{"id":{"subject":"ada"}}}')
+    seed(
+        dynamodb,
+        (Act(ada_herself, "hers"), run_of("apollo")),
+        (Act(bot, "for her", for_ada), run_of("apollo", OTHER_RUN)),
+        (Act(bot, "its own"), run_of("apollo")),
+    )
+    for name in ("me", "ada", f"user:{web.url}#ada"):
+        found = records(api, ada, person=name)
+        assert requests(found) == ["for her", "hers"]
+    assert found[0]["actor"]["application"]["id"] == {"subject": "bot"}
+    assert found[0]["on_behalf_of"]["user"]["id"] == {"subject": "ada"}
+    assert requests(records(api, ada, person=f"application:{web.url}#bot")) == ["its own"]
+
+
+def test_namesake_of_another_issuer_is_another(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb
+) -> None:
+    """A person is issuer and subject; a client called as she is, is not her either."""
+    strangers = [
+        Caller("user", "bearer", "https://other.example", "ada", "ada", "Ada"),
+        Caller("application", "bearer", "https://other.example", "ada", "ada", "ada"),
+    ]
+    seed(dynamodb, *((Act(caller, "theirs"), run_of("apollo")) for caller in strangers))
+    assert records(api, ada, person="ada") == records(api, ada, person="me") == []
+
+
+def test_records_of_another_project_are_not_shown(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, ada_herself: Caller
+) -> None:
+    """Neither by person nor by a run that has the same id there."""
+    act = Act(ada_herself, "elsewhere")
+    seed(dynamodb, (act, run_of("gemini")), (Act(ada_herself, "here"), run_of("apollo")))
+    assert requests(records(api, ada, person="me")) == ["here"]
+    assert requests(records(api, ada, run=RUN)) == ["here"]
+    assert requests(records(api, ada, project="gemini", person="me")) == ["elsewhere"]
+
+
+@pytest.mark.parametrize("query", [{"run": RUN}, {"person": "me"}])
+@pytest.mark.parametrize("count", [5, 6, 7])
+def test_walk_finds_every_record_once(
+    api: RunsApi,
+    ada: Credential,
+    dynamodb: DynamoDb,
+    ada_herself: Caller,
+    query: dict[str, str],
+    count: int,
+) -> None:
+    """Newest first over all pages, none empty at the end where the last one is full."""
+    seed(dynamodb, *((Act(ada_herself, str(n)), run_of("apollo")) for n in range(count)))
+    walked = list(pages(api, ada, limit="3", **query))
+    assert [len(page) for page in walked] == [3, count - 3, 0][:2] if count <= 6 else [3, 3, 1]
+    assert requests(list(chain(*walked))) == [str(n) for n in reversed(range(count))]
+
+
+def test_walk_passes_over_other_projects_to_its_end(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, ada_herself: Caller
+) -> None:
+    """More of elsewhere than one answer may read: it ends early, with a place to go on."""
+    elsewhere = PAGES_A_LISTING * ROWS_A_PAGE + 10
+    seed(
+        dynamodb,
+        (Act(ada_herself, "first"), run_of("apollo")),
+        *((Act(ada_herself, f"elsewhere {n}"), run_of("gemini")) for n in range(elsewhere)),
+        (Act(ada_herself, "last"), run_of("apollo")),
+    )
+    dynamodb.calls.clear()
+    first, second = pages(api, ada, person="me")
+    assert (requests(first), requests(second)) == (["last"], ["first"])
+    queries = [call for call in dynamodb.calls if call.operation == "Query"]
+    assert len(queries) == PAGES_A_LISTING + 1
+
+
+class TestRefusals:
+    """What cannot be asked."""
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {},
+            {"run": RUN, "person": "me"},
+            {"run": "x"},
+            {"run": RUN.lower()},
+            {"run": f"{RUN}\n"},
+            {"runner": "A"},
+            {"credential": "a/b"},
+            {"person": ""},
+            {"person": "\0"},
+            {"person": "x" * 1025},
+            {"run": RUN, "limit": "0"},
+            {"run": RUN, "limit": "101"},
+            {"run": RUN, "of": "x"},
+        ],
+    )
+    def test_query_that_is_none_is_refused(
+        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, query: dict[str, str]
+    ) -> None:
+        """400, and nothing is read: one subject, each of a form that can be."""
+        dynamodb.calls.clear()
+        answer = ask(api, ada, **query)
+        assert (answer.status, answer.reason) == (400, "invalid_parameter")
+        assert dynamodb.calls == []
+
+    @pytest.mark.parametrize("query", [{"run": OTHER_RUN}, {"person": "me"}, {"project": "gemini"}])
+    def test_cursor_of_another_query_is_refused(
+        self,
+        api: RunsApi,
+        ada: Credential,
+        dynamodb: DynamoDb,
+        ada_herself: Caller,
+        query: dict[str, str],
+    ) -> None:
+        """400: of another run, of a person, of another project."""
+        seed(dynamodb, *((Act(ada_herself, str(n)), run_of("apollo")) for n in range(2)))
+        cursor = ask(api, ada, run=RUN, limit="1").json["next_cursor"]
+        assert ask(api, ada, run=RUN, limit="1", cursor=cursor).status == 200
+        other = {"run": RUN, **query} if "person" not in query else query
+        answer = ask(api, ada, **other, cursor=cursor)
+        assert (answer.status, answer.reason) == (400, "invalid_cursor")
+        mangled = ask(api, ada, run=RUN, cursor=f"{cursor[:-1]}{'A' if cursor[-1] != 'A' else 'B'}")
+        assert mangled.status == 400
+
+    def test_nobody_reads_nothing(self, api: RunsApi, dynamodb: DynamoDb) -> None:
+        """401, before anything is read."""
+        dynamodb.calls.clear()
+        assert ask(api, NOBODY, run=RUN).status == 401
+        assert dynamodb.calls == []
+
+    def test_whoever_may_not_read_it_finds_nothing_there(self, api: RunsApi, web: Web) -> None:
+        """404: without a role in the project there is no trail, whatever is asked of it."""
+        eve = web.browser("eve")
+        for query in ({"run": RUN}, {"person": "me"}, {"person": "ada"}, {}):
+            answer = ask(api, eve, **query)
+            assert (answer.status, answer.reason) == (404, "not_found")
+
+    def test_trail_that_cannot_be_read_is_unavailable(
+        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """503: an empty answer would say that nothing was done."""
+        dynamodb.troubles.extend([Refusal("Query", "InternalServerError", status=500)] * 9)
+        answer = ask(api, ada, run=RUN)
+        assert (answer.status, answer.reason) == (503, "store_unavailable")
