@@ -23,7 +23,7 @@ from local.load_balancer import LoadBalancer, Rule, TargetGroups
 from local.load_balancer_events import Shape
 from local.load_balancer_signing import ARN, Signer, public_keys
 from local.openid_client import OpenIDClient
-from local.openid_provider import AUDIENCE, BROWSER_CLIENT, OpenIDProvider
+from local.openid_provider import ADA, AUDIENCE, BROWSER_CLIENT, OpenIDProvider
 from local.outside_provider import PROFILE, OutsideProvider
 from local.queue_poller import QueuePoller
 from local.sample_keys import sample_issuer_keys, sample_load_balancer_keys
@@ -181,6 +181,8 @@ class Stack:
                 "OidcClientId": openid.client_id,
                 "TrustedIssuers": json.dumps([trusted]),
                 "AlbPublicKeysUrl": self.keys_url,
+                "ProjectAdmins": f"{ADA.subject}, application:nightly-train",
+                "ProjectCreation": "anyone",
                 "AuthorizationServiceUrl": self._authorization_service_url,
             },
         )

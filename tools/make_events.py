@@ -221,6 +221,8 @@ def _environment() -> Mapping[str, str]:
         "IDENTITY_TRUST": "verify",
         "ANONYMOUS_CALLERS": "refuse",
         "ALB_PUBLIC_KEYS_URL": "http://localhost:8083",
+        "PROJECT_ADMINS": "user-1815, application:nightly-train",
+        "PROJECT_CREATION": "anyone",
     }
 
 

@@ -11,9 +11,11 @@ import os
 from typing import TYPE_CHECKING
 
 from acts import Act
-from audit import AuditTrail
+from audit import AuditTrail, Resource
 from byline.aws import dynamodb
 from byline.caller import Caller
+from principals import Principal
+from role_store import RoleStore
 from run_requests import CreateRun
 from run_states import TRANSITIONS
 from run_store import RunStore
@@ -47,8 +49,19 @@ _CREATOR = Caller(
 
 
 def seed(client: "DynamoDBClient", table: str, access_table: str) -> None:
-    """Create the sample runs in `table`, which must not hold them yet, with their audit records."""
+    """Create the sample runs in `table`, which must not hold them yet, with their audit records.
+
+    Grace, who does not administer the sample project, may edit it.
+    """
     audit = AuditTrail(client, access_table, now=lambda: ISSUED_AT)
+    grace = Principal("user", ISSUER, "user-1906")
+    granted = Resource(PROJECT, "role_binding", f"project:editor {grace.text}")
+    RoleStore(client, access_table, now=lambda: ISSUED_AT).grant(
+        PROJECT,
+        grace,
+        "project:editor",
+        record=audit.record(Act(_CREATOR, "sample-grant"), "grant_role", granted),
+    )
     for event, run_id in SAMPLE_RUN_IDS.items():
         store = RunStore(
             client,

@@ -18,6 +18,8 @@ from urllib3 import HTTPResponse
 from byline.aws import dynamodb, secrets_manager, sqs
 from byline.identity import Identity
 from byline.tls import contexts
+from decisions import Resource, decisions, role_names
+from principals import ANONYMOUS
 
 logger = Logger(service="byline")
 
@@ -34,6 +36,7 @@ def prime(handler: Callable[..., Any], *, identity: Identity) -> None:
         "tls": _load_tls,
         "routes": lambda: _answer_requests(handler),
         "aws": _ask_nobody,
+        "policies": _decide,
         "restore": _renew_after_restore,
     }
     for step, run in steps.items():
@@ -50,6 +53,13 @@ def _load_tls() -> None:
             pass
 
 
+def _decide() -> None:
+    resource = Resource("Project", "priming")
+    context = {"source": "none", "verified": False}
+    decisions().permits(ANONYMOUS, "read_run", resource, roles=(), context=context)
+    role_names()
+
+
 def _answer_requests(handler: Callable[..., Any]) -> None:
     """One request that is answered and one that is not: neither counts nor logs anything."""
     context = SimpleNamespace(aws_request_id="priming")
@@ -64,6 +74,7 @@ def _ask_nobody() -> None:
     with _answered(dynamodb()) as table:
         table.put_item(**of_table, Item={})
         table.get_item(**of_table, Key={})
+        table.batch_get_item(RequestItems={})
         table.delete_item(**of_table, Key={})
         table.query(**of_table)
         table.transact_write_items(TransactItems=[])

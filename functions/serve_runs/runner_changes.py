@@ -56,7 +56,7 @@ def registered(row: RunnerRow, registration: Registration, *, now: float) -> Run
         # The same subject stays the same one, whatever issuer knows whoever says it again.
         subject_issuer=(
             row.subject_issuer
-            if row.subject is not None and body.subject == row.subject
+            if row.subject_issuer is not None and body.subject == row.subject
             else registration.subject_issuer
         ),
     )

@@ -79,7 +79,7 @@ class Web:
             "TRUSTED_ISSUERS": json.dumps([issuer]),
             "ALB_PUBLIC_KEYS_URL": self.url,
             # Whom the tests of everything but rights send, nobody among them where that may call.
-            "PROJECT_ADMINS": "ada, grace, application:nightly, anonymous",
+            "PROJECT_ADMINS": "ada, grace, 248289761001, application:nightly, anonymous",
         }
 
 

@@ -170,6 +170,7 @@ class TestWithSnapStart:
             request("DELETE", runner, by=machine),
             AWS_LAMBDA_INITIALIZATION_TYPE="snap-start",
             REFRESH_QUEUE_URL=runners_aws,
+            PROJECT_ADMINS="application:gpu",
         )
         assert cold.answers == [201, 200, 200, 503, 204]
         assert cold.loaded == [set()] * 5

@@ -122,6 +122,8 @@ def test_runs_function_has_the_settings_of_the_interface() -> None:
         "TRUSTED_ISSUERS": "TrustedIssuers",
         "IDENTITY_TRUST": "IdentityTrust",
         "ANONYMOUS_CALLERS": "AnonymousCallers",
+        "PROJECT_ADMINS": "ProjectAdmins",
+        "PROJECT_CREATION": "ProjectCreation",
         "ALB_PUBLIC_KEYS_URL": "AlbPublicKeysUrl",
         "RUNS_TABLE": "RunsTable",
         "RUNNERS_TABLE": "RunnersTable",
