@@ -18,10 +18,11 @@ from local.demo_runners import RunnersScene
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import listen
 from local.openid_directory import Person
-from local.openid_provider import ADA, GRACE
+from local.openid_provider import ADA, GRACE, MARGARET
 from local.stack import Stack
 
-RUNS = "/v1/projects/research/runs"
+PROJECT = "/v1/projects/research"
+RUNS = f"{PROJECT}/runs"
 
 
 class Demo:
@@ -45,7 +46,11 @@ class Demo:
                 self._lines.show("GET /v1/whoami", machine.get("/v1/whoami"), 200, "nightly-train")
                 self._change(machine, self._create(machine, "nightly"), "start", "running")
                 forgotten = self._create(machine, "backfill")
+                self._bind("PUT", ada, GRACE, status=201)
                 self._change(grace, forgotten, "cancel", "cancelled")
+
+            self._lines.title("Another one acts for a person: with her rights, and no longer")
+            self._act_for_grace(ada, grace)
 
             self._lines.title("Forgeries")
             self._forge()
@@ -91,6 +96,33 @@ class Demo:
         answer = caller.post(f"{RUNS}/{run}/{change}")
         self._lines.show(f"POST {RUNS}/…/{change}", answer, 200, status)
 
+    def _act_for_grace(self, ada: httpx.Client, grace: httpx.Client) -> None:
+        token = self._token("assistant")
+        body = {"token": token, "name": "assistant"}
+        answer = grace.post(f"{PROJECT}/service-accounts", json=body)
+        self._lines.show("Grace: POST …/service-accounts", answer, 201, "assistant")
+        with self._bearer(token) as assistant:
+            answer = assistant.get("/v1/whoami")
+            person = name_of(answer.json().get("on_behalf_of"))
+            outcome = f"{answer.status_code} on behalf of {person}"
+            self._lines.verdict("GET /v1/whoami", outcome, is_as_promised=person == "Grace Hopper")
+            self._create(assistant, "summarize")
+            self._bind("PUT", grace, MARGARET, status=403)
+            self._bind("PUT", assistant, MARGARET, status=403)
+            self._bind("DELETE", ada, GRACE, status=204)
+            answer = assistant.post(RUNS, json={"name": "too-late"})
+            self._lines.show(f"assistant: POST {RUNS}", answer, 404, "not_found")
+
+    def _bind(self, method: str, caller: httpx.Client, person: Person, *, status: int) -> None:
+        """Give a person the editor's role in the project, or take it away."""
+        path = f"{PROJECT}/role-bindings"
+        binding = {"role": "project:editor", "subject": person.subject}
+        place = "json" if method == "PUT" else "params"
+        answer = caller.request(method, path, **{place: binding})  # type: ignore[arg-type]
+        outcome = f"{answer.status_code} project:editor for {person.name}"
+        is_as_promised = answer.status_code == status
+        self._lines.verdict(f"{method} {path}", outcome, is_as_promised=is_as_promised)
+
     def _forge(self) -> None:
         issuer = self._stack.issuer
         attacker = AttackersRule(ADA, issuer=issuer)
@@ -127,10 +159,10 @@ class Demo:
             self._tokens += scene.play()
 
     def _table(self, runs: list[dict[str, Any]]) -> None:
-        rows = [("RUN", "NAME", "STATUS", "CREATED BY", "STARTED BY", "ENDED BY")]
+        rows = [("RUN", "NAME", "STATUS", "CREATED BY", "STARTED BY", "ENDED BY", "FOR")]
         for run in runs:
             ended = run["finished_by"] or run["cancelled_by"]
-            people = (run["executed_by"], run["started_by"], ended)
+            people = (run["executed_by"], run["started_by"], ended, run["on_behalf_of"])
             rows.append((run["id"], run["name"], run["status"], *map(name_of, people)))
         for row in rows:
             cells = (f"{cell:<{width}}" for cell, width in zip(row, WIDTHS, strict=True))
@@ -148,13 +180,14 @@ class Demo:
 
 
 ACTORS = [
-    ("nightly-train", "-", "Grace Hopper"),
-    ("nightly-train", "nightly-train", "-"),
-    ("Ada Lovelace", "Ada Lovelace", "Ada Lovelace"),
+    ("assistant", "-", "-", "Grace Hopper"),
+    ("nightly-train", "-", "Grace Hopper", "-"),
+    ("nightly-train", "nightly-train", "-", "-"),
+    ("Ada Lovelace", "Ada Lovelace", "Ada Lovelace", "-"),
 ]
-"""Created, started, ended by; newest first."""
+"""Created, started, ended by, on behalf of; newest first."""
 
-WIDTHS = (28, 16, 11, 15, 15, 14)
+WIDTHS = (28, 16, 11, 15, 15, 15, 14)
 
 
 def main() -> int:

@@ -90,6 +90,13 @@ class OpenIDProvider:
                 secret="nightly-train-secret",
             ),
             Client(
+                client_id="assistant",
+                grant="client_credentials",
+                auth_methods=("client_secret_basic", "client_secret_post"),
+                audience=AUDIENCE,
+                secret="assistant-secret",
+            ),
+            Client(
                 client_id="short-lived",
                 grant="client_credentials",
                 auth_methods=("client_secret_basic", "client_secret_post"),

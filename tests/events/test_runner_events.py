@@ -88,10 +88,10 @@ def test_get_runner_token_gives_the_runner_its_own(api: RunsApi, forecaster: Run
     assert (answer.status, answer.json["token"]) == (200, TOKEN)
 
 
-def test_get_runner_token_of_another_is_not_found(api: RunsApi, forecaster: RunnerRow) -> None:
-    """B8, A11: to a person it is as if there were no such runner."""
+def test_get_runner_token_of_another_is_forbidden(api: RunsApi, forecaster: RunnerRow) -> None:
+    """B8, A11: an admin sees the runner, and its token all the same not."""
     answer = api.send(event("get-runner-token-of-another"))
-    assert (answer.status, answer.reason) == (404, "not_found")
+    assert (answer.status, answer.reason) == (403, "forbidden")
 
 
 def test_delete_runner_deletes_its_runner(api: RunsApi, forecaster: RunnerRow) -> None:
