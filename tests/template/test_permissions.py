@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from audit import AUDIT
 from tests.template.stack import ROOT, listed, properties, resources, statements, template
 
 WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
@@ -89,6 +90,7 @@ REGISTRATION_DEAD_LETTERS = {"Fn::GetAtt": ["RegistrationDeadLetters", "Arn"]}
 BY_UNREGISTERED = {"Fn::Sub": "${RunsTable.Arn}/index/by-unregistered"}
 BY_CREATOR = {"Fn::Sub": "${RunsTable.Arn}/index/by-creator"}
 BY_DUE = {"Fn::Sub": "${RunnersTable.Arn}/index/by-due"}
+BY_EMAIL = {"Fn::Sub": "${AccessTable.Arn}/index/by-email"}
 BY_PERSON = {"Fn::Sub": "${AccessTable.Arn}/index/by-person"}
 CLIENTS, TOKENS = (
     {
@@ -109,7 +111,12 @@ ALLOWED: dict[str, list[tuple[str, Any]]] = {
             (f"dynamodb:{action}", RUNNERS)
             for action in ("GetItem", "PutItem", "DeleteItem", "ConditionCheckItem", "Query")
         ),
-        *((f"dynamodb:{action}", ACCESS) for action in ("BatchGetItem", "PutItem", "Query")),
+        *(
+            (f"dynamodb:{action}", ACCESS)
+            for action in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")
+        ),
+        ("dynamodb:BatchGetItem", ACCESS),
+        ("dynamodb:Query", BY_EMAIL),
         ("dynamodb:Query", BY_PERSON),
         ("sqs:SendMessage", QUEUE),
         ("secretsmanager:GetSecretValue", TOKENS),
@@ -180,7 +187,9 @@ def test_audit_records_are_never_changed() -> None:
     assert set(denied["Action"]) == {
         f"dynamodb:{action}" for action in ("UpdateItem", "DeleteItem", "BatchWriteItem")
     }
-    assert denied["Condition"] == {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["audit#*"]}}
+    assert denied["Condition"] == {
+        "ForAnyValue:StringLike": {"dynamodb:LeadingKeys": [f"{AUDIT}*"]}
+    }
 
 
 CALLS = {

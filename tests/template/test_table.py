@@ -1,5 +1,6 @@
 """What the tables promise: they are backed up, encrypted, and outlive mistakes."""
 
+from audit_listing import PERSON_INDEX
 from byline.outbox import MARK, UNREGISTERED_INDEX
 from byline.runner_rows import DUE_INDEX
 from tests.template.stack import properties, resources
@@ -107,7 +108,7 @@ def test_access_table_has_the_keys_that_the_code_writes() -> None:
         "Projection": {"ProjectionType": "KEYS_ONLY"},
     }
     assert by_person == {
-        "IndexName": "by-person",
+        "IndexName": PERSON_INDEX,
         "KeySchema": [
             {"AttributeName": "answerable", "KeyType": "HASH"},
             {"AttributeName": "entry", "KeyType": "RANGE"},

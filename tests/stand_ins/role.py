@@ -1,0 +1,102 @@
+"""What RunsFunction's role lets it ask of DynamoDB: each call as IAM would look at it.
+
+By action and table or index, and by the partition where a statement names those. A transaction is
+allowed by the actions of its members.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any
+
+from local.aws import ROOT
+from local.template import Template
+
+ROLE = "RunsRole"
+LEADING_KEYS = "dynamodb:LeadingKeys"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One action on one table or index, and the partition that it is in, where that is told."""
+
+    action: str
+    resource: str
+    partition: str
+
+
+def refused(operation: str, body: bytes) -> list[Access]:
+    """What of a call the role does not allow."""
+    accesses = _accesses(operation, json.loads(body))
+    return [access for access in accesses if not _is_allowed(access)]
+
+
+def _accesses(operation: str, document: dict[str, Any]) -> Iterator[Access]:
+    if operation == "TransactWriteItems":
+        for action in document["TransactItems"]:
+            for kind, member in action.items():
+                yield from _accesses(f"{kind}Item", member)
+    elif operation == "BatchGetItem":
+        for table in document["RequestItems"]:
+            yield Access("dynamodb:BatchGetItem", table, "")
+    else:
+        table = document["TableName"]
+        index = f"/index/{document['IndexName']}" if "IndexName" in document else ""
+        row = document.get("Key") or document.get("Item") or {}
+        partition = row.get(_partition_key(table), {}).get("S", "")
+        yield Access(f"dynamodb:{operation}", table + index, partition)
+
+
+def _is_allowed(access: Access) -> bool:
+    effects = {statement["Effect"] for statement in _statements() if _applies(statement, access)}
+    return effects == {"Allow"}
+
+
+def _applies(statement: dict[str, Any], access: Access) -> bool:
+    if access.action not in _listed(statement["Action"]):
+        return False
+    if access.resource not in {_name(resource) for resource in _listed(statement["Resource"])}:
+        return False
+    [(operator, keys)] = statement.get("Condition", {"": {}}).items()
+    if not operator:
+        return True
+    assert operator == "ForAnyValue:StringLike", f"a condition that is not known: {operator}"
+    return any(fnmatchcase(access.partition, pattern) for pattern in keys[LEADING_KEYS])
+
+
+def _name(resource: Any) -> str:
+    match resource:
+        case {"Fn::GetAtt": [table, "Arn"]}:
+            return str(table)
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"^\$\{(\w+)\.Arn\}", r"\1", text)
+    return ""
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@cache
+def _statements() -> list[dict[str, Any]]:
+    role = _template().resources("AWS::IAM::Role")[ROLE]["Properties"]
+    return [
+        statement
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+@cache
+def _partition_key(table: str) -> str:
+    keys = _template().resources("AWS::DynamoDB::Table")[table]["Properties"]["KeySchema"]
+    return str(next(key["AttributeName"] for key in keys if key["KeyType"] == "HASH"))
+
+
+@cache
+def _template() -> Template:
+    return Template.read(ROOT / "template.yaml")
