@@ -1,8 +1,9 @@
 """DynamoDB on loopback: moto's, with what moto lacks of the real one's behaviour under trouble.
 
-Every request passes `DynamoDb`, which counts it and can lose an answer, or answer itself. It also
-keeps two promises of DynamoDB's that moto does not: a transaction's `ClientRequestToken` makes its
-repetition harmless, and of two transactions at the same time one is told of the conflict.
+Every request passes `DynamoDb`, which counts it and can lose an answer, or answer itself. What the
+function asks for is held to its role in the template. Two promises of DynamoDB's are kept that moto
+does not keep: a transaction's `ClientRequestToken` makes its repetition harmless, and of two
+transactions at the same time one is told of the conflict.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
 
@@ -25,10 +26,14 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local.aws import ROOT
 from local.template import Template
+from tests.stand_ins.role import refused
 
 TABLE = "RunsTable"
 ACCESS_TABLE = "AccessTable"
 RUNNERS_TABLE = "RunnersTable"
+FUNCTION = "byline botocore"
+"""What the function calls itself. What tests ask for themselves is not held to its role."""
+
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"})
 
 
@@ -129,6 +134,10 @@ class DynamoDb:
             return trouble.answer(start_response)
         if isinstance(trouble, Meanwhile):
             trouble.act()
+        if FUNCTION in environ.get("HTTP_USER_AGENT", "") and (denied := refused(operation, body)):
+            return Refusal(
+                operation, "AccessDeniedException", members={"Message": f"not allowed: {denied}"}
+            ).answer(start_response)
         if words := reserved_words(json.loads(body or b"{}")):
             return Refusal(
                 operation, "ValidationException", members={"Message": f"reserved: {words}"}
