@@ -1,4 +1,4 @@
-"""AWS as a measured function sees it: DynamoDB's `PutItem` and the load balancers' public keys.
+"""AWS as a measured function sees it: DynamoDB's writes and the load balancers' public keys.
 
     python -m benchmarks.aws_stub CERTIFICATE_AND_KEY PUBLIC_KEY
 
@@ -33,7 +33,7 @@ class _Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """DynamoDB: the item was put."""
         self.rfile.read(int(self.headers["content-length"]))
-        known = self.headers["x-amz-target"] == "DynamoDB_20120810.PutItem"
+        known = self.headers["x-amz-target"].partition(".")[2] in {"PutItem", "TransactWriteItems"}
         self.send_response(200 if known else 400)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("x-amzn-RequestId", "1BQ3N7AJ2Q4SDPK1S6MDSQQ3VJVV4KQNSO5AEMVJF66Q9ASUAAJG")

@@ -125,6 +125,8 @@ def requests() -> Iterator[tuple[str, Event]]:
     yield "get-runner-token", _request("GET", f"{kept}/token", service_account, group=_BEARER)
     yield "get-runner-token-of-another", _request("GET", f"{kept}/token", browser)
     yield "delete-runner", _request("DELETE", retired, browser)
+    audit, of_run = f"/v1/projects/{PROJECT}/audit", {"run": SAMPLE_RUN_IDS["get-run"]}
+    yield "list-audit-of-run", _request("GET", audit, browser, query=of_run)
 
 
 def _request(

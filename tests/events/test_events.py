@@ -123,6 +123,17 @@ def test_delete_run_deletes_its_run(api: RunsApi) -> None:
     assert [api.send(event("delete-run")).status for _ in range(2)] == [204, 404]
 
 
+def test_list_audit_of_run_tells_its_story(api: RunsApi) -> None:
+    """What was done to the sample run, the newest first, all of it by Ada."""
+    answer = api.send(event("list-audit-of-run"))
+    assert [record["action"] for record in answer.json["records"]] == [
+        "finish_run",
+        "start_run",
+        "create_run",
+    ]
+    assert all(record["actor"] == ADA for record in answer.json["records"])
+
+
 def test_no_token_is_answered_or_logged(api: RunsApi, capsys: pytest.CaptureFixture[str]) -> None:
     """A12: all events, and no segment of their tokens in what is said."""
     for name in names():
