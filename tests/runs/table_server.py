@@ -26,7 +26,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local.aws import ROOT
 from local.template import Template
-from tests.stand_ins.role import refused
+from tests.stand_ins.role import RUNS_ROLE, refused
 
 TABLE = "RunsTable"
 ACCESS_TABLE = "AccessTable"
@@ -87,7 +87,8 @@ def conflict(reasons: int = 2, *, code: str = "TransactionConflict") -> Refusal:
 class DynamoDb:
     """A WSGI application around moto's. `troubles` happen in their order, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, role: str = RUNS_ROLE) -> None:
+        self._role = role
         self.calls: list[Call] = []
         self.troubles: deque[LostAnswer | Refusal | Meanwhile] = deque()
         self.url = ""
@@ -134,7 +135,9 @@ class DynamoDb:
             return trouble.answer(start_response)
         if isinstance(trouble, Meanwhile):
             trouble.act()
-        if FUNCTION in environ.get("HTTP_USER_AGENT", "") and (denied := refused(operation, body)):
+        if FUNCTION in environ.get("HTTP_USER_AGENT", "") and (
+            denied := refused(operation, body, role=self._role)
+        ):
             return Refusal(
                 operation, "AccessDeniedException", members={"Message": f"not allowed: {denied}"}
             ).answer(start_response)
@@ -208,9 +211,9 @@ class _Silent(WSGIRequestHandler):
 
 
 @contextmanager
-def serve_dynamodb() -> Iterator[DynamoDb]:
-    """The server, on a port of its own, until the block ends."""
-    dynamodb = DynamoDb()
+def serve_dynamodb(*, role: str = RUNS_ROLE) -> Iterator[DynamoDb]:
+    """The server, on a port of its own, until the block ends; it holds the function to `role`."""
+    dynamodb = DynamoDb(role=role)
     server = make_server("127.0.0.1", 0, dynamodb, threaded=True, request_handler=_Silent)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""What RunsFunction's role lets it ask of DynamoDB: each call as IAM would look at it.
+"""What a function's role lets it ask of DynamoDB: each call as IAM would look at it.
 
 By action and table or index, and by the partition where a statement names those. A transaction is
 allowed by the actions of its members.
@@ -16,8 +16,9 @@ from typing import Any
 from local.aws import ROOT
 from local.template import Template
 
-ROLE = "RunsRole"
+RUNS_ROLE = "RunsRole"
 LEADING_KEYS = "dynamodb:LeadingKeys"
+CONDITIONS = ("ForAnyValue:StringLike", "ForAllValues:StringLike")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,10 @@ class Access:
     partition: str
 
 
-def refused(operation: str, body: bytes) -> list[Access]:
+def refused(operation: str, body: bytes, *, role: str = RUNS_ROLE) -> list[Access]:
     """What of a call the role does not allow."""
     accesses = _accesses(operation, json.loads(body))
-    return [access for access in accesses if not _is_allowed(access)]
+    return [access for access in accesses if not _is_allowed(access, role)]
 
 
 def _accesses(operation: str, document: dict[str, Any]) -> Iterator[Access]:
@@ -51,8 +52,9 @@ def _accesses(operation: str, document: dict[str, Any]) -> Iterator[Access]:
         yield Access(f"dynamodb:{operation}", table + index, partition)
 
 
-def _is_allowed(access: Access) -> bool:
-    effects = {statement["Effect"] for statement in _statements() if _applies(statement, access)}
+def _is_allowed(access: Access, role: str) -> bool:
+    applying = [statement for statement in _statements(role) if _applies(statement, access)]
+    effects = {statement["Effect"] for statement in applying}
     return effects == {"Allow"}
 
 
@@ -64,7 +66,8 @@ def _applies(statement: dict[str, Any], access: Access) -> bool:
     [(operator, keys)] = statement.get("Condition", {"": {}}).items()
     if not operator:
         return True
-    assert operator == "ForAnyValue:StringLike", f"a condition that is not known: {operator}"
+    # A call here has one partition, so that any of its values and all of them are the same.
+    assert operator in CONDITIONS, f"a condition that is not known: {operator}"
     return any(fnmatchcase(access.partition, pattern) for pattern in keys[LEADING_KEYS])
 
 
@@ -82,11 +85,11 @@ def _listed(value: Any) -> list[Any]:
 
 
 @cache
-def _statements() -> list[dict[str, Any]]:
-    role = _template().resources("AWS::IAM::Role")[ROLE]["Properties"]
+def _statements(role: str) -> list[dict[str, Any]]:
+    properties = _template().resources("AWS::IAM::Role")[role]["Properties"]
     return [
         statement
-        for policy in role["Policies"]
+        for policy in properties["Policies"]
         for statement in policy["PolicyDocument"]["Statement"]
     ]
 

@@ -1,0 +1,58 @@
+"""The sample events of RegisterResourcesFunction: changes of the table, a pass, and a backfill."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tools.refresh_events import ACCOUNT, AT_MILLISECONDS, REGION, tick
+
+TABLE = "RunsTable"
+
+
+def changes(runs: Sequence[str], *, project: str) -> Mapping[str, Any]:
+    """What Lambda's event source hands over: a batch of the table's stream.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
+    """
+    return {
+        "Records": [
+            record_of(project=project, run_id=run, number=f"11000000000174544230{number:02}")
+            for number, run in enumerate(runs, start=9)
+        ]
+    }
+
+
+def record_of(*, project: str, run_id: str, number: str) -> Mapping[str, Any]:
+    """A row that appeared: a run, or with the project `deleted#…` the end of one."""
+    keys = {"project": {"S": project}, "id": {"S": run_id}}
+    since = "2026-11-02T08:00:00.000Z"
+    mark = {"unregistered": {"S": run_id[-1]}, "unregistered_since": {"S": since}}
+    return {
+        "eventID": f"change-{number}",
+        "eventName": "INSERT",
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": REGION,
+        "dynamodb": {
+            "ApproximateCreationDateTime": int(AT_MILLISECONDS) / 1000,
+            "Keys": keys,
+            "NewImage": {**keys, **mark},
+            "SequenceNumber": number,
+            "SizeBytes": 118,
+            "StreamViewType": "NEW_IMAGE",
+        },
+        "eventSourceARN": (
+            f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TABLE}/stream/2026-11-02T08:00:00.000"
+        ),
+    }
+
+
+def a_pass() -> Mapping[str, Any]:
+    """What EventBridge Scheduler sends: nothing that the function goes by."""
+    name = "RegisterResourcesFunctionPass"
+    schedule = f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{name}"
+    return {**tick(), "resources": [schedule]}
+
+
+def backfill() -> Mapping[str, Any]:
+    """What `make backfill` sends."""
+    return {"backfill": True}
