@@ -58,7 +58,7 @@ def test_runner_gets_its_token(ready: RunnersApi, gpu: Credential) -> None:
         datetime.fromisoformat(token[name]).timestamp() for name in ("issued_at", "expires_at")
     ]
     assert times == [row.issued_at, row.expires_at]
-    assert ready.calls() == ["GetItem", "GetSecretValue"]
+    assert ready.calls() == ["BatchGetItem", "GetItem", "GetSecretValue", "PutItem"]
 
 
 def test_fetching_is_logged_without_the_token(
@@ -105,7 +105,7 @@ class TestOthers:
     def missing(self, ready: RunnersApi, gpu: Credential) -> Answer:
         answer = ready.token(gpu, "missing")
         assert (answer.status, answer.reason) == (404, "not_found")
-        assert ready.calls() == ["GetItem"]
+        assert ready.calls() == ["BatchGetItem", "GetItem"]
         ready.world.aws.calls.clear()
         return answer
 
@@ -113,7 +113,6 @@ class TestOthers:
         ("subject", "claims"),
         [
             ("tpu", {"client": "tpu"}),
-            ("nightly", {"client": "nightly"}),  # registered it
             ("GPU", {"client": "GPU"}),
             ("gpu ", {"client": "gpu "}),
             ("gpu", {"client": "web"}),  # a person of the same name
@@ -125,7 +124,7 @@ class TestOthers:
         """The same status, headers and body, and as many calls of AWS."""
         answer = ready.token(web.bearer(subject, **claims))
         assert as_seen(answer) == as_seen(missing)
-        assert ready.calls() == ["GetItem"]
+        assert ready.calls() == ["BatchGetItem", "GetItem"]
 
     def test_browser_of_the_same_subject_is_another_caller(
         self, ready: RunnersApi, web: Web, missing: Answer
@@ -163,9 +162,22 @@ class TestOthers:
         ready.store(replace(ready.registered(), subject_issuer=None))
         assert as_seen(ready.token(gpu)) == as_seen(missing)
 
+    def test_admin_who_registered_it_is_told_that_it_may_not(
+        self, ready: RunnersApi, nightly: Credential
+    ) -> None:
+        """403: it may see the runner, and no token for that (A11); nothing is read of one."""
+        answer = ready.token(nightly)
+        assert (answer.status, answer.reason) == (403, "forbidden")
+        assert "GetSecretValue" not in ready.calls()
+
     @pytest.mark.parametrize("state", ["waiting", "expired", "deleted"])
     def test_another_caller_cannot_tell_the_runner_s_state(
-        self, ready: RunnersApi, nightly: Credential, missing: Answer, state: str
+        self,
+        ready: RunnersApi,
+        nightly: Credential,
+        web: Web,
+        missing: Answer,
+        state: str,
     ) -> None:
         """Nor whether there is a token, nor whether there was one."""
         row = ready.registered()
@@ -176,8 +188,9 @@ class TestOthers:
         else:
             ready.delete(nightly)
             ready.world.aws.calls.clear()
-        assert as_seen(ready.token(nightly)) == as_seen(missing)
-        assert ready.calls() == ["GetItem"]
+        other = web.bearer("tpu", client="tpu")
+        assert as_seen(ready.token(other)) == as_seen(missing)
+        assert ready.calls() == ["BatchGetItem", "GetItem"]
 
     def test_nobody_is_refused(self, ready: RunnersApi) -> None:
         """401 before anything is read."""
@@ -257,7 +270,7 @@ def test_unverified_callers_get_no_token(
     trust: dict[str, str],
 ) -> None:
     """Where anybody can say to be anybody, a runner's token is nobody's."""
-    lenient = start_runners(ANONYMOUS_CALLERS="allow", **trust)
+    lenient = start_runners(ANONYMOUS_CALLERS="allow", PROJECT_ADMINS="ada", **trust)
     answer = lenient.api.call("GET", ready.path(of="/token"), by=gpu)
     assert (answer.status, answer.reason) == (404, "not_found")
     assert "GetSecretValue" not in ready.calls()
