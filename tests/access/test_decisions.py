@@ -10,7 +10,20 @@ import pytest
 
 from decisions import POLICIES, Decisions, Resource, decisions, role_names
 from principals import ANONYMOUS, Principal
-from tests.access.rights import ACTIONS, FOR_PEOPLE, ROLES, TOKENS
+from tests.access.model import FOR_PEOPLE, ROLES, TOKENS
+
+ACTIONS = {
+    "Project": "create_run create_service_account",
+    "Run": "read_run start_run finish_run fail_run cancel_run delete_run"
+    " read_messages post_user_message post_runner_message",
+    "Runner": "read_runner register_runner restart_runner delete_runner read_runner_token",
+    "ServiceAccount": "read_service_account delete_service_account",
+    "Credential": "read_credential write_credential delete_credential read_credential_token",
+    "RoleBindings": "read_roles grant_role revoke_role",
+    "Audit": "read_audit",
+}
+KINDS = {action: kind for kind, actions in ACTIONS.items() for action in actions.split()}
+"""Every action that there is, and what it is asked of."""
 
 ISSUER = "https://login.example.com"
 ADA = Principal("user", ISSUER, "ada")
@@ -30,7 +43,7 @@ def permits(
     **attributes: Principal,
 ) -> bool:
     """Whether it is permitted of a resource of the action's own type, with `attributes`."""
-    resource = Resource(kind or ACTIONS.get(action, "Run"), "apollo/it", attributes)
+    resource = Resource(kind or KINDS.get(action, "Run"), "apollo/it", attributes)
     asked = policies or decisions()
     return asked.permits(principal, action, resource, roles=roles, context=context)
 
@@ -46,13 +59,13 @@ def folder_of(tmp_path: Path, *policies: str) -> Path:
 class TestRoles:
     """Each built-in role, and each action."""
 
-    @pytest.mark.parametrize("action", ACTIONS)
+    @pytest.mark.parametrize("action", KINDS)
     @pytest.mark.parametrize("role", ROLES)
     def test_role_permits_a_person_what_is_written_of_it(self, role: str, action: str) -> None:
         """No more, and no less (B13)."""
         assert permits(ADA, action, role) == (action in ROLES[role])
 
-    @pytest.mark.parametrize("action", ACTIONS)
+    @pytest.mark.parametrize("action", KINDS)
     @pytest.mark.parametrize("role", ROLES)
     @pytest.mark.parametrize("principal", [GPU, ANONYMOUS], ids=["application", "anonymous"])
     def test_role_permits_others_the_same_but_what_is_for_people(
@@ -69,9 +82,9 @@ class TestRoles:
         """None of them is left out above."""
         schema = (POLICIES / "byline.cedarschema").read_text()
         declared = re.findall(r"^ *action ([\w, ]+) in .* appliesTo", schema, re.MULTILINE)
-        assert {name.strip() for names in declared for name in names.split(",")} == ACTIONS.keys()
+        assert {name.strip() for names in declared for name in names.split(",")} == KINDS.keys()
 
-    @pytest.mark.parametrize("action", ACTIONS)
+    @pytest.mark.parametrize("action", KINDS)
     def test_nobody_may_anything_without_a_role(self, action: str) -> None:
         """Being known gives no right."""
         for principal in (ADA, GPU, ANONYMOUS):
@@ -80,7 +93,7 @@ class TestRoles:
     @pytest.mark.parametrize("role", ["project:owner", "viewer", "PROJECT:ADMIN", "", "*"])
     def test_role_that_no_policy_knows_gives_nothing(self, role: str) -> None:
         """Whatever a row may say."""
-        assert not any(permits(ADA, action, role) for action in ACTIONS)
+        assert not any(permits(ADA, action, role) for action in KINDS)
 
     @pytest.mark.parametrize("action", sorted(TOKENS))
     def test_admin_reads_no_token_until_they_make_themselves_a_token_reader(
@@ -184,10 +197,10 @@ class TestRunners:
         other = Principal("application", ISSUER, "cpu")
         assert not permits(other, "post_runner_message", *EVERYTHING, executor=GPU)
 
-    @pytest.mark.parametrize("action", ACTIONS)
+    @pytest.mark.parametrize("action", KINDS)
     def test_own_runner_gives_nothing_else(self, action: str) -> None:
         """Neither its own runner's registration nor anything about others."""
-        kind = ACTIONS[action]
+        kind = KINDS[action]
         own: dict[str, dict[str, Any]] = {"Runner": {"own": GPU}, "Run": {"executor": GPU}}
         expected = {"read_runner_token", "restart_runner", "read_messages", "post_runner_message"}
         assert permits(GPU, action, **own.get(kind, {})) == (action in expected)
@@ -217,7 +230,7 @@ class TestOperatorsPolicies:
     def test_empty_folder_refuses_everyone(self, tmp_path: Path) -> None:
         """An empty policy permits nothing, admins or not."""
         empty = Decisions(folder_of(tmp_path))
-        for action in ACTIONS:
+        for action in KINDS:
             assert not permits(ADA, action, *EVERYTHING, policies=empty)
 
     def test_another_role_is_one_more_file(self, tmp_path: Path) -> None:

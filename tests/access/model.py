@@ -1,0 +1,58 @@
+"""Who may what, in sixty lines that know of no table, no policy and no request.
+
+A caller is a pair (kind, subject), because `ada` the application is not `ada` the person.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+type Who = tuple[str, str]
+NOBODY: Who = ("anonymous", "")
+
+SEE = {"read_run", "read_messages", "post_user_message"}
+SEE |= {"read_runner", "read_service_account", "read_roles"}
+RUN = SEE | {"create_run", "start_run", "finish_run", "fail_run", "cancel_run", "delete_run"}
+RUN |= {"restart_runner", "create_service_account", "read_credential"}
+MANAGE = RUN | {"register_runner", "delete_runner", "write_credential", "delete_credential"}
+MANAGE |= {"delete_service_account", "grant_role", "revoke_role", "read_audit"}
+TOKENS = {"read_credential_token", "read_runner_token"}
+ROLES = {
+    "project:viewer": SEE,
+    "project:editor": RUN,
+    "project:admin": MANAGE,
+    "credential:reader": {"read_credential"},
+    "credential:token-reader": {"read_credential", "read_runner"} | TOKENS,
+}
+FOR_PEOPLE = {"create_service_account"}
+FOR_ITSELF = {"read_runner_token", "restart_runner", "read_messages", "post_runner_message"}
+
+
+@dataclass
+class Model:
+    """`things`: (project, kind, name) → whose they are. `acts_for`: whom, where and as what."""
+
+    admins: set[Who]
+    roles: dict[tuple[str, Who], set[str]] = field(default_factory=lambda: defaultdict(set))
+    acts_for: dict[Who, tuple[Who, str, str]] = field(default_factory=dict)
+    things: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+
+    def held(self, who: Who, project: str) -> set[str]:
+        return {"project:admin"} if who in self.admins else self.roles[project, who]
+
+    def may(self, who: Who, action: str, project: str, thing: dict[str, Any]) -> bool:
+        """A service account may what both it and its person may."""
+        person, where, role = self.acts_for.get(who, (None, "", ""))
+        own = self.held(who, project) | ({role} if where == project else set())
+        return self._permits(who, own, action, thing) and (
+            person is None or self._permits(person, self.held(person, project), action, thing)
+        )
+
+    def _permits(self, who: Who, roles: set[str], action: str, thing: dict[str, Any]) -> bool:
+        is_itself = who[0] == "application" and who == thing.get("own")
+        if action == "post_runner_message" or (is_itself and action in FOR_ITSELF):
+            return is_itself
+        if action in FOR_PEOPLE and who[0] != "user":
+            return False
+        is_their_own = who == thing.get("person") and action.endswith("_service_account")
+        return is_their_own or any(action in ROLES[role] for role in roles)
