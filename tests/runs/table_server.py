@@ -135,9 +135,7 @@ class DynamoDb:
             return trouble.answer(start_response)
         if isinstance(trouble, Meanwhile):
             trouble.act()
-        if FUNCTION in environ.get("HTTP_USER_AGENT", "") and (
-            denied := refused(operation, body, role=self._role)
-        ):
+        if _is_functions(environ) and (denied := refused(operation, body, role=self._role)):
             return Refusal(
                 operation, "AccessDeniedException", members={"Message": f"not allowed: {denied}"}
             ).answer(start_response)
@@ -175,6 +173,13 @@ class DynamoDb:
         with self._one_at_a_time:
             chunks = list(self._moto(environ, lambda *started: head.extend(started)))
         return [*head[:2], chunks]
+
+
+def _is_functions(environ: dict[str, Any]) -> bool:
+    """Whether the function asks it, of DynamoDB: other services are asked at this address too."""
+    return FUNCTION in environ.get("HTTP_USER_AGENT", "") and environ.get(
+        "HTTP_X_AMZ_TARGET", ""
+    ).startswith("DynamoDB_")
 
 
 def reserved_words(document: Any) -> set[str]:
