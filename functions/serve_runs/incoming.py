@@ -55,9 +55,10 @@ def read_query[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
     """The query. Raises `Problem` 400, for parameters nobody knows too."""
     try:
         query: dict[str, str | int] = {**_query(event)}
-        limit = query.get("limit")
-        if isinstance(limit, str) and _INTEGER.fullmatch(limit):
-            query["limit"] = int(limit)
+        for name in ("limit", "wait"):
+            number = query.get(name)
+            if isinstance(number, str) and _INTEGER.fullmatch(number):
+                query[name] = int(number)
         return msgspec.convert(query, type=shape)
     except msgspec.ValidationError as error:
         raise Problem(400, "invalid_parameter", str(error)[:DETAIL_CHARACTERS]) from None

@@ -20,6 +20,7 @@ RequestReason = Literal[
     "not_found",
     "forbidden",
     "last_admin",
+    "too_many_changes",
     "method_not_allowed",
     "cross_site_request",
     "wrong_state",

@@ -61,6 +61,8 @@ LATER_ROUTES = {
     "/runners": "serve_runners",
     "/role-bindings": "serve_access",
     "/audit": "serve_audit",
+    "/credentials": "serve_credentials",
+    "/messages": "serve_messages",
 }
 """What a path has in it, and the module that brings its routes."""
 

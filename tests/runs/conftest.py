@@ -10,6 +10,7 @@ import pytest
 from byline.aws import secrets_manager, sqs
 from tests.identity.alb_tokens import segments_of
 from tests.refresh.world import World, new_world
+from tests.runs.credentials_api import CredentialsApi
 from tests.runs.identity_server import Credential, Web, serve_identities
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
@@ -180,6 +181,13 @@ def start_runners(
 def runners(start_runners: Callable[..., RunnersApi]) -> RunnersApi:
     """The function as it is deployed."""
     return start_runners()
+
+
+@pytest.fixture
+def credentials(runners: RunnersApi, web: Web) -> CredentialsApi:
+    """The same before a project without credentials, and with the whole quota of a second."""
+    runners.world.catch_up()
+    return CredentialsApi(runners, web.url)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def load_function(environment: Mapping[str, str]) -> ModuleType:
     os.environ.update(environment)
     try:
         function = importlib.import_module("serve_runs")
-        function.load_runner_routes()  # later it would find none of its own modules
+        function.routes()  # later it would find none of its own modules
         return function
     finally:
         os.environ.clear()
@@ -78,6 +78,10 @@ class Context:
     function_name: str = "RunsFunction"
     memory_limit_in_mb: int = 512
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:RunsFunction"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """All of its time, as at the start."""
+        return 25_000
 
 
 def request(

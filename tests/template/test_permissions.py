@@ -14,7 +14,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray
 
 SECRETS = re.compile(
     r"arn:\$\{AWS::Partition\}:secretsmanager:\$\{AWS::Region\}:\$\{AWS::AccountId\}"
-    r":secret:byline/(clients|runners)/\*"
+    r":secret:byline/(clients|runners|credentials)/\*"
 )
 """A wildcard within ARNs: a secret's ends in six characters that Secrets Manager chooses."""
 
@@ -92,19 +92,26 @@ BY_CREATOR = {"Fn::Sub": "${RunsTable.Arn}/index/by-creator"}
 BY_DUE = {"Fn::Sub": "${RunnersTable.Arn}/index/by-due"}
 BY_EMAIL = {"Fn::Sub": "${AccessTable.Arn}/index/by-email"}
 BY_PERSON = {"Fn::Sub": "${AccessTable.Arn}/index/by-person"}
-CLIENTS, TOKENS = (
+CLIENTS, TOKENS, CREDENTIALS = (
     {
         "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
         f":secret:byline/{folder}/*"
     }
-    for folder in ("clients", "runners")
+    for folder in ("clients", "runners", "credentials")
 )
 
 ALLOWED: dict[str, list[tuple[str, Any]]] = {
     "RunsRole": [
         *(
             (f"dynamodb:{action}", RUNS)
-            for action in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")
+            for action in (
+                "GetItem",
+                "PutItem",
+                "UpdateItem",
+                "DeleteItem",
+                "ConditionCheckItem",
+                "Query",
+            )
         ),
         ("dynamodb:Query", BY_CREATOR),
         *(
@@ -120,6 +127,16 @@ ALLOWED: dict[str, list[tuple[str, Any]]] = {
         ("dynamodb:Query", BY_PERSON),
         ("sqs:SendMessage", QUEUE),
         ("secretsmanager:GetSecretValue", TOKENS),
+        *(
+            (f"secretsmanager:{action}", CREDENTIALS)
+            for action in (
+                "CreateSecret",
+                "PutSecretValue",
+                "GetSecretValue",
+                "DeleteSecret",
+                "RestoreSecret",
+            )
+        ),
     ],
     "PlanRefreshRole": [
         ("dynamodb:Query", BY_DUE),
@@ -207,6 +224,7 @@ CALLS = {
     "put_secret_value": "secretsmanager:PutSecretValue",
     "create_secret": "secretsmanager:CreateSecret",
     "delete_secret": "secretsmanager:DeleteSecret",
+    "restore_secret": "secretsmanager:RestoreSecret",
 }
 """The clients' methods, and what each needs. A transaction needs what its members do."""
 

@@ -1,0 +1,254 @@
+"""Reading and writing credentials: metadata in `AccessTable`, the secret in Secrets Manager.
+
+A change is a new version of the secret, then one transaction that makes the row name that version
+and records who did it. A request that dies in between has changed nothing that can be read.
+
+Whether anything changes is told by the secret itself. A digest in the row would say it without the
+call, but whoever reads the table could try passwords against it, salted or not.
+
+A deletion first makes the row a mark that a deletion is under way, then deletes the secret, then
+the mark. Nobody writes past a mark that is younger than any request can live: a deletion of the
+secret that comes late would take a new credential's with it.
+"""
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID, uuid5
+
+from access_rows import project_key
+from acts import Act
+from audit import AuditTrail, Resource
+from byline.caching import Clock
+from credential_requests import PutCredential
+from credential_secrets import CredentialSecret, CredentialSecrets, secret_name, secret_of
+from problems import Problem, not_found, unavailable
+from run_items import Item, rfc3339
+from transactions import write_together
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+ATTEMPTS = 3
+"""How often a credential that is changed meanwhile is read anew. Each costs a version."""
+
+DELETION_SECONDS = 60
+"""Twice as long as a request can live, for clocks that differ."""
+
+_PREFIX = "credential#"
+_VERSIONS = UUID("0b6f6f0e-1d0c-4a53-8a2b-6f4f2f4f0d5e")
+_MARKED = "deleting_until"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential without its secret. `version`: of the secret, and of this row.
+
+    Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON.
+    """
+
+    project: str
+    name: str
+    version: str
+    provider: str
+    created_at: str
+    updated_at: str
+    url: str | None = None
+    email: str | None = None
+    created_by: str | None = None
+    updated_by: str | None = None
+
+
+class CredentialStore:
+    """The credentials of one table. Every change is written together with its record."""
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        secrets: CredentialSecrets,
+        audit: AuditTrail,
+        now: Clock,
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._secrets = secrets
+        self._audit = audit
+        self._now = now
+
+    def put(
+        self, project: str, name: str, *, body: PutCredential, act: Act
+    ) -> tuple[Credential, Literal["created", "changed", "unchanged"]]:
+        """Store a credential, or change it to this; where it is this already, nothing is written.
+
+        Raises `Problem`: 503 where others change it at the same time, 429 where that is too often.
+        """
+        resource = Resource(project, "credential", name)
+        record = self._audit.record(act, "write_credential", resource)
+        secret, at = secret_of(body), self._now()
+        for attempt in range(ATTEMPTS):
+            item = self._read(project, name)
+            before = None if item is None or _MARKED in item else _credential(item)
+            if before is None:
+                self._refuse_during_deletion(item)
+            elif self._is(before, secret):
+                return before, "unchanged"
+            after = Credential(
+                project,
+                name,
+                # Of this attempt alone: a put of a version that is there would not make it current.
+                _version(project, name, act, f"put {attempt}"),
+                body.provider,
+                url=body.url,
+                email=body.email,
+                created_at=rfc3339(at) if before is None else before.created_at,
+                created_by=act.identity if before is None else before.created_by,
+                updated_at=rfc3339(at),
+                updated_by=act.identity,
+            )
+            write = self._secrets.create if before is None else self._secrets.put
+            write(secret_name(project, name), secret, version=after.version)
+            if self._commit(item, _item(after), record):
+                return after, "created" if before is None else "changed"
+        raise _contended()
+
+    def get(self, project: str, name: str) -> Credential:
+        """One credential. Raises `Problem` 404."""
+        item = self._read(project, name)
+        if item is None or _MARKED in item:
+            raise not_found()
+        return _credential(item)
+
+    def read_secret(self, credential: Credential) -> CredentialSecret:
+        """Its secret, of exactly its version. Raises `Problem` 503 where that cannot be had:
+        reads of Secrets Manager may be behind its writes."""
+        name = secret_name(credential.project, credential.name)
+        secret = self._secrets.read(name, credential.version)
+        if secret is None:
+            raise unavailable("token_unavailable", "There is no token for this right now.")
+        return secret
+
+    def delete(self, project: str, name: str, *, act: Act) -> None:
+        """Delete a credential, then its secret. Raises `Problem` 404.
+
+        Where the secret cannot be deleted now that is the client's to know, and the same request
+        again goes on from there; what is left meanwhile nobody is handed.
+        """
+        record = self._audit.record(act, "delete_credential", Resource(project, "credential", name))
+        mark: Item = credential_key(project, name) | {
+            "version": {"S": _version(project, name, act, "delete")},
+            _MARKED: {"N": str(int(self._now()) + DELETION_SECONDS)},
+        }
+        for _ in range(ATTEMPTS):
+            item = self._read(project, name)
+            if item is None:
+                raise not_found()
+            self._refuse_during_deletion(item)
+            # What goes on with another request's deletion is no further one.
+            if self._commit(item, mark, *([] if _MARKED in item else [record])):
+                break
+        else:
+            raise _contended()
+        try:
+            self._secrets.delete(secret_name(project, name))
+        except self._client.exceptions.ClientError:
+            # It was refused, so nothing of it comes late: the next one need not wait.
+            self._commit(mark, mark | {_MARKED: {"N": "0"}})
+            raise
+        with suppress(self._client.exceptions.ConditionalCheckFailedException):
+            self._client.delete_item(
+                TableName=self._table, Key=credential_key(project, name), **_still(mark)
+            )
+
+    def list_credentials(
+        self, project: str, *, limit: int, after: str | None
+    ) -> tuple[list[Credential], str | None]:
+        """Up to `limit` credentials by name, and the last one's if there are more."""
+        found: list[Credential] = []
+        start = after
+        while len(found) <= limit:
+            page = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="#scope = :scope AND entry BETWEEN :first AND :last",
+                FilterExpression=f"attribute_not_exists({_MARKED})",
+                ExpressionAttributeNames={"#scope": "scope"},
+                ExpressionAttributeValues={
+                    ":scope": project_key(project)["scope"],
+                    # Before all letters and digits of names comes `-`, and `!` before that.
+                    ":first": {"S": f"{_PREFIX}{start or ''}!"},
+                    ":last": {"S": f"{_PREFIX}~"},
+                },
+                ConsistentRead=True,
+                Limit=limit + 1,
+            )
+            found += [_credential(item) for item in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                break
+            start = page["LastEvaluatedKey"]["entry"]["S"].removeprefix(_PREFIX)
+        shown = found[:limit]
+        return shown, shown[-1].name if len(found) > limit else None
+
+    def _is(self, before: Credential, secret: CredentialSecret) -> bool:
+        """Whether the credential is this already. The secret is asked only where the rest is."""
+        told = (before.provider, before.url, before.email)
+        if told != (secret.provider, secret.url, secret.email):
+            return False
+        name = secret_name(before.project, before.name)
+        return self._secrets.read(name, before.version) == secret
+
+    def _refuse_during_deletion(self, item: Item | None) -> None:
+        if item is not None and _MARKED in item and int(item[_MARKED]["N"]) > self._now():
+            raise unavailable("store_unavailable", "It is being deleted.")
+
+    def _commit(
+        self, before: Item | None, after: Item, *records: "TransactWriteItemTypeDef"
+    ) -> bool:
+        """Whether `after` stands where `before` was read."""
+        put: Any = {"TableName": self._table, "Item": after, **_still(before)}
+        return write_together(self._client, [{"Put": put}, *records]) is None
+
+    def _read(self, project: str, name: str) -> Item | None:
+        answer = self._client.get_item(
+            TableName=self._table, Key=credential_key(project, name), ConsistentRead=True
+        )
+        return answer.get("Item")
+
+
+def credential_key(project: str, name: str) -> Item:
+    """The key of a credential's row."""
+    return project_key(project) | {"entry": {"S": f"{_PREFIX}{name}"}}
+
+
+def _item(credential: Credential) -> Item:
+    texts = {name: text for name, text in asdict(credential).items() if text is not None}
+    return credential_key(credential.project, credential.name) | {
+        name: {"S": text} for name, text in texts.items()
+    }
+
+
+def _credential(item: Item) -> Credential:
+    texts: dict[str, Any] = {name: value["S"] for name, value in item.items() if "S" in value}
+    known = {each.name for each in fields(Credential)}
+    return Credential(**{name: text for name, text in texts.items() if name in known})
+
+
+def _still(before: Item | None) -> dict[str, Any]:
+    """The condition that a row is what was read: its version is every write's own."""
+    if before is None:
+        return {"ConditionExpression": "attribute_not_exists(entry)"}
+    return {
+        "ConditionExpression": "version = :seen",
+        "ExpressionAttributeValues": {":seen": before["version"]},
+    }
+
+
+def _version(project: str, name: str, act: Act, step: str) -> str:
+    """The same for the same step of the same request, so that a call that is sent again by itself
+    is done once."""
+    return str(uuid5(_VERSIONS, f"{secret_name(project, name)}#{act.request_id}#{step}"))
+
+
+def _contended() -> Problem:
+    return unavailable("store_unavailable", "Other requests are changing the same credential.")
