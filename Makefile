@@ -69,6 +69,11 @@ simulate: ## run two simulated days of refreshes, ours and others', and write do
 	@tools/setup project
 	PYTHONPATH=layers/identity:functions/plan_refresh:functions/refresh_tokens:. $(PYTHON) -m simulation
 
+.PHONY: backfill
+backfill: ## tell the authorization service of all runs that it does not know of yet
+	@tools/setup project
+	@$(PYTHON) -m tools.backfill
+
 .PHONY: events
 events: ## make the sample events in events/ anew
 	@tools/setup project

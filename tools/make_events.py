@@ -5,6 +5,7 @@ invokes the functions in the background.
 
 With `make up` running, `sam local invoke RunsFunction -e events/browser.json` answers what the
 name of the case says; `tick` is PlanRefreshFunction's and `refresh-unit` RefreshTokensFunction's.
+The `register-…` are RegisterResourcesFunction's, with an authorization service on port 8084.
 The output is the same bytes every time; a test holds it to that.
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools import refresh_events, sample_tokens
+from tools import refresh_events, register_events, sample_tokens
 
 EVENTS = Path(__file__).parents[1] / "events"
 
@@ -59,10 +60,22 @@ def files() -> Mapping[str, str]:
     documents: dict[str, Mapping[str, Any]] = {f"{name}.json": event for name, event in requests()}
     documents["tick.json"] = refresh_events.tick()
     documents["refresh-unit.json"] = refresh_events.refresh_unit(SAMPLE_SHARD, project=PROJECT)
+    gone = register_events.changes([SAMPLE_RUN_IDS["delete-run"]], project=f"deleted#{PROJECT}")
+    documents["register-created.json"] = register_events.changes(
+        [SAMPLE_RUN_IDS["get-run"], SAMPLE_RUN_IDS["start-run"]], project=PROJECT
+    )
+    documents["register-deleted.json"] = gone
+    documents["register-pass.json"] = register_events.a_pass()
+    documents["register-backfill.json"] = register_events.backfill()
     documents["env.json"] = {
         "RunsFunction": _environment(),
         "PlanRefreshFunction": _ADDRESSES,
         "RefreshTokensFunction": _ADDRESSES,
+        "RegisterResourcesFunction": {
+            "RUNS_TABLE": "RunsTable",
+            "AUTHORIZATION_SERVICE_URL": "http://localhost:8084",
+            "AWS_ENDPOINT_URL": _ADDRESSES["AWS_ENDPOINT_URL"],
+        },
     }
     documents["keys/issuer.jwks.json"] = sample_tokens.issuer_key_set()
     return {

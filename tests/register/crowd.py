@@ -80,11 +80,11 @@ class Crowd:
     def create(self) -> None:
         key = self._world.create(step=self._pause)
         self.alive.append(key)
-        self.records.append(key)
+        self._announce(key)
 
     def delete(self, key: RunKey) -> None:
         self._world.delete(key, step=self._pause)
-        self.records.append(key)
+        self._announce(key)
 
     def settle(self, key: RunKey) -> None:
         """A worker; what befalls its calls is drawn as they come."""
@@ -118,6 +118,12 @@ class Crowd:
         overdue = sum(self._taken_at[id(call)] + SETTLE_SECONDS <= now for call in late)
         self._world.graph.catch_up(calls=overdue)
         self._world.clock.advance(seconds)
+
+    def _announce(self, key: RunKey) -> None:
+        """The stream has a record of it, which is handed over at once or at some time."""
+        self.records.append(key)
+        if self._random.random() < 0.6:
+            self.settle(key)
 
     def _kill(self, actor: Actor) -> None:
         if actor.work:

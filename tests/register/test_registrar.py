@@ -179,6 +179,14 @@ def test_only_one_worker_at_a_time_tells_of_a_run(world: World) -> None:
     assert len(world.graph.told) == 1
 
 
+def test_row_counts_as_it_is_under_the_claim(world: World) -> None:
+    """What a worker saw before it had the claim may have been deleted and deregistered since."""
+    key = world.create()
+    world.settle(key, step=at_once("update_item", lambda: _delete_and_settle(world, key)))
+    assert [call.operation for call in world.graph.told] == ["deregister"]
+    assert not world.graph.tasks
+
+
 def test_claim_of_a_dead_worker_ends_when_it_is_certainly_dead(world: World) -> None:
     """Not a second before, and then at once."""
     key = world.create()
@@ -313,3 +321,8 @@ def test_claims_go_by_themselves(world: World) -> None:
         one: int(now) + LIFE_SECONDS + SETTLE_SECONDS + KEPT_SECONDS,
         other: int(now) + SETTLE_SECONDS + KEPT_SECONDS,
     }
+
+
+def _delete_and_settle(world: World, key: RunKey) -> None:
+    world.delete(key)
+    assert world.settle(key) == "deregistered"

@@ -42,7 +42,8 @@ def _something_happens(crowd: Crowd, random: Random) -> None:
     if chance < 0.02:
         crowd.enter(crowd.create)
     elif chance < 0.035 and crowd.alive:
-        run = crowd.alive.pop(random.randrange(len(crowd.alive)))
+        newest = random.random() < 0.7  # which somebody may be registering just now
+        run = crowd.alive.pop(-1 if newest else random.randrange(len(crowd.alive)))
         crowd.enter(lambda: crowd.delete(run))
     elif chance < 0.12 and crowd.records:
         run = random.choice(crowd.records)

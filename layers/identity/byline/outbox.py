@@ -29,7 +29,7 @@ class Mark(Protocol):
     def __call__(self, run_id: str, *, since: str) -> "dict[str, AttributeValueTypeDef]": ...
 
 
-def no_mark(run_id: str, *, since: str) -> "dict[str, AttributeValueTypeDef]":  # noqa: ARG001
+def no_mark(run_id: str, *, since: str) -> "dict[str, AttributeValueTypeDef]":
     """What a row carries where registration is off: nothing at all."""
     return {}
 
