@@ -11,10 +11,14 @@ NOBODY = "anonymous"
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person that a service account acts for: its principal, and `executed_by` as JSON."""
+    """A person that somebody else acts for: its principal, and `executed_by` as JSON.
+
+    `is_inherited`: it follows from the parent run, and not from the actor.
+    """
 
     principal: str
     identity: str
+    is_inherited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,12 @@ def answer_failure(error: Exception, *, request_id: str) -> Response[str]:
     return _problem(error).response(request_id=request_id)
 
 
+def profile_unavailable(error: Exception) -> None:
+    """Log and count that what somebody is called was not kept, or not read: nothing else."""
+    sight.count("ProfileUnavailable")
+    logger.warning("profile unavailable", error=error_name(error))
+
+
 def _problem(error: Exception) -> Problem:
     match error:
         case Problem():

@@ -20,6 +20,9 @@ RequestReason = Literal[
     "not_found",
     "forbidden",
     "last_admin",
+    "already_registered",
+    "invalid_service_account_token",
+    "invalid_parent_run",
     "too_many_changes",
     "method_not_allowed",
     "cross_site_request",
@@ -29,6 +32,8 @@ RequestReason = Literal[
     "keys_unavailable",
     "store_unavailable",
     "token_unavailable",
+    "grant_refused",
+    "grant_unavailable",
     "internal",
 ]
 
@@ -111,7 +116,10 @@ def unauthorized(reason: Reason, detail: str) -> Problem:
 
 
 def unavailable(
-    reason: Literal["keys_unavailable", "store_unavailable", "token_unavailable"], detail: str
+    reason: Literal[
+        "keys_unavailable", "store_unavailable", "token_unavailable", "grant_unavailable"
+    ],
+    detail: str,
 ) -> Problem:
     """Nothing was decided; the same request may succeed later."""
     return Problem(503, reason, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

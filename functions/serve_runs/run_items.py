@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 type Item = "dict[str, AttributeValueTypeDef]"
 
 _TEXTS = ("id", "project", "name", "status", "created_at", "updated_at")
-_IDENTITIES = ("executed_by", "on_behalf_of", "started_by", "finished_by", "cancelled_by")
+IDENTITIES = ("executed_by", "on_behalf_of", "started_by", "finished_by", "cancelled_by")
 _REFERENCES = ("creator_user_id", "creator_service_account_id", "agent", "runner", "parent_run")
 
 
@@ -62,6 +62,8 @@ def new_item(
     if act.on_behalf_of is not None:
         item["on_behalf_of"] = {"S": act.on_behalf_of.identity}
         item["person"] = {"S": act.on_behalf_of.principal}
+        if act.on_behalf_of.is_inherited:
+            item["person_inherited"] = {"BOOL": True}
     return item
 
 
@@ -81,7 +83,7 @@ def run_json(item: Item) -> dict[str, Any]:
     A stored identity that cannot be read is null, never an error.
     """
     run: dict[str, Any] = {field: _text(item, field) for field in _TEXTS}
-    for field in _IDENTITIES:
+    for field in IDENTITIES:
         stored = _text(item, field)
         run[field] = None if stored is None else read_executed_by(stored)
     for field in _REFERENCES:

@@ -3,7 +3,7 @@
 Access patterns, keys and costs: docs/data-model.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,31 @@ def list_runs(
             return found, None
         position = position_of(page["LastEvaluatedKey"])
     return found, position
+
+
+def list_merged(
+    client: "DynamoDBClient",
+    table: str,
+    listings: Sequence[Listing],
+    *,
+    limit: int,
+    after: Position | None,
+) -> tuple[list[Item], Position | None]:
+    """The same of several listings as if they were one, each run once."""
+    pages = [list_runs(client, table, listing, limit=limit, after=after) for listing in listings]
+    # One that goes on is known down to there, and so are all together: no further than the first.
+    ends = [end for _, end in pages if end is not None]
+    end = max(ends, key=lambda end: end.id, default=None)
+    rows = {
+        row["id"]["S"]: row
+        for found, _ in pages
+        for row in found
+        if end is None or row["id"]["S"] >= end.id
+    }
+    newest = sorted(rows.values(), key=lambda row: row["id"]["S"], reverse=True)
+    if len(newest) > limit:
+        return newest[:limit], position_of(newest[limit - 1])
+    return newest, end
 
 
 def fitting(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -111,18 +111,25 @@ class RunStore:
         )
         if remembered is None:
             return item, "created"
-        if remembered["body"] != memory["body"]:
-            raise Problem(
-                422, "idempotency_conflict", "This Idempotency-Key came with another body before."
-            )
-        run = self._read(project, remembered["run"]["S"])
-        if run is None:
-            raise Problem(409, "run_deleted", "The run of this Idempotency-Key has been deleted.")
-        return run, "repeated"
+        return self._remembered(remembered, body, project), "repeated"
+
+    def created_before(self, body: CreateRun, *, project: str, act: Act, key: str) -> Item | None:
+        """The run that `key` created, if it created one. Raises as `create_once`."""
+        remembered = self.find(f"idempotency#{project}", _idempotency_id(act.caller, key))
+        if remembered is None or int(remembered["expires_at"]["N"]) <= self._now():
+            return None
+        return self._remembered(remembered, body, project)
+
+    def find(self, project: str, run_id: str) -> Item | None:
+        """One run, if it is there."""
+        answer = self._client.get_item(
+            TableName=self._table, Key=run_key(project, run_id), ConsistentRead=True
+        )
+        return answer.get("Item")
 
     def get(self, project: str, run_id: str) -> Item:
         """One run. Raises `Problem` 404."""
-        item = self._read(project, run_id)
+        item = self.find(project, run_id)
         if item is None:
             raise not_found()
         return item
@@ -138,8 +145,9 @@ class RunStore:
             "updated_at": {"S": rfc3339(now)},
             "last_request": {"S": act.request_id},
         }
-        if act.identity is not None:
+        if act.identity is not None and act.caller is not None:
             changes[transition.actor_column] = {"S": act.identity}
+            changes[f"{transition.actor_column}_issuer"] = {"S": act.caller.issuer}
         record = self._audit.record(act, transition.action, Resource(project, "run", run_id))
         for _ in range(READS_BEFORE_WRITING):
             run = self.get(project, run_id)
@@ -203,6 +211,16 @@ class RunStore:
                 return
         raise _contended()
 
+    def _remembered(self, memory: Item, body: CreateRun, project: str) -> Item:
+        if memory["body"]["S"] != body_digest(body):
+            raise Problem(
+                422, "idempotency_conflict", "This Idempotency-Key came with another body before."
+            )
+        run = self.find(project, memory["run"]["S"])
+        if run is None:
+            raise Problem(409, "run_deleted", "The run of this Idempotency-Key has been deleted.")
+        return run
+
     def _new_item(self, body: CreateRun, project: str, act: Act) -> Item:
         run_id, now = self._new_id(), self._now()
         item = new_item(body, project=project, run_id=run_id, act=act, at=now)
@@ -211,12 +229,6 @@ class RunStore:
     def _created(self, act: Act, run: Item) -> "TransactWriteItemTypeDef":
         resource = Resource(run["project"]["S"], "run", run["id"]["S"])
         return self._audit.record(act, "create_run", resource)
-
-    def _read(self, project: str, run_id: str) -> Item | None:
-        answer = self._client.get_item(
-            TableName=self._table, Key=run_key(project, run_id), ConsistentRead=True
-        )
-        return answer.get("Item")
 
 
 def put_once(table: str, item: Item) -> "PutTypeDef":

@@ -11,6 +11,7 @@ from byline.init_phase import end_init  # stops the garbage collector, so it is 
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -32,9 +33,11 @@ from byline.outbox import no_mark, unregistered_mark
 from byline.settings import base_url, choice, required
 from cursors import decode_cursor, encode_cursor
 from incoming import path_name, read_query
+from parent_runs import ParentRuns
 from problems import Problem, not_found
 from run_items import Item, run_json
-from run_listing import Listing, fitting, list_runs, position_of
+from run_listing import Listing, fitting, list_merged, position_of
+from run_names import named_runs
 from run_states import TRANSITIONS
 from run_store import RunStore
 from service import (
@@ -53,6 +56,7 @@ from service import (
     log_act,
     logger,
     no_content,
+    people,
     runners_table,
 )
 
@@ -60,6 +64,7 @@ table = required(os.environ, "RUNS_TABLE")
 LATER_ROUTES = {
     "/runners": "serve_runners",
     "/role-bindings": "serve_access",
+    "/service-accounts": "serve_service_accounts",
     "/audit": "serve_audit",
     "/credentials": "serve_credentials",
     "/messages": "serve_messages",
@@ -86,6 +91,7 @@ runs = RunStore(
     new_id=lambda: str(ULID()),
     mark=unregistered_mark if base_url(os.environ, "AUTHORIZATION_SERVICE_URL") else no_mark,
 )
+parent_runs = ParentRuns(runs, client, runners_table=runners_table)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -179,7 +185,8 @@ def show_run(project: str, run_id: str) -> Response[str]:
     caller = caller_of_read()
     project, run_id = _run_key(project, run_id)
     access_of(caller, project).require("read_run")
-    return json_answer(200, run_json(runs.get(project, run_id)))
+    [run] = named_runs([runs.get(project, run_id)], people=people)
+    return json_answer(200, run)
 
 
 @app.post("/v1/projects/<project>/runs/<run_id>/<change>")
@@ -219,14 +226,26 @@ def _list_runs(project: str | None, caller: Caller | None) -> Response[str]:
     listing = Listing(project, creator, issuer, query.status)
     binding = repr(listing)
     after = decode_cursor(query.cursor, query=binding) if query.cursor else None
-    found, position = list_runs(client, table, listing, limit=query.limit, after=after)
+    listings = _of_whom(listing)
+    found, position = list_merged(client, table, listings, limit=query.limit, after=after)
     if project is None:
         found = _visible(found, caller)
-    shown = fitting([run_json(run) for run in found])
+    shown = fitting(named_runs(found, people=people))
     if len(shown) < len(found):
         position = position_of(found[len(shown) - 1])
     next_cursor = encode_cursor(position, query=binding) if position else None
     return json_answer(200, {"runs": shown, "next_cursor": next_cursor})
+
+
+def _of_whom(listing: Listing) -> list[Listing]:
+    """The listing of a subject, and where that looks like an e-mail, of those whose it is."""
+    if listing.creator is None or listing.creator_issuer is not None or "@" not in listing.creator:
+        return [listing]
+    owners = people.with_email(listing.creator)
+    return [
+        listing,
+        *(replace(listing, creator=owner.subject, creator_issuer=owner.issuer) for owner in owners),
+    ]
 
 
 def _create(
@@ -237,8 +256,18 @@ def _create(
     if project_claims is not None:
         access, claim = project_claims.claimed(access, creator)
     access.require("create_run")
+    act = act_of(creator, access)
+    if body.parent_run is not None:
+        try:
+            act = parent_runs.child_act(body.parent_run, access=access, act=act)
+        except Problem:
+            # A key gives the run that it made, whatever became of the parent since.
+            before = key and runs.created_before(body, project=project, act=act, key=key)
+            if not before:
+                raise
+            return before, "repeated"
     try:
-        return _write_run(body, act_of(creator, access), project=project, key=key, claim=claim)
+        return _write_run(body, act, project=project, key=key, claim=claim)
     except client.exceptions.TransactionCanceledException:
         if not claim:
             raise

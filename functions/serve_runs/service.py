@@ -20,8 +20,9 @@ from byline.caller import Caller
 from byline.errors import Rejected
 from byline.identity import Identity
 from byline.settings import Settings, required
-from failures import answer_failure
+from failures import answer_failure, profile_unavailable
 from incoming import refuse_cross_site
+from people import People
 from principals import read_admins
 from problems import method_not_allowed, not_found
 
@@ -37,6 +38,7 @@ access_control = AccessControl(
     callers_are_verified=settings.trust == "verify",
 )
 audit = AuditTrail(dynamodb(), access_table, now=time.time)
+people = People(dynamodb(), access_table, now=time.time, failed=profile_unavailable)
 app = ALBResolver()
 
 if settings.trust != "verify":
@@ -53,12 +55,16 @@ def loaded_routes() -> Sequence[Route]:
 
 def caller_of_read() -> Caller | None:
     """Who is asking; None for nobody, where nobody may ask."""
-    return identity.identify(app.current_event)
+    caller = identity.identify(app.current_event)
+    if caller is not None and settings.trust == "verify":
+        # What anybody can claim is no news of anybody.
+        people.saw(caller)
+    return caller
 
 
 def caller_of_change() -> Caller | None:
     """The same for a change, which no other site's page may make a browser send."""
-    caller = identity.identify(app.current_event)
+    caller = caller_of_read()
     if caller is not None and caller.source == "alb":
         refuse_cross_site(app.current_event)
     return caller
@@ -66,7 +72,7 @@ def caller_of_change() -> Caller | None:
 
 def known_caller() -> Caller:
     """Who is asking, where that must be somebody."""
-    caller = identity.identify(app.current_event)
+    caller = caller_of_read()
     if caller is None:
         raise Rejected("no_credentials", "the request carries no credential that counts")
     return caller

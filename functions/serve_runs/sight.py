@@ -3,16 +3,37 @@
 CloudWatch's embedded metric format, through standard output: no call, nothing to fail.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aws_lambda_powertools.metrics import Metrics, MetricUnit, single_metric
 
 from byline.errors import Reason
 
+if TYPE_CHECKING:
+    from byline.authorization_service import ErrorClass, Event, Operation
+
 NAMESPACE = "Byline"
 SERVICE = "byline"
 
-MetricName = Literal["Rejected", "KeyFetchFailed", "Unavailable", "InternalError"]
+MetricName = Literal[
+    "Rejected",
+    "KeyFetchFailed",
+    "Unavailable",
+    "InternalError",
+    "ProfileUnavailable",
+    "RegistrationAttempt",
+    "RegistrationSuccess",
+    "RegistrationRetry",
+    "RegistrationFailure",
+]
+
+_OF_REGISTRATION: "dict[Event, MetricName]" = {
+    "attempt": "RegistrationAttempt",
+    "success": "RegistrationSuccess",
+    "retry": "RegistrationRetry",
+    "failure": "RegistrationFailure",
+}
+"""Named as RegisterResourcesFunction names them: it asks the same service."""
 
 _metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 _reported_failures = 0
@@ -26,14 +47,15 @@ def count(name: MetricName, value: int = 1) -> None:
 def count_rejected(reason: Reason) -> None:
     """Count a rejection, in all and by its reason: a closed list, so dimensions stay few."""
     count("Rejected")
-    with single_metric(
-        name="Rejected",
-        unit=MetricUnit.Count,
-        value=1,
-        namespace=NAMESPACE,
-        default_dimensions={"service": SERVICE, "reason": reason},
-    ):
-        pass
+    _count_by("Rejected", reason=reason)
+
+
+def count_authorization(event: "Event", operation: "Operation", error: "ErrorClass | None") -> None:
+    """Count what happened to a call of the authorization service: all three are closed lists."""
+    name = _OF_REGISTRATION[event]
+    count(name)
+    by: dict[str, str] = {"operation": operation}
+    _count_by(name, **by if error is None else by | {"error_class": error})
 
 
 def flush(*, failed_fetches: int) -> None:
@@ -44,3 +66,14 @@ def flush(*, failed_fetches: int) -> None:
         _reported_failures = failed_fetches
     if _metrics.provider.metric_set:
         _metrics.flush_metrics()
+
+
+def _count_by(name: MetricName, **dimensions: str) -> None:
+    with single_metric(
+        name=name,
+        unit=MetricUnit.Count,
+        value=1,
+        namespace=NAMESPACE,
+        default_dimensions={"service": SERVICE, **dimensions},
+    ):
+        pass

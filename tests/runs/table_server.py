@@ -44,6 +44,11 @@ class Call:
     operation: str
     document: dict[str, Any]
 
+    @property
+    def is_sighting(self) -> bool:
+        """Whether it keeps what a caller is called: whoever calls first in a process causes it."""
+        return bool(self.document.get("Key", {}).get("entry") == {"S": "profile"})
+
 
 @dataclass(frozen=True, slots=True)
 class LostAnswer:
@@ -85,11 +90,15 @@ def conflict(reasons: int = 2, *, code: str = "TransactionConflict") -> Refusal:
 
 
 class DynamoDb:
-    """A WSGI application around moto's. `troubles` happen in their order, each once."""
+    """A WSGI application around moto's. `troubles` happen in their order, each once.
+
+    `calls` are all but the `sightings` of callers.
+    """
 
     def __init__(self, *, role: str = RUNS_ROLE) -> None:
         self._role = role
         self.calls: list[Call] = []
+        self.sightings: list[Call] = []
         self.troubles: deque[LostAnswer | Refusal | Meanwhile] = deque()
         self.url = ""
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -122,12 +131,14 @@ class DynamoDb:
                 client.delete_table(TableName=table)
             client.create_table(**table_definition(table))
         self.calls.clear()
+        self.sightings.clear()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         operation = environ.get("HTTP_X_AMZ_TARGET", ".").partition(".")[2]
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = BytesIO(body)
-        self.calls.append(Call(operation, json.loads(body or b"{}")))
+        call = Call(operation, json.loads(body or b"{}"))
+        (self.sightings if call.is_sighting else self.calls).append(call)
         trouble = None
         if self.troubles and self.troubles[0].operation == operation:
             trouble = self.troubles.popleft()

@@ -36,6 +36,7 @@ def rows_of(
                 subject=subject,
                 token_subject=subject,
                 name=subject,
+                given_name="Somebody",  # a row without names would be looked up
             )
         body = CreateRun(labels={f"label-{number}": '"' * 256 for number in range(labels)})
         row = new_item(body, project=project, run_id=run_id, act=Act(creator, "seed"), at=0)

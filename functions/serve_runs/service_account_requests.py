@@ -1,0 +1,62 @@
+"""What a request about service accounts may say, checked on the way in.
+
+The shapes here are the API's: `docs/openapi.json` is generated from them.
+"""
+
+import re
+from base64 import b32encode
+from hashlib import sha256
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from byline.unverified import MAX_TOKEN_BYTES
+from incoming import END
+from principals import Principal
+from problems import not_found
+from role_requests import RoleName
+from run_requests import Text
+
+ID_CHARACTERS = 26
+"""130 bits of a hash."""
+
+ID_PATTERN = f"^[a-z2-7]{{{ID_CHARACTERS}}}" + END
+
+_ID = re.compile(ID_PATTERN)
+
+ServiceAccountId = Annotated[str, Meta(pattern=ID_PATTERN)]
+Token = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_BYTES)]
+
+
+class CreateServiceAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A service account that is to act for whoever sends this. Which one it is follows from its own
+    token, in a trusted issuer's words: nobody types a subject."""
+
+    token: Token
+    name: Text | None = None
+    role: RoleName = "project:editor"
+
+    def __repr__(self) -> str:
+        return "<a service account's token, and its role>"
+
+
+class ListServiceAccounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of a listing, from the query."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+
+
+def id_of(application: Principal) -> str:
+    """The id of a service account: of its issuer and subject alone, so it is always the same, and
+    fit for a path, which they are not."""
+    digest = sha256(application.text.encode()).digest()
+    return b32encode(digest).decode().lower()[:ID_CHARACTERS]
+
+
+def service_account_id(text: str) -> str:
+    """An id from the path. What cannot be one does not exist: `Problem` 404."""
+    if not _ID.fullmatch(text):
+        raise not_found()
+    return text

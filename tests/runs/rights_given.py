@@ -1,0 +1,74 @@
+"""Roles as the tests of service accounts give and take them: behind the function's back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from access_rows import roles_key
+from principals import Principal, PrincipalKind
+from tests.runs.identity_server import Credential, Web
+from tests.runs.runs_api import Answer, RunsApi
+from tests.runs.table_server import ACCESS_TABLE, DynamoDb
+
+PROJECT = "/v1/projects/apollo"
+ACCOUNTS = f"{PROJECT}/service-accounts"
+RUNS = f"{PROJECT}/runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Whose roles they are is told by kind and subject; the issuer is the tests' own."""
+
+    dynamodb: DynamoDb
+    web: Web
+
+    def give(
+        self,
+        role: str,
+        subject: str,
+        *,
+        kind: PrincipalKind = "user",
+        project: str = "apollo",
+    ) -> None:
+        self._write("ADD", role, Principal(kind, self.web.url, subject), project)
+
+    def take(self, role: str, subject: str, *, project: str = "apollo") -> None:
+        self._write("DELETE", role, Principal("user", self.web.url, subject), project)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All of the table but what callers are called."""
+        return [row for row in self.dynamodb.rows(ACCESS_TABLE) if row["entry"] != {"S": "profile"}]
+
+    def records(self, action: str) -> list[dict[str, Any]]:
+        """The audit records of an action."""
+        return [row for row in self.rows() if row.get("action") == {"S": action}]
+
+    def _write(self, how: str, role: str, principal: Principal, project: str) -> None:
+        self.dynamodb.client.update_item(
+            TableName=ACCESS_TABLE,
+            Key=roles_key(project, principal),
+            UpdateExpression=f"{how} #roles :these",
+            ExpressionAttributeNames={"#roles": "roles"},
+            ExpressionAttributeValues={":these": {"SS": [role]}},
+        )
+        self.dynamodb.calls.clear()
+
+
+def token_of(account: Credential) -> str:
+    """The token that a Bearer credential carries."""
+    return account.headers[0][1].removeprefix("Bearer ")
+
+
+def register(api: RunsApi, by: Credential, account: Credential, **body: Any) -> Answer:
+    """Let `account` act for whoever asks."""
+    document = {"token": token_of(account), **body}
+    return api.call("POST", ACCOUNTS, by=by, document=document)
+
+
+def acts_for(api: RunsApi, account: Credential) -> Any:
+    """For whom, as it is told itself."""
+    return api.call("GET", "/v1/whoami", by=account).json["on_behalf_of"]
+
+
+def created(api: RunsApi, by: Credential) -> int:
+    """The status of an attempt to create a run."""
+    return api.call("POST", RUNS, by=by).status

@@ -1,0 +1,143 @@
+"""Service accounts where an authorization service is asked: the grant first, then the row (A9)."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.runs.identity_server import Credential, Web
+from tests.runs.rights_given import ACCOUNTS, Rights, acts_for, register
+from tests.runs.runs_api import RunsApi
+from tests.runs.table_server import DynamoDb, Meanwhile
+from tests.stand_ins.authorization_service import AuthorizationStandIn, Fails, serve_authorization
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[AuthorizationStandIn]:
+    with serve_authorization() as service:
+        yield service
+
+
+@pytest.fixture
+def rights(dynamodb: DynamoDb, web: Web) -> Rights:
+    return Rights(dynamodb, web)
+
+
+@pytest.fixture
+def api(start_api: Callable[..., RunsApi], service: AuthorizationStandIn) -> RunsApi:
+    """The function with registration on."""
+    service.graph.told.clear()
+    service.graph.grants.clear()
+    service.faults.clear()
+    return start_api(AUTHORIZATION_SERVICE_URL=service.url)
+
+
+@pytest.fixture
+def lin(web: Web, rights: Rights) -> Credential:
+    rights.give("project:editor", "lin")
+    return web.browser("lin")
+
+
+@pytest.fixture
+def robot(web: Web) -> Credential:
+    return web.bearer("robot", client="robot")
+
+
+def told(service: AuthorizationStandIn) -> list[str]:
+    return [call.operation for call in service.graph.told]
+
+
+def test_grant_comes_before_the_write(
+    api: RunsApi,
+    lin: Credential,
+    robot: Credential,
+    service: AuthorizationStandIn,
+    dynamodb: DynamoDb,
+    web: Web,
+) -> None:
+    """When the row is written, the service knows already; and it is told whose, and no token."""
+    order: list[list[str]] = []
+    dynamodb.troubles.append(Meanwhile("TransactWriteItems", lambda: order.append(told(service))))
+    account = register(api, lin, robot).json
+    assert order == [["grant"]]
+    [call] = service.graph.told
+    assert call.document == {
+        "principal": {"type": "user", "id": "lin", "issuer": web.url},
+        "resource": {"type": "api_key", "selector": account["id"]},
+        "operation": "create",
+    }
+
+
+@pytest.mark.parametrize(
+    ("faults", "refusal"),
+    [
+        ([Fails(503)] * 4, (503, "grant_unavailable")),
+        ([Fails(403)], (502, "grant_refused")),
+        ([Fails(200, b"{}")], (502, "grant_refused")),
+    ],
+)
+def test_failed_grant_leaves_nothing(
+    api: RunsApi,
+    lin: Credential,
+    robot: Credential,
+    service: AuthorizationStandIn,
+    rights: Rights,
+    faults: list[Fails],
+    refusal: tuple[int, str],
+) -> None:
+    """A9: without the grant there is no row, and the same request may be sent again."""
+    service.faults.extend(faults)
+    before = rights.rows()
+    refused = register(api, lin, robot)
+    assert (refused.status, refused.reason) == refusal
+    assert rights.rows() == before
+    assert acts_for(api, robot) is None
+    assert register(api, lin, robot).status == 201
+
+
+def test_what_is_refused_is_not_granted(
+    api: RunsApi, lin: Credential, robot: Credential, web: Web, service: AuthorizationStandIn
+) -> None:
+    """The service is asked only for what would be written: not for another's, not for no change."""
+    register(api, lin, web.bearer("robot", client="web"))
+    assert told(service) == []
+    register(api, lin, robot)
+    register(api, lin, robot)
+    register(api, lin, robot, role="project:viewer")
+    register(api, web.browser("ada"), robot)
+    assert told(service) == ["grant"]
+
+
+def test_grant_that_lost_the_race_is_taken_back(
+    api: RunsApi,
+    lin: Credential,
+    robot: Credential,
+    web: Web,
+    service: AuthorizationStandIn,
+    dynamodb: DynamoDb,
+) -> None:
+    """Somebody else was quicker: their grant stays, and ours goes."""
+    ada = web.browser("ada")
+    dynamodb.troubles.append(
+        Meanwhile("TransactWriteItems", lambda: register(api, ada, robot).status)
+    )
+    assert register(api, lin, robot).status == 409
+    assert told(service) == ["grant", "grant", "revoke"]
+    [(who, _, _)] = service.graph.grants
+    assert '"ada"' in who
+
+
+@pytest.mark.parametrize("faults", [[], [Fails(503)], [Fails(403)]])
+def test_revoking_is_tried_once_and_changes_no_answer(
+    api: RunsApi,
+    lin: Credential,
+    robot: Credential,
+    service: AuthorizationStandIn,
+    faults: list[Fails],
+) -> None:
+    """A9: best effort, after the row is gone."""
+    path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
+    service.faults.extend(faults)
+    assert api.call("DELETE", path, by=lin).status == 204
+    assert told(service) == ["grant", "revoke"]
+    assert acts_for(api, robot) is None
+    assert bool(service.graph.grants) == bool(faults)
