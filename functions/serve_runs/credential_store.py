@@ -12,15 +12,23 @@ secret that comes late would take a new credential's with it.
 """
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import UUID, uuid5
 
 from access_rows import project_key
 from acts import Act
 from audit import AuditTrail, Resource
 from byline.caching import Clock
 from credential_requests import PutCredential
+from credential_rows import (
+    MARKED,
+    PREFIX,
+    Credential,
+    credential_item,
+    credential_key,
+    new_version,
+    read_credential,
+    still,
+)
 from credential_secrets import CredentialSecret, CredentialSecrets, secret_name, secret_of
 from problems import Problem, not_found, unavailable
 from run_items import Item, rfc3339
@@ -35,29 +43,6 @@ ATTEMPTS = 3
 
 DELETION_SECONDS = 60
 """Twice as long as a request can live, for clocks that differ."""
-
-_PREFIX = "credential#"
-_VERSIONS = UUID("0b6f6f0e-1d0c-4a53-8a2b-6f4f2f4f0d5e")
-_MARKED = "deleting_until"
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A credential without its secret. `version`: of the secret, and of this row.
-
-    Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON.
-    """
-
-    project: str
-    name: str
-    version: str
-    provider: str
-    created_at: str
-    updated_at: str
-    url: str | None = None
-    email: str | None = None
-    created_by: str | None = None
-    updated_by: str | None = None
 
 
 class CredentialStore:
@@ -90,7 +75,7 @@ class CredentialStore:
         secret, at = secret_of(body), self._now()
         for attempt in range(ATTEMPTS):
             item = self._read(project, name)
-            before = None if item is None or _MARKED in item else _credential(item)
+            before = None if item is None or MARKED in item else read_credential(item)
             if before is None:
                 self._refuse_during_deletion(item)
             elif self._is(before, secret):
@@ -99,7 +84,7 @@ class CredentialStore:
                 project,
                 name,
                 # Of this attempt alone: a put of a version that is there would not make it current.
-                _version(project, name, act, f"put {attempt}"),
+                new_version(project, name, act, f"put {attempt}"),
                 body.provider,
                 url=body.url,
                 email=body.email,
@@ -110,16 +95,16 @@ class CredentialStore:
             )
             write = self._secrets.create if before is None else self._secrets.put
             write(secret_name(project, name), secret, version=after.version)
-            if self._commit(item, _item(after), record):
+            if self._commit(item, credential_item(after), record):
                 return after, "created" if before is None else "changed"
         raise _contended()
 
     def get(self, project: str, name: str) -> Credential:
         """One credential. Raises `Problem` 404."""
         item = self._read(project, name)
-        if item is None or _MARKED in item:
+        if item is None or MARKED in item:
             raise not_found()
-        return _credential(item)
+        return read_credential(item)
 
     def read_secret(self, credential: Credential) -> CredentialSecret:
         """Its secret, of exactly its version. Raises `Problem` 503 where that cannot be had:
@@ -138,8 +123,8 @@ class CredentialStore:
         """
         record = self._audit.record(act, "delete_credential", Resource(project, "credential", name))
         mark: Item = credential_key(project, name) | {
-            "version": {"S": _version(project, name, act, "delete")},
-            _MARKED: {"N": str(int(self._now()) + DELETION_SECONDS)},
+            "version": {"S": new_version(project, name, act, "delete")},
+            MARKED: {"N": str(int(self._now()) + DELETION_SECONDS)},
         }
         for _ in range(ATTEMPTS):
             item = self._read(project, name)
@@ -147,7 +132,7 @@ class CredentialStore:
                 raise not_found()
             self._refuse_during_deletion(item)
             # What goes on with another request's deletion is no further one.
-            if self._commit(item, mark, *([] if _MARKED in item else [record])):
+            if self._commit(item, mark, *([] if MARKED in item else [record])):
                 break
         else:
             raise _contended()
@@ -155,11 +140,11 @@ class CredentialStore:
             self._secrets.delete(secret_name(project, name))
         except self._client.exceptions.ClientError:
             # It was refused, so nothing of it comes late: the next one need not wait.
-            self._commit(mark, mark | {_MARKED: {"N": "0"}})
+            self._commit(mark, mark | {MARKED: {"N": "0"}})
             raise
         with suppress(self._client.exceptions.ConditionalCheckFailedException):
             self._client.delete_item(
-                TableName=self._table, Key=credential_key(project, name), **_still(mark)
+                TableName=self._table, Key=credential_key(project, name), **still(mark)
             )
 
     def list_credentials(
@@ -172,21 +157,21 @@ class CredentialStore:
             page = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="#scope = :scope AND entry BETWEEN :first AND :last",
-                FilterExpression=f"attribute_not_exists({_MARKED})",
+                FilterExpression=f"attribute_not_exists({MARKED})",
                 ExpressionAttributeNames={"#scope": "scope"},
                 ExpressionAttributeValues={
                     ":scope": project_key(project)["scope"],
                     # Before all letters and digits of names comes `-`, and `!` before that.
-                    ":first": {"S": f"{_PREFIX}{start or ''}!"},
-                    ":last": {"S": f"{_PREFIX}~"},
+                    ":first": {"S": f"{PREFIX}{start or ''}!"},
+                    ":last": {"S": f"{PREFIX}~"},
                 },
                 ConsistentRead=True,
                 Limit=limit + 1,
             )
-            found += [_credential(item) for item in page["Items"]]
+            found += [read_credential(item) for item in page["Items"]]
             if "LastEvaluatedKey" not in page:
                 break
-            start = page["LastEvaluatedKey"]["entry"]["S"].removeprefix(_PREFIX)
+            start = page["LastEvaluatedKey"]["entry"]["S"].removeprefix(PREFIX)
         shown = found[:limit]
         return shown, shown[-1].name if len(found) > limit else None
 
@@ -199,14 +184,14 @@ class CredentialStore:
         return self._secrets.read(name, before.version) == secret
 
     def _refuse_during_deletion(self, item: Item | None) -> None:
-        if item is not None and _MARKED in item and int(item[_MARKED]["N"]) > self._now():
+        if item is not None and MARKED in item and int(item[MARKED]["N"]) > self._now():
             raise unavailable("store_unavailable", "It is being deleted.")
 
     def _commit(
         self, before: Item | None, after: Item, *records: "TransactWriteItemTypeDef"
     ) -> bool:
         """Whether `after` stands where `before` was read."""
-        put: Any = {"TableName": self._table, "Item": after, **_still(before)}
+        put: Any = {"TableName": self._table, "Item": after, **still(before)}
         return write_together(self._client, [{"Put": put}, *records]) is None
 
     def _read(self, project: str, name: str) -> Item | None:
@@ -214,40 +199,6 @@ class CredentialStore:
             TableName=self._table, Key=credential_key(project, name), ConsistentRead=True
         )
         return answer.get("Item")
-
-
-def credential_key(project: str, name: str) -> Item:
-    """The key of a credential's row."""
-    return project_key(project) | {"entry": {"S": f"{_PREFIX}{name}"}}
-
-
-def _item(credential: Credential) -> Item:
-    texts = {name: text for name, text in asdict(credential).items() if text is not None}
-    return credential_key(credential.project, credential.name) | {
-        name: {"S": text} for name, text in texts.items()
-    }
-
-
-def _credential(item: Item) -> Credential:
-    texts: dict[str, Any] = {name: value["S"] for name, value in item.items() if "S" in value}
-    known = {each.name for each in fields(Credential)}
-    return Credential(**{name: text for name, text in texts.items() if name in known})
-
-
-def _still(before: Item | None) -> dict[str, Any]:
-    """The condition that a row is what was read: its version is every write's own."""
-    if before is None:
-        return {"ConditionExpression": "attribute_not_exists(entry)"}
-    return {
-        "ConditionExpression": "version = :seen",
-        "ExpressionAttributeValues": {":seen": before["version"]},
-    }
-
-
-def _version(project: str, name: str, act: Act, step: str) -> str:
-    """The same for the same step of the same request, so that a call that is sent again by itself
-    is done once."""
-    return str(uuid5(_VERSIONS, f"{secret_name(project, name)}#{act.request_id}#{step}"))
 
 
 def _contended() -> Problem:

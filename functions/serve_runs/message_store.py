@@ -18,16 +18,12 @@ Access patterns, keys and costs: docs/data-model.md.
 import random
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, cast
-
-import msgspec
-from ulid import ULID
 
 from acts import Act
 from byline.caching import Clock
 from byline.caller import Caller
-from byline.executed_by import read_executed_by
+from message_items import LAST, before_a_gap, digest, next_id, partition
 from message_requests import PostMessage, content_text
 from problems import Problem, not_found, unavailable
 from run_items import Item, rfc3339, run_key
@@ -46,12 +42,6 @@ ATTEMPTS = 8
 """How often a message that another one was faster than is tried anew."""
 
 WAIT_SECONDS = 0.02
-
-GAP_SECONDS = 60
-"""A gap that is older is none that closes: the message has been deleted at the end of its time."""
-
-_LAST = "-"
-"""The sort key of a run's last message's id. It is before every message's."""
 
 
 class MessageStore:
@@ -83,7 +73,7 @@ class MessageStore:
                 self._sleep(random.uniform(0, WAIT_SECONDS * 2**attempt))  # noqa: S311 - to spread
             last, at = self._last(project, run_id), self._now()
             item = self._new_item(project, run_id, message, act, at=at)
-            item |= {"id": {"S": _next_id(last, at=at)}, "content": {"S": content}}
+            item |= {"id": {"S": next_id(last, at=at)}, "content": {"S": content}}
             if last is not None:
                 item["previous"] = {"S": last}
             actions = [
@@ -116,13 +106,13 @@ class MessageStore:
             KeyConditionExpression="#project = :messages AND id > :after",
             ExpressionAttributeNames={"#project": "project"},
             ExpressionAttributeValues={
-                ":messages": {"S": _partition(project, run_id)},
-                ":after": {"S": after or _LAST},
+                ":messages": {"S": partition(project, run_id)},
+                ":after": {"S": after or LAST},
             },
             ConsistentRead=True,
             Limit=limit,
         )
-        return _before_a_gap(page["Items"], after=after or _LAST, now=self._now())
+        return before_a_gap(page["Items"], after=after or LAST, now=self._now())
 
     def find_run(self, project: str, run_id: str) -> Item | None:
         """The run; None where there is none, or none any more."""
@@ -133,7 +123,7 @@ class MessageStore:
     ) -> Item:
         person = None if act.on_behalf_of is None else act.on_behalf_of.identity
         texts = {
-            "project": _partition(project, run_id),
+            "project": partition(project, run_id),
             "role": message.role,
             "created_at": rfc3339(at),
             "author": act.identity,
@@ -157,7 +147,7 @@ class MessageStore:
             "TableName": self._table,
             "Item": {
                 "project": item["project"],
-                "id": {"S": _LAST},
+                "id": {"S": LAST},
                 "last": item["id"],
                 "expires_at": item["expires_at"],
             },
@@ -187,9 +177,9 @@ class MessageStore:
         return {
             # Beside those of runs, which have no `#`.
             "project": {"S": item["project"]["S"].replace("messages#", "idempotency#", 1)},
-            "id": {"S": f"message#{_digest(*_names(who), key)}"},
+            "id": {"S": f"message#{digest(*_names(who), key)}"},
             "message": item["id"],
-            "body": {"S": _digest(message.role, item["content"]["S"])},
+            "body": {"S": digest(message.role, item["content"]["S"])},
             "expires_at": {"N": str(int(self._now()) + IDEMPOTENCY_SECONDS)},
         }
 
@@ -210,15 +200,13 @@ class MessageStore:
             raise Problem(
                 422, "idempotency_conflict", "This Idempotency-Key came with another body before."
             )
-        message = self._read(
-            {"project": {"S": _partition(project, run_id)}, "id": known["message"]}
-        )
+        message = self._read({"project": {"S": partition(project, run_id)}, "id": known["message"]})
         if message is None:
             raise not_found()
         return message
 
     def _last(self, project: str, run_id: str) -> str | None:
-        item = self._read({"project": {"S": _partition(project, run_id)}, "id": {"S": _LAST}})
+        item = self._read({"project": {"S": partition(project, run_id)}, "id": {"S": LAST}})
         return None if item is None else item["last"]["S"]
 
     def _read(self, key: Item) -> Item | None:
@@ -226,46 +214,5 @@ class MessageStore:
         return answer.get("Item")
 
 
-def message_json(item: Item) -> dict[str, Any]:
-    """A message as the API shows it, every field there, null where nobody is known."""
-    author, person = (item.get(name, {}).get("S") for name in ("author", "on_behalf_of"))
-    return {
-        "id": item["id"]["S"],
-        "role": item["role"]["S"],
-        "content": msgspec.Raw(item["content"]["S"].encode()),
-        "created_at": item["created_at"]["S"],
-        "author": author and read_executed_by(author),
-        "on_behalf_of": person and read_executed_by(person),
-    }
-
-
-def _next_id(last: str | None, *, at: float) -> str:
-    """A ULID of the time, or where that is not beyond `last`, the next one after it."""
-    new = ULID.from_timestamp(at)
-    if last is None or str(new) > last:
-        return str(new)
-    return str(ULID.from_int(int(ULID.from_str(last)) + 1))
-
-
-def _before_a_gap(items: list[Item], *, after: str, now: float) -> list[Item]:
-    """The messages up to the first of which the one before is still to appear."""
-    seen = after
-    for count, item in enumerate(items):
-        message = item["id"]["S"]
-        is_young = now - ULID.from_str(message).timestamp < GAP_SECONDS
-        if is_young and item.get("previous", {}).get("S", "") > seen:
-            return items[:count]
-        seen = message
-    return items
-
-
-def _partition(project: str, run_id: str) -> str:
-    return f"messages#{project}#{run_id}"
-
-
 def _names(caller: Caller | None) -> tuple[str, str]:
     return ("", "") if caller is None else (caller.issuer, caller.subject)
-
-
-def _digest(*texts: str) -> str:
-    return sha256("\0".join(texts).encode()).hexdigest()

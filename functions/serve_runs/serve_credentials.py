@@ -13,8 +13,9 @@ from audit_requests import ReadToken
 from byline.aws import dynamodb, secrets_manager
 from byline.executed_by import read_executed_by
 from credential_requests import ListCredentials, put_credential
+from credential_rows import Credential
 from credential_secrets import CredentialSecrets
-from credential_store import Credential, CredentialStore
+from credential_store import CredentialStore
 from cursors import Position, decode_cursor, encode_cursor
 from incoming import path_name, read_query
 from service import (

@@ -14,8 +14,9 @@ from byline.aws import dynamodb
 from byline.caller import Caller
 from byline.settings import required
 from incoming import path_name, read_body, read_query
+from message_items import message_json
 from message_requests import ListMessages, PostMessage
-from message_store import MessageStore, message_json
+from message_store import MessageStore
 from principals import Principal
 from problems import forbidden, not_found
 from run_items import Item

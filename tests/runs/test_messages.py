@@ -15,8 +15,9 @@ from ulid import ULID
 
 from acts import Act
 from byline.runner_rows import RunnerRow, runner_item
+from message_items import GAP_SECONDS
 from message_requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage
-from message_store import GAP_SECONDS, LIFETIME_SECONDS, MessageStore
+from message_store import LIFETIME_SECONDS, MessageStore
 from problems import Problem
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
