@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import count
 from types import ModuleType
 from typing import Any
@@ -28,17 +27,14 @@ TOKEN_SECONDS = 60
 """For how long a caller's token is used: all of them live longer."""
 
 
-@dataclass
 class InProcess:
     """The function in one environment, its callers, and the tables behind it."""
 
-    function: ModuleType
-    web: Web
-    _credentials: dict[Who, tuple[float, Credential]] = field(default_factory=dict)
-    _requests: Iterator[int] = field(default_factory=count)
-
-    def __repr__(self) -> str:
-        return "<the function>"  # in failures, and credentials are not to be
+    def __init__(self, function: ModuleType, web: Web) -> None:
+        self.function = function
+        self.web = web
+        self._credentials: dict[Who, tuple[float, Credential]] = {}
+        self._requests = count()
 
     def credential(self, who: Who) -> Credential:
         """What somebody calls with, of this minute."""

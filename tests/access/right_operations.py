@@ -2,8 +2,14 @@
 
 from principals import Principal
 from service_account_requests import id_of
+from tests.access.function import InProcess
 from tests.access.model import NOBODY, Who
 from tests.access.play import ALL, APPLICATIONS, Play, Step
+
+
+def account_id(api: InProcess, application: Who) -> str:
+    """The id of a service account in paths."""
+    return id_of(Principal("application", api.web.url, application[1]))
 
 
 def grant_role(play: Play, step: Step) -> None:
@@ -70,7 +76,7 @@ def create_service_account(play: Play, step: Step) -> None:
     play.send(step, "POST", "service-accounts", expected, document=document)
     if expected in {200, 201}:
         play.model.acts_for[application] = step.who, step.project, step.role
-        play.make(step, "service_account", _id(play, application), person=step.who)
+        play.make(step, "service_account", account_id(play.api, application), person=step.who)
 
 
 def list_service_accounts(play: Play, step: Step) -> None:
@@ -78,24 +84,20 @@ def list_service_accounts(play: Play, step: Step) -> None:
 
 
 def read_service_account(play: Play, step: Step) -> None:
-    account = _id(play, _application(step))
+    account = account_id(play.api, _application(step))
     expected = play.expected(step, "read_service_account", "service_account", account)
     play.send(step, "GET", f"service-accounts/{account}", expected)
 
 
 def delete_service_account(play: Play, step: Step) -> None:
     application = _application(step)
-    account = _id(play, application)
+    account = account_id(play.api, application)
     if play.delete(step, "service_account", account, f"service-accounts/{account}"):
         del play.model.acts_for[application]
 
 
 def _application(step: Step) -> Who:
     return APPLICATIONS[step.number % len(APPLICATIONS)]
-
-
-def _id(play: Play, application: Who) -> str:
-    return id_of(Principal("application", play.api.web.url, application[1]))
 
 
 def _binding(step: Step) -> dict[str, str]:

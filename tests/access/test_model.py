@@ -7,6 +7,7 @@ go between them.
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -14,11 +15,10 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from tests.access import right_operations, run_operations, token_operations
-from tests.access.function import InProcess, aws_in_process, load
+from tests.access.function import InProcess
 from tests.access.model import ROLES
 from tests.access.play import CALLERS, PROJECTS, ROOT, SECRET, Play, Step
 from tests.identity.alb_tokens import segments_of
-from tests.runs.identity_server import Web, serve_identities
 from tests.runs.runs_api import log_to_standard_output
 
 SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "100"))
@@ -28,7 +28,9 @@ OPERATIONS = [
     operation
     for module in (run_operations, right_operations, token_operations)
     for name, operation in vars(module).items()
-    if getattr(operation, "__module__", "") == module.__name__ and not name.startswith("_")
+    if getattr(operation, "__module__", "") == module.__name__
+    and "step" in signature(operation).parameters
+    and not name.startswith("_")
 ]
 MAKING = [
     *[right_operations.grant_role] * 8,
@@ -65,31 +67,6 @@ def sequences(draw: st.DrawFn) -> list[Step]:
     """A beginning, and then anything."""
     beginning = draw(st.lists(BEGINNING, min_size=12, max_size=18))
     return [*beginning, *draw(st.lists(steps(), min_size=12, max_size=36))]
-
-
-@pytest.fixture(scope="module")
-def web() -> Iterator[Web]:
-    """The region's keys, and an issuer."""
-    with serve_identities() as web:
-        yield web
-
-
-@pytest.fixture(scope="module")
-def empty() -> Iterator[Callable[[], None]]:
-    """Empties AWS, which is in this process."""
-    with aws_in_process() as empty:
-        yield empty
-
-
-@pytest.fixture(scope="module")
-def apis(web: Web, empty: Callable[[], None]) -> dict[bool, InProcess]:
-    """The function, by whether anyone may begin a project; then nobody may call, too."""
-    del empty
-    common = {"PROJECT_ADMINS": "root, application:deployer"}
-    return {
-        False: load(web, **common),
-        True: load(web, **common, PROJECT_CREATION="anyone", ANONYMOUS_CALLERS="allow"),
-    }
 
 
 @pytest.fixture(scope="module")
