@@ -10,7 +10,7 @@ from tools.openapi.operations import OPERATIONS, STATUS, Operation
 
 type Json = dict[str, Any]
 
-SHARED = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 500: "InternalServerError"}
+SHARED = {401: "Unauthorized", 404: "NotFound", 500: "InternalServerError"}
 """Problems that are the same wherever they are: the names of their components."""
 
 _HEADERS: Mapping[int, Json] = {

@@ -9,9 +9,13 @@ from typing import Any
 
 import msgspec
 
+from credential_requests import PutCredential
+from message_requests import PostMessage
+from role_requests import RoleBinding
 from run_requests import CreateRun
 from run_states import TRANSITIONS
 from runner_requests import RegisterRunner
+from service_account_requests import CreateServiceAccount
 from tools.openapi.answers import answers, shared_answers
 from tools.openapi.operations import OPERATIONS, Operation
 from tools.openapi.parameters import (
@@ -40,7 +44,11 @@ _HEAD: Json = {
     "tags": [
         {"name": "runs", "description": "Executions in a project, and who did what to them."},
         {"name": "runners", "description": "What executes runs, and its token, kept fresh."},
+        {"name": "messages", "description": "What is said in a run, by people and by its runner."},
+        {"name": "credentials", "description": "Secrets of other services that runs may use."},
+        {"name": "service accounts", "description": "Applications that act for people."},
         {"name": "audit", "description": "What was done, by whom, and on whose behalf."},
+        {"name": "access", "description": "Who may do what, and who acts for whom."},
         {"name": "callers", "description": "Who is asking."},
         {"name": "health", "description": "Whether anybody answers."},
     ],
@@ -106,7 +114,7 @@ def _operation(name: str, path: str, said: str, operation: Operation) -> Json:
     if not operation.reasons:
         made["security"] = []  # nothing is refused, so nobody needs to be known
     parameters = [*path_parameters(path)]
-    if name == "create_run":
+    if name in ("create_run", "post_message"):
         parameters.append(IDEMPOTENCY_KEY)
     if name in QUERIES:
         parameters += query_parameters(QUERIES[name], across_projects=name == "list_created_runs")
@@ -119,7 +127,16 @@ def _operation(name: str, path: str, said: str, operation: Operation) -> Json:
 
 def _schemas() -> Json:
     _, schemas = msgspec.json.schema_components(
-        (CreateRun, RegisterRunner, *ANSWERS), ref_template="#/components/schemas/{name}"
+        (
+            CreateRun,
+            RegisterRunner,
+            RoleBinding,
+            PutCredential,
+            PostMessage,
+            CreateServiceAccount,
+            *ANSWERS,
+        ),
+        ref_template="#/components/schemas/{name}",
     )
     # As it is written: what is not known is left out, and it is one of the two.
     schemas["ExecutedBy"] |= {

@@ -81,6 +81,69 @@ AUDIT_RECORD: Mapping[str, Any] = {
     "run": None,
 }
 
+CREDENTIAL_NAME = "github"
+
+PUT_CREDENTIAL: Mapping[str, Any] = {
+    "provider": "github",
+    "token": "opaque-or-not",
+    "url": "https://github.example.com/api/v3",
+}
+
+CREDENTIAL: Mapping[str, Any] = {
+    "name": CREDENTIAL_NAME,
+    "project": PROJECT,
+    "provider": PUT_CREDENTIAL["provider"],
+    "url": PUT_CREDENTIAL["url"],
+    "email": None,
+    "created_at": "2026-11-02T08:00:00.000Z",
+    "created_by": ADA,
+    "updated_at": "2026-11-02T08:00:00.000Z",
+    "updated_by": ADA,
+}
+
+MESSAGE_ID = "01M6DMBF79ZQ8W7V6R5N4M3K2J"
+
+POST_MESSAGE: Mapping[str, Any] = {
+    "role": "user",
+    "content": {"text": "Stop after this epoch."},
+}
+
+MESSAGE: Mapping[str, Any] = {
+    "id": MESSAGE_ID,
+    **POST_MESSAGE,
+    "created_at": "2026-11-02T08:00:01.250Z",
+    "author": NIGHTLY,
+    "on_behalf_of": ADA,
+}
+
+SERVICE_ACCOUNT_ID = "mfzwg2ltnfxwmylsm4xgkzlnmu"
+
+CREATE_SERVICE_ACCOUNT: Mapping[str, Any] = {
+    "token": "its own current access token",
+    "name": "nightly training",
+    "role": "project:editor",
+}
+
+SERVICE_ACCOUNT: Mapping[str, Any] = {
+    "id": SERVICE_ACCOUNT_ID,
+    "project": PROJECT,
+    "name": CREATE_SERVICE_ACCOUNT["name"],
+    "issuer": "https://id.example.com",
+    "subject": "nightly-train",
+    "role": CREATE_SERVICE_ACCOUNT["role"],
+    "acts_for": ADA,
+    "created_at": "2026-11-02T08:00:00.000Z",
+    "updated_at": "2026-11-02T08:00:00.000Z",
+}
+
+GRANT_ROLE = {"role": "project:editor", "subject": "248289761001"}
+ROLE_BINDING = {
+    "kind": "user",
+    "issuer": "https://issuer.example",
+    "subject": "248289761001",
+    "roles": ["project:editor"],
+}
+
 EXAMPLES: Mapping[str, Any] = {
     "Health": {"status": "ok"},
     "Caller": {"executed_by": ADA, "kind": "user", "source": "alb", "on_behalf_of": None},
@@ -88,8 +151,21 @@ EXAMPLES: Mapping[str, Any] = {
     "RunList": {"runs": [RUN], "next_cursor": None},
     "Runner": RUNNER,
     "RunnerList": {"runners": [RUNNER], "next_cursor": None},
+    "RoleBindingOf": ROLE_BINDING,
+    "RoleBindingList": {"role_bindings": [ROLE_BINDING], "next_cursor": None},
     "AuditRecord": AUDIT_RECORD,
     "AuditRecordList": {"records": [AUDIT_RECORD], "next_cursor": None},
+    "Credential": CREDENTIAL,
+    "CredentialList": {"credentials": [CREDENTIAL], "next_cursor": None},
+    "CredentialToken": {
+        "credential_id": CREDENTIAL_NAME,
+        **PUT_CREDENTIAL,
+        "email": None,
+    },
+    "ServiceAccount": SERVICE_ACCOUNT,
+    "ServiceAccountList": {"service_accounts": [SERVICE_ACCOUNT], "next_cursor": None},
+    "Message": MESSAGE,
+    "MessageList": {"messages": [MESSAGE], "next_after": MESSAGE_ID},
     "RunnerToken": {
         "token": "opaque-or-not",
         "token_type": "Bearer",
@@ -119,14 +195,26 @@ _BY_REASON = {
     ),
     "expired": _problem(401, "the token's time is over"),
     "cross_site_request": _problem(403, "A page of another site may not act for its visitor."),
+    "forbidden": _problem(403, "You may see this, but your roles do not permit that."),
     "not_found": _problem(404, "There is nothing here."),
     "wrong_state": _problem(
         409, "A run that is succeeded cannot cancel.", current_status="succeeded"
     ),
+    "last_admin": _problem(409, "A project keeps at least one admin: make another one first."),
     "run_deleted": _problem(409, "The run of this Idempotency-Key has been deleted."),
     "body_too_large": _problem(413, "A body may have 65536 bytes."),
     "unsupported_media_type": _problem(415, "The body must be application/json."),
     "idempotency_conflict": _problem(422, "This Idempotency-Key came with another body before."),
+    "too_many_changes": _problem(429, "A credential can be changed a hundred times in 24 hours."),
+    "already_registered": _problem(
+        409, "This service account acts for somebody else, or elsewhere."
+    ),
+    "invalid_service_account_token": _problem(
+        422,
+        "`token` must be the service account's own current one: it was refused as `expired`.",
+    ),
+    "invalid_parent_run": _problem(422, "There is no such parent run in the project."),
+    "grant_refused": _problem(502, "The authorization service did not grant it."),
     "internal": _problem(500, "Something went wrong on our side."),
     "keys_unavailable": _problem(503, "The caller's key cannot be had right now."),
 }

@@ -9,12 +9,21 @@ from problems import ProblemReason
 from tools.openapi.shapes import (
     AuditRecordList,
     Caller,
+    Credential,
+    CredentialList,
+    CredentialToken,
     Health,
+    Message,
+    MessageList,
+    RoleBindingList,
+    RoleBindingOf,
     Run,
     RunList,
     Runner,
     RunnerList,
     RunnerToken,
+    ServiceAccount,
+    ServiceAccountList,
 )
 
 STATUS: Mapping[str, int] = {
@@ -25,17 +34,25 @@ STATUS: Mapping[str, int] = {
     "invalid_cursor": 400,
     "invalid_idempotency_key": 400,
     "cross_site_request": 403,
+    "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "wrong_state": 409,
+    "last_admin": 409,
     "run_deleted": 409,
+    "already_registered": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
+    "too_many_changes": 429,
     "idempotency_conflict": 422,
+    "invalid_parent_run": 422,
+    "invalid_service_account_token": 422,
     "internal": 500,
+    "grant_refused": 502,
     "keys_unavailable": 503,
     "store_unavailable": 503,
     "token_unavailable": 503,
+    "grant_unavailable": 503,
 }
 """The status that each reason comes with."""
 
@@ -58,7 +75,7 @@ class Operation:
 
 OPERATIONS: Mapping[str, Operation] = {
     "check_health": Operation("health", {200: ("It answers.", Health)}, ()),
-    "show_caller": Operation("callers", {200: ("The caller.", Caller)}, NEEDS_CALLER),
+    "show_caller": Operation("callers", {200: ("The caller.", Caller)}, NEEDS_TABLE),
     "create_run": Operation(
         "runs",
         {
@@ -67,12 +84,15 @@ OPERATIONS: Mapping[str, Operation] = {
         },
         (
             *NEEDS_TABLE,
+            "forbidden",
+            "not_found",
             "cross_site_request",
             "invalid_name",
             "invalid_idempotency_key",
             "invalid_body",
             "body_too_large",
             "unsupported_media_type",
+            "invalid_parent_run",
             "idempotency_conflict",
             "run_deleted",
         ),
@@ -81,7 +101,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "list_project_runs": Operation(
         "runs",
         {200: ("A page.", RunList)},
-        (*NEEDS_TABLE, "invalid_name", "invalid_parameter", "invalid_cursor"),
+        (*NEEDS_TABLE, "not_found", "invalid_name", "invalid_parameter", "invalid_cursor"),
     ),
     "list_created_runs": Operation(
         "runs",
@@ -94,12 +114,19 @@ OPERATIONS: Mapping[str, Operation] = {
     "change_run": Operation(
         "runs",
         {200: ("The run in its new state.", Run)},
-        (*NEEDS_TABLE, "cross_site_request", "invalid_name", "not_found", "wrong_state"),
+        (
+            *NEEDS_TABLE,
+            "forbidden",
+            "cross_site_request",
+            "invalid_name",
+            "not_found",
+            "wrong_state",
+        ),
     ),
     "delete_run": Operation(
         "runs",
         {204: ("It is deleted.", None)},
-        (*NEEDS_TABLE, "cross_site_request", "invalid_name", "not_found"),
+        (*NEEDS_TABLE, "forbidden", "cross_site_request", "invalid_name", "not_found"),
     ),
     "register_runner": Operation(
         "runners",
@@ -109,6 +136,8 @@ OPERATIONS: Mapping[str, Operation] = {
         },
         (
             *NEEDS_TABLE,
+            "forbidden",
+            "not_found",
             "cross_site_request",
             "invalid_name",
             "invalid_body",
@@ -120,7 +149,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "list_project_runners": Operation(
         "runners",
         {200: ("A page.", RunnerList)},
-        (*NEEDS_TABLE, "invalid_name", "invalid_parameter", "invalid_cursor"),
+        (*NEEDS_TABLE, "not_found", "invalid_name", "invalid_parameter", "invalid_cursor"),
     ),
     "show_runner": Operation(
         "runners", {200: ("The runner.", Runner)}, (*NEEDS_TABLE, "invalid_name", "not_found")
@@ -128,17 +157,174 @@ OPERATIONS: Mapping[str, Operation] = {
     "delete_runner": Operation(
         "runners",
         {204: ("It is deleted.", None)},
-        (*NEEDS_TABLE, "cross_site_request", "invalid_name", "not_found"),
+        (*NEEDS_TABLE, "forbidden", "cross_site_request", "invalid_name", "not_found"),
     ),
     "show_runner_token": Operation(
         "runners",
         {200: ("The token.", RunnerToken)},
-        (*NEEDS_TABLE, "invalid_name", "invalid_parameter", "not_found", "token_unavailable"),
+        (
+            *NEEDS_TABLE,
+            "forbidden",
+            "invalid_name",
+            "invalid_parameter",
+            "not_found",
+            "token_unavailable",
+        ),
+    ),
+    "list_role_bindings": Operation(
+        "access",
+        {200: ("A page.", RoleBindingList)},
+        (*NEEDS_TABLE, "invalid_name", "invalid_parameter", "invalid_cursor", "not_found"),
+    ),
+    "grant_role": Operation(
+        "access",
+        {
+            201: ("They have the role now.", RoleBindingOf),
+            200: ("They had it already.", RoleBindingOf),
+        },
+        (
+            *NEEDS_TABLE,
+            "cross_site_request",
+            "forbidden",
+            "invalid_name",
+            "invalid_body",
+            "invalid_parameter",
+            "not_found",
+            "body_too_large",
+            "unsupported_media_type",
+        ),
+    ),
+    "revoke_role": Operation(
+        "access",
+        {204: ("They have it no more.", None)},
+        (
+            *NEEDS_TABLE,
+            "cross_site_request",
+            "forbidden",
+            "invalid_name",
+            "invalid_parameter",
+            "not_found",
+            "last_admin",
+        ),
     ),
     "list_audit_records": Operation(
         "audit",
         {200: ("A page.", AuditRecordList)},
         (*NEEDS_TABLE, "invalid_name", "invalid_parameter", "invalid_cursor", "not_found"),
+    ),
+    "put_project_credential": Operation(
+        "credentials",
+        {
+            201: ("The credential was stored.", Credential),
+            200: ("The credential as it is stored now.", Credential),
+        },
+        (
+            *NEEDS_TABLE,
+            "cross_site_request",
+            "forbidden",
+            "invalid_name",
+            "invalid_body",
+            "not_found",
+            "body_too_large",
+            "unsupported_media_type",
+            "too_many_changes",
+        ),
+        located=(201,),
+    ),
+    "list_project_credentials": Operation(
+        "credentials",
+        {200: ("A page.", CredentialList)},
+        (
+            *NEEDS_TABLE,
+            "forbidden",
+            "invalid_name",
+            "invalid_parameter",
+            "invalid_cursor",
+            "not_found",
+        ),
+    ),
+    "show_credential": Operation(
+        "credentials",
+        {200: ("The credential.", Credential)},
+        (*NEEDS_TABLE, "invalid_name", "not_found"),
+    ),
+    "delete_credential": Operation(
+        "credentials",
+        {204: ("It is deleted.", None)},
+        (*NEEDS_TABLE, "cross_site_request", "forbidden", "invalid_name", "not_found"),
+    ),
+    "show_credential_token": Operation(
+        "credentials",
+        {200: ("The token.", CredentialToken)},
+        (
+            *NEEDS_TABLE,
+            "forbidden",
+            "invalid_name",
+            "invalid_parameter",
+            "not_found",
+            "token_unavailable",
+        ),
+    ),
+    "list_messages": Operation(
+        "messages",
+        {200: ("The messages.", MessageList)},
+        (*NEEDS_TABLE, "forbidden", "invalid_name", "invalid_parameter", "not_found"),
+    ),
+    "post_message": Operation(
+        "messages",
+        {
+            201: ("The message was written.", Message),
+            200: ("The message that this `Idempotency-Key` wrote before.", Message),
+        },
+        (
+            *NEEDS_TABLE,
+            "cross_site_request",
+            "forbidden",
+            "invalid_name",
+            "invalid_idempotency_key",
+            "invalid_body",
+            "not_found",
+            "body_too_large",
+            "unsupported_media_type",
+            "idempotency_conflict",
+        ),
+    ),
+    "create_service_account": Operation(
+        "service accounts",
+        {
+            201: ("From now on it acts for the caller.", ServiceAccount),
+            200: ("It did so before; its role and name are these now.", ServiceAccount),
+        },
+        (
+            *NEEDS_TABLE,
+            "cross_site_request",
+            "forbidden",
+            "invalid_name",
+            "invalid_body",
+            "not_found",
+            "already_registered",
+            "body_too_large",
+            "unsupported_media_type",
+            "invalid_service_account_token",
+            "grant_refused",
+            "grant_unavailable",
+        ),
+        located=(201,),
+    ),
+    "list_service_accounts": Operation(
+        "service accounts",
+        {200: ("A page.", ServiceAccountList)},
+        (*NEEDS_TABLE, "invalid_name", "invalid_parameter", "invalid_cursor", "not_found"),
+    ),
+    "show_service_account": Operation(
+        "service accounts",
+        {200: ("The service account.", ServiceAccount)},
+        (*NEEDS_TABLE, "invalid_name", "not_found"),
+    ),
+    "delete_service_account": Operation(
+        "service accounts",
+        {204: ("It acts for nobody.", None)},
+        (*NEEDS_TABLE, "cross_site_request", "forbidden", "invalid_name", "not_found"),
     ),
 }
 """By the name of the handler."""

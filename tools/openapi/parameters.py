@@ -8,17 +8,33 @@ import msgspec
 
 from audit_requests import ListAudit, ReadToken
 from byline.names import Name
+from credential_requests import ListCredentials
+from message_requests import ListMessages
+from role_requests import ListRoleBindings, RoleBinding
 from run_requests import ListRuns, RunId
 from runner_requests import ListRunners
-from tools.openapi.examples import CREATE_RUN, PROJECT, REGISTER_RUNNER, RUN_ID, RUNNER_NAME
+from service_account_requests import ListServiceAccounts, ServiceAccountId
+from tools.openapi.examples import (
+    CREATE_RUN,
+    CREATE_SERVICE_ACCOUNT,
+    CREDENTIAL_NAME,
+    GRANT_ROLE,
+    POST_MESSAGE,
+    PROJECT,
+    PUT_CREDENTIAL,
+    REGISTER_RUNNER,
+    RUN_ID,
+    RUNNER_NAME,
+    SERVICE_ACCOUNT_ID,
+)
 
 type Json = dict[str, Any]
 
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "For a day the same key, caller and body gives the same run, however often it "
-    "is sent.",
+    "description": "For a day the same key, caller and body gives the same run or message, "
+    "however often it is sent.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
 }
 
@@ -32,6 +48,10 @@ def _body(shape: str, example: Any, *, required: bool) -> Json:
 BODIES = {
     "create_run": _body("CreateRun", CREATE_RUN, required=False),
     "register_runner": _body("RegisterRunner", REGISTER_RUNNER, required=True),
+    "grant_role": _body("RoleBinding", GRANT_ROLE, required=True),
+    "put_project_credential": _body("PutCredential", PUT_CREDENTIAL, required=True),
+    "post_message": _body("PostMessage", POST_MESSAGE, required=True),
+    "create_service_account": _body("CreateServiceAccount", CREATE_SERVICE_ACCOUNT, required=True),
 }
 """By the name of the handler."""
 
@@ -40,7 +60,13 @@ QUERIES: dict[str, type] = {
     "list_created_runs": ListRuns,
     "list_project_runners": ListRunners,
     "show_runner_token": ReadToken,
+    "list_role_bindings": ListRoleBindings,
+    "revoke_role": RoleBinding,
     "list_audit_records": ListAudit,
+    "list_project_credentials": ListCredentials,
+    "show_credential_token": ReadToken,
+    "list_messages": ListMessages,
+    "list_service_accounts": ListServiceAccounts,
 }
 """What a handler takes from the query, by its name."""
 
@@ -48,11 +74,20 @@ _PATH = {
     "project": (Name, PROJECT),
     "run_id": (RunId, RUN_ID),
     "runner": (Name, RUNNER_NAME),
+    "credential": (Name, CREDENTIAL_NAME),
+    "account_id": (ServiceAccountId, SERVICE_ACCOUNT_ID),
 }
 _QUERY = {
     "status": "Only runs in this state.",
-    "created_by": "Only runs that this subject created; `me` is the caller.",
+    "created_by": "Only runs that this subject created, or whose e-mail this is; `me` is the "
+    "caller.",
     "limit": "At most so many.",
+    "after": "Only messages behind the one of this id: `next_after` of the answer before.",
+    "role": "Which role.",
+    "subject": "Whose, at its issuer.",
+    "kind": "What they are.",
+    "issuer": "Whose subject; by default of the issuer that browsers sign in with.",
+    "wait": "Where there is none, wait for one for so many seconds.",
     "cursor": "Where to go on: `next_cursor` of the page before, with the same other parameters.",
 }
 

@@ -12,9 +12,12 @@ from audit import Action, ResourceType
 from byline.caller import Source
 from byline.executed_by import ExecutedBy
 from byline.names import Name
+from credential_requests import Provider
+from message_requests import Role
 from problems import PROBLEM_REASONS
 from run_requests import RunId, Status
 from runner_views import RunnerStatus
+from service_account_requests import ServiceAccountId
 
 Time = Annotated[
     str,
@@ -142,6 +145,22 @@ class RunnerToken(msgspec.Struct, forbid_unknown_fields=True):
     expires_at: Time
 
 
+class RoleBindingOf(msgspec.Struct, forbid_unknown_fields=True):
+    """Roles of somebody in a project; issuer and subject are null for nobody."""
+
+    kind: Literal["user", "application", "anonymous"]
+    issuer: str | None
+    subject: str | None
+    roles: list[str]
+
+
+class RoleBindingList(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of role bindings, by kind, issuer and subject."""
+
+    role_bindings: list[RoleBindingOf]
+    next_cursor: Annotated[str | None, Meta(description="For the next page; null on the last one.")]
+
+
 class AuditedResource(msgspec.Struct, forbid_unknown_fields=True):
     """What something was done to."""
 
@@ -177,6 +196,87 @@ class AuditRecordList(msgspec.Struct, forbid_unknown_fields=True):
     ]
 
 
+class Credential(msgspec.Struct, forbid_unknown_fields=True):
+    """A secret of another service that runs may use; never its token."""
+
+    name: Name
+    project: Name
+    provider: Provider
+    url: str | None
+    email: str | None
+    created_at: Time
+    created_by: Identity
+    updated_at: Time
+    updated_by: Identity
+
+
+class CredentialList(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of credentials, by name."""
+
+    credentials: list[Credential]
+    next_cursor: Annotated[str | None, Meta(description="For the next page; null on the last one.")]
+
+
+class CredentialToken(msgspec.Struct, forbid_unknown_fields=True):
+    """A credential with its token. That it was read is on record."""
+
+    credential_id: Name
+    provider: Provider
+    token: str
+    url: str | None
+    email: str | None
+
+
+class Message(msgspec.Struct, forbid_unknown_fields=True):
+    """What somebody said in a run. It never changes."""
+
+    id: RunId
+    role: Role
+    content: str | dict[str, Any]
+    created_at: Time
+    author: Identity
+    on_behalf_of: Annotated[
+        ExecutedBy | None, Meta(description="The person that the author acts for.")
+    ]
+
+
+class MessageList(msgspec.Struct, forbid_unknown_fields=True):
+    """Messages, the oldest first."""
+
+    messages: list[Message]
+    next_after: Annotated[
+        RunId | None,
+        Meta(description="`after` of the next request; null where there is no message yet."),
+    ]
+
+
+class ServiceAccount(msgspec.Struct, forbid_unknown_fields=True):
+    """An application that acts for a person, in one project; never its token."""
+
+    id: Annotated[
+        ServiceAccountId, Meta(description="Of its issuer and subject: it never changes.")
+    ]
+    project: Name
+    name: str
+    issuer: str
+    subject: str
+    role: Annotated[
+        str, Meta(description="What it may do at most: nothing that the person may not.")
+    ]
+    acts_for: Annotated[
+        ExecutedBy | None, Meta(description="The person, as they were when they registered it.")
+    ]
+    created_at: Time
+    updated_at: Time
+
+
+class ServiceAccountList(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of service accounts, by id."""
+
+    service_accounts: list[ServiceAccount]
+    next_cursor: Annotated[str | None, Meta(description="For the next page; null on the last one.")]
+
+
 class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """RFC 9457."""
 
@@ -199,7 +299,16 @@ ANSWERS: tuple[Any, ...] = (
     Runner,
     RunnerList,
     RunnerToken,
+    RoleBindingOf,
+    RoleBindingList,
     AuditRecord,
     AuditRecordList,
+    Credential,
+    CredentialList,
+    CredentialToken,
+    Message,
+    MessageList,
+    ServiceAccount,
+    ServiceAccountList,
     Problem,
 )
