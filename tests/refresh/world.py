@@ -21,6 +21,7 @@ from refresh_unit import Outcome, Report, UnitRefresher
 from runner_sweep import Sweeper
 from runner_table import RunnerTable
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, serve_issuer
+from tests.runs.table_server import table_definition
 from tests.stand_ins.aws_server import AwsServer, serve_aws
 from tests.stand_ins.clock import Clock
 from tests.stand_ins.secret_store import Behaviour
@@ -260,27 +261,4 @@ def new_world(
 
 def make_table(aws: AwsServer) -> None:
     """`RunnersTable` as the template has it."""
-    aws.observer("dynamodb").create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": "project", "AttributeType": "S"},
-            {"AttributeName": "runner", "AttributeType": "S"},
-            {"AttributeName": "shard", "AttributeType": "S"},
-            {"AttributeName": "due_at", "AttributeType": "N"},
-        ],
-        KeySchema=[
-            {"AttributeName": "project", "KeyType": "HASH"},
-            {"AttributeName": "runner", "KeyType": "RANGE"},
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "by-due",
-                "KeySchema": [
-                    {"AttributeName": "shard", "KeyType": "HASH"},
-                    {"AttributeName": "due_at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-    )
+    aws.observer("dynamodb").create_table(**table_definition(TABLE))
