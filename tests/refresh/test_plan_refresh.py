@@ -258,3 +258,14 @@ def test_missing_settings_fail_the_cold_start(present: World, name: str) -> None
     """With a message that names the variable."""
     with pytest.raises(Misconfigured, match=name), deployed(present, **{name: ""}):
         pass
+
+
+def test_runner_that_is_due_next_is_told_of(deployment: Deployment, said: Said) -> None:
+    """Where none is due the least life is known all the same, and no message is sent."""
+    world, now = deployment.world, int(time.time())
+    row = world.register("well", slots=1, slot=0, lifetime=900)
+    world.put(replace(row, expires_at=now + 700, deadline=now + 700, due_at=now + 200))
+    assert deployment.tick() == {"units": 0}
+    assert deployment.sent() == []
+    (document,) = metrics(said(), "Ticks")
+    assert document["LeastRemainingLife"] == [pytest.approx(700, abs=3)]
