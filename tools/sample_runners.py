@@ -51,4 +51,4 @@ def seed(client: "DynamoDBClient", table: str) -> list[RunnerRow]:
 
 if __name__ == "__main__":
     for row in seed(dynamodb(), os.environ["RUNNERS_TABLE"]):
-        announce(row.unit, queue_url=os.environ["REFRESH_QUEUE_URL"])
+        announce(row, queue_url=os.environ["REFRESH_QUEUE_URL"])

@@ -51,7 +51,7 @@ def register_runner(project: str, runner: str) -> Response[str]:
             request_id=request_id(),
         )
     )
-    announce(row.unit, queue_url=refresh_queue_url)
+    announce(row, queue_url=refresh_queue_url)
     log_act(f"runner {outcome}", actor, project=project, runner=runner)
     document = runner_json(row, secrets=_secrets(), now=time.time())
     if outcome == "created":
@@ -93,7 +93,7 @@ def delete_runner(project: str, runner: str) -> Response[str]:
     actor = caller_of_change()
     project, runner = _runner_key(project, runner)
     row = runners.delete(project, runner, actor=actor, request_id=request_id())
-    announce(row.unit, queue_url=refresh_queue_url)
+    announce(row, queue_url=refresh_queue_url)
     log_act("runner deleted", actor, project=project, runner=runner)
     return no_content()
 
