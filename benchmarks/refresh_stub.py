@@ -18,6 +18,8 @@ from tests.stand_ins.secret_store import Behaviour, SecretStore
 from tests.stand_ins.secrets_manager import SecretsManager
 
 LATENCY_SECONDS = 0.02
+"""Of every answer: Secrets Manager's, the table's and the issuer's."""
+
 TOKEN = "x" * 900
 """As long as a JWT with a dozen claims and an RSA signature."""
 
@@ -31,13 +33,14 @@ class RefreshStub:
     def __init__(self) -> None:
         self.url = ""
         self.over = Event()
-        self.secrets = SecretStore(behaviour=Behaviour(latency=LATENCY_SECONDS, quotas=UNLIMITED))
+        self.secrets = SecretStore(behaviour=Behaviour(quotas=UNLIMITED))
         self.table = Table()
         self.mints = 0
         self._secrets_manager = SecretsManager(self.secrets)
 
     def receive(self, request: HttpRequest) -> HttpAnswer:
-        """The answer of the service that is asked, or a token."""
+        """The answer of the service that is asked, or a token, as late as over a network."""
+        time.sleep(LATENCY_SECONDS)
         service, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
         if not operation:
             self.mints += 1

@@ -70,7 +70,8 @@ class QueuePoller:
     def _received(self) -> "Sequence[MessageTypeDef]":
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
-            MaxNumberOfMessages=self._batch_size,
+            # SQS gives out ten at a time; Lambda gathers more only where it asks again and again.
+            MaxNumberOfMessages=min(self._batch_size, 10),
             WaitTimeSeconds=WAIT_SECONDS,
             MessageSystemAttributeNames=["All"],
         )

@@ -5,18 +5,22 @@ python -m simulation [scenario ...]     all scenarios, or these without writing 
 
 import gc
 import sys
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from simulation.charts import draw
-from simulation.deployment import VARIANTS
+from simulation.deployment import deployed, variants
+from simulation.goals import missed
 from simulation.outcome import Outcome
 from simulation.report import drain_table, scenario_table, variants_table
+from simulation.results import Run, outcome_of_run
 from simulation.rivals import RIVALS
-from simulation.run import run_ours, run_rival
+from simulation.run import OURS
 from simulation.scenario import SCENARIOS, VARIANTS_SCENARIO, Scenario
 
 PROCESSES = 2
+RULES = (OURS, *(rival.name for rival in RIVALS))
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "simulation.md"
 RESULTS = "<!-- results: written by `make simulate` -->\n"
@@ -25,50 +29,53 @@ RESULTS = "<!-- results: written by `make simulate` -->\n"
 def main(names: list[str]) -> int:
     """Run the scenarios of these names, or all; 1 where ours misses a goal."""
     scenarios = [scenario for scenario in SCENARIOS if not names or scenario.name in names]
-    with ProcessPoolExecutor(PROCESSES, initializer=gc.disable) as pool:
-        # The longest first, so that no core waits for the other at the end.
-        runs = {
-            scenario.name: [
-                pool.submit(run_ours, scenario),
-                *(pool.submit(_run_rival, number, scenario) for number in range(len(RIVALS))),
-            ]
-            for scenario in reversed(scenarios)
-        }
-        variants = (
-            {}
-            if names
-            else {
-                name: pool.submit(run_ours, VARIANTS_SCENARIO, deployment=deployment)
-                for name, deployment in VARIANTS.items()
-            }
-        )
-        outcomes = {
-            scenario.name: _printed(scenario, runs[scenario.name]) for scenario in scenarios
-        }
-        tried = {name: run.result() for name, run in variants.items()}
+    found = _run_all(scenarios, with_variants=not names)
+    outcomes = {
+        scenario.name: [found[_run(scenario, rule)] for rule in RULES] for scenario in scenarios
+    }
+    for scenario in scenarios:
+        print(f"\n{_title(scenario)}\n\n{scenario_table(outcomes[scenario.name])}")
     ours = [outcomes[scenario.name][0] for scenario in scenarios]
     print(f"\nAfter the outage\n\n{drain_table(ours)}")
     if not names:
-        print(f"\nHow the workers are run\n\n{variants_table(tried)}")
+        tried = {name: found[run] for name, run in _variant_runs().items()}
+        print(f"\nWhat decisions are worth\n\n{variants_table(tried)}")
         _write_down(outcomes, ours, tried)
-    missed = {outcome.scenario.name: outcome.missed() for outcome in ours}
-    for name, goals in missed.items():
-        print(f"{name} runners: {'; '.join(goals) or 'every goal reached'}")
-    return int(any(missed.values()))
+    for outcome in ours:
+        goals = missed(outcome)
+        print(f"{outcome.scenario.name} runners: {'; '.join(goals) or 'every goal reached'}")
+    return int(any(map(missed, ours)))
 
 
-def _run_rival(number: int, scenario: Scenario) -> Outcome:
-    return run_rival(RIVALS[number], scenario)
+def _run_all(scenarios: Sequence[Scenario], *, with_variants: bool) -> dict[Run, Outcome]:
+    """All outcomes. Ours first and the longest first, so that no core waits at the end."""
+    longest_first = sorted(scenarios, key=lambda scenario: -scenario.runners / scenario.lifetime)
+    runs = [_run(scenario, rule) for rule in RULES for scenario in longest_first]
+    if with_variants:
+        runs += _variant_runs().values()
+    found: dict[Run, Outcome] = {}
+    with ProcessPoolExecutor(PROCESSES, initializer=gc.disable, max_tasks_per_child=1) as pool:
+        for run, outcome in zip(runs, pool.map(outcome_of_run, runs), strict=True):
+            found[run] = outcome
+            print(f"{len(found)} of {len(runs)}: {run.scenario.name} runners, {run.rule}")
+    return found
 
 
-def _printed(scenario: Scenario, runs: list[Future[Outcome]]) -> list[Outcome]:
-    outcomes = [run.result() for run in runs]
-    print(f"\n{_title(scenario)}\n\n{scenario_table(outcomes)}", flush=True)
-    return outcomes
+def _run(scenario: Scenario, rule: str) -> Run:
+    return Run(scenario=scenario, rule=rule, deployment=deployed())
+
+
+def _variant_runs() -> dict[str, Run]:
+    return {
+        name: Run(scenario=VARIANTS_SCENARIO, rule=OURS, deployment=deployment)
+        for name, deployment in variants().items()
+    }
 
 
 def _write_down(
-    outcomes: dict[str, list[Outcome]], ours: list[Outcome], variants: dict[str, Outcome]
+    outcomes: Mapping[str, Sequence[Outcome]],
+    ours: Sequence[Outcome],
+    tried: Mapping[str, Outcome],
 ) -> None:
     parts = []
     for name, of_scenario in outcomes.items():
@@ -77,7 +84,7 @@ def _write_down(
         title = _title(of_scenario[0].scenario)
         parts.append(f"### {title}\n\n![{title}]({picture})\n\n{scenario_table(of_scenario)}\n")
     parts.append(f"### After the outage\n\n{drain_table(ours)}\n")
-    parts.append(f"### How the workers are run\n\n{variants_table(variants)}\n")
+    parts.append(f"### What decisions are worth\n\n{variants_table(tried)}\n")
     text, _, _ = PAGE.read_text().partition(RESULTS)
     PAGE.write_text(text + RESULTS + "\n" + "\n".join(parts))
 

@@ -12,9 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from byline.refresh_timing import DAY_SECONDS, MARGIN_SECONDS
-from simulation.outcome import PLANNED_WRITES_A_SECOND, Outcome
+from simulation.outcome import Outcome
 from simulation.scenario import HOUR
 from simulation.secret_versions import WRITES_A_SECOND
+from tick_share import WRITES_PER_SECOND
 
 OURS, THEIRS, LIMIT, TROUBLE = "#1b6ca8", "#b0b0b0", "#c0392b", "#f3d9b1"
 
@@ -45,7 +46,7 @@ def _lives(axes: Axes, ours: Outcome) -> None:
 def _writes(axes: Axes, ours: Outcome) -> None:
     axes.plot(_hours(ours), ours.writes_by_minute, linewidth=0.7, color=OURS)
     for limit, words in (
-        (PLANNED_WRITES_A_SECOND, "planned share"),
+        (WRITES_PER_SECOND, "planned share"),
         (WRITES_A_SECOND, "the account's quota"),
     ):
         axes.axhline(limit, color=LIMIT, linewidth=1)
@@ -63,7 +64,7 @@ def _drain(axes: Axes, ours: Outcome) -> None:
         [drain.backlog, 0],
         "--",
         color=LIMIT,
-        label=f"at {PLANNED_WRITES_A_SECOND} a second from the first moment",
+        label=f"at {WRITES_PER_SECOND} a second from the first moment",
     )
     axes.set_xlabel("minutes after the outage")
     axes.set_ylabel("runners")

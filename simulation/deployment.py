@@ -1,7 +1,9 @@
-"""How the workers are run: what `template.yaml` and the functions' handlers decide."""
+"""How planner and workers are run: what `template.yaml` and the handlers decide."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
+from tests.template.stack import properties, template
 from unit_turns import UNITS_AT_ONCE
 
 
@@ -9,31 +11,42 @@ from unit_turns import UNITS_AT_ONCE
 class Deployment:
     """Times in seconds.
 
-    `units_at_once`: how many of its batch an invocation has under way.
-    `on_the_minute`: whether a tick's messages are delayed to the end of its minute, and name what
-    falls due until then. The scheduler is precise to a minute; so the work is, to a second.
-    `rest_waits`: whether what an invocation has no time for waits for the next tick, or is sent to
-    the queue anew.
+    `units_at_once`: how many of its batch an invocation has under way. `bounded`: whether a tick is
+    for as many runners as there is time for, or for all that are due. `sent_again`: whether what an
+    invocation has no time for is sent to the queue anew, or waits for the next tick.
     """
 
-    workers: int = 2
-    writes_per_second: int = 20
-    batch: int = 50
+    workers: int
+    writes_per_second: int
+    batch: int
+    time_limit: float
+    visibility: float
     units_at_once: int = UNITS_AT_ONCE
-    time_limit: float = 30
-    visibility: float = 30
-    on_the_minute: bool = True
-    rest_waits: bool = False
+    bounded: bool = True
+    sent_again: bool = False
 
 
-PLANNED = Deployment()
+@cache
+def deployed() -> Deployment:
+    """As `template.yaml` has it."""
+    function = properties("AWS::Serverless::Function", "RefreshTokensFunction")
+    source = function["Events"]["Units"]["Properties"]
+    return Deployment(
+        workers=source["ScalingConfig"]["MaximumConcurrency"],
+        writes_per_second=template()["Parameters"]["WritesPerSecond"]["Default"],
+        batch=source["BatchSize"],
+        time_limit=function["Timeout"],
+        visibility=properties("AWS::SQS::Queue", "RefreshQueue")["VisibilityTimeout"],
+    )
 
-VARIANTS: dict[str, Deployment] = {
-    "as planned": PLANNED,
-    "one unit at a time": replace(PLANNED, units_at_once=1),
-    "ticks as the scheduler sends them": replace(PLANNED, on_the_minute=False),
-    "time limit 60 s, visibility 360 s": replace(PLANNED, time_limit=60, visibility=360),
-    "what is left waits for the next tick": replace(PLANNED, rest_waits=True),
-    "batches of 10": replace(PLANNED, batch=10),
-}
-"""What each decision is worth: all of them, and all but one."""
+
+def variants() -> dict[str, Deployment]:
+    """What each decision is worth: all of them, and all but one."""
+    ours = deployed()
+    return {
+        "as deployed": ours,
+        "one unit at a time": replace(ours, units_at_once=1),
+        "no bound for a tick": replace(ours, bounded=False),
+        "what is left is sent again": replace(ours, sent_again=True),
+        "neither bound nor wait": replace(ours, bounded=False, sent_again=True),
+    }

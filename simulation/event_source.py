@@ -6,12 +6,13 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Protocol
 
-from byline.refresh_timing import SOON_SECONDS
 from byline.refresh_units import Unit
+from due_soon import SoonDue
 from refresh_unit import Outcome
 from simulation.ports import TurnThreads
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
+from unit_batch import Wanted
 from unit_turns import take_turns
 
 RESERVE_SECONDS = 10
@@ -24,8 +25,8 @@ class Worker(Protocol):
     """An execution environment of a function that refreshes units."""
 
     def begin(self) -> None: ...
-    def refresh(self, unit: Unit, *, until: float, lease_until: float) -> Outcome: ...
-    def take_next_due(self) -> dict[Unit, int]: ...
+    def refresh(self, unit: Unit, *, up_to: int | None, until: float) -> Outcome: ...
+    def take_soon(self) -> list[SoonDue]: ...
 
 
 type NewEnvironment = Callable[[Sandbox, str], Worker]
@@ -36,23 +37,26 @@ class Queue:
 
     def __init__(self, world: World[Any]) -> None:
         self._world = world
-        self._messages: list[tuple[float, int, Unit]] = []
+        self._messages: list[tuple[float, int, Unit, int | None]] = []
         self._serial = count()
 
-    def send(self, unit: Unit, *, delay: float = 0) -> None:
+    def send(self, unit: Unit, *, up_to: int | None, delay: float = 0) -> None:
         """Send a message that is delivered after `delay` seconds, or a little later."""
         delay += self._world.random.random() * DELIVERY_SECONDS
         visible_at = self._world.timeline.now + delay
-        heappush(self._messages, (visible_at, next(self._serial), unit))
+        heappush(self._messages, (visible_at, next(self._serial), unit, up_to))
 
-    def receive(self, at_most: int) -> dict[Unit, int]:
-        """So many messages that are there: units, each with the number of its last message."""
-        units: dict[Unit, int] = {}
+    def receive(self, at_most: int) -> dict[Unit, Wanted]:
+        """So many messages that are there, as the worker reads them."""
+        batch: dict[Unit, Wanted] = {}
         now = self._world.timeline.now
-        while self._messages and len(units) < at_most and self._messages[0][0] <= now:
-            _, number, unit = heappop(self._messages)
-            units[unit] = number
-        return units
+        for _ in range(at_most):
+            if not self._messages or self._messages[0][0] > now:
+                break
+            _, number, unit, up_to = heappop(self._messages)
+            wanted, known = Wanted(up_to, (str(number),)), batch.get(unit)
+            batch[unit] = known.joined(wanted) if known else wanted
+        return batch
 
 
 class EventSource:
@@ -83,58 +87,54 @@ class EventSource:
         sandbox.spend(COLD_START_SECONDS)
         worker = self._new_environment(sandbox, name)
         while True:
-            units = self._queue.receive(self._world.deployment.batch)
-            if units:
-                self._invoke(units, worker, sandbox)
+            batch = self._queue.receive(self._world.deployment.batch)
+            if batch:
+                self._invoke(batch, worker, sandbox)
             else:
                 sandbox.spend(POLL_SECONDS)
 
-    def _invoke(self, units: dict[Unit, int], worker: Worker, sandbox: Sandbox) -> None:
+    def _invoke(self, batch: dict[Unit, Wanted], worker: Worker, sandbox: Sandbox) -> None:
         """The handler, and what becomes of the messages that it did not answer for."""
         timeline, deployment = self._world.timeline, self._world.deployment
         started_at = timeline.now
-        end = started_at + deployment.time_limit
-        under_way: set[Unit] = set()
+        end = started_at + deployment.time_limit - RESERVE_SECONDS
+        unfinished, lost = set(batch), set[Unit]()
 
         def refresh(unit: Unit, until: float) -> Outcome:
             if sandbox.is_dead:
                 raise Died
-            under_way.add(unit)
-            self._world.issuer.message_of[unit] = units[unit]
+            self._world.issuer.message_of[unit] = batch[unit].message_ids[-1]
+            up_to = batch[unit].up_to
             try:
-                outcome = worker.refresh(unit, until=until, lease_until=end)
+                outcome = worker.refresh(unit, up_to=up_to, until=until if up_to is None else end)
             except Died:
                 if sandbox.is_dead:
                     raise
-                return "done"  # of the turn's unit nobody will hear; the others go on
-            under_way.discard(unit)
+                lost.add(unit)
+                return "done"  # nobody will hear of this turn; the others go on
+            if outcome != "unfinished":
+                unfinished.discard(unit)
             return outcome
 
         worker.begin()
-        turns = take_turns(
-            units,
+        take_turns(
+            batch,
             refresh=refresh,
             failed=_fail,
             threads=TurnThreads(timeline, at_once=deployment.units_at_once),
             now=timeline.clock,
-            end=end - RESERVE_SECONDS,
+            end=end,
         )
-        lost = {*under_way, *turns.waiting} if sandbox.is_dead else under_way
-        back_at = max(timeline.now, started_at + deployment.visibility)
-        for unit in lost:
-            self._queue.send(unit, delay=back_at - timeline.now)
+        hidden_for = max(0.0, started_at + deployment.visibility - timeline.now)
+        for unit in unfinished if sandbox.is_dead else lost:
+            self._queue.send(unit, up_to=batch[unit].up_to, delay=hidden_for)
         if sandbox.is_dead:
             raise Died
-        if not deployment.rest_waits:
-            for unit in turns.waiting:
-                self._queue.send(unit)
-        self._send_soon(worker.take_next_due())
-
-    def _send_soon(self, next_due: dict[Unit, int]) -> None:
-        now = self._world.timeline.now
-        for unit, due_at in next_due.items():
-            if due_at - now < SOON_SECONDS:
-                self._queue.send(unit, delay=max(0.0, due_at - now))
+        for unit in unfinished - lost if deployment.sent_again else ():
+            self._queue.send(unit, up_to=batch[unit].up_to)
+        for soon in worker.take_soon():
+            delay = max(0.0, soon.due_at - timeline.now)
+            self._queue.send(soon.unit, up_to=soon.deadline, delay=delay)
 
 
 def _fail(unit: Unit, error: Exception) -> None:

@@ -52,7 +52,7 @@ class Issuer:
 
     def __init__(self, scenario: Scenario, *, timeline: Timeline, random: Random) -> None:
         self.mints = Mints()
-        self.message_of: dict[Unit, int] = {}
+        self.message_of: dict[Unit, str] = {}
         self._scenario = scenario
         self._timeline = timeline
         self._random = random
@@ -122,11 +122,11 @@ class Busiest:
     """Counts tokens of each key since something else began: a message, a minute."""
 
     def __init__(self) -> None:
-        self._counts: dict[Key, tuple[int, int]] = {}
+        self._counts: dict[Key, tuple[int | str, int]] = {}
 
-    def add(self, key: Key, tokens: int, *, of: int | None = None) -> int:
+    def add(self, key: Key, tokens: int, *, of: int | str | None = None) -> int:
         """How many there are of this key now, `of` the same as before."""
-        known, so_far = self._counts.get(key, (of or 0, 0))
+        known, so_far = self._counts.get(key, ("", 0) if of is None else (of, 0))
         if of is not None and of != known:
             known, so_far = of, 0
         self._counts[key] = (known, so_far + tokens)

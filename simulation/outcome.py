@@ -1,4 +1,4 @@
-"""What came out of a run, and whether it is what must be reached."""
+"""What came out of a run, in figures."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,6 @@ from byline.refresh_timing import (
     BACK_OFF_CAP_SECONDS,
     MARGIN_SECONDS,
     TICK_SECONDS,
-    WRITES_PER_DAY,
-    due_window,
 )
 from byline.refresh_units import Unit
 from refresh_plan import BREAKER_RECHECK_SECONDS
@@ -19,8 +17,7 @@ from simulation.issuer import Mints
 from simulation.measures import Measures
 from simulation.scenario import Scenario
 from simulation.world import World
-
-PLANNED_WRITES_A_SECOND = 40
+from tick_share import WRITES_PER_SECOND
 
 PATIENCE_SECONDS = BACK_OFF_CAP_SECONDS + 2 * TICK_SECONDS
 """After trouble: until the last client asks again, and a tick has told its runners so."""
@@ -59,7 +56,7 @@ class Drain:
 
     @property
     def planned_seconds(self) -> float:
-        return self.backlog / PLANNED_WRITES_A_SECOND
+        return self.backlog / WRITES_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,29 +74,8 @@ class Outcome:
     limit_exceeded: int
     mints: Mints
     drain: Drain
-    lives: Floats
-    writes_by_minute: Floats
-
-    def missed(self) -> list[str]:
-        """Which goals are missed, in words; none is the goal."""
-        drain, window = self.drain, due_window(self.scenario.lifetime)
-        spread = max(window.last - window.first, drain.planned_seconds)
-        goals = {
-            f"{self.expired.unexplained} tokens expired": self.expired.unexplained == 0,
-            f"{self.writes_a_secret} writes to a secret": self.writes_a_secret <= WRITES_PER_DAY,
-            f"{self.writes_a_second} writes a second": (
-                self.writes_a_second <= PLANNED_WRITES_A_SECOND
-            ),
-            f"{self.mints.most_a_message} mints for one key on one message": (
-                self.mints.most_a_message <= 1
-            ),
-            f"drained in {drain.seconds:.0f} s": (
-                drain.seconds <= drain.planned_seconds + PATIENCE_SECONDS
-            ),
-            f"{drain.in_order:.0%} in order": drain.in_order >= 0.95,
-            f"next round within {drain.next_round:.0f} s": drain.next_round >= 0.75 * spread,
-        }
-        return [words for words, reached in goals.items() if not reached]
+    lives: list[float]
+    writes_by_minute: list[float]
 
 
 def outcome_of(world: World[Any], *, rule: str) -> Outcome:
@@ -124,8 +100,8 @@ def outcome_of(world: World[Any], *, rule: str) -> Outcome:
         limit_exceeded=world.secrets.limit_exceeded,
         mints=world.issuer.mints,
         drain=drain,
-        lives=lives,
-        writes_by_minute=by_minute / 60.0,
+        lives=lives.tolist(),
+        writes_by_minute=(by_minute / 60.0).tolist(),
     )
 
 

@@ -19,6 +19,7 @@ from client_secrets import ClientSecret, read_client_secret
 from client_states import ClientState, ClientStates
 from client_store import ClientStore, VersionedClient
 from mint import MintedToken
+from refresh_plan import is_meant
 from runner_table import RunnerTable
 from simulation.fleet import unit_of_audience
 from simulation.timeline import Died, Timeline, Turnstile
@@ -40,11 +41,11 @@ class SimulatedTable(RunnerTable):
         self._world = world
         self._sandbox = sandbox
 
-    def due(self, unit: Unit, *, now: int) -> list[RunnerRow]:
-        rows = self._world.index.due(unit, now=now)
+    def due(self, unit: Unit, *, up_to: int | None, now: int) -> list[RunnerRow]:
+        rows = [row for row in self._world.index.due(unit, now=now) if is_meant(row, up_to=up_to)]
         # The query, the reads, and the lease that was taken before or is given back after.
         self._sandbox.spend(DYNAMODB_SECONDS * (2 + 2 * -(-len(rows) // ROWS_A_READ)))
-        return [row for row in rows if row.due_at is not None and row.due_at <= now]
+        return rows
 
     def commit(self, changes: Sequence[tuple[RunnerRow, RunnerRow]]) -> list[RunnerRow]:
         # The puts run side by side, so only the last one's latency is waited for.

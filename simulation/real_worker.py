@@ -6,6 +6,7 @@ from dataclasses import replace
 from byline.fetch import Answer
 from byline.refresh_units import Unit
 from byline.runner_rows import RunnerRow
+from due_soon import DueSoon, SoonDue
 from mint import Mint
 from refresh_unit import Outcome, Report, UnitRefresher
 from runner_sweep import Sweeper
@@ -41,7 +42,7 @@ class RealWorker:
         clients = SimulatedClients(world, sandbox)
         states = SimulatedStates(world)
         threads = PutThreads(world.timeline)
-        self._next_due: dict[Unit, int] = {}
+        soon = self._soon = DueSoon(now=clock)
 
         def new_mints() -> UnitMints:
             return UnitMints(
@@ -64,8 +65,8 @@ class RealWorker:
             leases=leases,
             threads=threads,
             report=Report(
-                runner_refreshed=self._note,
-                runner_postponed=lambda row, error_class: self._note(row),
+                runner_refreshed=soon.note,
+                runner_postponed=lambda row, error_class: soon.note(row),
                 mint_failed=lambda row, error_class: None,
             ),
             now=clock,
@@ -76,18 +77,13 @@ class RealWorker:
         """An invocation begins."""
         self._refresher = replace(self._refresher, mints=self._new_mints())
 
-    def refresh(self, unit: Unit, *, until: float, lease_until: float) -> Outcome:
+    def refresh(self, unit: Unit, *, up_to: int | None, until: float) -> Outcome:
         """A turn at a unit."""
-        return self._refresher.refresh(unit, until=until, lease_until=lease_until)
+        return self._refresher.refresh(unit, up_to=up_to, until=until)
 
-    def take_next_due(self) -> dict[Unit, int]:
-        """The units that were worked on, each with when something of it is due again."""
-        next_due, self._next_due = self._next_due, {}
-        return next_due
-
-    def _note(self, row: RunnerRow) -> None:
-        if row.due_at is not None:
-            self._next_due[row.unit] = min(row.due_at, self._next_due.get(row.unit, row.due_at))
+    def take_soon(self) -> list[SoonDue]:
+        """What is due before a tick may come."""
+        return self._soon.take()
 
 
 def _no_fetch(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from simulation.outcome import PLANNED_WRITES_A_SECOND, Outcome
+from simulation.goals import missed
+from simulation.outcome import Outcome
+from tick_share import WRITES_PER_SECOND
 
 type Rows = Sequence[Sequence[str]]
 
@@ -52,7 +54,7 @@ def drain_table(outcomes: Iterable[Outcome]) -> str:
         (
             "runners",
             "backlog",
-            f"at {PLANNED_WRITES_A_SECOND} a second (s)",
+            f"at {WRITES_PER_SECOND} a second (s)",
             "drained after (s)",
             "writes a second",
             "in order within a unit",
@@ -87,7 +89,7 @@ def variants_table(outcomes: Mapping[str, Outcome]) -> str:
                 f"{outcome.expired.unexplained:,}",
                 f"{outcome.least_life:,.0f}",
                 f"{outcome.drain.seconds:,.0f}",
-                "; ".join(outcome.missed()) or "nothing",
+                "; ".join(missed(outcome)) or "nothing",
             )
             for name, outcome in outcomes.items()
         ],

@@ -13,11 +13,12 @@ from random import Random
 from typing import cast
 
 from byline.fetch import TimedOut
-from byline.refresh_timing import DAY_SECONDS
+from byline.refresh_timing import DAY_SECONDS, LEASE_SECONDS
 from byline.refresh_units import Unit
 from byline.runner_rows import RunnerRow
+from due_soon import SoonDue
 from mint import MintedToken
-from refresh_plan import by_deadline
+from refresh_plan import by_deadline, is_meant
 from refresh_unit import Outcome
 from simulation.ports import DYNAMODB_SECONDS, SECRET_WRITE_SECONDS
 from simulation.timeline import Died
@@ -39,6 +40,7 @@ class RivalRow:
     expires_at: int
     deadline: int
     due_at: int
+    lifetime: int
     attempts: int = 0
     generation: int = 0
     is_live: bool = True
@@ -124,6 +126,7 @@ def rival_row(row: RunnerRow, rule: Rule, random: Random) -> RivalRow:
         expires_at=issued_at + lifetime,
         deadline=issued_at + lifetime,
         due_at=int(max(0, due_at)),
+        lifetime=lifetime,
     )
 
 
@@ -135,18 +138,20 @@ class RivalWorker:
         self._world = world
         self._sandbox = sandbox
 
-    def refresh(self, unit: Unit, *, until: float, lease_until: float) -> Outcome:
+    def refresh(self, unit: Unit, *, up_to: int | None, until: float) -> Outcome:
         """Refresh what is due of `unit`."""
         world = self._world
         if world.leases.get(unit, ("", 0.0))[1] > world.timeline.now:
             return "held"
-        world.leases[unit] = ("", lease_until)
+        world.leases[unit] = ("", world.timeline.now + LEASE_SECONDS)
         self._sandbox.spend(4 * DYNAMODB_SECONDS)
-        due = world.index.due(unit, now=world.timeline.now)
-        rows = cast(list[RivalRow], by_deadline(cast(list[RunnerRow], due)))
+        due = cast(list[RunnerRow], world.index.due(unit, now=world.timeline.now))
+        meant = by_deadline(row for row in due if is_meant(row, up_to=up_to))
+        rows = cast(list[RivalRow], meant)
         for batch in batched(rows, BATCH, strict=False):
             if world.timeline.now >= until:
                 break
+            world.leases[unit] = ("", world.timeline.now + LEASE_SECONDS)
             self._refresh_batch(batch)
         del world.leases[unit]
         return "done"
@@ -168,28 +173,32 @@ class RivalWorker:
             raise Died
         lifetime = world.scenario.lifetime
         token = MintedToken(text="", issued_at=asked_at, lifetime=lifetime)
+        at, puts = world.timeline.now, list[tuple[RivalRow, float]]()
         for row in rows:
-            self._sandbox.spend(SECRET_WRITE_SECONDS / PUTS_SIDE_BY_SIDE)
-            while not world.quota.admit(world.timeline.now):
-                self._sandbox.spend(world.quota.free_at() - world.timeline.now)
-            generation = row.generation + 1
-            now = world.timeline.now
-            if world.secrets.put(row.runner, token, generation=generation, now=now) is None:
-                self._postpone(row)
-                continue
-            due_at = int(self._rule.next_due(asked_at, lifetime, world.random))
-            world.measures.replaced(row, due_at=due_at, now=now)
-            row.generation, row.attempts = generation, 0
-            row.expires_at = row.deadline = token.expires_at
-            row.due_at = max(due_at, int(now) + 1)
-            world.index.put(row)
+            at = world.quota.admit_later(at + SECRET_WRITE_SECONDS / PUTS_SIDE_BY_SIDE)
+            puts.append((row, at))
+        self._sandbox.spend(at - world.timeline.now)
+        for row, put_at in puts:
+            self._put(row, token, put_at)
+
+    def _put(self, row: RivalRow, token: MintedToken, at: float) -> None:
+        world, generation = self._world, row.generation + 1
+        if world.secrets.put(row.runner, token, generation=generation, now=at) is None:
+            self._postpone(row)
+            return
+        due_at = int(self._rule.next_due(token.issued_at, token.lifetime, world.random))
+        world.measures.replaced(row, due_at=due_at, now=at)
+        row.generation, row.attempts = generation, 0
+        row.expires_at = row.deadline = token.expires_at
+        row.due_at = max(due_at, int(world.timeline.now) + 1)
+        world.index.put(row)
 
     def begin(self) -> None:
         """An invocation begins: nothing is kept of the one before."""
 
-    def take_next_due(self) -> dict[Unit, int]:
+    def take_soon(self) -> list[SoonDue]:
         """None of these systems asks for anything but its own next look."""
-        return {}
+        return []
 
     def _postpone(self, row: RivalRow) -> None:
         now = self._world.timeline.now

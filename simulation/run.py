@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from byline.refresh_timing import TICK_SECONDS
 from byline.runner_rows import RunnerRow
-from due_units import due_units
-from simulation.deployment import PLANNED, Deployment
+from due_units import AGAIN_SECONDS, due_units
+from simulation.deployment import Deployment
 from simulation.event_source import EventSource, NewEnvironment, Queue
 from simulation.fleet import fleet
 from simulation.issuer import Issuer
@@ -20,11 +20,12 @@ from simulation.runner_index import Row, RunnerIndex
 from simulation.scenario import Scenario
 from simulation.timeline import Timeline
 from simulation.world import World
+from tick_share import WRITES_A_TICK
 
 OURS = "Byline"
 
 
-def run_ours(scenario: Scenario, *, deployment: Deployment = PLANNED) -> Outcome:
+def run_ours(scenario: Scenario, *, deployment: Deployment) -> Outcome:
     """The scenario with the real planner and the real worker."""
     random = Random(scenario.seed)
     rows: list[RunnerRow] = [*fleet(scenario.runners, lifetime=scenario.lifetime, random=random)]
@@ -33,14 +34,14 @@ def run_ours(scenario: Scenario, *, deployment: Deployment = PLANNED) -> Outcome
     return outcome_of(world, rule=OURS)
 
 
-def run_rival(rule: Rule, scenario: Scenario) -> Outcome:
+def run_rival(rule: Rule, scenario: Scenario, *, deployment: Deployment) -> Outcome:
     """The same scenario by another system's rule."""
     random = Random(scenario.seed)
     rows = [
         rival_row(row, rule, random)
         for row in fleet(scenario.runners, lifetime=scenario.lifetime, random=random)
     ]
-    world = _world(scenario, PLANNED, rows, random)
+    world = _world(scenario, deployment, rows, random)
 
     def restart() -> None:
         for row in rows:
@@ -80,11 +81,15 @@ def _run(
     queue = Queue(world)
     source = EventSource(world, queue, new_environment=new_environment)
 
-    def tick(until: float) -> None:
-        """PlanRefreshFunction: a message for each unit with work until then."""
-        rows = cast(Iterable[RunnerRow], world.index.due_until(until, now=timeline.now))
-        for due in due_units(rows):
-            queue.send(due.unit, delay=until - timeline.now)
+    def tick() -> None:
+        """PlanRefreshFunction."""
+        now = int(timeline.now)
+        rows = cast(Iterable[RunnerRow], world.index.all_due(now=now))
+        writes = WRITES_A_TICK if world.deployment.bounded else scenario.runners
+        for due in due_units(rows, now=now, writes=writes):
+            queue.send(due.unit, up_to=due.up_to)
+            if due.hurried is not None:
+                queue.send(due.unit, up_to=due.hurried, delay=AGAIN_SECONDS)
 
     def ticks() -> None:
         minute = 0
@@ -92,13 +97,12 @@ def _run(
             # "A schedule at 1:00 invokes between 1:00:00 and 1:00:59."
             timeline.wait(minute * TICK_SECONDS + world.random.uniform(0, 59) - timeline.now)
             minute += 1
-            on_the_minute = world.deployment.on_the_minute
-            tick(minute * TICK_SECONDS if on_the_minute else timeline.now)
+            tick()
 
     def deploy() -> None:
         source.deploy()
         restart()
-        tick(timeline.now)
+        tick()
 
     def outage_ended() -> None:
         world.measures.outage_ended(world.index.rows(), now=timeline.now)

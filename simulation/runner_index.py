@@ -40,13 +40,11 @@ class RunnerIndex[R: Row]:
         self._advance(int(now))
         return list(self._due[unit].values())
 
-    def due_until(self, until: float, *, now: float) -> Iterator[R]:
-        """All rows that are due, or fall due up to `until`."""
+    def all_due(self, *, now: float) -> Iterator[R]:
+        """All rows that are due."""
         self._advance(int(now))
         for rows in self._due.values():
             yield from rows.values()
-        for second in range(int(now) + 1, int(until) + 1):
-            yield from (row for row in self._calendar.get(second, ()) if self._holds(row, second))
 
     def put(self, row: R) -> None:
         """Write a row, whose due time is another one than before."""

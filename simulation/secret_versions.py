@@ -78,15 +78,19 @@ class WriteQuota:
         self.throttled = 0
         self._recent = deque([-inf] * WRITES_A_SECOND, maxlen=WRITES_A_SECOND)
 
-    def free_at(self) -> float:
-        """When the next write is let through, at the earliest."""
-        return self._recent[0] + 1
-
     def admit(self, now: float) -> bool:
         """Whether the account lets one more write through now."""
-        if now < self.free_at():
+        if now < self._recent[0] + 1:
             self.throttled += 1
             return False
         self._recent.append(now)
         self.times.append(now)
         return True
+
+    def admit_later(self, now: float) -> float:
+        """When a write is let through that is tried until it is."""
+        at = max(now, self._recent[0] + 1)
+        self.throttled += at > now
+        self._recent.append(at)
+        self.times.append(at)
+        return at

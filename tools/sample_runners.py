@@ -54,4 +54,4 @@ def seed(client: "DynamoDBClient", table: str, access_table: str) -> list[Runner
 
 if __name__ == "__main__":
     for row in seed(dynamodb(), os.environ["RUNNERS_TABLE"], os.environ["ACCESS_TABLE"]):
-        announce(row.unit, queue_url=os.environ["REFRESH_QUEUE_URL"])
+        announce(row, queue_url=os.environ["REFRESH_QUEUE_URL"])

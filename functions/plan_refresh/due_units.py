@@ -3,25 +3,41 @@
 Pure: rows in, decisions out. `make simulate` runs this very code on simulated time.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from byline.refresh_timing import MARGIN_SECONDS, required_margin
+from byline.refresh_timing import (
+    HURRIED_SECONDS,
+    LEASE_SECONDS,
+    MARGIN_SECONDS,
+    READERS_SECONDS,
+    is_short_lived,
+    required_margin,
+)
 from byline.refresh_units import Unit
 from byline.runner_rows import RunnerRow
+from tick_share import WRITES_A_TICK, chosen_runners, is_replaced, trouble_of
 
-READERS_SECONDS = 90
-"""Of the margin what a reader counts on: its cache (60) and clocks that differ (30). The rest of it
-is meant to be spent between falling due and being replaced, so every tick sees such tokens."""
+AGAIN_SECONDS = LEASE_SECONDS + 15
+"""After this a tick repeats its message for runners over which workers have died: the last one's
+lease is over by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueUnit:
-    """A unit with due runners; `deadline` is the earliest of theirs, seconds since the epoch."""
+    """A unit's turn. Times are seconds since the epoch.
+
+    `deadline`: the earliest of its due runners'. `runners`: how many of them this turn is for.
+    `up_to`: the latest deadline of those whose token is replaced; None where it is for all.
+    `hurried`: the latest deadline of those with no time for another lost turn; None without any.
+    """
 
     unit: Unit
     deadline: int
     runners: int
+    up_to: int | None
+    hurried: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +58,32 @@ class Health:
     due_units: int
 
 
-def due_units(rows: Iterable[RunnerRow]) -> list[DueUnit]:
-    """The units of `rows`, which are due, the most urgent first."""
-    units: dict[Unit, tuple[int, int]] = {}
+def due_units(rows: Iterable[RunnerRow], *, now: int, writes: int = WRITES_A_TICK) -> list[DueUnit]:
+    """The units of `rows`, which are due, with what of them this tick is for, most urgent first.
+
+    There is time for so many `writes` until the next tick, and these are for the earliest deadlines
+    of all units. What is left out is due at the next tick, and earlier than the others then. A
+    runner's first token and a deleted runner's sweep are never left out.
+    """
+    units: defaultdict[Unit, list[RunnerRow]] = defaultdict(list)
     for row in rows:
-        unit = _unit(row)
-        deadline, runners = units.get(unit, (row.deadline, 0))
-        units[unit] = (min(deadline, row.deadline), runners + 1)
+        units[_unit(row)].append(row)
+    replaced = {
+        unit: sorted((row for row in due if is_replaced(row)), key=lambda row: row.deadline)
+        for unit, due in units.items()
+    }
+    chosen = chosen_runners(replaced, now=now, writes=writes)
     return sorted(
         (
-            DueUnit(unit=unit, deadline=deadline, runners=runners)
-            for unit, (deadline, runners) in units.items()
+            DueUnit(
+                unit=unit,
+                deadline=min(row.deadline for row in due),
+                runners=len(due) - len(replaced[unit]) + chosen[unit],
+                up_to=_last_deadline(replaced[unit], chosen[unit]),
+                hurried=_hurried(replaced[unit][: chosen[unit]], now=now),
+            )
+            for unit, due in units.items()
+            if chosen[unit] or len(due) > len(replaced[unit])
         ),
         key=lambda due: (due.deadline, due.unit),
     )
@@ -78,6 +109,27 @@ def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
         waiting_for_first=sum(row.expires_at is None for row in live),
         most_writes_per_secret=max(map(_writes_to_busiest, live), default=0),
         due_units=len({_unit(row) for row in live if row.due_at is not None and row.due_at <= now}),
+    )
+
+
+def _last_deadline(rows: list[RunnerRow], chosen: int) -> int | None:
+    """Up to where `rows` are meant, by the first of them that are; None where all are."""
+    if chosen == len(rows):
+        return None
+    return rows[chosen - 1].deadline if chosen else 0
+
+
+def _hurried(rows: list[RunnerRow], *, now: int) -> int | None:
+    """The last deadline that is near although nothing failed: workers died over these runners."""
+    if trouble_of(rows, now=now) != "none":
+        return None
+    return max(
+        (
+            row.deadline
+            for row in rows
+            if now < row.deadline < now + HURRIED_SECONDS and not is_short_lived(row.lifetime or 0)
+        ),
+        default=None,
     )
 
 

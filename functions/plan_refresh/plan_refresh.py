@@ -1,7 +1,7 @@
 """PlanRefreshFunction: every minute, one message for each unit of work that is due.
 
-schedule → due rows of the sparse index, shard by shard → queue. A tick that comes twice, late or
-beside another one sends messages that find nothing left to do.
+schedule → due rows of the sparse index, shard by shard → the earliest of them → queue. A tick that
+comes twice, late or beside another one sends messages that find nothing left to do.
 """
 
 import os
@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 import plan_sight
 from byline.aws import dynamodb, error_name, sqs
+from byline.refresh_timing import TICKS_APART_SECONDS
 from byline.refresh_units import shards
 from byline.runner_rows import DUE_INDEX, RunnerRow, UnreadableRow, read_runner
-from byline.settings import required
-from due_units import DueUnit, due_units, health
+from byline.settings import required, whole_number
+from byline.unit_messages import message_body
+from due_units import AGAIN_SECONDS, DueUnit, due_units, health
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
@@ -29,9 +30,13 @@ if TYPE_CHECKING:
 MESSAGES_A_CALL = 10
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html"""
 
+WORKERS = 2
+"""As many of RefreshTokensFunction as its event source invokes at once."""
+
 logger = Logger(service="byline")
 table = required(os.environ, "RUNNERS_TABLE")
 queue_url = required(os.environ, "REFRESH_QUEUE_URL")
+writes_per_second = WORKERS * whole_number(os.environ, "WRITES_PER_SECOND", default=20, least=1)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
@@ -46,7 +51,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
         except (ClientError, BotoCoreError) as error:
             logger.error("shard not read", shard=shard, error=error_name(error))
             unread.append(error)
-    units = due_units(row for row in rows if row.due_at is not None and row.due_at <= now)
+    units = due_units(
+        (row for row in rows if row.due_at is not None and row.due_at <= now),
+        now=now,
+        # Enough for workers to have work until the next tick, however late it is.
+        writes=writes_per_second * TICKS_APART_SECONDS,
+    )
     unsent = _send(units)
     # What was not read is not told as healthy.
     plan_sight.report_tick(None if unread else health(rows, now=now))
@@ -89,16 +99,7 @@ def _readable(items: list[Any]) -> Iterator[RunnerRow]:
 def _send(units: list[DueUnit]) -> list[Exception]:
     """Send a message for each unit, the most urgent first. Returns what failed."""
     failures: list[Exception] = []
-    for some in batched(units, MESSAGES_A_CALL, strict=False):
-        entries: list[SendMessageBatchRequestEntryTypeDef] = [
-            {
-                "Id": str(number),
-                "MessageBody": msgspec.json.encode(due.unit).decode(),
-                # A standard queue shares its consumers fairly between groups.
-                "MessageGroupId": due.unit.project,
-            }
-            for number, due in enumerate(some)
-        ]
+    for entries in batched(_entries(units), MESSAGES_A_CALL, strict=False):
         try:
             answer = sqs().send_message_batch(QueueUrl=queue_url, Entries=entries)
         except (ClientError, BotoCoreError) as error:
@@ -109,3 +110,22 @@ def _send(units: list[DueUnit]) -> list[Exception]:
             logger.error("message not sent", error=failed["Code"])
             failures.append(RuntimeError(f"message not sent: {failed['Code']}"))
     return failures
+
+
+def _entries(units: list[DueUnit]) -> "Iterator[SendMessageBatchRequestEntryTypeDef]":
+    """All messages, the most urgent first; then, delayed, those over which workers have died."""
+    for number, due in enumerate(units):
+        yield {
+            "Id": str(number),
+            "MessageBody": message_body(due.unit, deadline=due.up_to),
+            # A standard queue shares its consumers fairly between groups.
+            "MessageGroupId": due.unit.project,
+        }
+    for number, due in enumerate(units):
+        if due.hurried is not None:
+            yield {
+                "Id": f"again-{number}",
+                "MessageBody": message_body(due.unit, deadline=due.hurried),
+                "MessageGroupId": due.unit.project,
+                "DelaySeconds": AGAIN_SECONDS,
+            }

@@ -35,12 +35,14 @@ class MintedToken:
     """A Bearer token as an issuer gave it out. Times are whole seconds since the epoch.
 
     `issued_at`: when it was asked for, so never later than it began to count. `lifetime`: for how
-    long it can be used from then on, up to `expires_at`.
+    long it can be used from then on, up to `expires_at`. `full_lifetime`: what it had at first,
+    where it tells; more than `lifetime` where it came out of a cache.
     """
 
     text: str = field(repr=False)
     issued_at: int
     lifetime: int
+    full_lifetime: float | None = None
 
     @property
     def token_type(self) -> Literal["Bearer"]:
@@ -149,7 +151,12 @@ class Mint:
         if is_nearly_dead(lifetime, full=given.full_lifetime, known=known, now=asked_at):
             # Out of a cache of the issuer's or of something before it. It looks like success.
             raise RefreshFailed("nearly_dead_token", f"{lifetime} s are left of the token")
-        return MintedToken(text=given.token.text, issued_at=int(asked_at), lifetime=lifetime)
+        return MintedToken(
+            text=given.token.text,
+            issued_at=int(asked_at),
+            lifetime=lifetime,
+            full_lifetime=given.full_lifetime,
+        )
 
 
 def _wanted(key: MintKey) -> dict[str, str]:

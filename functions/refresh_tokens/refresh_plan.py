@@ -9,8 +9,10 @@ from dataclasses import replace
 from byline.refresh_timing import (
     DAY_SECONDS,
     MIN_LIFETIME_SECONDS,
+    SOON_SECONDS,
     back_off,
     due_after,
+    is_short_lived,
     slots_for,
     spread_seed,
     wait_as_told,
@@ -30,6 +32,14 @@ MOST_SLOTS = slots_for(MIN_LIFETIME_SECONDS)
 SWEEP_AGAIN_SECONDS = 300
 """After this a deleted runner's secrets are swept once more: longer than any worker lives, so that
 what one wrote without knowing of the deletion goes as well."""
+
+
+def is_meant(row: RunnerRow, *, up_to: int | None) -> bool:
+    """Whether a due runner is one that a turn is for, which is limited `up_to` a deadline or not.
+
+    A first token waits for no other's deadline, and a deleted runner needs no write.
+    """
+    return up_to is None or row.deadline <= up_to or row.expires_at is None or not row.is_live
 
 
 def by_deadline(rows: Iterable[RunnerRow]) -> list[RunnerRow]:
@@ -78,6 +88,20 @@ def postponed(row: RunnerRow, *, error_class: str, until: int, now: int) -> Runn
         attempts=row.attempts + 1,
         last_error=LastError(error_class=error_class, at=now),
     )
+
+
+def is_due_soon(row: RunnerRow, *, now: int) -> bool:
+    """Whether a runner that was refreshed or postponed is due again before a tick may come.
+
+    A failure is worth a try of its own only where ticks would come too late: for a first token, and
+    for short-lived ones. With all others it is the planner who knows whose turn it is, after an
+    outage more than ever.
+    """
+    if row.shard is None or row.due_at is None or row.due_at - now >= SOON_SECONDS:
+        return False
+    if not row.attempts or row.expires_at is None:
+        return True
+    return row.expires_at > now and is_short_lived(row.lifetime or 0)
 
 
 def retry_at(

@@ -1,7 +1,8 @@
 """RefreshTokensFunction: gives runners new tokens before the old ones die.
 
 queue → unit of work → lease → due runners, earliest deadline first → mint, put, commit. A message
-names a unit and nothing else; one that comes twice, late or beside another finds nothing to do.
+names a unit and up to which deadline it is meant; one that comes twice, late or beside another
+finds nothing to do.
 """
 
 import os
@@ -9,11 +10,9 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from traceback import extract_tb
 from typing import Any
 
-import msgspec
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,17 +20,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 import refresh_sight
 from byline.aws import dynamodb, error_name, secrets_manager, sqs
 from byline.fetch import fetch, post
-from byline.refresh_timing import SOON_SECONDS
-from byline.refresh_units import Unit, shards
+from byline.refresh_units import Unit
 from byline.runner_rows import RunnerRow
 from byline.settings import required, whole_number
+from byline.unit_messages import message_body
 from client_states import ClientStates
 from client_store import ClientStore
+from due_soon import DueSoon
 from mint import Mint
-from refresh_unit import Report, UnitRefresher
+from refresh_unit import Outcome, Report, UnitRefresher
 from runner_sweep import Sweeper
 from runner_table import RunnerTable
 from token_writer import TokenWriter
+from unit_batch import read_batch
 from unit_lease import UnitLeases
 from unit_mints import UnitMints
 from unit_turns import UNITS_AT_ONCE, take_turns
@@ -57,8 +58,7 @@ mint = Mint(
     now=time.time,
     default_lifetime=whole_number(os.environ, "DEFAULT_TOKEN_LIFETIME", default=300, least=60),
 )
-next_due: dict[Unit, int] = {}
-next_due_lock = Lock()
+due_soon = DueSoon(now=time.time)
 unit_threads = ThreadPoolExecutor(UNITS_AT_ONCE)
 put_threads = ThreadPoolExecutor(PUTS_AT_ONCE)
 
@@ -66,47 +66,38 @@ put_threads = ThreadPoolExecutor(PUTS_AT_ONCE)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Refresh the units of a batch, in turns, until all are done or time is nearly over.
 
-    What is not done by then goes back to the queue as a new message. Returns the messages whose
-    units met an error, to be delivered again: one unit's trouble is no other's.
+    What is not done by then is due, and earliest, at the next tick: sent again it would be minted
+    for again, before others had their turn. Returns the messages whose units met an error, to be
+    delivered again: one unit's trouble is no other's.
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
     """
     logger.append_keys(request_id=context.aws_request_id)
-    end = time.time() + context.get_remaining_time_in_millis() / 1000
-    messages = _messages(event["Records"])
+    end = time.time() + context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
+    batch = read_batch(event["Records"], not_understood=_not_understood)
     refresher = _refresher(owner=context.aws_request_id)
-    turns = take_turns(
-        messages,
-        refresh=lambda unit, until: refresher.refresh(unit, until=until, lease_until=end),
+
+    def refresh(unit: Unit, until: float) -> Outcome:
+        up_to = batch[unit].up_to
+        # The planner has bounded such a turn already, so that earlier deadlines come first.
+        return refresher.refresh(unit, up_to=up_to, until=until if up_to is None else end)
+
+    failed = take_turns(
+        batch,
+        refresh=refresh,
         failed=_unit_failed,
         threads=unit_threads,
         now=time.time,
-        end=end - RESERVE_SECONDS,
+        end=end,
     )
-    for unit in turns.waiting:
-        _send(unit, delay_seconds=0)
     _send_soon()
     refresh_sight.flush()
-    failed = [message_id for unit in turns.failed for message_id in messages[unit]]
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+    again = [message_id for unit in failed for message_id in batch[unit].message_ids]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
 
 
-def _messages(records: list[dict[str, Any]]) -> dict[Unit, list[str]]:
-    """The units that are named, each with its messages: one that comes twice is worked on once.
-
-    What is no message of ours is passed over, and so not delivered again: nobody can use it.
-    """
-    messages: dict[Unit, list[str]] = {}
-    for record in records:
-        try:
-            unit = msgspec.json.decode(record["body"], type=Unit)
-        except (msgspec.MsgspecError, UnicodeError):
-            unit = None
-        if unit is None or unit.shard not in shards() or not unit.project:
-            logger.error("message not understood", message_id=record["messageId"])
-            refresh_sight.count("MessageNotUnderstood")
-            continue
-        messages.setdefault(unit, []).append(record["messageId"])
-    return messages
+def _not_understood(message_id: str) -> None:
+    logger.error("message not understood", message_id=message_id)
+    refresh_sight.count("MessageNotUnderstood")
 
 
 def _unit_failed(unit: Unit, error: Exception) -> None:
@@ -156,7 +147,7 @@ def _refresher(*, owner: str) -> UnitRefresher:
 
 def _runner_refreshed(row: RunnerRow) -> None:
     refresh_sight.count("Refreshed")
-    _note_next_due(row)
+    due_soon.note(row)
 
 
 def _runner_postponed(row: RunnerRow, error_class: str) -> None:
@@ -164,7 +155,7 @@ def _runner_postponed(row: RunnerRow, error_class: str) -> None:
     logger.warning(
         "refresh postponed", project=row.project, runner=row.runner, error_class=error_class
     )
-    _note_next_due(row)
+    due_soon.note(row)
 
 
 def _mint_failed(row: RunnerRow, error_class: str) -> None:
@@ -172,30 +163,18 @@ def _mint_failed(row: RunnerRow, error_class: str) -> None:
     logger.error("mint failed", project=row.project, client=row.client, error_class=error_class)
 
 
-def _note_next_due(row: RunnerRow) -> None:
-    if row.shard is not None and row.due_at is not None:
-        unit = Unit(shard=row.shard, project=row.project)
-        with next_due_lock:
-            next_due[unit] = min(row.due_at, next_due.get(unit, row.due_at))
-
-
 def _send_soon() -> None:
-    """Short-lived tokens and quick retries do not wait for the tick: their units get a message."""
-    for unit, due_at in next_due.items():
-        wait = due_at - int(time.time())
-        if wait < SOON_SECONDS:
-            _send(unit, delay_seconds=max(wait, 0))
-    next_due.clear()
+    """Let what cannot wait for the tick have a message in time, for its own deadlines alone.
 
-
-def _send(unit: Unit, *, delay_seconds: int) -> None:
-    """Best effort: the rows are due, so the next tick sends the same."""
-    try:
-        sqs().send_message(
-            QueueUrl=queue_url,
-            MessageBody=msgspec.json.encode(unit).decode(),
-            DelaySeconds=delay_seconds,
-            MessageGroupId=unit.project,
-        )
-    except (ClientError, BotoCoreError) as error:
-        logger.warning("message not sent", error=error_name(error))
+    Best effort: the rows are due, so the next tick sends the same.
+    """
+    for soon in due_soon.take():
+        try:
+            sqs().send_message(
+                QueueUrl=queue_url,
+                MessageBody=message_body(soon.unit, deadline=soon.deadline),
+                DelaySeconds=max(soon.due_at - int(time.time()), 0),
+                MessageGroupId=soon.unit.project,
+            )
+        except (ClientError, BotoCoreError) as error:
+            logger.warning("message not sent", error=error_name(error))

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import is_passing
 from byline.caching import Clock
+from byline.refresh_timing import LEASE_SECONDS
 from byline.refresh_units import Unit, slot_of, token_secret_name
 from byline.runner_rows import RunnerRow
 from mint import MintedToken
@@ -53,33 +54,46 @@ class UnitRefresher:
     now: Clock
     random: Callable[[], float]
 
-    def refresh(self, unit: Unit, *, until: float, lease_until: float) -> Outcome:
+    def refresh(self, unit: Unit, *, up_to: int | None, until: float) -> Outcome:
         """Refresh what is due of `unit`, until nothing is or the time `until` has come.
 
-        "held": another worker is at it, and looks again before it leaves. "unfinished": rows are
-        still due. Raises `ClientError` and `BotoCoreError` where the table cannot be used.
+        `up_to`: the latest deadline that is meant, None for all. A first token always is. "held":
+        another worker is at it, and looks again before it leaves. "unfinished": rows are still due.
+        Raises `ClientError` and `BotoCoreError` where the table cannot be used.
         """
-        while self.leases.take(unit, now=self.now(), until=lease_until):
+        while self._hold(unit):
             try:
-                left = self._refresh_due(unit, until=until)
+                left = self._refresh_due(unit, up_to=up_to, until=until)
             finally:
                 self.leases.release(unit)
-            if left == "unfinished":
-                return "unfinished"
-            # Whoever found the lease held has left its work to us, so look once more without it.
-            if left == "stuck" or not self.runners.due(unit, now=int(self.now())):
+            if left in {"unfinished", "held"}:
+                return left
+            # Whoever found the lease held has left its work to us, so look once more without it. Of
+            # that the first tokens cannot wait; other deadlines are the next tick's.
+            if left == "stuck" or not self._due(unit, up_to=up_to):
                 return "done"
         return "held"
 
+    def _hold(self, unit: Unit) -> bool:
+        now = self.now()
+        return self.leases.take(unit, now=now, until=now + LEASE_SECONDS)
+
+    def _due(self, unit: Unit, *, up_to: int | None) -> list[RunnerRow]:
+        return self.runners.due(unit, up_to=up_to, now=int(self.now()))
+
     def _refresh_due(
-        self, unit: Unit, *, until: float
-    ) -> Literal["nothing", "unfinished", "stuck"]:
+        self, unit: Unit, *, up_to: int | None, until: float
+    ) -> Literal["nothing", "unfinished", "stuck", "held"]:
         """Once through what is due. "stuck": no row could be moved, so trying at once is no use."""
-        rows = by_deadline(self.runners.due(unit, now=int(self.now())))
-        moved = 0
+        held_since, moved = self.now(), 0
+        rows = by_deadline(self._due(unit, up_to=up_to))
         # Apart, because nobody's new token is to wait for somebody's sweep.
         for _, alike in groupby(rows, key=lambda row: row.is_live):
             for batch in batched(alike, COMMITS_A_CALL, strict=False):
+                if self.now() > held_since + LEASE_SECONDS / 3:
+                    held_since = self.now()
+                    if not self._hold(unit):
+                        return "held"  # this worker stood still, and was given up
                 moved += self._refresh_batch(batch, until=until)
                 if self.now() >= until:
                     return "unfinished"

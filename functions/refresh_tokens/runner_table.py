@@ -20,6 +20,7 @@ from byline.runner_rows import (
     runner_item,
     runner_key,
 )
+from refresh_plan import is_meant
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -46,21 +47,33 @@ class RunnerTable:
         self._client = client
         self._table = table
 
-    def due(self, unit: Unit, *, now: int) -> list[RunnerRow]:
-        """The unit's rows that are due, as they are now: the index alone may be behind."""
+    def due(self, unit: Unit, *, up_to: int | None, now: int) -> list[RunnerRow]:
+        """The unit's rows that are due, as they are now: the index alone may be behind.
+
+        Of runners that have a token, only those with a deadline `up_to` this one, or all.
+        """
+        values: Item = {
+            ":shard": {"S": unit.shard},
+            ":now": {"N": str(now)},
+            ":project": {"S": unit.project},
+            ":deleted": {"S": f"deleted#{unit.project}"},
+        }
+        wanted = "#project IN (:project, :deleted)"
+        if up_to is not None:
+            # Only spares reads: what is meant is decided below, by the rows as they are.
+            wanted += (
+                " AND (deadline <= :up_to OR attribute_not_exists(expires_at)"
+                " OR attribute_exists(deleted_at))"
+            )
+            values[":up_to"] = {"N": str(up_to)}
         query: QueryInputTypeDef = {
             "TableName": self._table,
             "IndexName": DUE_INDEX,
             "KeyConditionExpression": "#shard = :shard AND due_at <= :now",
-            "FilterExpression": "#project IN (:project, :deleted)",
+            "FilterExpression": wanted,
             "ProjectionExpression": "#project, runner",
             "ExpressionAttributeNames": {"#project": "project", "#shard": "shard"},
-            "ExpressionAttributeValues": {
-                ":shard": {"S": unit.shard},
-                ":now": {"N": str(now)},
-                ":project": {"S": unit.project},
-                ":deleted": {"S": f"deleted#{unit.project}"},
-            },
+            "ExpressionAttributeValues": values,
         }
         keys: list[Item] = []
         while True:
@@ -72,7 +85,10 @@ class RunnerTable:
         return [
             row
             for row in self._read(keys)
-            if row.shard == unit.shard and row.due_at is not None and row.due_at <= now
+            if row.shard == unit.shard
+            and row.due_at is not None
+            and row.due_at <= now
+            and is_meant(row, up_to=up_to)
         ]
 
     def is_shared(self, key: MintKey) -> bool:

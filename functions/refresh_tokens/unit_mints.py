@@ -7,7 +7,7 @@ of its runners comes along.
 from collections.abc import Callable
 
 from byline.caching import Clock
-from byline.refresh_timing import KnownToken, due_window
+from byline.refresh_timing import KnownToken, due_window, is_nearly_dead
 from byline.refresh_units import MintKey
 from byline.runner_rows import RunnerRow
 from client_states import ClientState, ClientStates
@@ -63,6 +63,7 @@ class UnitMints:
         if isinstance(outcome, Postponed) and now < outcome.until:
             raise outcome
         if isinstance(outcome, MintedToken) and not _is_due(outcome, now=now):
+            self._require_life(outcome, row)
             return outcome
         try:
             token = self._minted(key, row)
@@ -73,6 +74,24 @@ class UnitMints:
             raise
         self._outcomes[key] = token
         return token
+
+    def _require_life(self, token: MintedToken, row: RunnerRow) -> None:
+        """Raise `Postponed` where a token that was good enough for another runner is not for this.
+
+        A new runner takes what an issuer's cache still has; one with a token may have a better one.
+        """
+        now = int(self._now())
+        life = token.expires_at - now
+        if not is_nearly_dead(life, full=token.full_lifetime, known=_known(row), now=now):
+            return
+        until = retry_at(
+            attempts=row.attempts + 1,
+            retry_after=None,
+            deadline=row.deadline,
+            now=now,
+            random=self._random,
+        )
+        raise Postponed("nearly_dead_token", until=until, asked=False)
 
     def _minted(self, key: MintKey, row: RunnerRow) -> MintedToken:
         now = int(self._now())

@@ -7,7 +7,6 @@ has thousands of runners, is not to keep the others from their turn.
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 
 from byline.caching import Clock
 from byline.refresh_units import Unit
@@ -18,14 +17,6 @@ UNITS_AT_ONCE = 10
 SHORTEST_TURN_SECONDS = 5
 
 
-@dataclass(slots=True)
-class Turns:
-    """The units of an invocation: `waiting` for a turn, and `failed` by an error."""
-
-    waiting: deque[Unit]
-    failed: list[Unit] = field(default_factory=list)
-
-
 def take_turns(
     units: Iterable[Unit],
     *,
@@ -34,30 +25,32 @@ def take_turns(
     threads: Executor,
     now: Clock,
     end: float,
-) -> Turns:
+) -> list[Unit]:
     """Let each of `units` have turns, `UNITS_AT_ONCE` at a time, that start before `end`.
 
     `refresh` is given a unit and the time until which its turn lasts; it may overrun that. What it
-    raises is told to `failed`, and is that unit's alone. Returns what is left, and what failed.
+    raises is told to `failed`, and is that unit's alone. Returns the units that failed; what there
+    was no time for waits for the next tick.
     """
-    turns = Turns(deque(units))
+    waiting = deque(units)
+    failures: list[Unit] = []
 
     def work(_: int) -> None:
         while now() < end:
             try:
-                unit = turns.waiting.popleft()
+                unit = waiting.popleft()
             except IndexError:
                 return
-            share = (end - now()) * UNITS_AT_ONCE / (len(turns.waiting) + UNITS_AT_ONCE)
+            share = (end - now()) * UNITS_AT_ONCE / (len(waiting) + UNITS_AT_ONCE)
             try:
                 outcome = refresh(unit, min(end, now() + max(share, SHORTEST_TURN_SECONDS)))
             except Exception as error:
-                turns.failed.append(unit)
+                failures.append(unit)
                 failed(unit, error)
                 continue
             if outcome == "unfinished":
-                turns.waiting.append(unit)
+                waiting.append(unit)
 
-    for _ in threads.map(work, range(min(UNITS_AT_ONCE, len(turns.waiting)))):
+    for _ in threads.map(work, range(min(UNITS_AT_ONCE, len(waiting)))):
         pass
-    return turns
+    return failures

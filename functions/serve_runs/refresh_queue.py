@@ -1,11 +1,11 @@
 """Telling the refresher that a runner has work for it, so that it does not wait for the tick."""
 
-import msgspec
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import error_name, sqs
-from byline.refresh_units import Unit
+from byline.runner_rows import RunnerRow
+from byline.unit_messages import message_body
 
 DELAY_SECONDS = 1
 """A worker finds what is due by an index, which follows the table within a second: one that came
@@ -14,15 +14,17 @@ sooner would find nothing, and the runner would wait for the tick after all."""
 logger = Logger(service="byline")
 
 
-def announce(unit: Unit, *, queue_url: str) -> None:
-    """Send a message for `unit`: names, never a token. After the row it is about is written.
+def announce(row: RunnerRow, *, queue_url: str) -> None:
+    """Send a message for the runner of `row`: names, never a token. After the row is written.
 
-    Best effort: the row is due, so the next tick sends the same.
+    It names the runner's deadline, so that what else is due in its unit waits for its turn. Best
+    effort: the row is due, so the next tick sends the same.
     """
+    unit = row.unit
     try:
         sqs().send_message(
             QueueUrl=queue_url,
-            MessageBody=msgspec.json.encode(unit).decode(),
+            MessageBody=message_body(unit, deadline=row.deadline),
             DelaySeconds=DELAY_SECONDS,
             # A standard queue shares its consumers fairly between groups.
             MessageGroupId=unit.project,

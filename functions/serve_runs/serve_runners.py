@@ -64,7 +64,7 @@ def register_runner(project: str, runner: str) -> Response[str]:
         ),
         permit=permit,
     )
-    announce(row.unit, queue_url=refresh_queue_url)
+    announce(row, queue_url=refresh_queue_url)
     log_act(f"runner {outcome}", actor, project=project, runner=runner)
     document = runner_json(row, secrets=_secrets(), now=time.time())
     if outcome == "created":
@@ -112,7 +112,7 @@ def delete_runner(project: str, runner: str) -> Response[str]:
     found = access.resource("Runner", runner)
     access.require("delete_runner", found, find=lambda: runners.get(project, runner))
     row = runners.delete(project, runner, act=act_of(actor, access))
-    announce(row.unit, queue_url=refresh_queue_url)
+    announce(row, queue_url=refresh_queue_url)
     log_act("runner deleted", actor, project=project, runner=runner)
     return no_content()
 

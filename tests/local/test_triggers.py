@@ -66,7 +66,7 @@ def test_our_own_template_ticks_every_minute_and_has_two_workers() -> None:
     template = Template.read(ROOT / "template.yaml")
     assert queue_sources(template) == [
         QueueSource(
-            function="RefreshTokensFunction", queue="RefreshQueue", batch_size=10, concurrency=2
+            function="RefreshTokensFunction", queue="RefreshQueue", batch_size=40, concurrency=2
         )
     ]
     assert [(schedule.function, schedule.seconds) for schedule in schedules(template)] == [

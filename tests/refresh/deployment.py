@@ -108,9 +108,10 @@ def sqs_record(body: str) -> dict[str, Any]:
     }
 
 
-def message_of(unit: Unit) -> dict[str, Any]:
+def message_of(unit: Unit, *, deadline: int | None = None) -> dict[str, Any]:
     """A record that names a unit."""
-    return sqs_record(json.dumps({"shard": unit.shard, "project": unit.project}))
+    document = {"shard": unit.shard, "project": unit.project, "deadline": deadline}
+    return sqs_record(json.dumps({k: v for k, v in document.items() if v is not None}))
 
 
 @contextmanager

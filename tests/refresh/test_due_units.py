@@ -1,11 +1,16 @@
 """What the planner makes of the rows: whose turn it is, and how all tokens are doing."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from byline.refresh_timing import HURRIED_SECONDS, READERS_SECONDS
 from byline.runner_rows import RunnerRow
-from due_units import READERS_SECONDS, due_units, health
+from due_units import DueUnit, due_units, health
+from tick_share import is_replaced, trouble_of
 
 NOW = 1_800_000_000
 
@@ -34,7 +39,7 @@ def test_unit_whose_token_dies_first_is_first() -> None:
     """B6: by the earliest deadline of each unit, whatever order the rows come in."""
     late = runner("a", project="late", life=400)
     urgent = [runner("b", project="urgent", life=390), runner("c", project="urgent", life=20)]
-    units = due_units([late, *urgent])
+    units = due_units([late, *urgent], now=NOW)
     assert [due.unit.project for due in units] == ["urgent", "late"]
     assert [(due.deadline, due.runners) for due in units] == [(NOW + 20, 2), (NOW + 400, 1)]
 
@@ -84,5 +89,161 @@ def test_writes_are_counted_for_the_busiest_secret(writes: int, slots: int, busi
 def test_deleted_runner_is_planned_and_not_counted() -> None:
     """B6, B16: its secrets are swept, and how its last token does is nobody's trouble."""
     deleted = runner(life=-900, deleted_at=NOW)
-    assert len(due_units([deleted])) == 1
+    assert len(due_units([deleted], now=NOW)) == 1
     assert health([deleted], now=NOW) == health([], now=NOW)
+
+
+# Where more is due than there is time for
+
+
+def fleet(project: str, *lives: int, **changes: Any) -> list[RunnerRow]:
+    """Runners of one unit, with so much life left."""
+    return [
+        runner(f"{project}-{number}", project=project, life=life, **changes)
+        for number, life in enumerate(lives)
+    ]
+
+
+def chosen(rows: list[RunnerRow], *, writes: int) -> dict[str, tuple[int, int | None]]:
+    """For each project how many runners this tick is for, and the last deadline from now."""
+    units = due_units(rows, now=NOW, writes=writes)
+    return {
+        due.unit.project: (due.runners, None if due.up_to is None else due.up_to - NOW)
+        for due in units
+    }
+
+
+def test_tick_with_time_for_all_leaves_nobody_out() -> None:
+    """One more than that, and the latest deadline of all waits for the next tick."""
+    rows = [*fleet("a", 10, 30), *fleet("b", 20, 40)]
+    assert chosen(rows, writes=4) == {"a": (2, None), "b": (2, None)}
+    assert chosen(rows, writes=3) == {"a": (2, None), "b": (1, 20)}
+
+
+def test_unit_with_late_deadlines_alone_waits() -> None:
+    """It has no message at all."""
+    assert chosen([*fleet("a", 10, 20), *fleet("b", 30)], writes=2) == {"a": (2, None)}
+
+
+def test_first_tokens_and_sweeps_take_nobody_s_place() -> None:
+    """Their units are sent, for them alone where nothing else of them has its turn."""
+    rows = [
+        *fleet("a", 10, 20),
+        *fleet("new", 30),
+        runner("first", project="new", life=None),
+        *fleet("gone", 40),
+        runner("deleted", project="gone", life=-900, deleted_at=NOW),
+    ]
+    assert chosen(rows, writes=2) == {"a": (2, None), "new": (1, -NOW), "gone": (1, -NOW)}
+
+
+def test_dead_issuer_takes_no_write_of_those_who_are_well() -> None:
+    """Its runners' deadlines are always the earliest: they share among themselves."""
+    dead = fleet("dead", *range(-20, 0), attempts=9)
+    assert chosen([*dead, *fleet("well", 5, 6, 7)], writes=16) == {
+        "dead": (16, -5),
+        "well": (3, None),
+    }
+
+
+def test_trouble_that_lasts_takes_no_write_of_new_trouble() -> None:
+    """Dead for more than an hour: whoever begins to fail now has another chance."""
+    lasting = fleet("lasting", *range(-3_620, -3_600), attempts=9)
+    new = fleet("new", -3_600, attempts=9)
+    assert chosen([*lasting, *new], writes=8) == {"lasting": (8, -3_613), "new": (1, None)}
+
+
+def test_unit_in_trouble_takes_an_eighth_until_the_others_had_theirs() -> None:
+    """What they leave is for the earliest deadlines again."""
+    big = fleet("big", *range(-40, 0), attempts=1)
+    others = [row for n in range(3) for row in fleet(f"small-{n}", 10 + n, 20 + n, attempts=1)]
+    assert chosen([*big, *others], writes=16) == {
+        "big": (10, -31),
+        "small-0": (2, None),
+        "small-1": (2, None),
+        "small-2": (2, None),
+    }
+
+
+def test_after_an_outage_the_earliest_deadlines_of_all_come_first() -> None:
+    """Alive or not: all have failed."""
+    rows = [
+        row for n in range(10) for row in fleet(f"p{n}", *range(n - 60, n + 60, 10), attempts=5 + n)
+    ]
+    deadlines = sorted(row.deadline for row in rows)
+    units = due_units(rows, now=NOW, writes=50)
+    assert sum(due.runners for due in units) == 50
+    assert max(due.up_to or 0 for due in units) == deadlines[49]
+
+
+LIVES = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c", "d"]),
+        st.one_of(st.none(), st.integers(-8_000, 1_000)),
+        st.integers(0, 2),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+@given(LIVES, st.integers(8, 40))
+def test_ticks_choose_the_earliest_and_no_more_than_they_can(
+    lives: list[tuple[str, int | None, int, bool]], writes: int
+) -> None:
+    """Whatever is due: a unit's first deadlines, no more of a kind than there is time for."""
+    rows = [
+        runner(
+            f"r{number}",
+            project=project,
+            life=life,
+            attempts=attempts,
+            deleted_at=NOW if is_deleted else None,
+        )
+        for number, (project, life, attempts, is_deleted) in enumerate(lives)
+    ]
+    units = due_units(rows, now=NOW, writes=writes)
+    meant = {due.unit.project: due for due in units}
+    assert len(meant) == len(units), "a unit is sent once"
+    counted: Counter[str] = Counter()
+    for project in {row.project for row in rows}:
+        counted += _counted(
+            [row for row in rows if row.project == project], meant.get(project), now=NOW
+        )
+    for trouble in ("none", "new", "lasting"):
+        all_of_it = counted[f"all {trouble}"]
+        assert counted[f"chosen {trouble}"] == min(all_of_it, writes)
+
+
+def _counted(rows: list[RunnerRow], due: DueUnit | None, *, now: int) -> Counter[str]:
+    """How many of a unit's rows there are of its kind, and how many were chosen."""
+    replaced = sorted((row for row in rows if is_replaced(row)), key=lambda row: row.deadline)
+    others = len(rows) - len(replaced)
+    assert due is not None or not others, "first tokens and sweeps are never left out"
+    chosen = due.runners - others if due else 0
+    if due is not None and chosen < len(replaced):
+        assert due.up_to == (replaced[chosen - 1].deadline if chosen else 0)
+    elif due is not None:
+        assert due.up_to is None
+    trouble = trouble_of(replaced, now=now)
+    return Counter({f"all {trouble}": len(replaced), f"chosen {trouble}": chosen})
+
+
+# Where workers have died
+
+
+@pytest.mark.parametrize(
+    ("life", "hurried"),
+    [(HURRIED_SECONDS, None), (HURRIED_SECONDS - 1, NOW + HURRIED_SECONDS - 1), (0, None)],
+)
+def test_near_deadline_without_a_failure_is_hurried(life: int, hurried: int | None) -> None:
+    """Ticks would have replaced it long ago, had nobody died over it; a dead one has lost."""
+    (due,) = due_units([*fleet("a", life), *fleet("a", 400)], now=NOW)
+    assert due.hurried == hurried
+
+
+@pytest.mark.parametrize("changes", [{"attempts": 1}, {"lifetime": 400}])
+def test_near_deadline_is_not_hurried_where_that_is_usual(changes: dict[str, int]) -> None:
+    """After failures the planner's order holds, and short-lived tokens have a rhythm of theirs."""
+    (due,) = due_units(fleet("a", 100, **changes), now=NOW)
+    assert due.hurried is None

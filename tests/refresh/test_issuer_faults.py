@@ -1,8 +1,6 @@
 """An issuer fails in each of its ways: nobody is lost, nobody hammers it, no other client waits."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from socket import socket
 from threading import Event
 
@@ -10,8 +8,10 @@ import pytest
 
 from byline.runner_rows import RunnerRow
 from mint import SILENCE_SECONDS
-from refresh_plan import BREAKER_RECHECK_SECONDS, REFUSED_RETRY_SECONDS
-from tests.identity.loopback import Respond, answer, drip, silence
+from refresh_errors import ERROR_CLASSES
+from refresh_plan import BREAKER_RECHECK_SECONDS
+from tests.identity.loopback import answer, silence
+from tests.refresh.issuer_troubles import TROUBLES, error, hang_up
 from tests.refresh.troubles import (
     OLD,
     assert_all_recover,
@@ -20,71 +20,7 @@ from tests.refresh.troubles import (
     tokens,
     work_in_trouble,
 )
-from tests.refresh.world import CLIENT, TURN_SECONDS, World, new_world
-
-
-def error(status: str, code: str, headers: str = "") -> Respond:
-    """As RFC 6749, section 5.2, and with an echo of the secret, as careless issuers send it."""
-    body = f'{{"error": "{code}", "error_description": "for {CLIENT.secret}"}}'
-    return answer(body.encode(), status=status, headers=headers)
-
-
-def token(**members: object) -> Respond:
-    """A good answer, but for `members`."""
-    document = {"access_token": "opaque-and-odd", "token_type": "Bearer", "expires_in": 900}
-    return answer(json.dumps(document | members).encode())
-
-
-def ten_megabytes(connection: socket, _: Event) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
-    for _megabyte in range(10):
-        connection.sendall(b"x" * 1_000_000)
-
-
-def hang_up(connection: socket, _: Event) -> None:
-    connection.close()
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """How an issuer answers, the class of error that it is, and how soon it is asked again."""
-
-    respond: Respond
-    error_class: str
-    over_after: int = 0
-
-
-OF_REQUESTS = {"invalid_request", "invalid_scope", "invalid_target", "access_denied"}
-OF_CLIENTS = {"invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"}
-
-TROUBLES: dict[str, Trouble] = {
-    **{
-        f"400 {code}": Trouble(error("400 Bad", code), code, REFUSED_RETRY_SECONDS)
-        for code in sorted(OF_REQUESTS | OF_CLIENTS)
-    },
-    "401": Trouble(answer(status="401 Who"), "invalid_client", REFUSED_RETRY_SECONDS),
-    "403": Trouble(answer(status="403 No"), "access_denied", REFUSED_RETRY_SECONDS),
-    "404": Trouble(answer(status="404 Gone"), "answer_unusable"),
-    "429": Trouble(answer(status="429 Slow"), "rate_limited"),
-    "429 for a while": Trouble(
-        answer(status="429 Slow", headers="Retry-After: 40\r\n"), "rate_limited"
-    ),
-    "500": Trouble(answer(status="500 Oh"), "issuer_unavailable"),
-    "503 for a while": Trouble(
-        answer(status="503 Later", headers="Retry-After: 40\r\n"), "issuer_unavailable"
-    ),
-    "400 temporarily": Trouble(error("400 Bad", "temporarily_unavailable"), "issuer_unavailable"),
-    "redirect": Trouble(answer(status="302 Go", headers="Location: /x\r\n"), "answer_unusable"),
-    "garbage": Trouble(answer(b"\xff\x00<html>"), "answer_unusable"),
-    "no token": Trouble(answer(b"{}"), "answer_unusable"),
-    "another type": Trouble(token(token_type="mac"), "answer_unusable"),
-    "token of two lines": Trouble(token(access_token="a\r\nb"), "answer_unusable"),
-    "10 MB": Trouble(ten_megabytes, "answer_unusable"),
-    "hung up": Trouble(hang_up, "issuer_unavailable"),
-    "no answer": Trouble(silence, "issuer_timeout"),
-    "drips": Trouble(drip(b"HTTP/1.1 200 OK\r\n\r\n", every=0.05), "issuer_timeout"),
-    "nearly dead": Trouble(token(expires_in=20), "nearly_dead_token"),
-}
+from tests.refresh.world import TURN_SECONDS, World, new_world
 
 
 @pytest.fixture
@@ -108,6 +44,13 @@ def register_with_well_client(world: World, row: RunnerRow, runner: str = "well"
         if registered.shard == row.shard:
             return registered
         number += 1
+
+
+def test_every_class_of_an_issuers_errors_is_tried() -> None:
+    """The list of troubles is whole: all but what Secrets Manager has of its own."""
+    of_secrets_manager = {"client_secret_unusable", "store_throttled", "store_refused"}
+    tried = {trouble.error_class for trouble in TROUBLES.values()}
+    assert tried == ERROR_CLASSES - of_secrets_manager
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)

@@ -4,6 +4,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import batched
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import sqs
 from byline.errors import Misconfigured
+from byline.refresh_timing import HURRIED_SECONDS, LEASE_SECONDS
 from byline.refresh_units import shards
 from byline.runner_rows import RunnerRow, runner_item
 from tests.refresh.conftest import Said
@@ -111,6 +113,51 @@ def test_pages_are_read_to_the_end(deployment: Deployment) -> None:
     assert sum(row.shard == shard for row in rows) > 11
     assert deployment.tick() == {"units": 300}
     assert world.aws.count("Query") > 2 * len(shards())
+
+
+def test_tick_is_for_the_earliest_deadlines_where_there_is_no_time_for_all(
+    present: World, said: Said
+) -> None:
+    """A unit of which only some have their turn is sent up to the last of them, a later one not."""
+    del said
+    now, writes = int(time.time()), 240
+    early, middle, late = (
+        with_token(present.register("first", project=project), life, now=now)
+        for project, life in (("early", 300), ("middle", 301), ("late", 302))
+    )
+    later = replace(middle, runner="second", deadline=now + 303)
+    put_all(present, [early, middle, late, later])
+    put_all(present, [replace(early, runner=f"runner-{n}") for n in range(writes - 2)])
+    with deployed(present, WRITES_PER_SECOND="1") as deployment:
+        assert deployment.tick() == {"units": 2}
+        assert planned(deployment) == [unit(early), unit(middle) | {"deadline": now + 301}]
+
+
+def with_token(row: RunnerRow, life: int, *, now: int) -> RunnerRow:
+    """The runner with a token of 900 seconds that has so much life left."""
+    expires_at = now + life
+    return replace(row, expires_at=expires_at, deadline=expires_at, lifetime=900, slots=2, slot=0)
+
+
+def put_all(world: World, rows: list[RunnerRow]) -> None:
+    for some in batched(rows, 25, strict=False):
+        puts = [{"PutRequest": {"Item": runner_item(row)}} for row in some]
+        world.dynamodb.batch_write_item(RequestItems={TABLE: puts})
+
+
+def test_unit_over_which_workers_have_died_is_sent_again_within_the_tick(
+    deployment: Deployment,
+) -> None:
+    """For the runners whose deadline is near, once the last worker's lease is over."""
+    world, now = deployment.world, int(time.time())
+    near = with_token(world.register("near"), HURRIED_SECONDS - 20, now=now)
+    put_all(world, [near, with_token(world.register("well"), 350, now=now)])
+    assert deployment.tick() == {"units": 1}
+    assert planned(deployment) == [unit(near), unit(near) | {"deadline": near.deadline}]
+    at_once, again = deployment.sent()
+    assert "DelaySeconds" not in at_once
+    assert again["DelaySeconds"] > LEASE_SECONDS
+    assert again["MessageGroupId"] == "payments"
 
 
 # Trouble
@@ -258,3 +305,14 @@ def test_missing_settings_fail_the_cold_start(present: World, name: str) -> None
     """With a message that names the variable."""
     with pytest.raises(Misconfigured, match=name), deployed(present, **{name: ""}):
         pass
+
+
+def test_runner_that_is_due_next_is_told_of(deployment: Deployment, said: Said) -> None:
+    """Where none is due the least life is known all the same, and no message is sent."""
+    world, now = deployment.world, int(time.time())
+    row = world.register("well", slots=1, slot=0, lifetime=900)
+    world.put(replace(row, expires_at=now + 700, deadline=now + 700, due_at=now + 200))
+    assert deployment.tick() == {"units": 0}
+    assert deployment.sent() == []
+    (document,) = metrics(said(), "Ticks")
+    assert document["LeastRemainingLife"] == [pytest.approx(700, abs=3)]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,6 +127,11 @@ def test_error_that_nobody_foresaw_is_one_unit_s_alone(deployment: Deployment, s
         '{"shard": "7", "project": "payments"}',
         '{"shard": "07", "project": ""}',
         '{"shard": "07", "project": "\ud800"}',
+        '{"shard": "07", "project": "payments", "deadline": "soon"}',
+        '{"shard": "07", "project": "payments", "deadline": 1.5}',
+        '{"shard": "07", "project": "payments", "deadline": true}',
+        '{"shard": "07", "project": "payments", "deadline": -1}',
+        '{"shard": "07", "project": "payments", "deadline": 253402300800}',
         "\ud800",
     ],
 )
@@ -157,36 +163,114 @@ def test_held_unit_is_left_to_its_holder(deployment: Deployment) -> None:
     assert not has_token(deployment.world, row)
 
 
+# Deadlines
+
+
+def aged(world: World, *deadlines: int, project: str = "payments") -> list[RunnerRow]:
+    """Due runners of one unit, with tokens whose time is over in so many seconds."""
+    world.give_client(project=project)
+    now = int(time.time())
+    rows = []
+    for number, left in enumerate(deadlines):
+        row = world.register(f"aged-{number}", project=project)
+        rows.append(
+            replace(row, deadline=now + left, expires_at=now + left, slot=0, slots=1, lifetime=900)
+        )
+        world.put(rows[-1])
+    return rows
+
+
+def refreshed(world: World, rows: list[RunnerRow]) -> list[bool]:
+    after = [world.row(row.runner, project=row.project) for row in rows]
+    return [
+        now is not None and now.generation > row.generation
+        for row, now in zip(rows, after, strict=True)
+    ]
+
+
+def test_message_s_deadline_is_the_last_that_is_meant(deployment: Deployment) -> None:
+    """To the second; what is due later waits for its own turn."""
+    rows = aged(deployment.world, -100, 50, 51)
+    deployment.invoke([message_of(rows[0].unit, deadline=rows[1].deadline)])
+    assert refreshed(deployment.world, rows) == [True, True, False]
+    deployment.invoke([message_of(rows[0].unit)])
+    assert refreshed(deployment.world, rows) == [True, True, True]
+
+
+def test_first_token_is_always_meant(deployment: Deployment) -> None:
+    """A runner that has none waits for nobody's deadline."""
+    rows = aged(deployment.world, 50, 60)
+    new = registered(deployment.world, "payments")
+    deployment.invoke([message_of(new.unit, deadline=0)])
+    assert has_token(deployment.world, new)
+    assert refreshed(deployment.world, rows) == [False, False]
+
+
+def test_deleted_runner_is_always_meant(deployment: Deployment) -> None:
+    """Its sweep takes nobody's write."""
+    world = deployment.world
+    (row,) = aged(world, 50)
+    deleted = world.delete(row)
+    deployment.invoke([message_of(row.unit, deadline=0)])
+    assert deleted.due_at is not None
+    (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
+    assert int(left["due_at"]["N"]) > deleted.due_at
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [(-100, 50, [True, True, False]), (50, -100, [True, True, False]), (50, None, [True] * 3)],
+)
+def test_unit_that_is_named_twice_has_the_later_deadline(
+    deployment: Deployment, first: int, second: int | None, expected: list[bool]
+) -> None:
+    """Or none, where one of its messages has none."""
+    rows = aged(deployment.world, -100, 50, 51)
+    now = rows[1].deadline - 50
+    unit = rows[0].unit
+    later = message_of(unit) if second is None else message_of(unit, deadline=now + second)
+    deployment.invoke([message_of(unit, deadline=now + first), later])
+    assert refreshed(deployment.world, rows) == expected
+    assert deployment.world.mints() == 1
+
+
+def test_messages_with_a_deadline_that_come_twice_mint_once(deployment: Deployment) -> None:
+    """The second finds nothing that is meant, and leaves the rest alone."""
+    rows = aged(deployment.world, -100, 50)
+    message = message_of(rows[0].unit, deadline=rows[0].deadline)
+    for _ in range(2):
+        assert deployment.invoke([message]) == []
+    assert refreshed(deployment.world, rows) == [True, False]
+    assert deployment.world.mints() == 1
+
+
 # Time
 
 
-def test_work_that_time_does_not_suffice_for_goes_back_to_the_queue(
+def test_work_that_time_does_not_suffice_for_waits_for_the_next_tick(
     present: World, said: Said
 ) -> None:
-    """As new messages; what was done stays done, and the rest is done by the next ones."""
+    """It is due still, and earliest; sent again it would be minted for again at once."""
     with deployed(present, WRITES_PER_SECOND="10") as deployment:
         rows = [registered(present, f"project-{n}", runners=30) for n in range(2)]
         records = [message_of(row.unit) for row in rows]
         assert deployment.invoke(records, seconds=deployment.worker.RESERVE_SECONDS + 1.5) == []
         assert 5 <= present.aws.count("CreateSecret", "done") < 60
-        for message, record in zip(
-            sorted(message["MessageBody"] for message in deployment.sent()),
-            sorted(record["body"] for record in records),
-            strict=True,
-        ):
-            assert json.loads(message) == json.loads(record)
+        assert deployment.sent() == []
     with deployed(present) as deployment:
+        assert deployment.tick() == {"units": 2}
         assert deployment.work_off() == []
         assert present.aws.count("CreateSecret", "done") == 60
     del said
 
 
 def test_worker_without_time_touches_nothing(deployment: Deployment) -> None:
-    """An invocation with no more time than its reserve hands all of its units back."""
+    """An invocation with no more time than its reserve leaves all of its units to the tick."""
     row = registered(deployment.world, "payments")
     reserve = deployment.worker.RESERVE_SECONDS
     assert deployment.invoke([message_of(row.unit)], seconds=reserve - 1) == []
-    assert {call.operation for call in deployment.world.aws.calls} == {"SendMessage"}
+    assert deployment.world.aws.calls == []
+    assert deployment.tick() == {"units": 1}
     assert deployment.work_off() == []
     assert has_token(deployment.world, row)
 
@@ -213,12 +297,17 @@ def test_short_lived_tokens_send_their_unit_a_message_in_time(deployment: Deploy
     row = registered(world, "payments", runners=5)
     deployment.invoke([message_of(row.unit)])
     (message,) = deployment.sent()
-    assert json.loads(message["MessageBody"]) == {"shard": row.shard, "project": "payments"}
+    after = [deployment.world.row(f"runner-{number}") for number in range(5)]
+    assert json.loads(message["MessageBody"]) == {
+        "shard": row.shard,
+        "project": "payments",
+        "deadline": max(row.deadline for row in after if row is not None),
+    }
     assert 25 <= message["DelaySeconds"] <= 30
     assert message["MessageGroupId"] == "payments"
 
 
-@pytest.mark.parametrize(("lifetime", "messages"), [(240, 1), (300, 0)])
+@pytest.mark.parametrize(("lifetime", "messages"), [(230, 1), (300, 0)])
 def test_longer_lived_tokens_wait_for_the_tick(
     deployment: Deployment, lifetime: int, messages: int
 ) -> None:
@@ -236,6 +325,24 @@ def test_refresh_that_failed_for_now_is_tried_before_the_next_tick(deployment: D
     deployment.invoke([message_of(row.unit)])
     (message,) = deployment.sent()
     assert 0 < message["DelaySeconds"] <= 6
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "life", "messages"),
+    [(300, 100, 1), (300, -5, 0), (418, 100, 1), (420, 100, 0), (900, 100, 0)],
+)
+def test_failure_is_worth_a_message_where_ticks_would_come_too_late(
+    deployment: Deployment, lifetime: int, life: int, messages: int
+) -> None:
+    """For short-lived tokens that live. Whose turn the others are is for the planner to say."""
+    world = deployment.world
+    world.issuer.respond["/token"] = answer(status="503 Later")
+    (row,) = aged(world, life)
+    world.put(replace(row, lifetime=lifetime))
+    deployment.invoke([message_of(row.unit)])
+    assert [json.loads(sent["MessageBody"])["deadline"] for sent in deployment.sent()] == [
+        row.deadline
+    ] * messages
 
 
 def test_refresh_that_is_refused_is_not(deployment: Deployment) -> None:

@@ -7,8 +7,9 @@ from threading import Event
 
 import pytest
 
-from byline.refresh_timing import due_window
+from byline.refresh_timing import LEASE_SECONDS, due_window
 from byline.refresh_units import token_secret_name
+from runner_table import COMMITS_A_CALL
 from tests.refresh.world import World, new_world
 from tests.stand_ins.faults import Meanwhile
 
@@ -191,6 +192,56 @@ def test_held_unit_is_left_to_its_holder(world: World) -> None:
     assert world.mints() == 0
     world.clock.advance(61)
     assert other.refresh(row.unit) == "done"
+
+
+def test_worker_that_stood_still_is_given_up(world: World) -> None:
+    """It finds its lease with another one between two batches, and leaves the rest to that one."""
+    rows = [world.register(f"runner-{number}") for number in range(COMMITS_A_CALL + 1)]
+    other = world.worker()
+
+    def stand_still() -> None:
+        world.clock.advance(LEASE_SECONDS + 1)
+        now = world.clock()
+        assert other.refresher.leases.take(rows[0].unit, now=now, until=now + LEASE_SECONDS)
+
+    world.aws.faults.follow("TransactWriteItems", Meanwhile(stand_still))
+    worker = world.worker()
+    assert worker.refresh(rows[0].unit) == "held"
+    assert len(worker.refreshed) == COMMITS_A_CALL
+    (lease,) = [item for item in world.rows() if item["project"]["S"].startswith("lease#")]
+    assert int(lease["until"]["N"]) >= world.clock() + LEASE_SECONDS
+
+
+def test_lease_of_a_long_turn_is_renewed(world: World) -> None:
+    """A third of its time later, and not with every batch."""
+    rows = [world.register(f"runner-{number}") for number in range(2 * COMMITS_A_CALL + 1)]
+    world.aws.faults.follow(
+        "TransactWriteItems", Meanwhile(lambda: world.clock.advance(LEASE_SECONDS / 3 + 1))
+    )
+    assert world.worker().refresh(rows[0].unit) == "done"
+    leases = [
+        call
+        for call in world.aws.calls
+        if call.operation == "PutItem" and "until" in call.document["Item"]
+    ]
+    assert len(leases) == 2
+
+
+def test_turn_is_for_deadlines_up_to_one_and_for_first_tokens(world: World) -> None:
+    """Also those that come while the turn lasts: whoever found the unit held left them to it."""
+    now = int(world.clock())
+    early, late = (
+        replace(
+            world.register(name), deadline=now + life, expires_at=now + life, slot=0, lifetime=900
+        )
+        for name, life in (("early", 10), ("late", 20))
+    )
+    world.put(early)
+    world.put(late)
+    world.aws.faults.follow("DeleteItem", Meanwhile(lambda: world.register("new")))
+    worker = world.worker()
+    assert worker.refresh(early.unit, up_to=early.deadline) == "done"
+    assert worker.refreshed == ["early", "new"]
 
 
 def test_no_secret_text_in_tables_messages_or_names(world: World) -> None:

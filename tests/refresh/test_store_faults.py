@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from botocore.session import get_session
 
 from byline.runner_rows import RunnerRow
 from refresh_errors import ERROR_CLASSES
@@ -35,6 +36,7 @@ ON_THE_WAY: dict[str, Fault] = {
 OF_SECRETS: dict[str, Fault] = {
     "throttled": RATE_EXCEEDED,
     "internal error": INTERNAL_ERROR,
+    "unavailable": Refusal("ServiceUnavailable", "failed", 503),
     "too many versions": Refusal("LimitExceededException", "You've reached the maximum"),
     "access denied": ACCESS_DENIED,
     "decryption failed": Refusal("DecryptionFailure", "KMS key is disabled"),
@@ -44,12 +46,14 @@ OF_SECRETS: dict[str, Fault] = {
     "not found": Refusal("ResourceNotFoundException", "can't find the specified secret"),
     "exists": Refusal("ResourceExistsException", "already exists"),
     "precondition": Refusal("PreconditionNotMetException", "missing prerequisite"),
+    "policy": Refusal("MalformedPolicyDocumentException", "syntax errors"),
     "not known": Refusal("SomethingNewException", "nobody has heard of it"),
     **ON_THE_WAY,
 }
 
 OF_THE_TABLE: dict[str, Fault] = {
     "throttled": Refusal("ProvisionedThroughputExceededException", "exceeded"),
+    "index throttled": Refusal("ThrottlingException", "exceeded"),
     "account throttled": Refusal("RequestLimitExceeded", "exceeded"),
     "internal error": Refusal("InternalServerError", "failed", 500),
     "unavailable": Refusal("ServiceUnavailable", "failed", 503),
@@ -60,6 +64,12 @@ OF_THE_TABLE: dict[str, Fault] = {
     **ON_THE_WAY,
 }
 
+OF_WRITES: dict[str, Fault] = {
+    "condition failed": Refusal("ConditionalCheckFailedException", "condition failed"),
+    "collection full": Refusal("ItemCollectionSizeLimitExceededException", "exceeded"),
+    "replica in the way": Refusal("ReplicatedWriteConflictException", "being modified"),
+}
+
 OF_TRANSACTIONS: dict[str, Fault] = {
     "a condition failed": transaction_cancelled("ConditionalCheckFailed", "None"),
     "two conflicted": transaction_cancelled("TransactionConflict", "TransactionConflict"),
@@ -67,6 +77,13 @@ OF_TRANSACTIONS: dict[str, Fault] = {
     "in progress": Refusal("TransactionInProgressException", "still at it"),
     "token reused": Refusal("IdempotentParameterMismatchException", "another request"),
 }
+
+OF_OPERATIONS: dict[str, dict[str, Fault]] = {
+    **dict.fromkeys(("GetItem", "Query", "BatchGetItem"), OF_THE_TABLE),
+    **dict.fromkeys(("PutItem", "DeleteItem"), OF_THE_TABLE | OF_WRITES),
+    "TransactWriteItems": OF_THE_TABLE | OF_TRANSACTIONS,
+}
+SECRET_OPERATIONS = ("GetSecretValue", "PutSecretValue", "CreateSecret", "DeleteSecret")
 
 
 @pytest.fixture
@@ -80,10 +97,24 @@ def row(world: World) -> RunnerRow:
     return prepared(world)
 
 
-@pytest.mark.parametrize("fault", OF_SECRETS)
 @pytest.mark.parametrize(
-    "operation", ["GetSecretValue", "PutSecretValue", "CreateSecret", "DeleteSecret"]
+    ("service", "operation", "faults"),
+    [
+        *(("secretsmanager", operation, OF_SECRETS) for operation in SECRET_OPERATIONS),
+        *(("dynamodb", operation, faults) for operation, faults in OF_OPERATIONS.items()),
+    ],
 )
+def test_every_error_that_aws_declares_is_tried(
+    service: str, operation: str, faults: dict[str, Fault]
+) -> None:
+    """The lists above are whole: all errors that AWS's own model gives the operation are there."""
+    model = get_session().get_service_model(service).operation_model(operation)
+    tried = {fault.code for fault in faults.values() if isinstance(fault, Refusal)}
+    assert {error.name for error in model.error_shapes} <= tried
+
+
+@pytest.mark.parametrize("fault", OF_SECRETS)
+@pytest.mark.parametrize("operation", SECRET_OPERATIONS)
 def test_secrets_manager_that_fails_costs_nobody_a_runner_or_a_token(
     world: World, row: RunnerRow, operation: str, fault: str
 ) -> None:
@@ -101,20 +132,13 @@ def test_secrets_manager_that_fails_costs_nobody_a_runner_or_a_token(
 
 @pytest.mark.parametrize(
     ("operation", "fault"),
-    [
-        *(
-            (operation, fault)
-            for operation in ("PutItem", "GetItem", "DeleteItem", "Query", "BatchGetItem")
-            for fault in OF_THE_TABLE
-        ),
-        *(("TransactWriteItems", fault) for fault in OF_THE_TABLE | OF_TRANSACTIONS),
-    ],
+    [(operation, fault) for operation, faults in OF_OPERATIONS.items() for fault in faults],
 )
 def test_table_that_fails_costs_nobody_a_runner_or_a_token(
     world: World, row: RunnerRow, operation: str, fault: str
 ) -> None:
     """The same for each call of DynamoDB: lease, reading, committing, giving back."""
-    trouble = (OF_THE_TABLE | OF_TRANSACTIONS)[fault]
+    trouble = OF_OPERATIONS[operation][fault]
     world.aws.faults.follow(operation, afterwards=trouble, concerns=of_payments)
     worker = world.worker(read_timeout=IMPATIENT_SECONDS)
     seen = work_in_trouble(world, worker, row, operation)

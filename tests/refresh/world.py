@@ -34,6 +34,7 @@ TABLE = "RunnersTable"
 CLIENT = RegisteredClient("scheduler", "client_secret_basic", "S3CRET-of-scheduler")
 TURN_SECONDS = 50
 LEASE_SECONDS = 60
+"""Longer than any lease: whatever a worker held that died, it holds no more."""
 
 
 class Crash(BaseException):
@@ -51,11 +52,9 @@ class Worker:
     postponed: list[tuple[str, str]] = field(default_factory=list)
     failed_mints: list[str] = field(default_factory=list)
 
-    def refresh(self, unit: Unit) -> Outcome:
+    def refresh(self, unit: Unit, *, up_to: int | None = None) -> Outcome:
         now = self.now()
-        return self.refresher.refresh(
-            unit, until=now + TURN_SECONDS, lease_until=now + LEASE_SECONDS
-        )
+        return self.refresher.refresh(unit, up_to=up_to, until=now + TURN_SECONDS)
 
     def crash_at(self, step: int) -> "CallCounter":
         """Let the worker die right before its call number `step` // 2, or right after it."""

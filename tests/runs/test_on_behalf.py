@@ -1,14 +1,22 @@
 """For whom a run is: what a service account creates, and what a run creates in its turn (F14)."""
 
+from time import time
 from typing import Any
 
 import pytest
 
+from access import Access, Holder
+from acts import Act
+from audit import AuditTrail
 from byline.runner_rows import RunnerRow, runner_item
+from parent_runs import ParentRuns
+from principals import Principal
+from problems import Problem
+from run_store import RunStore
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import ACCOUNTS, RUNS, Rights, register
 from tests.runs.runs_api import RunsApi
-from tests.runs.table_server import RUNNERS_TABLE, DynamoDb
+from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, DynamoDb
 
 MISSING = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
 ADA = {
@@ -157,6 +165,24 @@ def test_parent_must_be_a_run_of_the_project(
         answer = api.call("POST", RUNS, by=ada, document={"parent_run": parent})
         assert (answer.status, answer.reason) == (422, "invalid_parent_run")
         assert dynamodb.writes() == []
+
+
+def test_run_that_the_caller_may_not_see_is_no_parent(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
+) -> None:
+    """A role that creates and reads nothing learns from a parent's id as little as from any."""
+    parent = api.create(ada)["id"]
+    audit = AuditTrail(dynamodb.client, ACCESS_TABLE, now=time)
+    runs = RunStore(dynamodb.client, TABLE, audit=audit, now=time, new_id=str)
+    parents = ParentRuns(runs, dynamodb.client, runners_table=RUNNERS_TABLE)
+    holder = Holder(Principal("user", web.url, "eve"), frozenset())
+    blind = Access("apollo", (holder,), None, {"source": "alb", "verified": True})
+    told = []
+    for run in (parent, MISSING):
+        with pytest.raises(Problem) as refused:
+            parents.child_act(run, access=blind, act=Act(None, "r"))
+        told.append((refused.value.status, refused.value.reason, refused.value.detail))
+    assert told[0] == told[1]
 
 
 def test_key_gives_its_run_after_the_parent_is_gone(api: RunsApi, ada: Credential) -> None:

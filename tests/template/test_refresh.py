@@ -1,8 +1,17 @@
 """The way of a refresh: schedule, planner, queue, workers, with their limits and their failures."""
 
-from byline.refresh_timing import MARGIN_SECONDS, SOON_SECONDS, TICK_SECONDS, WRITES_PER_DAY
-from due_units import READERS_SECONDS
+from typing import Any
+
+from byline.refresh_timing import (
+    MARGIN_SECONDS,
+    READERS_SECONDS,
+    SOON_SECONDS,
+    TICK_SECONDS,
+    WRITES_PER_DAY,
+)
 from tests.template.stack import Json, properties, template, translate
+from tick_share import WRITES_PER_SECOND
+from unit_turns import UNITS_AT_ONCE
 
 FUNCTION = "AWS::Serverless::Function"
 QUEUE = "AWS::SQS::Queue"
@@ -10,7 +19,6 @@ QUEUE = "AWS::SQS::Queue"
 ACCOUNTS_WRITES = 50
 """A second, shared by all writers of an account in a region, and not adjustable.
 https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html"""
-PLANNED_WRITES = 40
 
 DEAD_LETTERS = {"Fn::GetAtt": ["RefreshDeadLetters", "Arn"]}
 
@@ -19,14 +27,16 @@ def test_workers_together_take_no_more_writes_than_planned() -> None:
     """Workers at once, times the most that an operator may give each: 40 of the account's 50."""
     workers = _units()["ScalingConfig"]["MaximumConcurrency"]
     parameter = template()["Parameters"]["WritesPerSecond"]
-    assert workers * parameter["MaxValue"] <= PLANNED_WRITES < ACCOUNTS_WRITES
-    assert workers * parameter["Default"] <= PLANNED_WRITES
+    assert workers * parameter["MaxValue"] <= WRITES_PER_SECOND < ACCOUNTS_WRITES
+    assert workers * parameter["Default"] == WRITES_PER_SECOND, "what the planner counts on"
 
 
 def test_workers_are_told_what_an_operator_sets() -> None:
     """Their pace, and the lifetime of tokens that tell none."""
     variables = properties(FUNCTION, "RefreshTokensFunction")["Environment"]["Variables"]
+    planners = properties(FUNCTION, "PlanRefreshFunction")["Environment"]["Variables"]
     assert variables["WRITES_PER_SECOND"] == {"Ref": "WritesPerSecond"}
+    assert planners["WRITES_PER_SECOND"] == {"Ref": "WritesPerSecond"}
     assert variables["DEFAULT_TOKEN_LIFETIME"] == {"Ref": "DefaultTokenLifetime"}
 
 
@@ -96,18 +106,27 @@ def test_queues_are_encrypted() -> None:
         assert properties(QUEUE, queue)["SqsManagedSseEnabled"] is True
 
 
-def test_one_units_failure_is_no_others() -> None:
-    """Of a batch only what failed is delivered again."""
+def _units_mapping() -> dict[str, Any]:
     queue = {"Fn::GetAtt": ["RefreshQueue", "Arn"]}
     [mapping] = [
         body
         for body in _translated("AWS::Lambda::EventSourceMapping")
         if body["EventSourceArn"] == queue
     ]
+    return mapping
+
+
+def test_one_units_failure_is_no_others() -> None:
+    """Of a batch only what failed is delivered again."""
+    mapping = _units_mapping()
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["BatchSize"] == 10
-    # A batch of more would wait for one: the first token of a runner is not to wait.
-    assert "MaximumBatchingWindowInSeconds" not in mapping
+
+
+def test_batch_is_large_enough_for_the_full_rate_and_waits_for_a_second_at_most() -> None:
+    """Each invocation begins with a mint and no write; and somebody waits for a first token."""
+    mapping = _units_mapping()
+    assert mapping["BatchSize"] >= 4 * UNITS_AT_ONCE
+    assert mapping["MaximumBatchingWindowInSeconds"] == 1
 
 
 def test_alarm_on_due_age_leaves_readers_their_part_of_the_margin() -> None:

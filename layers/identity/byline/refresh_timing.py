@@ -18,6 +18,10 @@ MARGIN_SECONDS = 330
 """The life that a reader can count on: a tick (60), the scheduler's precision (60), queue and work
 (60), the reader's cache (60), clocks that differ (30), two retries (60)."""
 
+READERS_SECONDS = 90
+"""Of the margin what a reader counts on: its cache (60) and clocks that differ (30). The rest of it
+is meant to be spent between falling due and being replaced, so every tick sees such tokens."""
+
 CLOCK_SKEW_SECONDS = 30
 """By how much the issuer's clock and ours may differ."""
 
@@ -31,6 +35,16 @@ SOON_SECONDS = 120
 """What is due sooner than this after its refresh does not wait for the minute's tick."""
 
 TICK_SECONDS = 60
+
+TICKS_APART_SECONDS = 2 * TICK_SECONDS
+"""The scheduler is precise to a minute, so two ticks may lie 119 seconds apart.
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
+
+HURRIED_SECONDS = TICKS_APART_SECONDS + READERS_SECONDS
+"""A token with less life than this may come to be replaced too late if it waits for a tick."""
+
+LEASE_SECONDS = 30
+"""For how long a unit of work stays with a worker that died and does not renew its lease."""
 
 WRITES_PER_DAY = 90
 """To one secret within 24 hours. AWS keeps every version younger than that, and refuses the next
@@ -98,6 +112,11 @@ def slots_for(lifetime: int, *, at_least: int = 1) -> int:
 def required_margin(lifetime: int) -> float:
     """The life, in seconds, that a token of this lifetime must have left to be worth writing."""
     return min(MARGIN_SECONDS, lifetime / 2)
+
+
+def is_short_lived(lifetime: int) -> bool:
+    """Whether tokens of this lifetime fall due with so little life that ticks come too late."""
+    return required_margin(lifetime) < HURRIED_SECONDS
 
 
 def lifetime_of(

@@ -1,0 +1,45 @@
+"""What a batch of messages asks for: which units, and up to which deadlines."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from byline.refresh_units import Unit
+from byline.unit_messages import MessageNotUnderstood, read_message
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Of one unit: the runners with a deadline `up_to` this one, all of them where it is None.
+
+    `message_ids` are those that said so.
+    """
+
+    up_to: int | None
+    message_ids: tuple[str, ...]
+
+    def joined(self, other: "Wanted") -> "Wanted":
+        """What both want, in one turn: two of them would hold the same lease."""
+        either = None if self.up_to is None or other.up_to is None else max(self.up_to, other.up_to)
+        return Wanted(either, self.message_ids + other.message_ids)
+
+
+def read_batch(
+    records: Iterable[dict[str, Any]], *, not_understood: Callable[[str], None]
+) -> dict[Unit, Wanted]:
+    """The units that the records of an event name, in their order.
+
+    What is no message of ours is passed over and its id told to `not_understood`: it is of no use
+    to anybody, so it is not to be delivered again.
+    """
+    batch: dict[Unit, Wanted] = {}
+    for record in records:
+        message_id = record["messageId"]
+        try:
+            message = read_message(record["body"])
+        except MessageNotUnderstood:
+            not_understood(message_id)
+            continue
+        wanted, known = Wanted(message.deadline, (message_id,)), batch.get(message.unit)
+        batch[message.unit] = known.joined(wanted) if known else wanted
+    return batch

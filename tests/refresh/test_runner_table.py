@@ -1,0 +1,98 @@
+"""What a worker reads of the table: to the end, and as it is now; and which commits count."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from runner_table import RunnerTable
+from tests.refresh.troubles import prepared
+from tests.refresh.world import TABLE, World, new_world
+from tests.stand_ins.faults import LoseAnswer
+
+LONG = "x" * 100_000
+"""Eleven rows of it are more than DynamoDB answers at once: a megabyte."""
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with new_world() as world:
+        yield world
+
+
+def test_due_runners_are_read_page_after_page(world: World) -> None:
+    """B3: whoever stops at a page of other projects' runners never gets to this one's."""
+    row = world.register("nightly")
+    for number in range(12):
+        other = world.register(f"runner-{number:02}", project="others", registered_by=LONG)
+        world.put(replace(other, shard=row.shard, due_at=row.deadline - 60))
+    worker = world.worker()
+    assert worker.refresh(row.unit) == "done"
+    assert worker.refreshed == ["nightly"]
+
+
+def test_token_is_shared_with_a_runner_of_any_page(world: World) -> None:
+    """B16: it is not revoked, however many runners of other clients come before that one."""
+    world.give_client(token_endpoint="", issuer=world.issuer.url)
+    last, deleted = world.register("z-last"), world.register("deleted")
+    worker = world.worker()
+    worker.refresh(last.unit)
+    for number in range(12):
+        world.register(f"a-{number:02}", client="other", registered_by=LONG)
+    row = world.row(deleted.runner)
+    assert row is not None
+    world.delete(row)
+    worker.refresh(last.unit)
+    assert world.aws.count("DeleteSecret", "done") > 0
+    assert world.issuer.revoked == []
+
+
+def test_nothing_is_decided_by_a_read_that_may_be_late(world: World) -> None:
+    """The index alone is: what it names is read again, consistently, before anything is minted."""
+    row = prepared(world)
+    world.aws.calls.clear()
+    world.worker().refresh(row.unit)
+    reads: list[dict[str, Any]] = []
+    for call in world.aws.calls:
+        if call.operation == "BatchGetItem":
+            reads += call.document["RequestItems"].values()
+        elif call.operation == "GetItem" or (
+            call.operation == "Query" and "IndexName" not in call.document
+        ):
+            reads.append(call.document)
+    assert len(reads) > 2
+    assert all(read["ConsistentRead"] for read in reads)
+    operations = [call.operation for call in world.aws.calls]
+    assert operations.index("Query") < operations.index("BatchGetItem")
+    assert operations.index("BatchGetItem") < operations.index("GetSecretValue")
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(
+    "meanwhile", [{"generation": 7}, {"revision": "changed"}, {"due_at": 1_800_000_000}], ids=str
+)
+def test_commit_counts_only_for_the_row_that_was_read(
+    world: World, meanwhile: dict[str, Any], rows: int
+) -> None:
+    """Refreshed, registered or postponed since: each alone makes it stale, and it writes nothing.
+
+    What is committed beside it counts all the same.
+    """
+    read, *others = [world.register(f"runner-{number}") for number in range(rows)]
+    now = replace(read, **meanwhile)
+    world.put(now)
+    changes = [(row, replace(row, attempts=3)) for row in (read, *others)]
+    assert RunnerTable(world.aws.client("dynamodb"), TABLE).commit(changes) == [read]
+    assert world.row(read.runner) == now
+    assert [world.row(other.runner) for other in others] == [after for _, after in changes[1:]]
+
+
+def test_commit_whose_answer_was_lost_counts(world: World) -> None:
+    """The SDK sends it again, and meets the row that it has written itself."""
+    row = world.register("nightly")
+    client = world.aws.client("dynamodb", retries={"total_max_attempts": 2})
+    world.aws.faults.follow("PutItem", LoseAnswer())
+    after = replace(row, generation=row.generation + 1)
+    assert RunnerTable(client, TABLE).commit([(row, after)]) == []
+    assert world.aws.count("PutItem", "ConditionalCheckFailedException") == 1
