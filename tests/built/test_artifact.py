@@ -40,10 +40,19 @@ def test_every_module_has_byte_code_that_is_never_checked(built: Path, artifact:
 
 @pytest.mark.parametrize(("function", "folder"), FUNCTIONS.items())
 def test_function_ships_its_modules_alone(built: Path, function: str, folder: str) -> None:
-    """No build file, test or package goes along with a function's own modules."""
+    """No build file, test or package goes along with a function's own modules and policies."""
+    source = ROOT / "functions" / folder
     shipped = {file.name for file in (built / function).iterdir()}
-    own = {module.name for module in (ROOT / "functions" / folder).glob("*.py")}
+    own = {file.name for file in (*source.glob("*.py"), *source.glob("policies"))}
     assert shipped == own | {"__pycache__"}
+
+
+def test_policies_are_shipped_as_they_are(built: Path) -> None:
+    """Without them the first decision would fail, on AWS alone."""
+    source = ROOT / "functions/serve_runs/policies"
+    shipped = built / "RunsFunction/policies"
+    texts = {file.name: file.read_text() for file in source.iterdir()}
+    assert {file.name: file.read_text() for file in shipped.iterdir()} == texts
 
 
 def test_layer_is_built_the_same_twice(layer: Path, tmp_path: Path) -> None:
