@@ -3,14 +3,13 @@
 Access patterns, keys and costs: docs/data-model.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cursors import Position
-from run_items import Item, run_key
+from run_items import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -38,23 +37,22 @@ class Listing:
 
 
 def list_runs(
-    client: "DynamoDBClient", table: str, listing: Listing, *, limit: int, after: Position | None
-) -> tuple[list[Item], Position | None]:
-    """Up to `limit` runs, newest first, and where to go on if there are more.
+    client: "DynamoDBClient", table: str, listing: Listing, *, limit: int, after: str | None
+) -> tuple[list[Item], str | None]:
+    """Up to `limit` runs, newest first, and after which id to go on if there are more.
 
     Reads a bounded number of pages: a filtered listing may end early with a place to go on.
     """
     found: list[Item] = []
-    position = after
     for _ in range(PAGES_A_LISTING):
-        page = client.query(**_query(table, listing, limit, position))
+        page = client.query(**_query(table, listing, limit, after))
         found += page["Items"]
         if len(found) > limit:
-            return found[:limit], position_of(found[limit - 1])
+            return found[:limit], id_of(found[limit - 1])
         if "LastEvaluatedKey" not in page:
             return found, None
-        position = position_of(page["LastEvaluatedKey"])
-    return found, position
+        after = id_of(page["LastEvaluatedKey"])
+    return found, after
 
 
 def list_merged(
@@ -63,23 +61,49 @@ def list_merged(
     listings: Sequence[Listing],
     *,
     limit: int,
-    after: Position | None,
-) -> tuple[list[Item], Position | None]:
+    after: str | None,
+) -> tuple[list[Item], str | None]:
     """The same of several listings as if they were one, each run once."""
     pages = [list_runs(client, table, listing, limit=limit, after=after) for listing in listings]
     # One that goes on is known down to there, and so are all together: no further than the first.
     ends = [end for _, end in pages if end is not None]
-    end = max(ends, key=lambda end: end.id, default=None)
+    end = max(ends, default=None)
     rows = {
-        row["id"]["S"]: row
-        for found, _ in pages
-        for row in found
-        if end is None or row["id"]["S"] >= end.id
+        id_of(row): row for found, _ in pages for row in found if end is None or id_of(row) >= end
     }
-    newest = sorted(rows.values(), key=lambda row: row["id"]["S"], reverse=True)
+    newest = sorted(rows.values(), key=id_of, reverse=True)
     if len(newest) > limit:
-        return newest[:limit], position_of(newest[limit - 1])
+        return newest[:limit], id_of(newest[limit - 1])
     return newest, end
+
+
+def list_visible(
+    client: "DynamoDBClient",
+    table: str,
+    listings: Sequence[Listing],
+    *,
+    limit: int,
+    after: str | None,
+    visible: Callable[[list[Item]], list[Item]],
+) -> tuple[list[Item], str | None]:
+    """The same of the runs that are `visible`, as if there were no others.
+
+    Only where very many others stand between them does it end early, and goes on after one that
+    may be hidden: then its id is told, which is nobody's without its project.
+    """
+    found: list[Item] = []
+    # One more than asked for tells whether there is another one that may be told of. What is read
+    # after that is whole pages.
+    size = limit + 1
+    for _ in range(PAGES_A_LISTING):
+        rows, after = list_merged(client, table, listings, limit=size, after=after)
+        found += visible(rows)
+        if len(found) > limit:
+            return found[:limit], id_of(found[limit - 1])
+        if after is None:
+            break
+        size = ROWS_A_PAGE - 1
+    return found, after
 
 
 def fitting(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,12 +117,12 @@ def fitting(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return runs
 
 
-def position_of(item: Item) -> Position:
-    """Where a listing goes on after the row `item`."""
-    return Position(item["project"]["S"], item["id"]["S"])
+def id_of(item: Item) -> str:
+    """A row's id, by which all listings are ordered."""
+    return item["id"]["S"]
 
 
-def _query(table: str, listing: Listing, limit: int, after: Position | None) -> "QueryInputTypeDef":
+def _query(table: str, listing: Listing, limit: int, after: str | None) -> "QueryInputTypeDef":
     key = {"creator": listing.creator} if listing.creator else {"project": listing.project}
     narrowed = {
         "project": listing.project,
@@ -106,7 +130,8 @@ def _query(table: str, listing: Listing, limit: int, after: Position | None) -> 
         "status": listing.status,
     }
     filters = {name: value for name, value in narrowed.items() if value and name not in key}
-    values = {name: {"S": value} for name, value in (key | filters).items()}
+    wanted = {name: value for name, value in (key | filters).items() if value}
+    values: Item = {f":{name}": {"S": value} for name, value in wanted.items()}
     query: QueryInputTypeDef = {
         "TableName": table,
         "ScanIndexForward": False,
@@ -114,17 +139,18 @@ def _query(table: str, listing: Listing, limit: int, after: Position | None) -> 
         "Limit": ROWS_A_PAGE if filters else limit + 1,
         "KeyConditionExpression": _all_equal(key),
         # `project` and `status` are reserved words of DynamoDB's.
-        "ExpressionAttributeNames": {f"#{name}": name for name in values},
-        "ExpressionAttributeValues": {f":{name}": value for name, value in values.items()},
+        "ExpressionAttributeNames": {f"#{name}": name for name in wanted},
+        "ExpressionAttributeValues": values,
     }
     if listing.creator:
         query["IndexName"] = CREATOR_INDEX
     if filters:
         query["FilterExpression"] = _all_equal(filters)
     if after is not None:
-        # The key goes last: whatever a forged cursor says, the listing stays in its partition.
-        start = run_key(after.project, after.id)
-        query["ExclusiveStartKey"] = start | {name: values[name] for name in key}
+        # A bound and no start key, which would take the project of a run that may be hidden. And
+        # whatever a forged cursor says, the listing stays in its partition.
+        query["KeyConditionExpression"] += " AND id < :after"
+        values[":after"] = {"S": after}
     return query
 
 

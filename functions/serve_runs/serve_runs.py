@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -31,12 +31,12 @@ from byline.errors import Rejected
 from byline.executed_by import read_executed_by
 from byline.outbox import no_mark, unregistered_mark
 from byline.settings import base_url, choice, required
-from cursors import decode_cursor, encode_cursor
+from cursors import decode_text, encode_text
 from incoming import path_name, read_query
 from parent_runs import ParentRuns
 from problems import Problem, not_found
 from run_items import Item, run_json
-from run_listing import Listing, fitting, list_merged, position_of
+from run_listing import Listing, fitting, id_of, list_merged, list_visible
 from run_names import named_runs
 from run_states import TRANSITIONS
 from run_store import RunStore
@@ -70,6 +70,9 @@ LATER_ROUTES = {
     "/messages": "serve_messages",
 }
 """What a path has in it, and the module that brings its routes."""
+
+NO_PROJECT = "-"
+"""The name of no project."""
 
 client = dynamodb()
 project_claims = None
@@ -225,15 +228,15 @@ def _list_runs(project: str | None, caller: Caller | None) -> Response[str]:
         raise Problem(400, "invalid_parameter", "`created_by` is needed across projects.")
     listing = Listing(project, creator, issuer, query.status)
     binding = repr(listing)
-    after = decode_cursor(query.cursor, query=binding) if query.cursor else None
-    listings = _of_whom(listing)
-    found, position = list_merged(client, table, listings, limit=query.limit, after=after)
+    after = decode_text(query.cursor, query=binding) if query.cursor else None
+    pages = list_merged
     if project is None:
-        found = _visible(found, caller)
+        pages = partial(list_visible, visible=partial(_visible, caller=caller))
+    found, last = pages(client, table, _of_whom(listing), limit=query.limit, after=after)
     shown = fitting(named_runs(found, people=people))
     if len(shown) < len(found):
-        position = position_of(found[len(shown) - 1])
-    next_cursor = encode_cursor(position, query=binding) if position else None
+        last = id_of(found[len(shown) - 1])
+    next_cursor = encode_text(last, query=binding) if last else None
     return json_answer(200, {"runs": shown, "next_cursor": next_cursor})
 
 
@@ -286,8 +289,9 @@ def _write_run(
 
 
 def _visible(found: list[Item], caller: Caller | None) -> list[Item]:
-    """Those of other projects' runs that the caller may see."""
-    projects = list(dict.fromkeys(run["project"]["S"] for run in found))
+    """Those of other projects' runs that the caller may see. Where there is none, rights are read
+    all the same, so that the time that it takes tells of no others."""
+    projects = list(dict.fromkeys(run["project"]["S"] for run in found)) or [NO_PROJECT]
     accesses = access_control.of_all(caller, projects)
     seen = {project for project, access in accesses.items() if access.may("read_run")}
     return [run for run in found if run["project"]["S"] in seen]

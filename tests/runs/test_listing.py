@@ -1,7 +1,7 @@
 """Listings: newest first, page after page, nothing lost and nothing doubled."""
 
-from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from acts import Act
 from byline.caller import Caller
-from cursors import Position, encode_cursor
+from cursors import encode_text
 from run_items import Item, new_item
 from run_requests import CreateRun
 from tests.runs.identity_server import Credential, Web
+from tests.runs.rights_given import Rights
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import TABLE, DynamoDb
 
@@ -149,8 +150,11 @@ class TestCreators:
         assert ids(walk(api, grace, RUNS, {"created_by": "ada"})) == [first]
         assert ids(walk(api, grace, "/v1/runs", {"created_by": "nobody"})) == []
 
-    def test_creator_with_any_characters_is_found(self, api: RunsApi, web: Web) -> None:
+    def test_creator_with_any_characters_is_found(
+        self, api: RunsApi, dynamodb: DynamoDb, web: Web
+    ) -> None:
         """A subject may hold what a query must escape."""
+        Rights(dynamodb, web).give("project:editor", "auth0|ä+b &c=d%2e/?#☃")
         odd = web.browser("auth0|ä+b &c=d%2e/?#☃")
         run = api.create(odd)["id"]
         query = {"created_by": "auth0|ä+b &c=d%2e/?#☃"}
@@ -244,14 +248,93 @@ class TestCursors:
         mine = api.create(ada)["id"]
         api.create(ada, project="gemini")
         binding = repr(api.function.Listing("apollo", None, None, None))
-        forged = encode_cursor(Position("gemini", "7" + "Z" * 25), query=binding)
+        forged = encode_text("gemini/7" + "Z" * 25, query=binding)
         dynamodb.calls.clear()
         answer = api.call("GET", RUNS, by=ada, query={"cursor": forged})
         assert answer.status == 200
         assert [run["id"] for run in answer.json["runs"]] == [mine]
         # DynamoDB itself answers a start key outside of the partition with an error.
         [query] = [call for call in dynamodb.calls if call.operation == "Query"]
-        assert query.document["ExclusiveStartKey"]["project"] == {"S": "apollo"}
+        assert "ExclusiveStartKey" not in query.document
+        assert query.document["ExpressionAttributeValues"][":project"] == {"S": "apollo"}
+
+
+class TestHiddenRuns:
+    """A11: across projects, what the caller may not see is not there."""
+
+    @pytest.fixture
+    def strict(self, start_api: Callable[..., RunsApi]) -> RunsApi:
+        """Nobody administers everything."""
+        return start_api(PROJECT_ADMINS="")
+
+    @pytest.fixture
+    def viewer(self, strict: RunsApi, dynamodb: DynamoDb, web: Web) -> Credential:
+        """Somebody who sees `gemini` alone."""
+        Rights(dynamodb, web).give("project:viewer", "viewer", project="gemini")
+        return web.browser("viewer")
+
+    @pytest.mark.parametrize("limit", ["1", "2", "3", "20"])
+    @pytest.mark.parametrize("visible", [[], [4], [0, 3, 9], [7, 8, 9], [0, 1, 2]], ids=str)
+    def test_pages_are_as_if_there_were_no_others(
+        self,
+        strict: RunsApi,
+        viewer: Credential,
+        dynamodb: DynamoDb,
+        web: Web,
+        limit: str,
+        visible: list[int],
+    ) -> None:
+        """The same runs on the same pages, with the same cursors."""
+        rows = {
+            number: (run_id(number), "gemini" if number in visible else "apollo", "ada", "pending")
+            for number in range(10)
+        }
+        query = {"created_by": "ada", "limit": limit}
+        put_all(dynamodb, rows_of([rows[number] for number in visible], issuer=web.url))
+        alone = [page.body for page in walk(strict, viewer, "/v1/runs", query)]
+        put_all(dynamodb, rows_of(list(rows.values()), issuer=web.url))
+        assert [page.body for page in walk(strict, viewer, "/v1/runs", query)] == alone
+
+    def test_creator_of_hidden_runs_alone_is_like_one_of_none(
+        self, strict: RunsApi, viewer: Credential, dynamodb: DynamoDb, web: Web
+    ) -> None:
+        """The same answer, and the same reads."""
+        put_all(dynamodb, rows_of([(run_id(1), "apollo", "ada", "pending")], issuer=web.url))
+        seen = []
+        for creator in ("viewer", "ada", "nobody"):
+            dynamodb.calls.clear()
+            answer = strict.call("GET", "/v1/runs", by=viewer, query={"created_by": creator})
+            seen.append((answer.body, [call.operation for call in dynamodb.calls]))
+        assert seen[0] == seen[1] == seen[2]
+
+    @pytest.mark.parametrize(
+        ("path", "query"),
+        [("/v1/runs", {}), ("/v1/projects/gemini/runs", {}), ("/v1/runs", {"status": "pending"})],
+    )
+    def test_cursor_that_goes_on_behind_very_many_names_no_project(
+        self,
+        strict: RunsApi,
+        viewer: Credential,
+        dynamodb: DynamoDb,
+        web: Web,
+        path: str,
+        query: dict[str, str],
+    ) -> None:
+        """A page reads a bounded number of rows, whosever they are; the next ones find the rest."""
+        last = (run_id(0), "gemini", "ada", "pending")
+        hidden = [(run_id(number), "apollo", "ada", "pending") for number in range(1, 1_100)]
+        put_all(dynamodb, rows_of([last, *hidden], issuer=web.url))
+        dynamodb.calls.clear()
+        pages = []
+        for page in walk(strict, viewer, path, {"created_by": "ada", **query}):
+            queries = [call for call in dynamodb.calls if call.operation == "Query"]
+            assert sum(call.document["Limit"] for call in queries) <= 600
+            dynamodb.calls.clear()
+            cursor = page.json["next_cursor"] or ""
+            assert b"apollo" not in urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            pages.append(page)
+        assert len(pages) > 1
+        assert ids(pages) == [run_id(0)]
 
 
 class TestFilters:
