@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.access.function import InProcess
@@ -67,6 +67,17 @@ class Play:
     begun: set[str] = field(default_factory=set)
     runs: list[str] = field(default_factory=list)
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    def play(self, step: Step) -> None:
+        """One step. Every other one is by somebody who has a role in its project."""
+        holders = sorted(
+            who
+            for (project, who), roles in self.model.roles.items()
+            if roles and project == step.project
+        )
+        if holders and step.number % 2:
+            step = replace(step, who=holders[step.number // 2 % len(holders)])
+        step.operation(self, step)
 
     def expected(
         self, step: Step, action: str, kind: str = "project", name: str = "", *, makes: bool = False

@@ -1,5 +1,7 @@
 """Operations on rights: roles, whom an application acts for, and what is on record of them."""
 
+from dataclasses import replace
+
 from principals import Principal
 from service_account_requests import id_of
 from tests.access.function import InProcess
@@ -24,6 +26,15 @@ def grant_role(play: Play, step: Step) -> None:
 
 def revoke_role(play: Play, step: Step) -> None:
     """The last admin of a project stays."""
+    there = sorted(
+        (who, role)
+        for (project, who), roles in play.model.roles.items()
+        for role in roles
+        if project == step.project
+    )
+    if there and step.number:
+        other, role = there[(step.number - 1) % len(there)]
+        step = replace(step, other=other, role=role)
     held = play.model.roles[step.project, step.other]
     expected = play.expected(step, "revoke_role", "roles")
     if expected == 200:

@@ -44,7 +44,8 @@ def list_runs(play: Play, step: Step) -> None:
 def list_created_runs(play: Play, step: Step) -> None:
     """One subject's runs of all projects, and of those only what may be seen (A11)."""
     expected = 401 if step.who == NOBODY and not play.is_open else 200
-    query = {**ALL, "created_by": step.other[1] or "nobody"}
+    run = play.model.things.get((step.project, "run", play.run(step)), {"by": step.other})
+    query = {**ALL, "created_by": run["by"][1] or "nobody"}
     answer = play.send(step, "GET", "/v1/runs", expected, query=query)
     if expected == 200:
         seen = {place for place in PROJECTS if play.model.may(step.who, "read_run", place, {})}

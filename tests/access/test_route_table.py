@@ -21,6 +21,7 @@ GRACE: Who = ("user", "grace")
 GPU: Who = ("application", "gpu")
 NIGHTLY: Who = ("application", "nightly")
 RUNNER = {"client": "scheduler", "subject": "gpu"}
+BINDING = {"role": "project:viewer", "subject": "linus"}
 CREDENTIAL = {"provider": "github", "token": "hush-hush"}
 
 
@@ -94,7 +95,7 @@ def test_route_answers_each_role_as_its_row_says(
     place.grant(ADA, role)
     answer = place.ask(ADA, row)
     if row.path == "/v1/runs":
-        assert [run["id"] for run in answer.json["runs"]] == [place.run] * (role in row.roles)
+        assert [run["id"] for run in answer.json["runs"]] == place.runs * (role in row.roles)
     else:
         assert (answer.status not in {401, 403, 404}) == (role in row.roles), answer.body
 
@@ -134,6 +135,14 @@ class Place:
         self._send(GRACE, "POST", "service-accounts", self._of(NIGHTLY), 201)
         binding = {"role": "project:editor", "subject": "grace"}
         api.send(ROOT, "DELETE", "/v1/projects/apollo/role-bindings", query=binding)
+        self.started = self._send(ROOT, "POST", "runs", {}, 201).json["id"]
+        self._send(ROOT, "POST", f"runs/{self.started}/start", None, 200)
+        self._send(ROOT, "PUT", "role-bindings", BINDING, 201)
+
+    @property
+    def runs(self) -> list[str]:
+        """The newest first."""
+        return [self.started, self.run]
 
     def grant(self, who: Who, role: str) -> None:
         document = {"role": role, "subject": who[1], "kind": who[0]}
@@ -141,14 +150,10 @@ class Place:
 
     def ask(self, who: Who, row: Row) -> Any:
         """A row's request that is right in all but perhaps the caller's right."""
-        if row.action == "finish_run":  # what never ran cannot finish
-            self._send(ROOT, "POST", f"runs/{self.run}/start", None, 200)
-        binding = {"role": "project:viewer", "subject": "linus"}
-        if row.action == "revoke_role":
-            self._send(ROOT, "PUT", "role-bindings", binding, 201)
         path = row.path.format(
             project="apollo",
-            run_id=self.run,
+            # What never ran cannot finish.
+            run_id=self.started if row.action == "finish_run" else self.run,
             runner="gpu",
             credential="gpu",
             account_id=account_id(self.api, NIGHTLY),
@@ -161,10 +166,10 @@ class Place:
             "restart_runner": RUNNER,
             "create_service_account": self._of(DEPLOYER),
             "write_credential": CREDENTIAL,
-            "grant_role": binding,
+            "grant_role": BINDING,
         }
         queries = {
-            "revoke_role": binding,
+            "revoke_role": BINDING,
             "read_audit": {"run": self.run},
             "read_run": {"created_by": ROOT[1]} if row.path == "/v1/runs" else {},
         }
