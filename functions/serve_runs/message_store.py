@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from acts import Act
 from byline.caching import Clock
-from byline.caller import Caller
 from message_items import LAST, before_a_gap, digest, next_id, partition
 from message_requests import PostMessage, content_text
 from problems import Problem, not_found, unavailable
@@ -173,11 +172,10 @@ class MessageStore:
         }
 
     def _memory(self, item: Item, message: PostMessage, act: Act, key: str) -> Item:
-        who = act.caller
         return {
             # Beside those of runs, which have no `#`.
             "project": {"S": item["project"]["S"].replace("messages#", "idempotency#", 1)},
-            "id": {"S": f"message#{digest(*_names(who), key)}"},
+            "id": {"S": f"message#{digest(act.principal, key)}"},
             "message": item["id"],
             "body": {"S": digest(message.role, item["content"]["S"])},
             "expires_at": {"N": str(int(self._now()) + IDEMPOTENCY_SECONDS)},
@@ -212,7 +210,3 @@ class MessageStore:
     def _read(self, key: Item) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return answer.get("Item")
-
-
-def _names(caller: Caller | None) -> tuple[str, str]:
-    return ("", "") if caller is None else (caller.issuer, caller.subject)

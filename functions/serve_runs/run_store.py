@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from acts import Act
 from audit import AuditTrail, Resource
 from byline.caching import Clock
-from byline.caller import Caller
 from byline.outbox import Mark, no_mark
 from problems import Problem, not_found, unavailable
 from run_items import Item, body_digest, new_item, rfc3339, run_key
@@ -92,7 +91,7 @@ class RunStore:
         now = self._now()
         memory: Item = {
             "project": {"S": f"idempotency#{project}"},
-            "id": {"S": _idempotency_id(act.caller, key)},
+            "id": {"S": _idempotency_id(act, key)},
             "run": item["id"],
             "body": {"S": body_digest(body)},
             "expires_at": {"N": str(int(now) + IDEMPOTENCY_SECONDS)},
@@ -115,7 +114,7 @@ class RunStore:
 
     def created_before(self, body: CreateRun, *, project: str, act: Act, key: str) -> Item | None:
         """The run that `key` created, if it created one. Raises as `create_once`."""
-        remembered = self.find(f"idempotency#{project}", _idempotency_id(act.caller, key))
+        remembered = self.find(f"idempotency#{project}", _idempotency_id(act, key))
         if remembered is None or int(remembered["expires_at"]["N"]) <= self._now():
             return None
         return self._remembered(remembered, body, project)
@@ -253,10 +252,9 @@ def put_once(table: str, item: Item) -> "PutTypeDef":
     }
 
 
-def _idempotency_id(creator: Caller | None, key: str) -> str:
+def _idempotency_id(act: Act, key: str) -> str:
     """Whose key it is belongs to the key: nobody finds another caller's run by guessing."""
-    who = ("", "") if creator is None else (creator.issuer, creator.subject)
-    return sha256("\0".join((*who, key)).encode()).hexdigest()
+    return sha256(f"{act.principal}\0{key}".encode()).hexdigest()
 
 
 def _contended() -> Problem:

@@ -10,6 +10,7 @@ from audit import AuditTrail
 from run_requests import CreateRun
 from run_store import IDEMPOTENCY_SECONDS, RunStore
 from tests.runs.identity_server import Credential, Web
+from tests.runs.rights_given import Rights
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, conflict
 
@@ -50,6 +51,16 @@ def test_another_body_is_refused(api: RunsApi, ada: Credential, dynamodb: Dynamo
     answer = keyed(api, ada, name="b")
     assert (answer.status, answer.reason) == (422, "idempotency_conflict")
     assert dynamodb.rows() == before
+
+
+def test_application_of_a_persons_name_has_keys_of_its_own(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
+) -> None:
+    """A client that somebody registers as `ada` is not the person `ada`."""
+    Rights(dynamodb, web).give("project:editor", "ada", kind="application")
+    mine, theirs = keyed(api, ada), keyed(api, web.bearer("ada", client="ada"))
+    assert (mine.status, theirs.status) == (201, 201)
+    assert mine.json["id"] != theirs.json["id"]
 
 
 def test_another_callers_same_key_gives_their_own_run(

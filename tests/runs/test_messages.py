@@ -352,6 +352,15 @@ class TestRetries:
         assert talk.post(ada, key="once").status == 201
         assert talk.post(mary, key="once", run=other).status == 201
 
+    def test_application_of_a_persons_name_has_keys_of_its_own(
+        self, talk: Conversation, mary: Credential, web: Web
+    ) -> None:
+        """A client that somebody registers as `mary` is not the person `mary`."""
+        talk.grant("mary", "project:viewer", kind="application")
+        first = talk.post(mary, key="once")
+        other = talk.post(web.bearer("mary", client="mary"), key="once")
+        assert (first.status, other.status) == (201, 201)
+
     def test_lost_answer_is_one_message(self, talk: Conversation, mary: Credential) -> None:
         """botocore sends it again."""
         talk.dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
