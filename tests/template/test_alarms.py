@@ -19,7 +19,8 @@ NAMESPACE = "Byline"
 
 SIGHTS = (sight, plan_sight, refresh_sight, registration_sight)
 
-COUNTED = [name for module in SIGHTS for name in get_args(module.MetricName)]
+COUNTED = sorted({name for module in SIGHTS for name in get_args(module.MetricName)})
+"""RunsFunction asks the authorization service too, so four names are in two lists."""
 
 WITHOUT_ALARM = {
     "DueUnits",
@@ -84,7 +85,6 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
 def test_names_of_metrics_are_all_written(emitted: dict[str, list[dict[str, str]]]) -> None:
     """Each name of the lists is written by the functions, and no name beside them."""
     assert emitted.keys() == set(COUNTED)
-    assert len(set(COUNTED)) == len(COUNTED)
 
 
 @pytest.mark.parametrize("metric", sorted(set(COUNTED) - WITHOUT_ALARM))
