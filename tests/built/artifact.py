@@ -15,6 +15,7 @@ FUNCTIONS = {
     "RunsFunction": "serve_runs",
     "PlanRefreshFunction": "plan_refresh",
     "RefreshTokensFunction": "refresh_tokens",
+    "RegisterResourcesFunction": "register_resources",
 }
 """Logical id → the folder of its sources, whose name its handler's module has."""
 
