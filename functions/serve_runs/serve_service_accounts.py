@@ -21,10 +21,11 @@ from byline.unverified import UnverifiedToken
 from cursors import decode_text, encode_text
 from decisions import role_names
 from incoming import path_name, read_body, read_query
-from principals import principal_of, read_principal
+from principals import Principal, principal_of, read_principal
 from problems import Problem, not_found
 from run_items import Item
 from service import (
+    access_control,
     access_of,
     access_table,
     act_of,
@@ -152,7 +153,7 @@ def _register(
     try:
         return accounts.register(wanted, grant=grant, record=record)
     except Problem:
-        if granted and grants is not None:
+        if granted and grants is not None and not _acts_for(application, wanted.person):
             # Somebody else was quicker: nothing was written that this grant is for.
             grants.revoke(wanted.person, account_id)
         raise
@@ -171,6 +172,12 @@ def _service_account(token: str, *, of: Caller) -> Caller:
     if (application.issuer, application.subject) == (of.issuer, of.subject):
         raise _not_its_token("it is the caller's own")
     return application
+
+
+def _acts_for(application: Caller, person: Principal) -> bool:
+    """Whether it does, in whatever project."""
+    link = access_control.acts_for(application)
+    return link is not None and link.person == person
 
 
 def _deleted(access: Access, project: str, account_id: str, *, record: Any) -> Item:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.runs.identity_server import Credential, Web
-from tests.runs.rights_given import ACCOUNTS, Rights, acts_for, register
+from tests.runs.rights_given import ACCOUNTS, Rights, acts_for, register, token_of
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import DynamoDb, Meanwhile
 from tests.stand_ins.authorization_service import AuthorizationStandIn, Fails, serve_authorization
@@ -124,6 +124,27 @@ def test_grant_that_lost_the_race_is_taken_back(
     assert told(service) == ["grant", "grant", "revoke"]
     [(who, _, _)] = service.graph.grants
     assert '"ada"' in who
+
+
+def test_grant_that_another_row_of_the_same_person_needs_is_not_taken_back(
+    api: RunsApi,
+    lin: Credential,
+    robot: Credential,
+    rights: Rights,
+    service: AuthorizationStandIn,
+    dynamodb: DynamoDb,
+) -> None:
+    """It was registered in another project meanwhile: the grant is that one's too."""
+    rights.give("project:editor", "lin", project="gemini")
+    elsewhere = {"token": token_of(robot)}
+    path = ACCOUNTS.replace("apollo", "gemini")
+    dynamodb.troubles.append(
+        Meanwhile(
+            "TransactWriteItems", lambda: api.call("POST", path, by=lin, document=elsewhere).status
+        )
+    )
+    assert register(api, lin, robot).status == 409
+    assert told(service) == ["grant", "grant"]
 
 
 @pytest.mark.parametrize("faults", [[], [Fails(503)], [Fails(403)]])
