@@ -15,13 +15,14 @@ from benchmarks.results import Promise, Series, cold_series, promises
 
 TITLES = {
     "byline": "Byline",
+    "byline_by_role": "Byline, for a caller whose role is read",
     "boto3_only": "boto3 only, with byte code",
     "raw_floor": "raw verification and bare `put_item`",
     "usual_way": "the usual way, plain `sam build`",
     "usual_way_compiled": "the usual way, with byte code",
 }
 COLD = ("byline", "boto3_only", "usual_way", "usual_way_compiled")
-WARM = ("byline", "raw_floor", "usual_way_compiled")
+WARM = ("byline", "byline_by_role", "raw_floor", "usual_way_compiled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,11 @@ class Rounds:
     verification: int
     breakdown: int
     refreshing: int
+    first: int
 
 
-FULL = Rounds(cold=25, warm=61, verification=61, breakdown=15, refreshing=15)
-QUICK = Rounds(cold=3, warm=9, verification=9, breakdown=3, refreshing=3)
+FULL = Rounds(cold=25, warm=61, verification=61, breakdown=15, refreshing=15, first=15)
+QUICK = Rounds(cold=3, warm=9, verification=9, breakdown=3, refreshing=3, first=3)
 
 
 def main() -> None:
@@ -59,7 +61,9 @@ def _measure(built: Bench, rounds: Rounds) -> tuple[list[Promise], str]:
     verification = built.verifications(rounds=rounds.verification)
     cold_pieces, warm_pieces = built.breakdowns(rounds=rounds.breakdown)
     refreshing = built.refreshing(rounds=rounds.refreshing)
-    found = [*promises(cold, warm, verification), *refreshing.promises()]
+    decisions = built.decisions(rounds=rounds.verification)
+    first = built.first_requests(rounds=rounds.first)
+    found = [*promises(cold, warm, verification, decisions), *refreshing.promises()]
     parts = (
         report.circumstances("make bench"),
         f"Medians, in brackets the quartiles, of {rounds.cold} alternating rounds for cold starts"
@@ -73,6 +77,12 @@ def _measure(built: Bench, rounds: Rounds) -> tuple[list[Promise], str]:
         "### Warm creates",
         report.median_table(
             "function", {TITLES[name]: Series(cpu, "ms CPU") for name, cpu in warm.items()}
+        ),
+        "### Cold starts by their first request",
+        "Only a decision loads the policies and their engine: a health check goes without, and so"
+        " does a person who asks who they are.",
+        report.spread_table(
+            "first request", {kind: cold_series(starts) for kind, starts in first.items()}
         ),
         "### Refreshing",
         report.median_table("what", refreshing.series()),

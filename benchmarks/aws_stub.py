@@ -1,4 +1,4 @@
-"""AWS as a measured function sees it: DynamoDB's writes and the load balancers' public keys.
+"""AWS as a measured function sees it: DynamoDB for a create, and the load balancers' public keys.
 
     python -m benchmarks.aws_stub CERTIFICATE_AND_KEY PUBLIC_KEY
 
@@ -6,6 +6,7 @@ Serves TLS on a free port of loopback, which it prints, until it is ended. A pro
 constant answers: what it costs is not the function's.
 """
 
+import json
 import ssl
 import subprocess
 import sys
@@ -16,10 +17,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+from benchmarks.browser import ISSUER, SUBJECT
+
 DYNAMODB = "dynamodb.us-east-1.amazonaws.com"
 PUBLIC_KEYS = "public-keys.auth.elb.us-east-1.amazonaws.com"
 
-_DONE = b"{}"
+_ROLES = {
+    "scope": {"S": "project#research"},
+    "entry": {"S": f"roles#user:{ISSUER}#{SUBJECT}"},
+    "roles": {"SS": ["project:editor"]},
+}
+_ANSWERS = {
+    "PutItem": b"{}",
+    "UpdateItem": b"{}",
+    "TransactWriteItems": b"{}",
+    "BatchGetItem": json.dumps(
+        {"Responses": {"AccessTable": [_ROLES]}, "UnprocessedKeys": {}}
+    ).encode(),
+}
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -31,14 +46,15 @@ class _Answers(BaseHTTPRequestHandler):
     public_key: ClassVar[bytes]
 
     def do_POST(self) -> None:
-        """DynamoDB: the item was put."""
+        """DynamoDB: it was written, and the browser's person is an editor."""
         self.rfile.read(int(self.headers["content-length"]))
-        known = self.headers["x-amz-target"].partition(".")[2] in {"PutItem", "TransactWriteItems"}
-        self.send_response(200 if known else 400)
+        operation = self.headers["x-amz-target"].partition(".")[2]
+        answer = _ANSWERS.get(operation, b"{}")
+        self.send_response(200 if operation in _ANSWERS else 400)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("x-amzn-RequestId", "1BQ3N7AJ2Q4SDPK1S6MDSQQ3VJVV4KQNSO5AEMVJF66Q9ASUAAJG")
-        self.send_header("x-amz-crc32", str(zlib.crc32(_DONE)))
-        self._send_body(_DONE)
+        self.send_header("x-amz-crc32", str(zlib.crc32(answer)))
+        self._send_body(answer)
 
     def do_GET(self) -> None:
         """The load balancers' public keys: the one there is, whatever the id."""

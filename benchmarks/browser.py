@@ -12,9 +12,9 @@ TARGET_GROUP = "byline-browser"
 ISSUER = "https://login.example.com/realms/people"
 CLIENT_ID = "byline-browser"
 
-_SUBJECT = "7c0a5d1e-4f3b-4c55-9a35-2f0f6d3b8e11"
+SUBJECT = "7c0a5d1e-4f3b-4c55-9a35-2f0f6d3b8e11"
 _CLAIMS = {
-    "sub": _SUBJECT,
+    "sub": SUBJECT,
     "email_verified": True,
     "name": "Ada Lovelace",
     "preferred_username": "ada",
@@ -36,7 +36,7 @@ _HEADERS = {
     "sec-fetch-site": "same-origin",
     "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
     "x-amzn-oidc-accesstoken": "x" * 1_024,
-    "x-amzn-oidc-identity": _SUBJECT,
+    "x-amzn-oidc-identity": SUBJECT,
     "x-amzn-trace-id": "Root=1-6920a5c1-3f2b6c0d7a8e9f0011223344",
     "x-forwarded-for": "203.0.113.7",
     "x-forwarded-port": "443",
@@ -52,7 +52,7 @@ _TARGET_GROUP_ARN = (
     "arn:aws:elasticloadbalancing:us-east-1:123456789012:"
     f"targetgroup/{TARGET_GROUP}/1234567890abcdef"
 )
-_EVENT = {
+_EVENT: dict[str, Any] = {
     "requestContext": {"elb": {"targetGroupArn": _TARGET_GROUP_ARN}},
     "httpMethod": "POST",
     "path": "/v1/projects/research/runs",
@@ -73,15 +73,24 @@ ITEM = {
     "agent": {"S": _BODY["agent"]},
     "runner": {"S": _BODY["runner"]},
     "labels": {"M": {"team": {"S": "support"}, "cost-centre": {"S": "4711"}}},
-    "creator": {"S": _SUBJECT},
+    "creator": {"S": SUBJECT},
     "creator_issuer": {"S": ISSUER},
-    "creator_user_id": {"S": _SUBJECT},
+    "creator_user_id": {"S": SUBJECT},
     "executed_by": {
-        "S": f'{{"user":{{"id":{{"subject":"{_SUBJECT}"}},"spec":{{"firstName":"Ada",'
+        "S": f'{{"user":{{"id":{{"subject":"{SUBJECT}"}},"spec":{{"firstName":"Ada",'
         '"lastName":"Lovelace","email":"ada@example.com"}}}'
     },
 }
 """The row of such a run, which the baselines put as it is."""
+
+
+HEALTH_CHECK: dict[str, Any] = {
+    **_EVENT,
+    "httpMethod": "GET",
+    "path": "/healthz",
+    "multiValueHeaders": {"host": ["10.0.1.7"], "user-agent": ["ELB-HealthChecker/2.0"]},
+    "body": "",
+}
 
 
 class Browser:
@@ -105,6 +114,10 @@ class Browser:
         """A token that was never seen before, good for two minutes."""
         claims = {**_CLAIMS, "session": f"{next(self._tokens):08}"}
         return self._signer.sign(claims, issuer=ISSUER, client=CLIENT_ID, now=time.time())
+
+    def whoami(self) -> dict[str, Any]:
+        """The event of somebody who asks who they are."""
+        return {**self.create(), "httpMethod": "GET", "path": "/v1/whoami", "body": ""}
 
     def create(self) -> dict[str, Any]:
         """The event of a create, with a token of its own."""

@@ -9,7 +9,7 @@ from time import clock_gettime
 from typing import Any
 
 from benchmarks.artifacts import Artifacts
-from benchmarks.browser import CLIENT_ID, ISSUER, ITEM, TARGET_GROUP, Browser
+from benchmarks.browser import CLIENT_ID, ISSUER, ITEM, SUBJECT, TARGET_GROUP, Browser
 from local.lambda_runtime import Function, FunctionHost
 
 _BEARER = {"issuer": ISSUER, "audiences": ["byline"], "profile": "keycloak"}
@@ -17,9 +17,10 @@ _BEARER = {"issuer": ISSUER, "audiences": ["byline"], "profile": "keycloak"}
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """What is measured."""
+    """What is measured. `byline_by_role`: for a caller who is not among `ProjectAdmins`."""
 
     byline: Function
+    byline_by_role: Function
     boto3_only: Function
     raw_floor: Function
     usual_way: Function
@@ -61,6 +62,7 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
         "POWERTOOLS_LOG_LEVEL": "INFO",
         "POWERTOOLS_TRACE_DISABLED": "true",
     }
+    admins = {"PROJECT_ADMINS": f"{ISSUER}#{SUBJECT}"}
     item = {"ITEM": json.dumps(ITEM)}
     key = {"PUBLIC_KEY": browser.public_key.decode()}
 
@@ -70,7 +72,8 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
         )
 
     return Functions(
-        byline=function("serve_runs", settings, artifacts.function, artifacts.layer),
+        byline=function("serve_runs", settings | admins, artifacts.function, artifacts.layer),
+        byline_by_role=function("serve_runs", settings, artifacts.function, artifacts.layer),
         boto3_only=function("boto3_only", item, artifacts.boto3_only),
         raw_floor=function("raw_floor", item | key, artifacts.raw_floor),
         usual_way=function("usual_way", settings, artifacts.usual_way),
@@ -78,9 +81,9 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
     )
 
 
-def cold_start(host: FunctionHost, event: dict[str, Any]) -> ColdStart:
+def cold_start(host: FunctionHost, event: dict[str, Any], *, status: int = 201) -> ColdStart:
     """What it costs the process that `host` has just started to get ready and answer `event`."""
-    _create(host, event)
+    _ask(host, event, status)
     (instance,) = host.instances
     timings = instance.timings
     return ColdStart(
@@ -97,14 +100,14 @@ def cpu_per_create(host: FunctionHost, events: list[dict[str, Any]]) -> float:
     (instance,) = host.instances
     before = cpu_seconds(instance.pid)
     for event in events:
-        _create(host, event)
+        _ask(host, event, 201)
     return (cpu_seconds(instance.pid) - before) / len(events) * 1e3
 
 
-def _create(host: FunctionHost, event: dict[str, Any]) -> None:
+def _ask(host: FunctionHost, event: dict[str, Any], status: int) -> None:
     answer = host.invoke(event)
-    if answer["statusCode"] != 201:
-        raise AssertionError(f"not a create: {answer}")
+    if answer["statusCode"] != status:
+        raise AssertionError(f"not {status}: {answer}")
 
 
 def cpu_seconds(pid: int) -> float:

@@ -14,7 +14,7 @@ import trustme
 
 from benchmarks.artifacts import ROOT, Artifacts, build
 from benchmarks.aws_stub import DYNAMODB, PUBLIC_KEYS, aws_stub
-from benchmarks.browser import ITEM, Browser
+from benchmarks.browser import HEALTH_CHECK, ITEM, Browser
 from benchmarks.functions import ColdStart, Functions, cold_start, cpu_per_create, functions
 from benchmarks.refreshing import Refreshing
 from benchmarks.refreshing import measure as measure_refreshing
@@ -40,6 +40,23 @@ class Bench:
             for name in turn:
                 with self._host(name) as host:
                     found[name].append(cold_start(host, self.browser.create()))
+        return _without_first(found)
+
+    def first_requests(self, *, rounds: int) -> dict[str, list[ColdStart]]:
+        """So many cold starts of Byline that end with each kind of request."""
+        kinds = {"health check": 200, "who am I": 200, "create": 201, "create, role read": 201}
+        found: dict[str, list[ColdStart]] = {kind: [] for kind in kinds}
+        for turn in _turns(list(kinds), rounds):
+            for kind in turn:
+                event = {"health check": HEALTH_CHECK, "who am I": self.browser.whoami()}.get(kind)
+                with self._host("byline_by_role" if kind.endswith("read") else "byline") as host:
+                    start = cold_start(host, event or self.browser.create(), status=kinds[kind])
+                found[kind].append(start)
+        return _without_first(found)
+
+    def decisions(self, *, rounds: int) -> dict[str, list[float]]:
+        """See `benchmarks.deciding`: microseconds by kind and round."""
+        found: dict[str, list[float]] = self._script("deciding.py", {"rounds": rounds})
         return _without_first(found)
 
     def warm_creates(self, names: Sequence[str], *, rounds: int) -> dict[str, list[float]]:

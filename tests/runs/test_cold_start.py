@@ -27,6 +27,10 @@ HEAVY = {"boto3", "httpx", "pydantic", "requests", "aws_xray_sdk", "moto", "jwt"
 """Nothing of this is needed to answer; the last one is PyJWT, needed for Bearer tokens only."""
 
 
+ENGINE = {"cedarpy", "cedarpy._internal"}
+"""What decides by the policies."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColdStart:
     """What one process did. `log`: all that it printed, but for the probe's own last line."""
@@ -124,6 +128,17 @@ class TestWithoutSnapStart:
         assert cold.answers == [201, 201]
         assert not HEAVY & cold.loaded[0]
         assert "jwt" in cold.loaded[1]
+
+    def test_only_a_decision_loads_the_engine_of_the_policies(self, start: Start, web: Web) -> None:
+        """A health check goes without, and so does a person who asks who they are."""
+        cold = start(
+            request("GET", "/healthz", by=NOBODY),
+            request("GET", "/v1/whoami", by=web.browser("ada")),
+            request("POST", RUNS, by=web.browser("ada")),
+        )
+        assert cold.answers == [200, 200, 201]
+        assert not ENGINE & (cold.at_start | cold.loaded[0] | cold.loaded[1])
+        assert "cedarpy" in cold.loaded[2]
 
     def test_request_about_a_run_goes_without_what_runners_need(
         self, start: Start, web: Web
