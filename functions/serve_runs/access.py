@@ -39,7 +39,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Access:
-    """What a caller may do in a project. All `holders` must be permitted it.
+    """What a caller may do in a project. All `holders` must be permitted it, the caller first.
 
     `acts_for`: for whom, where the caller is a service account that acts for a person.
     """
@@ -50,14 +50,15 @@ class Access:
     context: Mapping[str, Any]
 
     def may(self, action: str, resource: Resource | None = None) -> bool:
-        """Whether the policies permit `action` on `resource`, the project where none is named."""
+        """Whether the policies permit `action` on `resource`, the project where none is named.
+
+        What a caller may by being who it is, a runner with its own token, is nobody else's to limit.
+        """
         resource = resource or self.of_project
-        return all(
-            decisions().permits(
-                holder.principal, action, resource, roles=holder.roles, context=self.context
-            )
-            for holder in self.holders
-        )
+        caller, *persons = self.holders
+        if persons and self._permits(Holder(caller.principal, frozenset()), action, resource):
+            return True
+        return all(self._permits(holder, action, resource) for holder in self.holders)
 
     def require(
         self,
@@ -78,6 +79,11 @@ class Access:
             raise not_found()
         find()
         raise forbidden()
+
+    def _permits(self, holder: Holder, action: str, resource: Resource) -> bool:
+        return decisions().permits(
+            holder.principal, action, resource, roles=holder.roles, context=self.context
+        )
 
     @cached_property
     def of_project(self) -> Resource:

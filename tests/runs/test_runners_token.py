@@ -13,7 +13,7 @@ from access import Access, Holder
 from byline.caller import Caller
 from byline.refresh_units import token_secret_name, version_token
 from byline.runner_rows import RunnerRow
-from principals import principal_of
+from principals import Principal, principal_of
 from runner_tokens import own_principal
 from tests.identity import alb_tokens
 from tests.runs.identity_server import NOBODY, Credential, Web
@@ -357,3 +357,17 @@ class TestWithoutToken:
         """200 all the same."""
         ready.world.aws.faults.follow(operation, LoseAnswer())
         assert ready.token(gpu).status == 200
+
+
+def test_runner_that_acts_for_somebody_reads_its_own_token_without_their_rights() -> None:
+    """It is the runner whoever it acts for; of another runner's token it has their rights, none."""
+    person = Holder(Principal("user", "https://issuer.example", "ada"), frozenset())
+    runner = Holder(principal_of(GPU), frozenset({"credential:token-reader"}))
+    context = {"source": "bearer", "verified": True}
+    access = Access("payments", (runner, person), None, context)
+    own, other = (
+        access.resource("Runner", "nightly", own=principal)
+        for principal in (runner.principal, Principal("application", "https://issuer.example", "x"))
+    )
+    assert access.may("read_runner_token", own)
+    assert not access.may("read_runner_token", other)
