@@ -52,7 +52,7 @@ class Access:
     def may(self, action: str, resource: Resource | None = None) -> bool:
         """Whether the policies permit `action` on `resource`, the project where none is named.
 
-        What a caller may by being who it is, a runner with its own token, is nobody else's to limit.
+        What a caller may by being who it is, a runner with its token, is nobody else's to limit.
         """
         resource = resource or self.of_project
         caller, *persons = self.holders
