@@ -17,6 +17,11 @@ IssuerName = Annotated[str, Meta(min_length=1, max_length=512, pattern="^[^#\x00
 RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z0-9:-]+" + END)]
 
 
+MAX_PRINCIPAL_BYTES = 840
+"""A sort key has 1,024, that of an index too: `scope` is one, and of a record it names the project
+and the role as well."""
+
+
 class RoleBinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """That somebody has a role in a project. `issuer`: whose subject; by default the issuer that
     browsers sign in with."""
@@ -37,7 +42,10 @@ class RoleBinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         issuer = self.issuer or default_issuer
         if not issuer:
             raise Problem(400, "invalid_parameter", "`issuer` is needed: there are several.")
-        return Principal(self.kind, issuer, self.subject)
+        principal = Principal(self.kind, issuer, self.subject)
+        if len(principal.text.encode()) > MAX_PRINCIPAL_BYTES:
+            raise Problem(400, "invalid_parameter", "`issuer` and `subject` are too long together.")
+        return principal
 
 
 class ListRoleBindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aws_lambda_powertools.event_handler import Response
 
+import service_account_requests
 from access import Access
 from audit import Resource
 from byline.aws import dynamodb
@@ -20,7 +21,7 @@ from byline.settings import base_url
 from byline.unverified import UnverifiedToken
 from cursors import decode_text, encode_text
 from decisions import role_names
-from incoming import path_name, read_body, read_query
+from incoming import path_name, read_query
 from principals import Principal, principal_of, read_principal
 from problems import Problem, not_found
 from run_items import Item
@@ -71,7 +72,7 @@ def create_service_account(project: str) -> Response[str]:
     project = path_name(project, of="project")
     access = access_of(person, project)
     access.require("create_service_account")
-    body = read_body(app.current_event, CreateServiceAccount)
+    body = service_account_requests.create_service_account(app.current_event)
     if body.role not in role_names():
         raise Problem(400, "invalid_body", f"There is no such role: {', '.join(_roles())}.")
     if person is None:

@@ -165,6 +165,16 @@ def test_binding_that_makes_no_sense_is_refused(
     assert audit_of(dynamodb) == []
 
 
+@pytest.mark.parametrize(("issuer_bytes", "status"), [(69, 201), (70, 400)])
+def test_binding_is_no_longer_than_a_row_can_name(
+    strict: RunsApi, ada: Credential, issuer_bytes: int, status: int
+) -> None:
+    """840 bytes of kind, issuer and subject; characters outside of ASCII have several."""
+    issuer = "https://".ljust(issuer_bytes, "a")
+    answer = grant(strict, ada, "project:viewer", "☃" * 255, issuer=issuer)
+    assert answer.status == status
+
+
 class TestNewProject:
     """Whose a project is that there was not."""
 

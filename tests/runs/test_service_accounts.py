@@ -268,6 +268,17 @@ def test_subject_is_never_typed(
     assert dynamodb.writes() == []
 
 
+def test_token_in_the_place_of_a_name_is_not_told(
+    api: RunsApi, lin: Credential, robot: Credential
+) -> None:
+    """400 in words of ours: errors are kept in places where tokens must not be."""
+    token = token_of(robot)
+    for document in ({token: ""}, {"token": token, token: ""}):
+        answer = api.call("POST", ACCOUNTS, by=lin, document=document)
+        assert answer.reason == "invalid_body"
+        assert token[:20] not in answer.body
+
+
 def test_token_is_not_in_the_representation() -> None:
     """A body that gets into a log or a traceback tells no token."""
     assert "secret" not in repr(CreateServiceAccount(token="secret"))
