@@ -55,10 +55,11 @@ class Access:
         What a caller may by being who it is, a runner with its token, is nobody else's to limit.
         """
         resource = resource or self.of_project
-        caller, *persons = self.holders
-        if persons and self._permits(Holder(caller.principal, frozenset()), action, resource):
+        if all(self._permits(holder, action, resource) for holder in self.holders):
             return True
-        return all(self._permits(holder, action, resource) for holder in self.holders)
+        caller, *persons = self.holders
+        itself = Holder(caller.principal, frozenset())
+        return bool(persons) and self._permits(itself, action, resource)
 
     def require(
         self,
