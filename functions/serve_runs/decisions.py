@@ -6,15 +6,19 @@ https://docs.cedarpolicy.com/
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from principals import Principal
 
 POLICIES = Path(__file__).parent / "policies"
+
+
+REMEMBERED = 1_024
+"""How many answers are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,18 @@ class Resource:
         return {"type": f"Byline::{self.type}", "id": self.id}
 
 
+class _Question(NamedTuple):
+    """All that a decision follows from."""
+
+    principal: Principal
+    action: str
+    resource_type: str
+    resource_id: str
+    attributes: tuple[tuple[str, Principal], ...]
+    roles: tuple[str, ...]
+    context: tuple[tuple[str, Any], ...]
+
+
 class Decisions:
     """The policies of a folder, read once."""
 
@@ -38,6 +54,9 @@ class Decisions:
         import cedarpy  # noqa: PLC0415 - 50 ms that only a decision is worth
 
         self._cedar = cedarpy
+        # The policies stay as they are, so the same question has the same answer. What may change,
+        # the caller's roles, is part of the question.
+        self._answer = lru_cache(REMEMBERED)(self._decide)
         self._policies = cedarpy.PolicySet.from_str(policy_text(folder))
         self._schema = cedarpy.Schema.from_str((folder / "byline.cedarschema").read_text())
 
@@ -55,6 +74,20 @@ class Decisions:
         Whatever Cedar cannot make sense of is refused: an action that nobody mapped, an attribute
         that is not there.
         """
+        question = _Question(
+            principal,
+            action,
+            resource.type,
+            resource.id,
+            tuple(sorted(resource.attributes.items())),
+            tuple(sorted(roles)),
+            tuple(sorted(context.items())),
+        )
+        return self._answer(question)
+
+    def _decide(self, question: _Question) -> bool:
+        principal, action, resource_type, resource_id, attributes, roles, context = question
+        resource = Resource(resource_type, resource_id, dict(attributes))
         entities = [
             {
                 "uid": principal.uid,
@@ -73,7 +106,7 @@ class Decisions:
             "principal": principal.uid,
             "action": {"type": "Byline::Action", "id": action},
             "resource": resource.uid,
-            "context": msgspec.json.encode(context).decode(),
+            "context": msgspec.json.encode(dict(context)).decode(),
         }
         return self._cedar.is_authorized(
             request, self._policies, msgspec.json.encode(entities).decode(), self._schema

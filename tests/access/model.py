@@ -1,6 +1,6 @@
 """Who may what, in sixty lines that know of no table, no policy and no request.
 
-A caller is a pair (kind, subject), because `ada` the application is not `ada` the person.
+A caller is a pair (kind, subject): `ada` the application is not `ada` the person.
 """
 
 from collections import defaultdict
@@ -10,8 +10,8 @@ from typing import Any
 type Who = tuple[str, str]
 NOBODY: Who = ("anonymous", "")
 
-SEE = {"read_run", "read_messages", "post_user_message"}
-SEE |= {"read_runner", "read_service_account", "read_roles"}
+SEE = {f"read_{kind}" for kind in ("run", "messages", "runner", "roles", "service_account")}
+SEE |= {"post_user_message"}
 RUN = SEE | {"create_run", "start_run", "finish_run", "fail_run", "cancel_run", "delete_run"}
 RUN |= {"restart_runner", "create_service_account", "read_credential"}
 MANAGE = RUN | {"register_runner", "delete_runner", "write_credential", "delete_credential"}
@@ -24,7 +24,7 @@ ROLES = {
     "credential:reader": {"read_credential"},
     "credential:token-reader": {"read_credential", "read_runner"} | TOKENS,
 }
-FOR_PEOPLE = {"create_service_account"}
+FOR_PEOPLE, NOT_AS_ITSELF = {"create_service_account"}, {"post_user_message"}
 FOR_ITSELF = {"read_runner_token", "restart_runner", "read_messages", "post_runner_message"}
 
 
@@ -54,7 +54,8 @@ class Model:
         is_itself = who[0] == "application" and who == thing.get("own")
         if action == "post_runner_message" or (is_itself and action in FOR_ITSELF):
             return is_itself
-        if action in FOR_PEOPLE and who[0] != "user":
+        denied = (who == NOBODY and action in TOKENS) or (is_itself and action in NOT_AS_ITSELF)
+        if denied or (action in FOR_PEOPLE and who[0] != "user"):
             return False
         is_their_own = who == thing.get("person") and action.endswith("_service_account")
         return is_their_own or any(action in ROLES[role] for role in roles)

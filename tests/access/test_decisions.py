@@ -71,8 +71,10 @@ class TestRoles:
     def test_role_permits_others_the_same_but_what_is_for_people(
         self, principal: Principal, role: str, action: str
     ) -> None:
-        """Only a person can let somebody act for itself."""
-        assert permits(principal, action, role) == (action in ROLES[role] - FOR_PEOPLE)
+        """Only a person can let somebody act for itself, and nobody reads no token."""
+        tokens = {"read_credential_token", "read_runner_token"}
+        kept = FOR_PEOPLE | (tokens if principal == ANONYMOUS else set())
+        assert permits(principal, action, role) == (action in ROLES[role] - kept)
 
     def test_roles_that_can_be_granted_are_these(self) -> None:
         """`roles.json` names the built-in ones, and no other."""
@@ -188,7 +190,8 @@ class TestRunners:
     def test_runner_does_not_speak_as_a_user(self) -> None:
         """Without a role of its own (B9)."""
         assert not permits(GPU, "post_user_message", executor=GPU)
-        assert permits(GPU, "post_user_message", "project:viewer", executor=GPU)
+        assert not permits(GPU, "post_user_message", "project:viewer", executor=GPU)
+        assert permits(GPU, "post_user_message", "project:viewer")
 
     def test_nobody_else_speaks_as_the_runner(self) -> None:
         """Not with all roles together."""
