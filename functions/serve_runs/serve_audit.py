@@ -19,6 +19,9 @@ from run_listing import fitting
 from service import access_of, access_table, app, caller_of_read, json_answer, settings
 
 
+client = dynamodb()
+
+
 @app.get("/v1/projects/<project>/audit")
 def list_audit_records(project: str) -> Response[str]:
     """What was done in a project, newest first: to a run, a runner or a credential; or by somebody
@@ -31,7 +34,7 @@ def list_audit_records(project: str) -> Response[str]:
     subject = _subject(query, caller, project)
     binding = repr(subject)
     after = decode_cursor(query.cursor, query=binding).id if query.cursor else None
-    found, last = list_records(dynamodb(), access_table, subject, limit=query.limit, after=after)
+    found, last = list_records(client, access_table, subject, limit=query.limit, after=after)
     shown = fitting([record_json(item) for item in found])
     if len(shown) < len(found):
         last = shown[-1]["id"]

@@ -35,7 +35,8 @@ from service import (
     runners_table,
 )
 
-runners = RunnerStore(dynamodb(), runners_table, audit=audit, now=time.time)
+client = dynamodb()
+runners = RunnerStore(client, runners_table, audit=audit, now=time.time)
 
 
 @app.put("/v1/projects/<project>/runners/<runner>")
@@ -82,9 +83,7 @@ def list_project_runners(project: str) -> Response[str]:
     query = read_query(app.current_event, ListRunners)
     binding = f"runners of {project}"
     after = decode_cursor(query.cursor, query=binding) if query.cursor else None
-    rows, position = list_runners(
-        dynamodb(), runners_table, project, limit=query.limit, after=after
-    )
+    rows, position = list_runners(client, runners_table, project, limit=query.limit, after=after)
     secrets, now = _secrets(), time.time()
     shown = fitting([runner_json(row, secrets=secrets, now=now) for row in rows])
     if len(shown) < len(rows):
