@@ -18,7 +18,6 @@ from principals import default_issuer
 from run_listing import fitting
 from service import access_of, access_table, app, caller_of_read, json_answer, settings
 
-
 client = dynamodb()
 
 
