@@ -59,7 +59,7 @@ def test_running_stack_keeps_every_promise_of_the_document(
         check=False,
     )
     assert run.returncode == 0, run.stdout.replace(token, "…")
-    assert "Tested: 16" in run.stdout
+    assert "Tested: 31" in run.stdout
     log = stack.log_text()
     assert '"message":"not foreseen"' not in log
     assert not [segment for segment in segments_of([token]) if segment in log]

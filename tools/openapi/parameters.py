@@ -113,6 +113,8 @@ def query_parameters(shape: type, *, across_projects: bool) -> Iterator[Json]:
         parameter: Json = {"name": name, "in": "query", "description": said}
         if name == "created_by" and across_projects:
             parameter |= {"required": True, "example": "me"}
+        if name in schema.get("required", ()):
+            parameter["required"] = True
         # A parameter is left out, never null.
         kinds = [each for each in kind.get("anyOf", [kind]) if each != {"type": "null"}]
         yield parameter | {"schema": kinds[0]}
