@@ -100,7 +100,7 @@ def test_artifacts_stay_far_below_lambdas_limits(built: Path) -> None:
                 archived.write(file, file.relative_to(built / name))
                 unpacked += file.stat().st_size
         zipped += archive.tell()
-    assert zipped < 10_000_000
+    assert zipped < 20_000_000  # 5 MB of it are Cedar's engine
     assert unpacked < 50_000_000
 
 
