@@ -86,7 +86,7 @@ class Refreshing:
         }
 
     def promises(self) -> list[Promise]:
-        """What issue 3 asks for; of a bare put in both ways to understand it."""
+        """What refreshing may cost: beside each client's bare put, and in time."""
         return [
             Promise(
                 what="refreshing a runner, CPU",

@@ -92,7 +92,8 @@ def due_units(rows: Iterable[RunnerRow], *, now: int, writes: int = WRITES_A_TIC
 def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
     """The health of `rows`: all that are due, and of each shard the one that is due next.
 
-    A runner that is not due yet has its margin left, so those few tell of all.
+    A runner that is not due yet has its margin left, so those few tell of all but those that failed
+    and wait for their next try: they are seen again when that comes.
     """
     live = [row for row in rows if row.is_live]
     due_since = [row.due_at for row in live if row.due_at is not None and row.due_at <= now]

@@ -54,7 +54,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     units = due_units(
         (row for row in rows if row.due_at is not None and row.due_at <= now),
         now=now,
-        # Enough for workers to have work until the next tick, however late it is.
         writes=writes_per_second * TICKS_APART_SECONDS,
     )
     unsent = _send(units)
