@@ -4,9 +4,9 @@ caller → roles in the project → Cedar. A service account that acts for a per
 and that person's, so it loses what the person loses at once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 from access_rows import AccessRows, ActsFor, Held
@@ -31,10 +31,18 @@ SIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A principal with its roles in a project."""
+    """A principal with its roles in a project. `more`: finds those that it has besides, which are
+    worth a read only where `roles` do not do."""
 
     principal: Principal
     roles: frozenset[str]
+    more: Callable[[], frozenset[str]] | None = None
+
+    def enough(self) -> Iterator[frozenset[str]]:
+        """Its roles; then all of them."""
+        yield self.roles
+        if self.more is not None:
+            yield self.roles | self.more()
 
 
 @dataclass(frozen=True)
@@ -82,8 +90,11 @@ class Access:
         raise forbidden()
 
     def _permits(self, holder: Holder, action: str, resource: Resource) -> bool:
-        return decisions().permits(
-            holder.principal, action, resource, roles=holder.roles, context=self.context
+        return any(
+            decisions().permits(
+                holder.principal, action, resource, roles=roles, context=self.context
+            )
+            for roles in holder.enough()
         )
 
     @cached_property
@@ -110,8 +121,9 @@ class AccessControl:
     def of(self, caller: Caller | None, project: str) -> Access:
         """What a caller may do in a project.
 
-        The reads depend on the caller alone, never on what there is: none for a person among the
-        admins, one for others, and one more where an application acts for a person.
+        The reads depend on the caller alone, never on what there is: one, and one more where an
+        application acts for a person. A person among the admins has none, until something is asked
+        that administering does not permit.
         """
         return self.of_all(caller, [project])[project]
 
@@ -130,15 +142,24 @@ class AccessControl:
             roles = held.roles[project]
             if held.acts_for is not None and held.acts_for.project == project:
                 roles |= {held.acts_for.role}
-            holders = [Holder(own, roles)]
+            holders = [self._holder(own, project, roles)]
             if person is not None and persons is not None:
-                holders.append(Holder(person, persons.roles[project]))
+                holders.append(self._holder(person, project, persons.roles[project]))
             found[project] = Access(project, tuple(holders), held.acts_for, context)
         return found
 
     def acts_for(self, caller: Caller | None) -> ActsFor | None:
         """Whom a caller acts for, wherever that is."""
         return self._held(principal_of(caller), ()).acts_for
+
+    def _holder(self, principal: Principal, project: str, roles: frozenset[str]) -> Holder:
+        if principal not in self._admins:
+            return Holder(principal, roles)
+        # Asked again within a request, they are as they were.
+        return Holder(principal, roles, cache(partial(self._bound, principal, project)))
+
+    def _bound(self, principal: Principal, project: str) -> frozenset[str]:
+        return self._rows.held(principal, [project]).roles[project]
 
     def _held(self, principal: Principal, projects: Sequence[str]) -> Held:
         if principal in self._admins:

@@ -38,7 +38,7 @@ class Model:
     things: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
 
     def held(self, who: Who, project: str) -> set[str]:
-        return {"project:admin"} if who in self.admins else self.roles[project, who]
+        return self.roles[project, who] | ({"project:admin"} if who in self.admins else set())
 
     def may(self, who: Who, action: str, project: str, thing: dict[str, Any]) -> bool:
         """A service account may what both it and its person may, and what it may by itself."""

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
+from access import ADMIN_ROLE
 from tests.access.function import InProcess
 from tests.access.model import Who
 from tests.access.play import NO_RUN, ROOT, SIGHT
@@ -181,3 +182,35 @@ class TestForbidden:
         for asked in (row, elsewhere(place, row)):
             assert place.ask(ADA, asked).status in {403, 404}
         assert rows() == before
+
+
+class TestAdmins:
+    """Who administers every project by `ProjectAdmins`."""
+
+    TOKEN = next(row for row in DECIDED if row.action == "read_credential_token")
+
+    def test_role_that_an_admin_takes_counts_until_it_is_given_back(self, place: Place) -> None:
+        """Administering is no reading of tokens; whoever makes themselves a reader is one (B12)."""
+        binding = {"role": "credential:token-reader", "subject": ROOT[1]}
+        assert place.ask(ROOT, self.TOKEN).status == 403
+        place.grant(ROOT, binding["role"])
+        assert place.ask(ROOT, self.TOKEN).status == 200
+        place.api.send(ROOT, "DELETE", "/v1/projects/apollo/role-bindings", query=binding)
+        assert place.ask(ROOT, self.TOKEN).status == 403
+
+    def test_role_that_an_admin_takes_counts_in_its_project_alone(self, place: Place) -> None:
+        """As for everybody else."""
+        binding = {"role": "credential:token-reader", "subject": ROOT[1]}
+        elsewhere = "/v1/projects/gemini/role-bindings"
+        assert place.api.send(ROOT, "PUT", elsewhere, document=binding).status == 201
+        assert place.ask(ROOT, self.TOKEN).status == 403
+
+    @pytest.mark.parametrize("row", [row for row in DECIDED if ADMIN_ROLE in row.roles], ids=told)
+    def test_what_administering_permits_takes_no_read_of_rights(
+        self, place: Place, calls: list[tuple[str, Any]], row: Row
+    ) -> None:
+        """Whatever is bound to them besides."""
+        place.api.send(ROOT, "GET", "/v1/whoami")
+        calls.clear()
+        assert place.ask(ROOT, row).status < 400
+        assert ("BatchGetItem", [ACCESS_TABLE]) not in calls
