@@ -55,7 +55,6 @@ class Model:
         if action == "post_runner_message" or (is_itself and action in FOR_ITSELF):
             return is_itself
         denied = (who == NOBODY and action in TOKENS) or (is_itself and action in NOT_AS_ITSELF)
-        if denied or (action in FOR_PEOPLE and who[0] != "user"):
-            return False
+        denied |= action in FOR_PEOPLE and who[0] != "user"
         is_their_own = who == thing.get("person") and action.endswith("_service_account")
-        return is_their_own or any(action in ROLES[role] for role in roles)
+        return not denied and (is_their_own or any(action in ROLES[role] for role in roles))
