@@ -16,6 +16,10 @@ MARKED = "deleting_until"
 """What a row has while its credential is being deleted: until when that may take, in seconds since
 the epoch."""
 
+_COLUMNS = {"email": "account_email"}
+"""A column of the name `email` is a key of the index `by-email`: whoever stored a credential with
+somebody's address would be taken for that person."""
+
 _VERSIONS = UUID("0b6f6f0e-1d0c-4a53-8a2b-6f4f2f4f0d5e")
 
 
@@ -47,15 +51,16 @@ def credential_item(credential: Credential) -> Item:
     """The row as DynamoDB keeps it. What is not known is not there."""
     texts = {name: text for name, text in asdict(credential).items() if text is not None}
     return credential_key(credential.project, credential.name) | {
-        name: {"S": text} for name, text in texts.items()
+        _COLUMNS.get(name, name): {"S": text} for name, text in texts.items()
     }
 
 
 def read_credential(item: Item) -> Credential:
     """The credential of a row."""
     texts: dict[str, Any] = {name: value["S"] for name, value in item.items() if "S" in value}
-    known = {each.name for each in fields(Credential)}
-    return Credential(**{name: text for name, text in texts.items() if name in known})
+    columns = {each.name: _COLUMNS.get(each.name, each.name) for each in fields(Credential)}
+    known = {name: texts[column] for name, column in columns.items() if column in texts}
+    return Credential(**known)
 
 
 def still(before: Item | None) -> dict[str, Any]:

@@ -34,6 +34,8 @@ OWNERS_OF_AN_EMAIL = 5
 NAMES_AN_ANSWER = 100
 """What one BatchGetItem reads."""
 
+_PRINCIPAL = "principal#"
+
 
 class People:
     """The profiles of one table. `failed` is told what went wrong where one was not kept or read.
@@ -81,8 +83,13 @@ class People:
         page = self._client.query(
             TableName=self._table,
             IndexName=EMAIL_INDEX,
-            KeyConditionExpression="email = :email",
-            ExpressionAttributeValues={":email": {"S": email.lower()}},
+            # Were anything else in the index one day, it would be nobody's e-mail.
+            KeyConditionExpression="email = :email AND begins_with(#scope, :principal)",
+            ExpressionAttributeNames={"#scope": "scope"},
+            ExpressionAttributeValues={
+                ":email": {"S": email.lower()},
+                ":principal": {"S": _PRINCIPAL},
+            },
             Limit=OWNERS_OF_AN_EMAIL,
         )
         return [_principal_of(item) for item in page["Items"]]
@@ -124,7 +131,7 @@ class People:
 
 def profile_key(principal: Principal) -> Item:
     """The key of what somebody is called."""
-    return {"scope": {"S": f"principal#{principal.text}"}, "entry": {"S": "profile"}}
+    return {"scope": {"S": f"{_PRINCIPAL}{principal.text}"}, "entry": {"S": "profile"}}
 
 
 def _names_of(caller: Caller) -> dict[str, str]:
@@ -154,4 +161,4 @@ def _by_principal(items: Iterable[Item]) -> Iterable[tuple[Principal, Item]]:
 
 
 def _principal_of(item: Item) -> Principal:
-    return read_principal(item["scope"]["S"].removeprefix("principal#"))
+    return read_principal(item["scope"]["S"].removeprefix(_PRINCIPAL))

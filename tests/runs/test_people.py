@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from byline.caller import Caller
+from credential_rows import Credential as StoredCredential
+from credential_rows import credential_item, read_credential
 from people import People, profile_key
 from principals import Principal, principal_of
 from tests.runs.conftest import Said
@@ -302,3 +304,24 @@ def test_email_shows_visible_projects_alone(
     eve = web.browser(f"{subject}-eve")
     assert subjects(api, eve, "/v1/runs", email) == ["seen"]
     assert subjects(api, lin, "/v1/runs", "me") == ["unseen", "seen"]
+
+
+@pytest.mark.parametrize("column", ["", "email"])
+def test_credential_of_an_address_is_not_whose_address_it_is(
+    api: RunsApi, web: Web, dynamodb: DynamoDb, subject: str, column: str
+) -> None:
+    """Whoever stores one with somebody's e-mail neither joins nor breaks that person's listing:
+    its row is not in the index, and would not count there."""
+    email = f"{subject}@example.com"
+    credential = StoredCredential("apollo", "jira", "1", "jira", "now", "now", email=email)
+    row = credential_item(credential)
+    assert read_credential(row) == credential
+    dynamodb.client.put_item(
+        TableName=ACCESS_TABLE, Item=row | ({column: {"S": email}} if column else {})
+    )
+    indexed = dynamodb.client.scan(TableName=ACCESS_TABLE, IndexName="by-email")
+    assert bool(indexed["Items"]) is bool(column)
+    admin = web.browser("ada")
+    assert subjects(api, admin, RUNS, email) == []
+    api.create(named(web, subject, email), name="theirs")
+    assert subjects(api, admin, RUNS, email) == ["theirs"]
