@@ -108,9 +108,11 @@ class Decisions:
             "resource": resource.uid,
             "context": msgspec.json.encode(dict(context)).decode(),
         }
-        return self._cedar.is_authorized(
+        answer = self._cedar.is_authorized(
             request, self._policies, msgspec.json.encode(entities).decode(), self._schema
-        ).allowed
+        )
+        # Cedar passes over a policy that fails, and it may be one that forbids.
+        return answer.allowed and not answer.diagnostics.errors
 
 
 @cache

@@ -261,6 +261,19 @@ class TestOperatorsPolicies:
         assert not permits(ADA, "delete_run", *EVERYTHING, policies=stricter)
         assert permits(ADA, "cancel_run", *EVERYTHING, policies=stricter)
 
+    def test_forbid_that_fails_is_not_passed_over(self, tmp_path: Path) -> None:
+        """Cedar would: here one that asks for an attribute which not every runner has."""
+        for file in POLICIES.glob("*.cedar*"):
+            copy(file, tmp_path)
+        (tmp_path / "zz.cedar").write_text(
+            'forbid (principal, action == Byline::Action::"restart_runner", resource)'
+            ' when { resource.own == Byline::Application::"nobody" };'
+        )
+        failing = Decisions(tmp_path)
+        assert permits(ADA, "restart_runner", "project:editor")
+        assert not permits(ADA, "restart_runner", "project:editor", policies=failing)
+        assert permits(ADA, "cancel_run", "project:editor", policies=failing)
+
     def test_policy_that_cannot_be_read_is_an_error(self, tmp_path: Path) -> None:
         """Broken text neither permits nor is passed over."""
         with pytest.raises(ValueError, match="unexpected end"):
