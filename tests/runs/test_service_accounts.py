@@ -159,7 +159,7 @@ def spoiled_tokens(web: Web) -> dict[str, str]:
         "bad_signature": with_signature_of_another(web, valid),
         "malformed_token": "x",
         "token_of_a_person": token_of(web.bearer("robot", "web")),
-        "callers_own_subject": token_of(web.bearer("lin", "lin")),
+        "callers_own": token_of(web.bearer("lin", "web")),
     }
 
 
@@ -172,7 +172,7 @@ def spoiled_tokens(web: Web) -> dict[str, str]:
         "bad_signature",
         "malformed_token",
         "token_of_a_person",
-        "callers_own_subject",
+        "callers_own",
     ],
 )
 def test_anything_but_a_service_accounts_own_current_token_is_refused(
@@ -184,6 +184,19 @@ def test_anything_but_a_service_accounts_own_current_token_is_refused(
     assert (refused.status, refused.reason) == (422, "invalid_service_account_token")
     assert len(token) == 1 or token not in refused.body
     assert dynamodb.writes() == []
+
+
+def test_namesake_is_somebody_else(api: RunsApi, lin: Credential, web: Web, rights: Rights) -> None:
+    """A client called `lin` is not the person `lin`: it acts for them once they say so, as any
+    other does, and not for the name that it has."""
+    namesake = web.bearer("lin", client="lin")
+    assert acts_for(api, namesake) is None
+    assert created(api, namesake) == 404
+    assert register(api, lin, namesake).status == 201
+    assert acts_for(api, namesake) == LIN
+    assert created(api, namesake) == 201
+    rights.take("project:editor", "lin")
+    assert created(api, namesake) == 404
 
 
 def test_token_in_the_body_may_be_as_long_as_a_token_may_be(api: RunsApi, lin: Credential) -> None:
