@@ -18,7 +18,9 @@ from problems import Problem
 Provider = Literal["github", "gitlab", "jira", "google", "vertex", "kubeconfig", "generic"]
 
 MAX_TOKEN_CHARACTERS = 61_440
-"""The body's 64 KiB bound the bytes; a secret holds no fewer (65,536)."""
+
+MAX_SECRET_BYTES = 65_536
+"""https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html"""
 
 URL_PATTERN = r"^https://[^\s/?#@\\\x00-\x20\x7f]+(?:/[^\s?#\x00-\x20\x7f]*)?" + END
 """Neither a user's part nor a query or fragment: tokens travel there, and this is shown."""
@@ -36,6 +38,7 @@ ONE_WORD = "A token of this provider is visible ASCII, without spaces."
 KEY_FILE = "The token of this provider is the text of its key file, a JSON object."
 NO_CONTROLS = "A token has no control characters but tabs and line ends."
 JIRA_SITE = "A token of `jira` needs `url` and `email`."
+TOO_LONG = f"A credential has at most {MAX_SECRET_BYTES} bytes, as JSON with all its members."
 
 _NAMED = re.compile(r"`(?:\$\.)?(provider|token|url|email)`")
 
@@ -51,7 +54,9 @@ class PutCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     email: Email | None = None
 
     def __post_init__(self) -> None:
-        rule = _broken_rule(self)
+        # A secret has the same members, in the same order.
+        is_too_long = len(msgspec.json.encode(self)) > MAX_SECRET_BYTES
+        rule = TOO_LONG if is_too_long else _broken_rule(self)
         if rule is not None:
             raise ValueError(rule)
 
@@ -78,7 +83,7 @@ def put_credential(event: Mapping[str, Any]) -> PutCredential:
 
 
 def _told(detail: str) -> str:
-    if detail in (ONE_WORD, KEY_FILE, NO_CONTROLS, JIRA_SITE):
+    if detail in (ONE_WORD, KEY_FILE, NO_CONTROLS, JIRA_SITE, TOO_LONG):
         return detail
     named = _NAMED.search(detail)
     if named is not None:

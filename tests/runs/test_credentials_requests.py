@@ -13,6 +13,7 @@ from credential_requests import (
     MAX_TOKEN_CHARACTERS,
     NO_CONTROLS,
     ONE_WORD,
+    TOO_LONG,
     put_credential,
 )
 from problems import Problem
@@ -125,7 +126,7 @@ def test_no_body_is_quoted(body: Any) -> None:
         for name in ("provider", "token", "url", "email")
     }
     general = "The body is not a credential: `provider`, `token`, and perhaps `url` and `email`."
-    assert detail in named | {general, ONE_WORD, KEY_FILE, NO_CONTROLS, JIRA_SITE}
+    assert detail in named | {general, ONE_WORD, KEY_FILE, NO_CONTROLS, JIRA_SITE, TOO_LONG}
 
 
 @pytest.mark.parametrize(("length", "taken"), [(MAX_TOKEN_CHARACTERS, True), (61_441, False)])
@@ -138,6 +139,24 @@ def test_longest_token_fits_into_a_secret(
     assert bool(credentials.secrets()) is taken
     if not taken:
         assert answer.json["detail"] == "`token` is missing, or not what it has to be."
+
+
+@pytest.mark.parametrize(("spare", "taken"), [(0, True), (1, False)])
+def test_longest_credential_fits_into_a_secret(
+    credentials: CredentialsApi, ada: Credential, spare: int, *, taken: bool
+) -> None:
+    """Its bytes count: a body of letters that have two is within every other limit."""
+    frame = len('{"provider":"generic","token":"","url":null,"email":null}')
+    letters, odd = divmod(65_536 - frame + spare, 2)
+    body = json.dumps(
+        {"provider": "generic", "token": "é" * letters + "e" * odd}, ensure_ascii=False
+    )
+    headers = (("content-type", "application/json"),)
+    answer = credentials.api.call("PUT", credentials.path(), by=ada, body=body, headers=headers)
+    assert (answer.status == 201) is taken
+    assert bool(credentials.secrets()) is taken
+    if not taken:
+        assert answer.json["detail"] == TOO_LONG
 
 
 @pytest.mark.parametrize(
