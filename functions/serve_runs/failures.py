@@ -45,7 +45,11 @@ def _problem(error: Exception) -> Problem:
             sight.count("Unavailable")
             logger.error("store unavailable", error=error_name(error))
             return unavailable("store_unavailable", "It cannot be read or written right now.")
+        case ClientError():
+            # Without its text and traceback: AWS may quote what was sent, a secret too.
+            sight.count("InternalError")
+            logger.error("not foreseen", error=error_name(error), operation=error.operation_name)
         case _:
             sight.count("InternalError")
             logger.exception("not foreseen")  # noqa: LOG004 - runs while the error is handled
-            return Problem(500, "internal", "Something went wrong on our side.")
+    return Problem(500, "internal", "Something went wrong on our side.")

@@ -278,13 +278,18 @@ class TestUnavailable:
     def test_table_that_is_not_ours_is_our_error(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, said: Said, code: str
     ) -> None:
-        """500: a retry would not help. It tells nothing, and is counted for the alarm."""
+        """500: a retry would not help. It tells nothing, and is counted for the alarm. The log has
+        AWS's code and not its text, which may quote what was sent."""
         refusal = Refusal("TransactWriteItems", code, members={"Message": "arn:secret"})
         dynamodb.troubles.extend([refusal] * 9)
         answer = api.call("POST", RUNS, by=ada)
         assert (answer.status, answer.reason) == (500, "internal")
         assert "arn:secret" not in answer.body
         assert metrics(said(), "InternalError")[0]["InternalError"] == [1.0]
+        [line] = [line for line in said() if "not foreseen" in line]
+        assert f'"error":"{code}"' in line
+        assert '"operation":"TransactWriteItems"' in line
+        assert "arn:secret" not in line
 
 
 class TestCrossSite:
