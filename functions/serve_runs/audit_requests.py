@@ -10,12 +10,13 @@ from msgspec import Meta
 
 from byline.names import Name
 from incoming import PRINTABLE
+from principals import MAX_PRINCIPAL_BYTES
 from run_requests import RunId
 
 SUBJECTS = ("run", "runner", "credential", "person")
 """What a listing may be about."""
 
-Principal = Annotated[str, Meta(min_length=1, max_length=1024, pattern=PRINTABLE)]
+Principal = Annotated[str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
 
 
 class ListAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

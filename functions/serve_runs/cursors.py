@@ -10,6 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 from typing import NamedTuple
 
+from principals import MAX_PRINCIPAL_BYTES
 from problems import Problem
 
 _CHECK_BYTES = 9
@@ -43,13 +44,19 @@ def encode_text(last: str, *, query: str) -> str:
 
 
 def decode_text(cursor: str, *, query: str) -> str:
-    """The sort key in `cursor`. Raises `Problem` 400 for another query's, or a mangled one."""
+    """The sort key in `cursor`. Raises `Problem` 400 for another query's, or a mangled one.
+
+    The longest that there is ends in a principal: what is longer, somebody forged, and DynamoDB
+    would not take it for a key.
+    """
     try:
         decoded = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         last = decoded[_CHECK_BYTES:].decode()
     except ValueError:
         raise _invalid() from None
-    if not last or cursor != encode_text(last, query=query):
+    if not 0 < len(last.encode()) <= MAX_PRINCIPAL_BYTES or cursor != encode_text(
+        last, query=query
+    ):
         raise _invalid()
     return last
 

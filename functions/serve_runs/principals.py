@@ -11,6 +11,11 @@ from byline.caller import Caller
 from byline.errors import Misconfigured
 from byline.settings import Settings
 
+MAX_PRINCIPAL_BYTES = 840
+"""A sort key has 1,024, that of an index too: `scope` is one, and of a record it names the project
+and the role as well.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
 PrincipalKind = Literal["user", "application", "anonymous"]
 
 _TYPES = {"user": "User", "application": "Application", "anonymous": "Anonymous"}

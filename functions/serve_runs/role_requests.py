@@ -9,17 +9,12 @@ import msgspec
 from msgspec import Meta
 
 from incoming import END, PRINTABLE
-from principals import ANONYMOUS, Principal
+from principals import ANONYMOUS, MAX_PRINCIPAL_BYTES, Principal
 from problems import Problem
 
 Subject = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)]
 IssuerName = Annotated[str, Meta(min_length=1, max_length=512, pattern="^[^#\x00-\x20\x7f]+" + END)]
 RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z0-9:-]+" + END)]
-
-
-MAX_PRINCIPAL_BYTES = 840
-"""A sort key has 1,024, that of an index too: `scope` is one, and of a record it names the project
-and the role as well."""
 
 
 class RoleBinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

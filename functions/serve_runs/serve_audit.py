@@ -14,7 +14,8 @@ from byline.caller import Caller
 from byline.errors import Rejected
 from cursors import Position, decode_cursor, encode_cursor
 from incoming import path_name, read_query
-from principals import default_issuer
+from principals import MAX_PRINCIPAL_BYTES, default_issuer
+from problems import Problem
 from run_listing import fitting
 from service import access_of, access_table, app, caller_of_read, json_answer, settings
 
@@ -58,6 +59,8 @@ def _principal(person: str, caller: Caller | None) -> str:
         if caller is None:
             raise Rejected("no_credentials", "nobody is known, so nothing is theirs")
         return principal_text(caller)
-    if person.startswith(("user:", "application:", "unknown:")):
-        return person
-    return f"user:{default_issuer(settings)}#{person}"
+    is_whole = person.startswith(("user:", "application:", "unknown:"))
+    principal = person if is_whole else f"user:{default_issuer(settings)}#{person}"
+    if len(principal.encode()) > MAX_PRINCIPAL_BYTES:
+        raise Problem(400, "invalid_parameter", "`person` is too long.")
+    return principal

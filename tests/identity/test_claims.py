@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from byline.claims import (
-    MAX_SUBJECT_CHARACTERS,
+    MAX_SUBJECT_BYTES,
     MAX_TEXT_CHARACTERS,
     optional_text,
     preferred_name,
@@ -33,12 +33,12 @@ def test_required_claim_that_is_not_printable_text_is_malformed(value: Any) -> N
 
 
 def test_required_claim_of_the_longest_length_is_read_and_a_longer_one_is_not() -> None:
-    """OpenID Connect Core 1.0, section 2: 255 characters at most."""
-    longest = "s" * MAX_SUBJECT_CHARACTERS
-    assert required_text({"sub": longest}, "sub") == longest
-    with pytest.raises(Rejected) as refusal:
-        required_text({"sub": longest + "s"}, "sub")
-    assert refusal.value.reason == "malformed_claim"
+    """OpenID Connect Core 1.0, section 2: 255 characters of one byte at most, and no more bytes."""
+    for longest in ("s" * MAX_SUBJECT_BYTES, "ß" * (MAX_SUBJECT_BYTES // 2) + "s"):
+        assert required_text({"sub": longest}, "sub") == longest
+        with pytest.raises(Rejected) as refusal:
+            required_text({"sub": longest + "s"}, "sub")
+        assert refusal.value.reason == "malformed_claim"
 
 
 def test_required_claim_is_kept_to_the_letter() -> None:

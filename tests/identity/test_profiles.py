@@ -325,6 +325,13 @@ class TestOktaSubject:
         assert ada.token_subject == grace.token_subject == "0oa2"
         assert ada.name == "00u1"
 
+    @pytest.mark.parametrize("uid", ["u" * 256, "a\nb", " "])
+    def test_person_whose_id_is_no_short_printable_text_is_refused(self, uid: str) -> None:
+        """It becomes their subject, so it is held to what a subject is held to."""
+        with pytest.raises(Rejected) as refused:
+            caller("okta", {**OKTA_MACHINE, "uid": uid})
+        assert refused.value.reason in {"malformed_claim", "missing_claim"}
+
     def test_own_subject_of_a_person_is_kept(self) -> None:
         """Where the token names the person itself, `uid` changes nothing."""
         person = caller("okta", OKTA_PERSON)

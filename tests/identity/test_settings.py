@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from byline.errors import Misconfigured
-from byline.settings import Settings, is_loopback, require_https, required
+from byline.settings import MAX_ISSUER_BYTES, Settings, is_loopback, require_https, required
 from tests.identity.alb_tokens import BEARER_GROUP, CLIENT, ENVIRONMENT, ISSUER, KEYS_URL, SIGNER
 
 TRUSTED = {"issuer": "https://issuer.example.com", "audiences": ["byline"], "profile": "generic"}
@@ -201,6 +201,16 @@ BEARER_ONLY = ("TRUSTED_ISSUERS", "BEARER_TARGET_GROUP")
 def test_trusted_issuer_that_is_none_is_named(spoiled: str) -> None:
     """Bad JSON, unknown fields, symmetric algorithms, an issuer twice: nothing is guessed."""
     assert_misconfigured("TRUSTED_ISSUERS", TRUSTED_ISSUERS=spoiled)
+
+
+def test_issuer_of_the_longest_length_is_trusted_and_a_longer_one_is_not() -> None:
+    """It stands in keys beside a subject, and those are short: told at the cold start."""
+    issuer = "https://issuer.example.com/"
+    longest = issuer + "x" * (MAX_ISSUER_BYTES - len(issuer))
+    assert read(OIDC_ISSUER=longest).oidc_issuer == longest
+    assert read(TRUSTED_ISSUERS=trusted(issuer=longest)).trusted_issuers[0].issuer == longest
+    assert_misconfigured("OIDC_ISSUER", OIDC_ISSUER=longest + "x")
+    assert_misconfigured("TRUSTED_ISSUERS", TRUSTED_ISSUERS=trusted(issuer=longest + "x"))
 
 
 @pytest.mark.parametrize(

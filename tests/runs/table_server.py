@@ -1,9 +1,9 @@
 """DynamoDB on loopback: moto's, with what moto lacks of the real one's behaviour under trouble.
 
 Every request passes `DynamoDb`, which counts it and can lose an answer, or answer itself. What the
-function asks for is held to its role in the template. Two promises of DynamoDB's are kept that moto
-does not keep: a transaction's `ClientRequestToken` makes its repetition harmless, and of two
-transactions at the same time one is told of the conflict.
+function asks for is held to its role in the template, and its keys to the sizes that they may have.
+Two promises of DynamoDB's are kept that moto does not keep: a transaction's `ClientRequestToken`
+makes its repetition harmless, and of two transactions at the same time one is told of the conflict.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
 
@@ -26,6 +26,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local.aws import ROOT
 from local.template import Template
+from tests.stand_ins.key_sizes import bad_keys
 from tests.stand_ins.role import RUNS_ROLE, refused
 
 TABLE = "RunsTable"
@@ -153,6 +154,12 @@ class DynamoDb:
         if words := reserved_words(json.loads(body or b"{}")):
             return Refusal(
                 operation, "ValidationException", members={"Message": f"reserved: {words}"}
+            ).answer(start_response)
+        if _is_functions(environ) and (
+            keys := bad_keys(json.loads(body), definition=table_definition)
+        ):
+            return Refusal(
+                operation, "ValidationException", members={"Message": f"no keys: {keys}"}
             ).answer(start_response)
         if operation == "TransactWriteItems":
             answer = self._transact(environ, json.loads(body).get("ClientRequestToken", ""))

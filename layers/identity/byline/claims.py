@@ -8,15 +8,16 @@ from byline.errors import Rejected
 SignedClaims = NewType("SignedClaims", Mapping[str, Any])
 """Claims whose signature was checked, or knowingly not checked (`IDENTITY_TRUST=forwarded`)."""
 
-MAX_SUBJECT_CHARACTERS = 255
-"""OpenID Connect Core 1.0, section 2: a `sub` must not exceed 255 characters."""
+MAX_SUBJECT_BYTES = 255
+"""OpenID Connect Core 1.0, section 2: a `sub` must not exceed 255 ASCII characters. Others are
+taken as well, but no more bytes: a subject ends up in keys."""
 
 MAX_TEXT_CHARACTERS = 320
 """The longest e-mail address (RFC 3696, erratum 1690); names are shorter."""
 
 
 def required_text(claims: Mapping[str, Any], name: str) -> str:
-    """A claim that must be text of 1–255 printable characters.
+    """A claim that must be text of 1–255 bytes, all of it printable.
 
     Raises `Rejected`: `missing_claim`, or `malformed_claim`, which includes control characters: a
     subject ends up in log lines and keys.
@@ -26,7 +27,7 @@ def required_text(claims: Mapping[str, Any], name: str) -> str:
         raise Rejected("missing_claim", f"the token has no `{name}`")
     if (
         not isinstance(value, str)
-        or len(value) > MAX_SUBJECT_CHARACTERS
+        or len(value.encode("utf-8", "surrogatepass")) > MAX_SUBJECT_BYTES
         or not value.isprintable()
         or value.isspace()
     ):

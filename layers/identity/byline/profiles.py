@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from byline import evidence
 from byline.caller import Kind
-from byline.claims import SignedClaims
+from byline.claims import SignedClaims, required_text
 from byline.errors import Rejected
 from byline.evidence import Claims
 from byline.settings import Profile, TrustedIssuer
@@ -65,12 +65,14 @@ def kind_of(issuer: TrustedIssuer, claims: SignedClaims) -> Kind:
 def person_of(issuer: TrustedIssuer, claims: SignedClaims) -> str:
     """The person's own id where `sub` is the client's id for every person, else the `sub`.
 
+    Raises `Rejected` where that is none for its length or its characters.
+
     Only Okta's custom servers do so, and there `uid` is the person's. With the client's id as their
     subject, all people who use one client would be the same caller.
     """
     subject: str = claims["sub"]
     if issuer.profile == "okta" and subject == claims.get("cid"):
-        return evidence.text(claims, "uid") or subject
+        return required_text(claims, "uid")
     return subject
 
 

@@ -25,6 +25,9 @@ Algorithm = Literal[
 ]
 """Asymmetric only: with a shared-secret algorithm a public key would sign (RFC 8725, 2.1)."""
 
+MAX_ISSUER_BYTES = 512
+"""Of a sort key's 1,024, of which a subject may take 255 and what stands around it the rest."""
+
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
 _LOAD_BALANCER_ARN = re.compile(
@@ -106,6 +109,7 @@ class Settings:
             "OIDC_ISSUER": bool(self.oidc_issuer),
             "OIDC_CLIENT_ID": bool(self.oidc_client_id),
         }
+        _require_short("OIDC_ISSUER", self.oidc_issuer)
         missing = [name for name, given in browser.items() if not given]
         if any(browser.values()) and missing:
             given = ", ".join(name for name in browser if name not in missing)
@@ -182,12 +186,19 @@ def _trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
         if issuer.issuer in seen:
             raise Misconfigured("TRUSTED_ISSUERS", f"{issuer.issuer!r} is listed twice")
         seen.add(issuer.issuer)
+        _require_short("TRUSTED_ISSUERS", issuer.issuer)
         # Google's tokens name their issuer with and without the scheme; every other is a URL
         # (OpenID Connect Discovery 1.0, section 3), and keys are fetched by it.
         _require_base("TRUSTED_ISSUERS", issuer.issuer)
         if issuer.jwks_uri is not None:
             require_https("TRUSTED_ISSUERS", issuer.jwks_uri)
     return issuers
+
+
+def _require_short(variable: str, issuer: str) -> None:
+    """An issuer ends up in keys, beside a subject."""
+    if len(issuer.encode()) > MAX_ISSUER_BYTES:
+        raise Misconfigured(variable, f"an issuer may have {MAX_ISSUER_BYTES} bytes")
 
 
 def _require_base(variable: str, url: str) -> None:
