@@ -15,6 +15,7 @@ from run_items import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 KEYS_A_CALL = 100
 """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
@@ -52,6 +53,19 @@ def roles_key(project: str, principal: Principal) -> Item:
 def project_key(project: str) -> Item:
     """The key of what is known of a project as such."""
     return {"scope": {"S": f"project#{project}"}, "entry": {"S": "project"}}
+
+
+def kept_project(table: str, project: str) -> "TransactWriteItemTypeDef":
+    """Lets a project stay known when what is deleted was all that there was of it: otherwise it
+    would be new, and whoever began it would administer its audit trail too."""
+    return {
+        "Update": {
+            "TableName": table,
+            "Key": project_key(project),
+            "UpdateExpression": "ADD admins :none",
+            "ExpressionAttributeValues": {":none": {"N": "0"}},
+        }
+    }
 
 
 def acts_for_key(application: Principal) -> Item:

@@ -14,7 +14,7 @@ secret that comes late would take a new credential's with it.
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from access_rows import project_key
+from access_rows import kept_project, project_key
 from acts import Act
 from audit import AuditTrail, Resource
 from byline.caching import Clock
@@ -132,7 +132,8 @@ class CredentialStore:
                 raise not_found()
             self._refuse_during_deletion(item)
             # What goes on with another request's deletion is no further one.
-            if self._commit(item, mark, *([] if MARKED in item else [record])):
+            with_it = [] if MARKED in item else [kept_project(self._table, project), record]
+            if self._commit(item, mark, *with_it):
                 break
         else:
             raise _contended()
@@ -188,11 +189,11 @@ class CredentialStore:
             raise unavailable("store_unavailable", "It is being deleted.")
 
     def _commit(
-        self, before: Item | None, after: Item, *records: "TransactWriteItemTypeDef"
+        self, before: Item | None, after: Item, *others: "TransactWriteItemTypeDef"
     ) -> bool:
-        """Whether `after` stands where `before` was read."""
+        """Whether `after` stands where `before` was read, and `others` are done with it."""
         put: Any = {"TableName": self._table, "Item": after, **still(before)}
-        return write_together(self._client, [{"Put": put}, *records]) is None
+        return write_together(self._client, [{"Put": put}, *others]) is None
 
     def _read(self, project: str, name: str) -> Item | None:
         answer = self._client.get_item(

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from access import ADMIN_ROLE, Access, Holder
-from byline.caller import Caller
+from acts import Act
+from audit import AuditTrail
 from principals import principal_of
-from role_store import RoleStore
+from role_store import RoleStore, binding_resource
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -21,27 +22,36 @@ class ProjectClaims:
     """Finds the projects that there are not yet, in all tables."""
 
     def __init__(
-        self, client: "DynamoDBClient", roles: RoleStore, *, runs_table: str, runners_table: str
+        self,
+        client: "DynamoDBClient",
+        roles: RoleStore,
+        *,
+        audit: AuditTrail,
+        runs_table: str,
+        runners_table: str,
     ) -> None:
         self._client = client
         self._roles = roles
+        self._audit = audit
         self._tables = (runs_table, runners_table)
 
-    def claimed(
-        self, access: Access, creator: Caller | None
-    ) -> "tuple[Access, list[TransactWriteItemTypeDef]]":
-        """What the creator of a run may do, and what makes it so: nothing, or the project's claim.
+    def claimed(self, access: Access, act: Act) -> "tuple[Access, list[TransactWriteItemTypeDef]]":
+        """What the creator of a run may do, and what makes it so: nothing, or the project's claim
+        with the record that they were granted it.
 
         Not for nobody, whom no right would reach again, and not for a service account that acts for
         a person: it has the rights that it was given.
         """
-        if creator is None or access.acts_for is not None or access.may("create_run"):
+        if act.caller is None or access.acts_for is not None or access.may("create_run"):
             return access, []
         if not self._is_new(access.project):
             return access, []
-        principal = principal_of(creator)
+        principal = principal_of(act.caller)
+        resource = binding_resource(access.project, principal, ADMIN_ROLE)
+        record = self._audit.record(act, "grant_role", resource)
         holder = Holder(principal, frozenset({ADMIN_ROLE}))
-        return replace(access, holders=(holder,)), self._roles.claim(access.project, principal)
+        claim = self._roles.claim(access.project, principal)
+        return replace(access, holders=(holder,)), [*claim, record]
 
     def _is_new(self, project: str) -> bool:
         return self._roles.is_unclaimed(project) and not any(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from access import ADMIN_ROLE
 from access_rows import project_key, roles_key
+from audit import Resource
 from byline.caching import Clock
 from principals import Principal, read_principal
 from problems import Problem, not_found
@@ -157,6 +158,11 @@ class RoleStore:
             ":role": {"S": role},
             ":now": {"S": rfc3339(self._now())},
         }
+
+
+def binding_resource(project: str, principal: Principal, role: str) -> Resource:
+    """A binding as the audit trail names it."""
+    return Resource(project, "role_binding", f"{role} {principal.text}")
 
 
 def binding_json(principal: Principal, roles: list[str]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import time
 
 from aws_lambda_powertools.event_handler import Response
 
-from audit import Resource
 from byline.aws import dynamodb
 from cursors import decode_text, encode_text
 from decisions import role_names
@@ -15,7 +14,7 @@ from incoming import path_name, read_body, read_query
 from principals import Principal, default_issuer
 from problems import Problem
 from role_requests import ListRoleBindings, RoleBinding
-from role_store import RoleStore, binding_json
+from role_store import RoleStore, binding_json, binding_resource
 from service import (
     access_of,
     access_table,
@@ -59,7 +58,8 @@ def grant_role(project: str) -> Response[str]:
     principal = _principal(body)
     if body.role not in role_names():
         raise Problem(400, "invalid_body", f"There is no such role: {', '.join(_roles())}.")
-    record = audit.record(act_of(actor, access), "grant_role", _resource(project, principal, body))
+    resource = binding_resource(project, principal, body.role)
+    record = audit.record(act_of(actor, access), "grant_role", resource)
     outcome = role_bindings.grant(project, principal, body.role, record=record)
     log_act(f"role {outcome}", actor, project=project, role=body.role, of=principal.text)
     document = binding_json(principal, [body.role])
@@ -75,7 +75,7 @@ def revoke_role(project: str) -> Response[str]:
     access.require("revoke_role", access.resource("RoleBindings", ""))
     query = read_query(app.current_event, RoleBinding)
     principal = _principal(query)
-    resource = _resource(project, principal, query)
+    resource = binding_resource(project, principal, query.role)
     record = audit.record(act_of(actor, access), "revoke_role", resource)
     role_bindings.revoke(project, principal, query.role, record=record)
     log_act("role revoked", actor, project=project, role=query.role, of=principal.text)
@@ -84,10 +84,6 @@ def revoke_role(project: str) -> Response[str]:
 
 def _principal(binding: RoleBinding) -> Principal:
     return binding.principal(default_issuer=default_issuer(settings))
-
-
-def _resource(project: str, principal: Principal, binding: RoleBinding) -> Resource:
-    return Resource(project, "role_binding", f"{binding.role} {principal.text}")
 
 
 def _roles() -> list[str]:

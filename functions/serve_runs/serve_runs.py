@@ -83,6 +83,7 @@ if choice(os.environ, "PROJECT_CREATION", of=("admins", "anyone")) == "anyone":
     project_claims = ProjectClaims(
         client,
         RoleStore(client, access_table, now=time.time),
+        audit=audit,
         runs_table=table,
         runners_table=runners_table,
     )
@@ -255,11 +256,11 @@ def _create(
     body: run_requests.CreateRun, creator: Caller | None, *, project: str, key: str | None
 ) -> tuple[Item, str]:
     access = access_of(creator, project)
+    act = act_of(creator, access)
     claim: list[Any] = []
     if project_claims is not None:
-        access, claim = project_claims.claimed(access, creator)
+        access, claim = project_claims.claimed(access, act)
     access.require("create_run")
-    act = act_of(creator, access)
     if body.parent_run is not None:
         try:
             act = parent_runs.child_act(body.parent_run, access=access, act=act)

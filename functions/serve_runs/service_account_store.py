@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from access_rows import acts_for_key, project_key
+from access_rows import acts_for_key, kept_project, project_key
 from byline.caching import Clock
 from byline.executed_by import read_executed_by
 from principals import Principal, read_principal
@@ -101,7 +101,8 @@ class ServiceAccountStore:
             }
             for key in keys
         ]
-        return write_together(self._client, [*deletes, record]) is None
+        kept = kept_project(self._table, row["project"]["S"])
+        return write_together(self._client, [*deletes, kept, record]) is None
 
     def list_of(
         self, project: str, *, limit: int, after: str | None

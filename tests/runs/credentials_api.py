@@ -66,14 +66,14 @@ class CredentialsApi:
         )
 
     def rows(self, scope: str = "project") -> list[dict[str, Any]]:
-        """The project's rows of a scope, roles aside."""
+        """The project's rows of a scope, roles and their count aside."""
         page = self.world.dynamodb.scan(TableName=ACCESS_TABLE, ConsistentRead=True)
         items: list[dict[str, Any]] = page["Items"]
         return [
             item
             for item in items
             if f"{item['scope']['S']}#".startswith(f"{scope}#{self.project}#")
-            and not item["entry"]["S"].startswith("roles#")
+            and not item["entry"]["S"].startswith(("roles#", "project"))
         ]
 
     def row(self, name: str = "github") -> dict[str, Any]:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from access_rows import project_key
 from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import Answer
+from tests.runs.table_server import ACCESS_TABLE
 
 JIRA = {
     "provider": "jira",
@@ -317,3 +319,14 @@ class TestRecords:
         for message in ("credential created", "credential's token read", "credential deleted"):
             assert message in log
         assert TOKEN not in log
+
+
+def test_project_stays_known_after_its_last_credential(
+    credentials: CredentialsApi, ada: Credential
+) -> None:
+    """Or it would be new, and its audit trail that of whoever begins it."""
+    assert credentials.put(ada).status == 201
+    assert credentials.delete(ada).status == 204
+    key = project_key(credentials.project)
+    answer = credentials.world.dynamodb.get_item(TableName=ACCESS_TABLE, Key=key)
+    assert answer["Item"] == key | {"admins": {"N": "0"}}

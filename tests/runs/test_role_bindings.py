@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.rights_given import register
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import ACCESS_TABLE, DynamoDb
 
@@ -194,13 +195,29 @@ class TestNewProject:
         assert create(strict, grace).status == 404
         assert create(strict, ada).status == 201
 
-    @pytest.mark.parametrize("trace", ["run", "deleted run", "role"])
-    def test_what_had_anything_is_not_new(
-        self, free: RunsApi, ada: Credential, grace: Credential, trace: str
+    def test_being_made_its_admin_is_on_record(
+        self, free: RunsApi, grace: Credential, dynamodb: DynamoDb
     ) -> None:
-        """Whatever the setting was when it came to be."""
+        """As every role that somebody is given, beside the record of the run."""
+        run = create(free, grace)
+        records = [row for row in dynamodb.rows(ACCESS_TABLE) if "action" in row]
+        about = {row["action"]["S"]: row["resource_id"]["S"] for row in records}
+        assert len(records) == 2
+        assert about["create_run"] == run.json["id"]
+        assert about["grant_role"].startswith("project:admin user:")
+        assert about["grant_role"].endswith("#grace")
+
+    @pytest.mark.parametrize("trace", ["run", "deleted run", "role", "deleted service account"])
+    def test_what_had_anything_is_not_new(
+        self, free: RunsApi, ada: Credential, grace: Credential, web: Web, trace: str
+    ) -> None:
+        """Whatever the setting was when it came to be: what is left is the audit trail at least."""
         if trace == "role":
             grant(free, ada, "project:viewer", "margaret")
+        elif trace == "deleted service account":
+            account = register(free, ada, web.bearer("robot", client="robot")).json["id"]
+            path = f"/v1/projects/apollo/service-accounts/{account}"
+            assert free.call("DELETE", path, by=ada).status == 204
         else:
             run = create(free, ada).json["id"]
             if trace == "deleted run":
