@@ -58,6 +58,9 @@ class Promise:
 DECISION = Series([200.0, 200.0], "µs")
 """What a decision may cost."""
 
+DECIDED = {"person": "a person", "service_account": "a service account and its person, both"}
+"""Whom decisions are about."""
+
 
 def promises(
     cold: Mapping[str, Sequence[ColdStart]],
@@ -120,21 +123,17 @@ def promises(
             budget=1.4,
             aim=1.4,
         ),
-        Promise(
-            what="a decision about a person",
-            against="what it may cost",
-            byline=Series(decisions["person"], "µs"),
-            baseline=DECISION,
-            budget=1.0,
-            aim=1.0,
-        ),
-        Promise(
-            what="a decision about a service account and its person, both of them",
-            against="the same",
-            byline=Series(decisions["service_account"], "µs"),
-            baseline=DECISION,
-            budget=1.0,
-            aim=1.0,
+        *(
+            Promise(
+                what=f"a decision about {whom}, {kind}",
+                against="what it may cost",
+                byline=Series(decisions[f"{who}, {kind}"], "µs"),
+                baseline=DECISION,
+                budget=1.0,
+                aim=1.0,
+            )
+            for kind in ("made", "remembered")
+            for who, whom in DECIDED.items()
         ),
     ]
 
