@@ -3,12 +3,13 @@
 Access patterns, keys and costs: docs/data-model.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audit import Resource
 from run_items import Item
-from run_listing import PAGES_A_LISTING, ROWS_A_PAGE
+from run_listing import PAGES_A_LISTING, ROWS_A_PAGE, merged
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -29,25 +30,42 @@ class Doings:
 def list_records(
     client: "DynamoDBClient",
     table: str,
+    subjects: Sequence[Resource | Doings],
+    *,
+    limit: int,
+    after: str | None,
+) -> tuple[list[Item], str | None]:
+    """Up to `limit` records of resources or principals, and after which to go on.
+
+    Reads a bounded number of pages: what a principal did elsewhere is passed over, so its listing
+    may end early with a place to go on.
+    """
+    pages = [_list(client, table, subject, limit=limit, after=after) for subject in subjects]
+    return merged(pages, limit=limit, id_of=entry_of)
+
+
+def entry_of(item: Item) -> str:
+    """A record's id, by which all listings are ordered."""
+    return item["entry"]["S"]
+
+
+def _list(
+    client: "DynamoDBClient",
+    table: str,
     subject: Resource | Doings,
     *,
     limit: int,
     after: str | None,
 ) -> tuple[list[Item], str | None]:
-    """Up to `limit` records of a resource or a principal, and after which to go on.
-
-    Reads a bounded number of pages: what a principal did elsewhere is passed over, so its listing
-    may end early with a place to go on.
-    """
     found: list[Item] = []
     for _ in range(PAGES_A_LISTING):
         page = client.query(**_query(table, subject, limit, after))
         found += page["Items"]
         if len(found) > limit:
-            return found[:limit], found[limit - 1]["entry"]["S"]
+            return found[:limit], entry_of(found[limit - 1])
         if "LastEvaluatedKey" not in page:
             return found, None
-        after = page["LastEvaluatedKey"]["entry"]["S"]
+        after = entry_of(page["LastEvaluatedKey"])
     return found, after
 
 

@@ -29,7 +29,7 @@ class ListAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Principal | None,
         Meta(
             description="What was done by them or on their behalf: `me`, a subject of the issuer "
-            "that browsers sign in with, or a `principal` of a record."
+            "that browsers sign in with, an e-mail, or a `principal` of a record."
         ),
     ] = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 20

@@ -65,6 +65,13 @@ def list_merged(
 ) -> tuple[list[Item], str | None]:
     """The same of several listings as if they were one, each run once."""
     pages = [list_runs(client, table, listing, limit=limit, after=after) for listing in listings]
+    return merged(pages, limit=limit, id_of=id_of)
+
+
+def merged(
+    pages: Sequence[tuple[list[Item], str | None]], *, limit: int, id_of: Callable[[Item], str]
+) -> tuple[list[Item], str | None]:
+    """The pages of several listings as one listing's, each row once."""
     # One that goes on is known down to there, and so are all together: no further than the first.
     ends = [end for _, end in pages if end is not None]
     end = max(ends, default=None)

@@ -17,7 +17,7 @@ from incoming import path_name, read_query
 from principals import MAX_PRINCIPAL_BYTES, default_issuer
 from problems import Problem
 from run_listing import fitting
-from service import access_of, access_table, app, caller_of_read, json_answer, settings
+from service import access_of, access_table, app, caller_of_read, json_answer, people, settings
 
 client = dynamodb()
 
@@ -34,7 +34,8 @@ def list_audit_records(project: str) -> Response[str]:
     subject = _subject(query, caller, project)
     binding = repr(subject)
     after = decode_cursor(query.cursor, query=binding).id if query.cursor else None
-    found, last = list_records(client, access_table, subject, limit=query.limit, after=after)
+    subjects = [subject, *_owners(query.person, project)]
+    found, last = list_records(client, access_table, subjects, limit=query.limit, after=after)
     shown = fitting([record_json(item) for item in found])
     if len(shown) < len(found):
         last = shown[-1]["id"]
@@ -52,15 +53,27 @@ def _subject(query: ListAudit, caller: Caller | None, project: str) -> Resource 
     return Doings(project, _principal(query.person or "", caller))
 
 
+def _owners(person: str | None, project: str) -> list[Doings]:
+    """What those did whose e-mail `person` is, if it is one."""
+    if person is None or "@" not in person or _is_principal(person):
+        return []
+    return [Doings(project, owner.text) for owner in people.with_email(person)]
+
+
+def _is_principal(person: str) -> bool:
+    return person.startswith(("user:", "application:", "unknown:"))
+
+
 def _principal(person: str, caller: Caller | None) -> str:
     """Whom `person` names: `me`, a principal as records have it, or a subject of the issuer that
-    browsers sign in with. One that nobody is has done nothing."""
+    browsers sign in with, even where it looks like an e-mail. One that nobody is has done nothing.
+    """
     if person == "me":
         if caller is None:
             raise Rejected("no_credentials", "nobody is known, so nothing is theirs")
         return principal_text(caller)
-    is_whole = person.startswith(("user:", "application:", "unknown:"))
-    principal = person if is_whole else f"user:{default_issuer(settings)}#{person}"
+    issuer = default_issuer(settings)
+    principal = person if _is_principal(person) else f"user:{issuer}#{person}"
     if len(principal.encode()) > MAX_PRINCIPAL_BYTES:
         raise Problem(400, "invalid_parameter", "`person` is too long.")
     return principal

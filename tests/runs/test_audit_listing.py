@@ -1,5 +1,6 @@
 """Reading the audit trail: by what something was done to, and by who answers for it."""
 
+from copy import replace
 from itertools import chain
 from typing import Any
 
@@ -79,6 +80,28 @@ def test_records_of_a_person_are_what_they_did_and_what_was_done_for_them(
     assert found[0]["actor"]["application"]["id"] == {"subject": "bot"}
     assert found[0]["on_behalf_of"]["user"]["id"] == {"subject": "ada"}
     assert requests(records(api, ada, person=f"application:{web.url}#bot")) == ["its own"]
+
+
+def test_records_of_an_email_are_those_of_whoever_has_it(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
+) -> None:
+    """In whatever case, of all whose it is and of whom it is the subject of, as one listing (F12);
+    of a service account it is not, whatever it is called."""
+    email = "Audited@Example.com"
+    lin, tom = web.browser("audited-lin", email=email), web.browser("audited-tom", email=email)
+    for caller in (lin, tom, web.bearer("audited-bot", "audited-bot", email=email)):
+        api.call("GET", "/v1/whoami", by=caller)
+    people = ("audited-lin", "audited-tom", email, "audited-bot", "ada", "audited-lin")
+    callers = [Caller("user", "alb", web.url, one, one, one) for one in people]
+    callers[3] = replace(callers[3], kind="application")
+    seed(dynamodb, *((Act(one, str(n)), run_of("apollo")) for n, one in enumerate(callers)))
+    assert requests(records(api, ada, person=email)) == ["5", "2", "1", "0"]
+    for spelling in (email.lower(), email.upper()):
+        assert requests(records(api, ada, person=spelling)) == ["5", "1", "0"]
+    for limit in ("1", "2", "3"):
+        assert requests(records(api, ada, person=email, limit=limit)) == ["5", "2", "1", "0"]
+    assert records(api, ada, person=f"no-{email}") == []
+    assert records(api, ada, person=f"user:{web.url}#{email.lower()}") == []
 
 
 def test_namesake_of_another_issuer_is_another(
