@@ -91,7 +91,12 @@ class CredentialSecrets:
             self._client.restore_secret(SecretId=name)
             self._put(name, secret, version)
         except errors.ResourceNotFoundException:
-            self._create(name, secret, version)
+            try:
+                self._create(name, secret, version)
+            except (errors.ResourceExistsException, errors.InvalidRequestException):
+                raise unavailable(
+                    "store_unavailable", "Another request is writing the same secret."
+                ) from None
         except errors.InvalidRequestException:
             # Somebody forced its deletion, which takes AWS a while.
             raise unavailable("store_unavailable", "An earlier secret is being deleted.") from None

@@ -76,6 +76,8 @@ class CredentialStore:
         for attempt in range(ATTEMPTS):
             item = self._read(project, name)
             before = None if item is None or MARKED in item else read_credential(item)
+            if attempt and item is not None and before is None:
+                break  # a deletion came between: perhaps before the secret was written
             if before is None:
                 self._refuse_during_deletion(item)
             elif self._is(before, secret):
@@ -97,6 +99,7 @@ class CredentialStore:
             write(secret_name(project, name), secret, version=after.version)
             if self._commit(item, credential_item(after), record):
                 return after, "created" if before is None else "changed"
+        self._take_back(project, name, act)
         raise _contended()
 
     def get(self, project: str, name: str) -> Credential:
@@ -122,10 +125,7 @@ class CredentialStore:
         again goes on from there; what is left meanwhile nobody is handed.
         """
         record = self._audit.record(act, "delete_credential", Resource(project, "credential", name))
-        mark: Item = credential_key(project, name) | {
-            "version": {"S": new_version(project, name, act, "delete")},
-            MARKED: {"N": str(int(self._now()) + DELETION_SECONDS)},
-        }
+        mark = self._mark(project, name, act, "delete")
         for _ in range(ATTEMPTS):
             item = self._read(project, name)
             if item is None:
@@ -175,6 +175,27 @@ class CredentialStore:
             start = page["LastEvaluatedKey"]["entry"]["S"].removeprefix(PREFIX)
         shown = found[:limit]
         return shown, shown[-1].name if len(found) > limit else None
+
+    def _take_back(self, project: str, name: str, act: Act) -> None:
+        """Delete a secret to which this request has written, unless it is a credential's.
+
+        Where a deletion came between, Secrets Manager has brought back what was deleted, and nobody
+        else would look for it. The mark stays for its time: this deletion may come late too.
+        """
+        mark = self._mark(project, name, act, "take back")
+        for _ in range(ATTEMPTS):
+            item = self._read(project, name)
+            if item is not None and MARKED not in item:
+                return
+            if self._commit(item, mark):
+                self._secrets.delete(secret_name(project, name))
+                return
+
+    def _mark(self, project: str, name: str, act: Act, step: str) -> Item:
+        return credential_key(project, name) | {
+            "version": {"S": new_version(project, name, act, step)},
+            MARKED: {"N": str(int(self._now()) + DELETION_SECONDS)},
+        }
 
     def _is(self, before: Credential, secret: CredentialSecret) -> bool:
         """Whether the credential is this already. The secret is asked only where the rest is."""

@@ -230,6 +230,76 @@ def test_deletion_and_put_beside_each_other_leave_one_story(stage: Stage, call: 
     assert bool(refused) is (call >= 2)
 
 
+def test_put_that_comes_after_the_deletion_of_the_secret_leaves_none(stage: Stage) -> None:
+    """It had begun before, and AWS brings back what it writes to: refused, and gone once more."""
+    stage.put(stage.store(), TOKEN)
+
+    def delete_all_but_the_mark() -> None:
+        with pytest.raises(Crash):
+            stage.delete(stage.crashing(3))
+
+    store = stage.interrupted(CHANGE_CALLS.index("PutSecretValue"), delete_all_but_the_mark)
+    with pytest.raises(Problem, match="503"):
+        stage.put(store, OTHER)
+    assert stage.credentials.secrets() == []
+    assert stage.token() is None
+    with pytest.raises(Problem, match="503"):
+        stage.put(stage.store(), OTHER)
+    stage.later = DELETION_SECONDS + 1
+    stage.put(stage.store(), OTHER)
+    assert stage.token() == OTHER
+
+
+def test_put_that_gives_up_on_what_was_deleted_leaves_no_secret(stage: Stage) -> None:
+    """Others were faster each time, and the last of them deleted it."""
+    stage.put(stage.store(), "the-first-one")
+    others = iter(["the-second-one", "the-third-one", ""])
+
+    def before(operation: str) -> None:
+        other = next(others, None) if operation == "PutSecretValue" else None
+        if other:
+            stage.put(stage.store(), other)
+        elif other is not None:
+            stage.delete(stage.store())
+
+    with pytest.raises(Problem, match="503"):
+        stage.put(stage.store(before=before), OTHER)
+    assert stage.token() is None
+    assert stage.credentials.secrets() == []
+
+
+def test_put_that_gives_up_on_what_is_there_leaves_it(stage: Stage) -> None:
+    """Its secret is another request's by then."""
+    stage.put(stage.store(), "the-first-one")
+    others = iter(range(3))
+
+    def before(operation: str) -> None:
+        if operation == "PutSecretValue":
+            number = next(others, None)
+            if number is not None:
+                stage.put(stage.store(), f"another-{number}")
+
+    with pytest.raises(Problem, match="503"):
+        stage.put(stage.store(before=before), OTHER)
+    assert stage.token() == "another-2"
+
+
+def test_secret_that_two_put_back_at_once_is_there_once(
+    stage: Stage, stored: CredentialsApi
+) -> None:
+    """After somebody forced it out: the second is told to come again, and then goes through."""
+    name = stored.secrets()[0]
+    stored.world.secrets_manager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    stored.world.clock.advance(61)
+    calls = ("GetItem", "PutSecretValue", "RestoreSecret", "CreateSecret")
+    store = stage.interrupted(calls.index("CreateSecret"), lambda: stage.put(stage.store(), TOKEN))
+    with pytest.raises(Problem, match="503"):
+        stage.put(store, OTHER)
+    assert stage.token() == TOKEN
+    stage.put(stage.store(), OTHER)
+    assert stage.token() == OTHER
+
+
 @pytest.mark.parametrize("operation", PUT_CALLS)
 def test_lost_answer_does_nothing_twice(
     credentials: CredentialsApi, ada: Credential, operation: str
