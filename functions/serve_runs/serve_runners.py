@@ -50,8 +50,8 @@ def register_runner(project: str, runner: str) -> Response[str]:
     access = access_of(actor, project)
 
     def permit(before: RunnerRow | None, after: RunnerRow | None) -> None:
-        """The same once more is a restart, which the runner may do by itself."""
-        is_same = before is not None and after is not None and before.is_registered_as(after)
+        """The same once more, to the letter, is a restart, which the runner may do by itself."""
+        is_same = before is not None and after is not None and after.revision == before.revision
         own = None if before is None else own_principal(before)
         resource = access.resource("Runner", runner, own=own)
         access.require("restart_runner" if is_same else "register_runner", resource)

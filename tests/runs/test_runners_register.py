@@ -192,6 +192,18 @@ def test_runner_remembers_who_registered_it(
     assert changed["registered_by"]["user"]["id"]["subject"] == "grace"
 
 
+def test_restart_permits_no_change_of_what_means_the_same(
+    runners: RunnersApi, ada: Credential, gpu: Credential
+) -> None:
+    """Scopes in another order are the same token, and still another registration: the runner
+    itself, which may but restart, does not become who registered it."""
+    runners.put(ada, subject="gpu", scope="read write")
+    before = runners.registered()
+    assert runners.put(gpu, subject="gpu", scope="read write").status == 200
+    assert runners.put(gpu, subject="gpu", scope="write read").reason == "not_found"
+    assert runners.registered() == before
+
+
 def test_subject_that_nobody_vouched_for_is_no_callers(
     start_runners: Callable[..., RunnersApi], gpu: Credential
 ) -> None:

@@ -5,7 +5,7 @@ was deleted moves to a partition of its own, so that a registration of the same 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -88,11 +88,6 @@ class RunnerRow:
     def is_live(self) -> bool:
         """Whether the runner is registered and its token to be kept fresh."""
         return self.shard is not None and self.deleted_at is None
-
-    def is_registered_as(self, other: Self) -> bool:
-        """Whether both say the same of what tokens are minted for, and whose they are."""
-        whose = (self.subject, self.subject_issuer) == (other.subject, other.subject_issuer)
-        return self.mint_key == other.mint_key and whose
 
     @property
     def mint_key(self) -> MintKey:
