@@ -39,10 +39,12 @@ class Killed(BaseException):
 
 @dataclass(eq=False)
 class Actor:
-    """Somebody at work, and until when he lives."""
+    """Somebody at work, until when he lives, and up to which step he does nothing: whatever he has
+    just learnt may not be so any more when he goes on."""
 
     work: greenlet
     dies_at: float
+    idle_until: int = 0
 
 
 class Crowd:
@@ -55,6 +57,8 @@ class Crowd:
         self._favourite: Actor | None = None
         """Who goes on for a while: what others do in one stretch falls between two calls of one."""
         self._taken_at: dict[int, float] = {}
+        self._steps = 0
+        self._settling: list[RunKey] = []
         self.alive: list[RunKey] = []
         """Runs that nobody has set out to delete."""
         self.records: list[RunKey] = []
@@ -64,6 +68,11 @@ class Crowd:
     def is_busy(self) -> bool:
         """Whether anybody is still at work."""
         return bool(self._actors)
+
+    @property
+    def disputed(self) -> list[RunKey]:
+        """Runs that somebody is settling, and nobody has set out to delete."""
+        return [key for key in self._settling if key in self.alive]
 
     def enter(self, act: Callable[[], object]) -> None:
         """Somebody starts to do something."""
@@ -88,7 +97,11 @@ class Crowd:
 
     def settle(self, key: RunKey) -> None:
         """A worker; what befalls its calls is drawn as they come."""
-        self._world.settle(key, step=self._befall)
+        self._settling.append(key)
+        try:
+            self._world.settle(key, step=self._befall)
+        finally:
+            self._settling.remove(key)
 
     def make_pass(self) -> None:
         """A worker that goes through the index as it was when it started."""
@@ -101,11 +114,15 @@ class Crowd:
             self._world.graph.catch_up(calls=1)
         if not self._actors:
             return
-        if self._favourite not in self._actors or self._random.random() < 0.05:
-            self._favourite = self._random.choice(self._actors)
+        self._steps += 1
+        awake = [actor for actor in self._actors if actor.idle_until < self._steps] or self._actors
+        if self._favourite not in awake or self._random.random() < 0.05:
+            self._favourite = self._random.choice(awake)
         actor = self._favourite
         if self._random.random() < 0.01:
             self._kill(actor)
+        elif self._random.random() < 0.05:
+            self._idle(actor)
         elif actor.work.switch() is None and actor.work.dead:
             self._actors.remove(actor)
 
@@ -138,7 +155,12 @@ class Crowd:
         assert scheduler is not None
         scheduler.switch()
 
+    def _idle(self, actor: Actor) -> None:
+        actor.idle_until = self._steps + self._random.randrange(10, 60)
+
     def _befall(self, name: str) -> None:
+        if name == "update_item" and self._favourite and self._random.random() < 0.4:
+            self._idle(self._favourite)  # between what he has read and what he writes
         if name == "post" and self._random.random() < 0.5:
             self._world.faults.append(self._random.choice(TROUBLES))
         self._pause(name)

@@ -42,8 +42,10 @@ def _something_happens(crowd: Crowd, random: Random) -> None:
     if chance < 0.02:
         crowd.enter(crowd.create)
     elif chance < 0.035 and crowd.alive:
-        newest = random.random() < 0.7  # which somebody may be registering just now
-        run = crowd.alive.pop(-1 if newest else random.randrange(len(crowd.alive)))
+        # What somebody is registering just now, more often than not.
+        likely = crowd.disputed if random.random() < 0.8 else []
+        run = random.choice(likely or crowd.alive)
+        crowd.alive.remove(run)
         crowd.enter(lambda: crowd.delete(run))
     elif chance < 0.12 and crowd.records:
         run = random.choice(crowd.records)
