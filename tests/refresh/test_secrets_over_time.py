@@ -10,11 +10,13 @@ import pytest
 
 from byline.refresh_units import token_secret_name
 from byline.runner_rows import RunnerRow
+from mint import MintedToken
 from refresh_plan import MOST_SLOTS, SWEEP_AGAIN_SECONDS
 from tests.refresh.troubles import assert_consistent
 from tests.refresh.world import LEASE_SECONDS, World, new_world
 from tests.stand_ins.faults import Afterwards, Meanwhile
 from tests.stand_ins.refusal import ACCESS_DENIED
+from token_writer import TokenWriter
 from write_limiter import WriteLimiter
 
 NIGHTLY = ("nightly",)
@@ -118,6 +120,26 @@ def test_token_that_was_put_long_ago_is_committed_and_replaced_at_once(world: Wo
     assert after is not None
     assert after.generation == row.generation + 2
     assert_consistent(world, runners=NIGHTLY)
+
+
+def test_writer_that_comes_late_finds_its_own_version_not_the_newest(world: World) -> None:
+    """What it commits must tell of the generation that it stands for: first writer wins."""
+    limiter = WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
+    writer = TokenWriter(world.aws.client("secretsmanager"), limiter=limiter)
+    name = token_secret_name("payments", "nightly", 0)
+    now = int(world.clock())
+    first, newer, late = (
+        MintedToken(text=text, issued_at=now + age, lifetime=900)
+        for text, age in (("first", 0), ("newer", 30), ("late", 60))
+    )
+    assert writer.write(name, first, generation=2).token == "first"
+    assert writer.write(name, newer, generation=3).token == "newer"
+    found = writer.write(name, late, generation=2)
+    assert (found.token, found.generation) == ("first", 2)
+    assert found.expires_at.timestamp() == first.expires_at
+    current = writer.current(name)
+    assert current is not None
+    assert current.token == "newer"
 
 
 def _is_commit(call: Any) -> bool:
