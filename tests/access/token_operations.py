@@ -7,9 +7,12 @@ from tests.access.play import APPLICATIONS, SECRET, Play, Step
 def register_runner(play: Play, step: Step) -> None:
     """The same once more is a restart, which the runner may do by itself; a change it may not."""
     subject = APPLICATIONS[step.number % 3]
-    # A subject is one of the issuer of whoever registers it, and nobody has none.
-    known = {"subject": subject, "own": None if step.who == NOBODY else subject}
     before = play.thing(step, "runner", step.name)
+    # A subject is one of the issuer of whoever registers it first, and nobody has none.
+    own = None if step.who == NOBODY else subject
+    if before is not None and before["subject"][1] == subject[1]:
+        own = before["own"] or own
+    known = {"subject": subject, "own": own}
     action = "restart_runner" if before == known else "register_runner"
     expected = play.expected(step, action, "runner", step.name, makes=True)
     expected = 201 if expected == 200 and before is None else expected
