@@ -231,5 +231,6 @@ class Stack:
                 seconds=self._tick_seconds or schedule.seconds,
                 invoke=self.functions[schedule.function].invoke,
                 log=self._access_log,
+                payload=schedule.input,
             )
             exits.enter_context(ticker)

@@ -3,8 +3,9 @@
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/what-is-scheduler.html
 """
 
+import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any, Self
 from uuid import uuid4
@@ -14,11 +15,15 @@ from local.lambda_runtime import REGION
 
 ACCOUNT = "123456789012"
 
+PRECISION = timedelta(minutes=1)
+"""https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
+
 
 class Ticker:
     """Invokes at once and then every so many `seconds`, from entering the block to leaving it.
 
-    `name`: of the schedule. A tick that fails is told to `log`, and not repeated: the next comes.
+    `name`: of the schedule. `payload`: what it gives the function, in place of the scheduler's own
+    event. A tick that fails is told to `log`, and not repeated: the next comes.
     """
 
     def __init__(
@@ -28,11 +33,13 @@ class Ticker:
         seconds: float,
         invoke: Callable[[Any], Any],
         log: Callable[[str], None],
+        payload: str | None = None,
     ) -> None:
         self._name = name
         self._seconds = seconds
         self._invoke = invoke
         self._log = log
+        self._payload = payload
         self._is_over = Event()
         self._thread = Thread(target=self._tick, daemon=True)
 
@@ -59,15 +66,26 @@ class Ticker:
                     self._log(f"{self._name}: {failure}")
             self._is_over.wait(self._seconds)
 
-    def _event(self) -> dict[str, Any]:
+    def _event(self) -> Any:
+        if self._payload is None:
+            return self._own_event()
+        # As late as the scheduler may be, so that nobody here waits for the minute to be over.
+        scheduled = _timestamp(datetime.now(UTC) - PRECISION)
+        return json.loads(self._payload.replace("<aws.scheduler.scheduled-time>", scheduled))
+
+    def _own_event(self) -> dict[str, Any]:
         return {
             "version": "0",
             "id": str(uuid4()),
             "detail-type": "Scheduled Event",
             "source": "aws.scheduler",
             "account": ACCOUNT,
-            "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "time": _timestamp(datetime.now(UTC)),
             "region": REGION,
             "resources": [f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{self._name}"],
             "detail": "{}",
         }
+
+
+def _timestamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

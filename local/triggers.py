@@ -35,11 +35,15 @@ class StreamSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A schedule named `name` that invokes `function` every so many `seconds`."""
+    """A schedule named `name` that invokes `function` every so many `seconds`.
+
+    `input`: the JSON text that the function is given; None for the event of the scheduler's own.
+    """
 
     name: str
     function: str
     seconds: float
+    input: str | None = None
 
 
 def queue_sources(template: Template) -> list[QueueSource]:
@@ -86,6 +90,7 @@ def schedules(template: Template) -> list[Schedule]:
             name=name,
             function=body["Properties"]["Target"]["Arn"]["Fn::GetAtt"][0],
             seconds=_seconds(body["Properties"]["ScheduleExpression"]),
+            input=body["Properties"]["Target"].get("Input"),
         )
         for name, body in template.resources("AWS::Scheduler::Schedule").items()
     ]

@@ -11,9 +11,11 @@ from unit_turns import UNITS_AT_ONCE
 class Deployment:
     """Times in seconds.
 
-    `units_at_once`: how many of its batch an invocation has under way. `bounded`: whether a tick is
-    for as many runners as there is time for, or for all that are due. `sent_again`: whether what an
-    invocation has no time for is sent to the queue anew, or waits for the next tick.
+    `units_at_once`: how many of its batch an invocation has under way. `on_the_minute`: whether a
+    tick's work begins then, or when the tick comes. `sent_twice`: whether a unit has a second
+    message. `bounded`: whether a tick is for as many runners as there is time for, or for all that
+    are due. `sent_again`: whether what an invocation has no time for is sent to the queue anew, or
+    waits for the next tick.
     """
 
     workers: int
@@ -22,6 +24,8 @@ class Deployment:
     time_limit: float
     visibility: float
     units_at_once: int = UNITS_AT_ONCE
+    on_the_minute: bool = True
+    sent_twice: bool = True
     bounded: bool = True
     sent_again: bool = False
 
@@ -46,7 +50,10 @@ def variants() -> dict[str, Deployment]:
     return {
         "as deployed": ours,
         "one unit at a time": replace(ours, units_at_once=1),
-        "no bound for a tick": replace(ours, bounded=False),
-        "what is left is sent again": replace(ours, sent_again=True),
-        "neither bound nor wait": replace(ours, bounded=False, sent_again=True),
+        "when the tick comes": replace(ours, on_the_minute=False),
+        "one message for a unit": replace(ours, sent_twice=False),
+        "neither minute nor second message": replace(ours, on_the_minute=False, sent_twice=False),
+        "no bound for a tick, what is left sent again": replace(
+            ours, bounded=False, sent_again=True
+        ),
     }

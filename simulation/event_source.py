@@ -25,7 +25,9 @@ class Worker(Protocol):
     """An execution environment of a function that refreshes units."""
 
     def begin(self) -> None: ...
-    def refresh(self, unit: Unit, *, up_to: int | None, until: float) -> Outcome: ...
+    def refresh(
+        self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
+    ) -> Outcome: ...
     def take_soon(self) -> list[SoonDue]: ...
 
 
@@ -37,14 +39,14 @@ class Queue:
 
     def __init__(self, world: World[Any]) -> None:
         self._world = world
-        self._messages: list[tuple[float, int, Unit, int | None]] = []
+        self._messages: list[tuple[float, int, Unit, Wanted]] = []
         self._serial = count()
 
-    def send(self, unit: Unit, *, up_to: int | None, delay: float = 0) -> None:
+    def send(self, unit: Unit, wanted: Wanted, *, delay: float = 0) -> None:
         """Send a message that is delivered after `delay` seconds, or a little later."""
         delay += self._world.random.random() * DELIVERY_SECONDS
         visible_at = self._world.timeline.now + delay
-        heappush(self._messages, (visible_at, next(self._serial), unit, up_to))
+        heappush(self._messages, (visible_at, next(self._serial), unit, wanted))
 
     def receive(self, at_most: int) -> dict[Unit, Wanted]:
         """So many messages that are there, as the worker reads them."""
@@ -53,8 +55,8 @@ class Queue:
         for _ in range(at_most):
             if not self._messages or self._messages[0][0] > now:
                 break
-            _, number, unit, up_to = heappop(self._messages)
-            wanted, known = Wanted(up_to, (str(number),)), batch.get(unit)
+            _, _, unit, wanted = heappop(self._messages)
+            known = batch.get(unit)
             batch[unit] = known.joined(wanted) if known else wanted
         return batch
 
@@ -103,10 +105,15 @@ class EventSource:
         def refresh(unit: Unit, until: float) -> Outcome:
             if sandbox.is_dead:
                 raise Died
-            self._world.issuer.message_of[unit] = batch[unit].message_ids[-1]
-            up_to = batch[unit].up_to
+            wanted = batch[unit]
+            self._world.issuer.message_of[unit] = wanted.message_ids[-1]
             try:
-                outcome = worker.refresh(unit, up_to=up_to, until=until if up_to is None else end)
+                outcome = worker.refresh(
+                    unit,
+                    up_to=wanted.up_to,
+                    due_by=wanted.due_by,
+                    until=until if wanted.up_to is None else end,
+                )
             except Died:
                 if sandbox.is_dead:
                     raise
@@ -127,14 +134,15 @@ class EventSource:
         )
         hidden_for = max(0.0, started_at + deployment.visibility - timeline.now)
         for unit in unfinished if sandbox.is_dead else lost:
-            self._queue.send(unit, up_to=batch[unit].up_to, delay=hidden_for)
+            self._queue.send(unit, batch[unit], delay=hidden_for)
         if sandbox.is_dead:
             raise Died
         for unit in unfinished - lost if deployment.sent_again else ():
-            self._queue.send(unit, up_to=batch[unit].up_to)
+            self._queue.send(unit, batch[unit])
         for soon in worker.take_soon():
             delay = max(0.0, soon.due_at - timeline.now)
-            self._queue.send(soon.unit, up_to=soon.deadline, delay=delay)
+            wanted = Wanted(soon.deadline, None, (f"soon-{next(self._names)}",))
+            self._queue.send(soon.unit, wanted, delay=delay)
 
 
 def _fail(unit: Unit, error: Exception) -> None:

@@ -43,8 +43,9 @@ class Measures:
         self.backlog = 0
         self.drained_at = inf
         self.drain_order: list[tuple[Unit, int]] = []
+        self.drain_order_of_failed: list[int] = []
         self.backlog_left: list[tuple[float, int]] = []
-        self._waiting: set[str] = set()
+        self._waiting: dict[str, bool] = {}
         self._scenario = scenario
 
     def replaced(self, row: Refreshed, *, due_at: float, now: float) -> None:
@@ -58,7 +59,8 @@ class Measures:
         if left <= 0:
             self._expired(row, replaced_at=now)
         if self._waiting and row.runner in self._waiting:
-            self._waiting.discard(row.runner)
+            if self._waiting.pop(row.runner):
+                self.drain_order_of_failed.append(row.deadline)
             self.drain_order.append((row.unit, row.deadline))
             self.backlog_left.append((now, len(self._waiting)))
             self.due_seconds.append(int(due_at))
@@ -66,9 +68,9 @@ class Measures:
                 self.drained_at = now
 
     def outage_ended(self, rows: Iterable[Refreshed], *, now: float) -> None:
-        """From now on these rows are what is to be drained: due, or postponed."""
+        """From now on these rows are what is to be drained: due, or postponed after a failure."""
         self._waiting = {
-            row.runner
+            row.runner: row.attempts > 0
             for row in rows
             if row.attempts or (row.due_at is not None and row.due_at <= now)
         }

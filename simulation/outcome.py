@@ -41,7 +41,8 @@ class Drain:
 
     `rate`: writes a second from the first to the last but 5 %. `in_order`: the share of refreshes
     before which no later deadline of the same unit had its turn. `across_units`: the same for all
-    units at once, as a rank correlation: 1 for perfect order, 0 for none. `next_round`: how long
+    units at once, of those that had failed by the outage's end, as a rank correlation: 1 for
+    perfect order, 0 for none. `next_round`: how long
     it takes the middle 90 % of these runners to fall due again.
     """
 
@@ -130,7 +131,7 @@ def _expired(measures: Measures, scenario: Scenario, *, recovered_at: float) -> 
 def _drain(measures: Measures, scenario: Scenario) -> Drain:
     end = scenario.outage.end
     left = [(at - end, count) for at, count in measures.backlog_left]
-    deadlines = np.array([deadline for _, deadline in measures.drain_order], dtype=float)
+    deadlines = np.array(measures.drain_order_of_failed, dtype=float)
     most = [at for at, count in left[1:] if count >= 0.05 * measures.backlog]
     rate = (len(most) - 1) / (most[-1] - most[0]) if len(most) > 1 and most[-1] > most[0] else 0.0
     due_again = sorted(measures.due_seconds)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import cache, partial
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -129,8 +130,14 @@ class SimulatedLeases(UnitLeases):
     def __init__(self, world: World[RunnerRow], sandbox: Sandbox, *, owner: str) -> None:
         self._leases = world.leases
         self._sandbox = sandbox
-        self._owner = owner
+        self._worker = owner
+        self._invocations = count()
         self._of_the_dead: set[Unit] = set()
+        self.begin()
+
+    def begin(self) -> None:
+        """An invocation begins, and each owns what it takes for itself."""
+        self._owner = f"{self._worker}/{next(self._invocations)}"
 
     def take(self, unit: Unit, *, now: float, until: float) -> bool:
         owner, held_until = self._leases.get(unit, (self._owner, 0.0))

@@ -30,7 +30,7 @@ class RealWorker:
     def __init__(self, world: World[RunnerRow], sandbox: Sandbox, owner: str) -> None:
         clock = world.timeline.clock
         limiter = WriteLimiter(world.deployment.writes_per_second, now=clock, sleep=sandbox.spend)
-        leases = SimulatedLeases(world, sandbox, owner=owner)
+        leases = self._leases = SimulatedLeases(world, sandbox, owner=owner)
         mint = Mint(
             post=MortalPost(world, sandbox, leases=leases),
             fetch=_no_fetch,
@@ -75,11 +75,14 @@ class RealWorker:
 
     def begin(self) -> None:
         """An invocation begins."""
+        self._leases.begin()
         self._refresher = replace(self._refresher, mints=self._new_mints())
 
-    def refresh(self, unit: Unit, *, up_to: int | None, until: float) -> Outcome:
+    def refresh(
+        self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
+    ) -> Outcome:
         """A turn at a unit."""
-        return self._refresher.refresh(unit, up_to=up_to, until=until)
+        return self._refresher.refresh(unit, up_to=up_to, due_by=due_by, until=until)
 
     def take_soon(self) -> list[SoonDue]:
         """What is due before a tick may come."""

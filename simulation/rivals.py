@@ -138,7 +138,9 @@ class RivalWorker:
         self._world = world
         self._sandbox = sandbox
 
-    def refresh(self, unit: Unit, *, up_to: int | None, until: float) -> Outcome:
+    def refresh(
+        self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
+    ) -> Outcome:
         """Refresh what is due of `unit`."""
         world = self._world
         if world.leases.get(unit, ("", 0.0))[1] > world.timeline.now:

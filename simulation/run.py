@@ -21,6 +21,8 @@ from simulation.scenario import Scenario
 from simulation.timeline import Timeline
 from simulation.world import World
 from tick_share import WRITES_A_TICK
+from tick_time import work_begins
+from unit_batch import Wanted
 
 OURS = "Byline"
 
@@ -30,7 +32,8 @@ def run_ours(scenario: Scenario, *, deployment: Deployment) -> Outcome:
     random = Random(scenario.seed)
     rows: list[RunnerRow] = [*fleet(scenario.runners, lifetime=scenario.lifetime, random=random)]
     world = _world(scenario, deployment, rows, random)
-    _run(world, partial(RealWorker, world), restart=_nothing)
+    new_worker = partial(RealWorker, world)
+    _run(world, new_worker, restart=_nothing, sent_twice=deployment.sent_twice)
     return outcome_of(world, rule=OURS)
 
 
@@ -76,33 +79,36 @@ def _run(
     new_environment: NewEnvironment,
     *,
     restart: Callable[[], None],
+    sent_twice: bool = False,
 ) -> None:
-    timeline, scenario = world.timeline, world.scenario
+    timeline, scenario, deployment = world.timeline, world.scenario, world.deployment
     queue = Queue(world)
     source = EventSource(world, queue, new_environment=new_environment)
 
-    def tick() -> None:
+    def tick(scheduled: int | None) -> None:
         """PlanRefreshFunction."""
         now = int(timeline.now)
-        rows = cast(Iterable[RunnerRow], world.index.all_due(now=now))
-        writes = WRITES_A_TICK if world.deployment.bounded else scenario.runners
-        for due in due_units(rows, now=now, writes=writes):
-            queue.send(due.unit, up_to=due.up_to)
-            if due.hurried is not None:
-                queue.send(due.unit, up_to=due.hurried, delay=AGAIN_SECONDS)
+        begins = work_begins(scheduled=scheduled, now=now) if deployment.on_the_minute else now
+        rows = cast(Iterable[RunnerRow], world.index.all_due(now=begins))
+        writes = WRITES_A_TICK if deployment.bounded else scenario.runners
+        for due in due_units(rows, now=begins, writes=writes):
+            queue.send(due.unit, Wanted(due.up_to, None, (f"tick-{begins}",)), delay=begins - now)
+            if due.again is not None and sent_twice:
+                again = Wanted(due.again, begins, (f"again-{begins}",))
+                queue.send(due.unit, again, delay=begins - now + AGAIN_SECONDS)
 
     def ticks() -> None:
         minute = 0
         while True:
             # "A schedule at 1:00 invokes between 1:00:00 and 1:00:59."
             timeline.wait(minute * TICK_SECONDS + world.random.uniform(0, 59) - timeline.now)
+            tick(minute * TICK_SECONDS)
             minute += 1
-            tick()
 
     def deploy() -> None:
         source.deploy()
         restart()
-        tick()
+        tick(None)
 
     def outage_ended() -> None:
         world.measures.outage_ended(world.index.rows(), now=timeline.now)

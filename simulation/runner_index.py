@@ -36,12 +36,12 @@ class RunnerIndex[R: Row]:
         return self._rows[runner]
 
     def due(self, unit: Unit, *, now: float) -> list[R]:
-        """The unit's rows that are due."""
+        """The unit's rows that are due; a planner may have looked further ahead."""
         self._advance(int(now))
-        return list(self._due[unit].values())
+        return [row for row in self._due[unit].values() if (row.due_at or 0) <= now]
 
     def all_due(self, *, now: float) -> Iterator[R]:
-        """All rows that are due."""
+        """All rows that are due by `now`, which may be yet to come."""
         self._advance(int(now))
         for rows in self._due.values():
             yield from rows.values()

@@ -12,11 +12,18 @@ AT_MILLISECONDS = "1793606400000"
 
 
 def tick() -> Mapping[str, Any]:
-    """What EventBridge Scheduler sends to PlanRefreshFunction.
+    """What EventBridge Scheduler sends to PlanRefreshFunction: the input that the template says.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
+    """
+    return {"scheduled_at": AT}
+
+
+def scheduled_event(name: str) -> Mapping[str, Any]:
+    """What EventBridge Scheduler sends where a schedule has no input of its own.
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html
     """
-    name = "PlanRefreshFunctionTick"
     return {
         "version": "0",
         "id": "0b7a9d42-6f1c-4b7e-8e53-1f0f6f2f4c11",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools.refresh_events import ACCOUNT, AT_MILLISECONDS, REGION, tick
+from tools.refresh_events import ACCOUNT, AT_MILLISECONDS, REGION, scheduled_event
 
 TABLE = "RunsTable"
 
@@ -48,9 +48,7 @@ def record_of(*, project: str, run_id: str, number: str) -> Mapping[str, Any]:
 
 def a_pass() -> Mapping[str, Any]:
     """What EventBridge Scheduler sends: nothing that the function goes by."""
-    name = "RegisterResourcesFunctionPass"
-    schedule = f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{name}"
-    return {**tick(), "resources": [schedule]}
+    return scheduled_event("RegisterResourcesFunctionPass")
 
 
 def backfill() -> Mapping[str, Any]:

@@ -8,20 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from byline.refresh_timing import (
-    HURRIED_SECONDS,
-    LEASE_SECONDS,
     MARGIN_SECONDS,
     READERS_SECONDS,
-    is_short_lived,
+    TICK_SECONDS,
     required_margin,
 )
 from byline.refresh_units import Unit
 from byline.runner_rows import RunnerRow
 from tick_share import WRITES_A_TICK, chosen_runners, is_replaced, trouble_of
 
-AGAIN_SECONDS = LEASE_SECONDS + 15
-"""After this a tick repeats its message for runners over which workers have died: the last one's
-lease is over by then."""
+AGAIN_SECONDS = TICK_SECONDS // 2
+"""After this a unit's second message comes, which finds nothing to do unless the worker of the
+first one died. By then that one's lease is over, so a death costs half a minute and not a whole
+one: with single deaths in twenty turns nobody's margin is used up by a row of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +29,14 @@ class DueUnit:
 
     `deadline`: the earliest of its due runners'. `runners`: how many of them this turn is for.
     `up_to`: the latest deadline of those whose token is replaced; None where it is for all.
-    `hurried`: the latest deadline of those with no time for another lost turn; None without any.
+    `again`: the latest deadline that its second message is for; None where it has no second one.
     """
 
     unit: Unit
     deadline: int
     runners: int
     up_to: int | None
-    hurried: int | None
+    again: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +79,7 @@ def due_units(rows: Iterable[RunnerRow], *, now: int, writes: int = WRITES_A_TIC
                 deadline=min(row.deadline for row in due),
                 runners=len(due) - len(replaced[unit]) + chosen[unit],
                 up_to=_last_deadline(replaced[unit], chosen[unit]),
-                hurried=_hurried(replaced[unit][: chosen[unit]], now=now),
+                again=_again(replaced[unit][: chosen[unit]], now=now),
             )
             for unit, due in units.items()
             if chosen[unit] or len(due) > len(replaced[unit])
@@ -120,18 +119,11 @@ def _last_deadline(rows: list[RunnerRow], chosen: int) -> int | None:
     return rows[chosen - 1].deadline if chosen else 0
 
 
-def _hurried(rows: list[RunnerRow], *, now: int) -> int | None:
-    """The last deadline that is near although nothing failed: workers died over these runners."""
-    if trouble_of(rows, now=now) != "none":
+def _again(chosen: list[RunnerRow], *, now: int) -> int | None:
+    """The last deadline of those `chosen`. Where something failed it is known when to try again."""
+    if not chosen or trouble_of(chosen, now=now) != "none":
         return None
-    return max(
-        (
-            row.deadline
-            for row in rows
-            if now < row.deadline < now + HURRIED_SECONDS and not is_short_lived(row.lifetime or 0)
-        ),
-        default=None,
-    )
+    return chosen[-1].deadline
 
 
 def _unit(row: RunnerRow) -> Unit:

@@ -1,7 +1,8 @@
 """PlanRefreshFunction: every minute, one message for each unit of work that is due.
 
-schedule → due rows of the sparse index, shard by shard → the earliest of them → queue. A tick that
-comes twice, late or beside another one sends messages that find nothing left to do.
+schedule → rows of the sparse index that are due when the minute is over, shard by shard → the
+earliest of them → queue, to be delivered then. A tick that comes twice, late or beside another one
+sends messages that find nothing left to do.
 """
 
 import os
@@ -16,12 +17,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 import plan_sight
 from byline.aws import dynamodb, error_name, sqs
-from byline.refresh_timing import TICKS_APART_SECONDS
 from byline.refresh_units import shards
 from byline.runner_rows import DUE_INDEX, RunnerRow, UnreadableRow, read_runner
 from byline.settings import required, whole_number
 from byline.unit_messages import message_body
 from due_units import AGAIN_SECONDS, DueUnit, due_units, health
+from tick_share import SHARE_SECONDS
+from tick_time import scheduled_time, work_begins
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
@@ -43,20 +45,21 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """One tick. Raises where a shard could not be read or a message not sent, after the others."""
     logger.append_keys(request_id=context.aws_request_id)
     now = int(time.time())
+    begins = work_begins(scheduled=scheduled_time(event), now=now)
     rows: list[RunnerRow] = []
     unread: list[Exception] = []
     for shard in shards():
         try:
-            rows += _due(shard, now=now)
+            rows += _due(shard, by=begins)
         except (ClientError, BotoCoreError) as error:
             logger.error("shard not read", shard=shard, error=error_name(error))
             unread.append(error)
     units = due_units(
-        (row for row in rows if row.due_at is not None and row.due_at <= now),
-        now=now,
-        writes=writes_per_second * TICKS_APART_SECONDS,
+        (row for row in rows if row.due_at is not None and row.due_at <= begins),
+        now=begins,
+        writes=writes_per_second * SHARE_SECONDS,
     )
-    unsent = _send(units)
+    unsent = _send(units, begins=begins, now=now)
     # What was not read is not told as healthy.
     plan_sight.report_tick(None if unread else health(rows, now=now))
     if failures := [*unread, *unsent]:
@@ -64,25 +67,28 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     return {"units": len(units)}
 
 
-def _due(shard: str, *, now: int) -> Iterator[RunnerRow]:
-    """The shard's due rows, and the one that is due next."""
-    query: QueryInputTypeDef = {
-        "TableName": table,
-        "IndexName": DUE_INDEX,
-        "KeyConditionExpression": "#shard = :shard AND due_at <= :now",
-        "ExpressionAttributeNames": {"#shard": "shard"},
-        "ExpressionAttributeValues": {":shard": {"S": shard}, ":now": {"N": str(now)}},
-    }
+def _due(shard: str, *, by: int) -> Iterator[RunnerRow]:
+    """The shard's rows that are due `by` then, and the one that is due next."""
+    due = _query(shard, "due_at <= :by", by=by)
     while True:
-        page = dynamodb().query(**query)
+        page = dynamodb().query(**due)
         yield from _readable(page["Items"])
         if "LastEvaluatedKey" not in page:
             break
-        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-    query.pop("ExclusiveStartKey", None)
-    query["KeyConditionExpression"] = "#shard = :shard AND due_at > :now"
-    query["Limit"] = 1
-    yield from _readable(dynamodb().query(**query)["Items"])
+        due["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+    next_due = _query(shard, "due_at > :by", by=by)
+    next_due["Limit"] = 1
+    yield from _readable(dynamodb().query(**next_due)["Items"])
+
+
+def _query(shard: str, due_at: str, *, by: int) -> "QueryInputTypeDef":
+    return {
+        "TableName": table,
+        "IndexName": DUE_INDEX,
+        "KeyConditionExpression": f"#shard = :shard AND {due_at}",
+        "ExpressionAttributeNames": {"#shard": "shard"},
+        "ExpressionAttributeValues": {":shard": {"S": shard}, ":by": {"N": str(by)}},
+    }
 
 
 def _readable(items: list[Any]) -> Iterator[RunnerRow]:
@@ -95,10 +101,13 @@ def _readable(items: list[Any]) -> Iterator[RunnerRow]:
             plan_sight.count_unreadable()
 
 
-def _send(units: list[DueUnit]) -> list[Exception]:
-    """Send a message for each unit, the most urgent first. Returns what failed."""
+def _send(units: list[DueUnit], *, begins: int, now: int) -> list[Exception]:
+    """Send a message for each unit, the most urgent first, to be delivered when work `begins`.
+
+    Returns what failed.
+    """
     failures: list[Exception] = []
-    for entries in batched(_entries(units), MESSAGES_A_CALL, strict=False):
+    for entries in batched(_entries(units, begins=begins, now=now), MESSAGES_A_CALL, strict=False):
         try:
             answer = sqs().send_message_batch(QueueUrl=queue_url, Entries=entries)
         except (ClientError, BotoCoreError) as error:
@@ -111,20 +120,23 @@ def _send(units: list[DueUnit]) -> list[Exception]:
     return failures
 
 
-def _entries(units: list[DueUnit]) -> "Iterator[SendMessageBatchRequestEntryTypeDef]":
-    """All messages, the most urgent first; then, delayed, those over which workers have died."""
+def _entries(
+    units: list[DueUnit], *, begins: int, now: int
+) -> "Iterator[SendMessageBatchRequestEntryTypeDef]":
+    """All messages, the most urgent first; then, later, those of the units that have a second."""
     for number, due in enumerate(units):
         yield {
             "Id": str(number),
             "MessageBody": message_body(due.unit, deadline=due.up_to),
             # A standard queue shares its consumers fairly between groups.
             "MessageGroupId": due.unit.project,
+            "DelaySeconds": begins - now,
         }
     for number, due in enumerate(units):
-        if due.hurried is not None:
+        if due.again is not None:
             yield {
                 "Id": f"again-{number}",
-                "MessageBody": message_body(due.unit, deadline=due.hurried),
+                "MessageBody": message_body(due.unit, deadline=due.again, due_by=begins),
                 "MessageGroupId": due.unit.project,
-                "DelaySeconds": AGAIN_SECONDS,
+                "DelaySeconds": begins - now + AGAIN_SECONDS,
             }

@@ -10,15 +10,17 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from byline.refresh_timing import TICKS_APART_SECONDS
+from byline.refresh_timing import TICK_SECONDS
 from byline.refresh_units import Unit
 from byline.runner_rows import RunnerRow
 
 WRITES_PER_SECOND = 40
 """Of all workers together: each one's limit times how many there are at once."""
 
-WRITES_A_TICK = WRITES_PER_SECOND * TICKS_APART_SECONDS
-"""Enough for workers to have work until the next tick, however late it is."""
+SHARE_SECONDS = 2 * TICK_SECONDS
+"""For so long a tick gives workers work: until after the next one, because turns get lost."""
+
+WRITES_A_TICK = WRITES_PER_SECOND * SHARE_SECONDS
 
 UNITS_SHARE = 1 / 8
 """As much of it as one unit in trouble takes before the others in trouble had theirs."""

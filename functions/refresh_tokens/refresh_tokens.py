@@ -1,7 +1,7 @@
 """RefreshTokensFunction: gives runners new tokens before the old ones die.
 
 queue → unit of work → lease → due runners, earliest deadline first → mint, put, commit. A message
-names a unit and up to which deadline it is meant; one that comes twice, late or beside another
+names a unit and which of its runners are meant; one that comes twice, late or beside another
 finds nothing to do.
 """
 
@@ -77,9 +77,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     refresher = _refresher(owner=context.aws_request_id)
 
     def refresh(unit: Unit, until: float) -> Outcome:
-        up_to = batch[unit].up_to
-        # The planner has bounded such a turn already, so that earlier deadlines come first.
-        return refresher.refresh(unit, up_to=up_to, until=until if up_to is None else end)
+        wanted = batch[unit]
+        return refresher.refresh(
+            unit,
+            up_to=wanted.up_to,
+            due_by=wanted.due_by,
+            # The planner has bounded such a turn already, so that earlier deadlines come first.
+            until=until if wanted.up_to is None else end,
+        )
 
     failed = take_turns(
         batch,

@@ -54,23 +54,26 @@ class UnitRefresher:
     now: Clock
     random: Callable[[], float]
 
-    def refresh(self, unit: Unit, *, up_to: int | None, until: float) -> Outcome:
+    def refresh(
+        self, unit: Unit, *, up_to: int | None, due_by: int | None = None, until: float
+    ) -> Outcome:
         """Refresh what is due of `unit`, until nothing is or the time `until` has come.
 
-        `up_to`: the latest deadline that is meant, None for all. A first token always is. "held":
+        `up_to`: the latest deadline that is meant, None for all. A first token always is. `due_by`:
+        when they were due at the latest, None for now. "held":
         another worker is at it, and looks again before it leaves. "unfinished": rows are still due.
         Raises `ClientError` and `BotoCoreError` where the table cannot be used.
         """
         while self._hold(unit):
             try:
-                left = self._refresh_due(unit, up_to=up_to, until=until)
+                left = self._refresh_due(unit, up_to=up_to, due_by=due_by, until=until)
             finally:
                 self.leases.release(unit)
             if left in {"unfinished", "held"}:
                 return left
             # Whoever found the lease held has left its work to us, so look once more without it. Of
             # that the first tokens cannot wait; other deadlines are the next tick's.
-            if left == "stuck" or not self._due(unit, up_to=up_to):
+            if left == "stuck" or not self._due(unit, up_to=up_to, due_by=due_by):
                 return "done"
         return "held"
 
@@ -78,15 +81,17 @@ class UnitRefresher:
         now = self.now()
         return self.leases.take(unit, now=now, until=now + LEASE_SECONDS)
 
-    def _due(self, unit: Unit, *, up_to: int | None) -> list[RunnerRow]:
-        return self.runners.due(unit, up_to=up_to, now=int(self.now()))
+    def _due(self, unit: Unit, *, up_to: int | None, due_by: int | None) -> list[RunnerRow]:
+        now = int(self.now())
+        by = now if due_by is None else min(due_by, now)
+        return self.runners.due(unit, up_to=up_to, now=by)
 
     def _refresh_due(
-        self, unit: Unit, *, up_to: int | None, until: float
+        self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
     ) -> Literal["nothing", "unfinished", "stuck", "held"]:
         """Once through what is due. "stuck": no row could be moved, so trying at once is no use."""
         held_since, moved = self.now(), 0
-        rows = by_deadline(self._due(unit, up_to=up_to))
+        rows = by_deadline(self._due(unit, up_to=up_to, due_by=due_by))
         # Apart, because nobody's new token is to wait for somebody's sweep.
         for _, alike in groupby(rows, key=lambda row: row.is_live):
             for batch in batched(alike, COMMITS_A_CALL, strict=False):

@@ -10,18 +10,22 @@ from byline.unit_messages import MessageNotUnderstood, read_message
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Of one unit: the runners with a deadline `up_to` this one, all of them where it is None.
+    """Of one unit: the runners with a deadline `up_to` this one, which were `due_by` this time.
 
-    `message_ids` are those that said so.
+    All of them where that is None. `message_ids` are those that said so.
     """
 
     up_to: int | None
+    due_by: int | None
     message_ids: tuple[str, ...]
 
     def joined(self, other: "Wanted") -> "Wanted":
         """What both want, in one turn: two of them would hold the same lease."""
-        either = None if self.up_to is None or other.up_to is None else max(self.up_to, other.up_to)
-        return Wanted(either, self.message_ids + other.message_ids)
+        return Wanted(
+            _later(self.up_to, other.up_to),
+            _later(self.due_by, other.due_by),
+            self.message_ids + other.message_ids,
+        )
 
 
 def read_batch(
@@ -40,6 +44,13 @@ def read_batch(
         except MessageNotUnderstood:
             not_understood(message_id)
             continue
-        wanted, known = Wanted(message.deadline, (message_id,)), batch.get(message.unit)
+        wanted, known = (
+            Wanted(message.deadline, message.due_by, (message_id,)),
+            batch.get(message.unit),
+        )
         batch[message.unit] = known.joined(wanted) if known else wanted
     return batch
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)

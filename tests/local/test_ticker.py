@@ -1,6 +1,7 @@
 """The schedule of one machine."""
 
 import time
+from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
@@ -66,3 +67,15 @@ def test_tick_has_the_shape_of_the_scheduler() -> None:
     assert (event["source"], event["detail-type"]) == ("aws.scheduler", "Scheduled Event")
     assert event["resources"] == ["arn:aws:scheduler:us-east-1:123456789012:schedule/default/Tick"]
     assert event["detail"] == "{}"
+
+
+def test_tick_is_what_its_schedule_says_it_is() -> None:
+    """Scheduled as long ago as the scheduler may be late, so that its work begins at once."""
+    ticks = Ticks(enough=1)
+    said = '{"at": "<aws.scheduler.scheduled-time>", "of": "ours"}'
+    with Ticker("Tick", seconds=60, invoke=ticks, log=lambda _: None, payload=said):
+        assert ticks.came.wait(10)
+    [event] = ticks.events
+    assert event["of"] == "ours"
+    at = datetime.fromisoformat(event["at"])
+    assert 59 <= (datetime.now(UTC) - at).total_seconds() < 75

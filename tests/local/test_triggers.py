@@ -69,9 +69,9 @@ def test_our_own_template_ticks_every_minute_and_has_two_workers() -> None:
             function="RefreshTokensFunction", queue="RefreshQueue", batch_size=40, concurrency=2
         )
     ]
-    assert [(schedule.function, schedule.seconds) for schedule in schedules(template)] == [
-        ("PlanRefreshFunction", 60),
-        ("RegisterResourcesFunction", 300),
+    assert [(each.function, each.seconds, each.input) for each in schedules(template)] == [
+        ("PlanRefreshFunction", 60, '{"scheduled_at": "<aws.scheduler.scheduled-time>"}'),
+        ("RegisterResourcesFunction", 300, None),
     ]
 
 

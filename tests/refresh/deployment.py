@@ -55,9 +55,9 @@ class Deployment:
     worker: ModuleType
     planner: ModuleType
 
-    def tick(self) -> dict[str, int]:
-        """One tick of the schedule."""
-        answer: dict[str, int] = self.planner.handler({}, Context(time.time() + 50))
+    def tick(self, **event: str) -> dict[str, int]:
+        """One tick of the schedule, that says so much; by itself nothing, so it is for now."""
+        answer: dict[str, int] = self.planner.handler(event, Context(time.time() + 50))
         return answer
 
     def invoke(self, records: Sequence[dict[str, Any]], *, seconds: float = 60) -> list[str]:

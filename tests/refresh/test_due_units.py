@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byline.refresh_timing import HURRIED_SECONDS, READERS_SECONDS
+from byline.refresh_timing import READERS_SECONDS
 from byline.runner_rows import RunnerRow
 from due_units import DueUnit, due_units, health
 from tick_share import is_replaced, trouble_of
@@ -229,21 +229,31 @@ def _counted(rows: list[RunnerRow], due: DueUnit | None, *, now: int) -> Counter
     return Counter({f"all {trouble}": len(replaced), f"chosen {trouble}": chosen})
 
 
-# Where workers have died
+# Where workers die
+
+
+def test_unit_has_a_second_message_for_what_its_first_one_is_for() -> None:
+    """Up to the last deadline of those chosen: whoever falls due meanwhile is the next tick's."""
+    (due,) = due_units([*fleet("a", 300), *fleet("a", 310)], now=NOW)
+    assert (due.up_to, due.again) == (None, NOW + 310)
+
+
+def test_second_message_is_for_no_more_than_the_first() -> None:
+    """Where a tick has no time for all of a unit, neither message is for the rest."""
+    rows = [runner(f"r-{life}", life=life) for life in (300, 310, 320)]
+    (due,) = due_units(rows, now=NOW, writes=2)
+    assert (due.up_to, due.again) == (NOW + 310, NOW + 310)
 
 
 @pytest.mark.parametrize(
-    ("life", "hurried"),
-    [(HURRIED_SECONDS, None), (HURRIED_SECONDS - 1, NOW + HURRIED_SECONDS - 1), (0, None)],
+    "rows",
+    [
+        [runner("a", life=100, attempts=1)],
+        [runner("a", life=100), runner("b", life=300, attempts=1)],
+        [runner("a", life=None)],
+    ],
 )
-def test_near_deadline_without_a_failure_is_hurried(life: int, hurried: int | None) -> None:
-    """Ticks would have replaced it long ago, had nobody died over it; a dead one has lost."""
-    (due,) = due_units([*fleet("a", life), *fleet("a", 400)], now=NOW)
-    assert due.hurried == hurried
-
-
-@pytest.mark.parametrize("changes", [{"attempts": 1}, {"lifetime": 400}])
-def test_near_deadline_is_not_hurried_where_that_is_usual(changes: dict[str, int]) -> None:
-    """After failures the planner's order holds, and short-lived tokens have a rhythm of theirs."""
-    (due,) = due_units(fleet("a", 100, **changes), now=NOW)
-    assert due.hurried is None
+def test_unit_without_a_second_message(rows: list[RunnerRow]) -> None:
+    """After a failure it is known when to try again; a first token has nothing that could end."""
+    (due,) = due_units(rows, now=NOW)
+    assert due.again is None

@@ -4,6 +4,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import batched
 from typing import Any
 
@@ -12,11 +13,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import sqs
 from byline.errors import Misconfigured
-from byline.refresh_timing import HURRIED_SECONDS, LEASE_SECONDS
+from byline.refresh_timing import LEASE_SECONDS, TICK_SECONDS
 from byline.refresh_units import shards
 from byline.runner_rows import RunnerRow, runner_item
+from due_units import AGAIN_SECONDS
 from tests.refresh.conftest import Said
-from tests.refresh.deployment import Deployment, deployed
+from tests.refresh.deployment import Deployment, deployed, sqs_record
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import metrics
 from tests.stand_ins.faults import LoseAnswer
@@ -24,8 +26,12 @@ from tests.stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR
 
 
 def planned(deployment: Deployment) -> list[dict[str, str]]:
-    """The units that were sent, in order."""
-    return [json.loads(message["MessageBody"]) for message in deployment.sent()]
+    """The units that were sent, in order, without their second messages."""
+    return [
+        json.loads(message["MessageBody"])
+        for message in deployment.sent()
+        if message["DelaySeconds"] < AGAIN_SECONDS
+    ]
 
 
 def unit(row: RunnerRow) -> dict[str, str]:
@@ -45,7 +51,7 @@ def test_each_unit_gets_one_message_with_keys_only(deployment: Deployment) -> No
     rows = [deployment.world.register(f"runner-{number}") for number in range(5)]
     assert deployment.tick() == {"units": 1}
     (message,) = deployment.sent()
-    assert message.keys() == {"Id", "MessageBody", "MessageGroupId"}
+    assert message.keys() == {"Id", "MessageBody", "MessageGroupId", "DelaySeconds"}
     assert json.loads(message["MessageBody"]) == unit(rows[0])
     assert message["MessageGroupId"] == "payments"
 
@@ -145,19 +151,55 @@ def put_all(world: World, rows: list[RunnerRow]) -> None:
         world.dynamodb.batch_write_item(RequestItems={TABLE: puts})
 
 
-def test_unit_over_which_workers_have_died_is_sent_again_within_the_tick(
+def test_unit_is_sent_again_half_a_minute_later(deployment: Deployment) -> None:
+    """For the same runners, once the lease of a worker that died over them is over."""
+    world, now = deployment.world, int(time.time())
+    last = with_token(world.register("last"), 350, now=now)
+    put_all(world, [last, with_token(world.register("first"), 300, now=now)])
+    assert deployment.tick() == {"units": 1}
+    at_once, again = deployment.sent()
+    assert json.loads(at_once["MessageBody"]) == unit(last)
+    assert at_once["DelaySeconds"] == 0
+    meant = json.loads(again["MessageBody"])
+    assert meant == unit(last) | {"deadline": last.deadline, "due_by": meant["due_by"]}
+    assert now <= meant["due_by"] <= time.time()
+    assert LEASE_SECONDS < again["DelaySeconds"] < TICK_SECONDS - LEASE_SECONDS / 2
+    assert again["MessageGroupId"] == "payments"
+
+
+def test_second_message_does_what_the_worker_of_the_first_one_died_over(
     deployment: Deployment,
 ) -> None:
-    """For the runners whose deadline is near, once the last worker's lease is over."""
+    """And whichever of the two comes after the other finds nothing to do: no mint, no write."""
     world, now = deployment.world, int(time.time())
-    near = with_token(world.register("near"), HURRIED_SECONDS - 20, now=now)
-    put_all(world, [near, with_token(world.register("well"), 350, now=now)])
-    assert deployment.tick() == {"units": 1}
-    assert planned(deployment) == [unit(near), unit(near) | {"deadline": near.deadline}]
-    at_once, again = deployment.sent()
-    assert "DelaySeconds" not in at_once
-    assert again["DelaySeconds"] > LEASE_SECONDS
-    assert again["MessageGroupId"] == "payments"
+    row = with_token(world.register("nightly"), 300, now=now)
+    put_all(world, [row])
+    deployment.tick()
+    first, second = (sqs_record(message["MessageBody"]) for message in deployment.sent())
+    assert deployment.invoke([second]) == []
+    after = world.row("nightly")
+    assert after is not None
+    assert (after.generation, world.mints()) == (row.generation + 1, 1)
+    assert deployment.invoke([first]) == []
+    assert (world.row("nightly"), world.mints()) == (after, 1)
+
+
+def test_work_of_a_tick_begins_on_the_minute(deployment: Deployment) -> None:
+    """Wherever in its minute the tick came, with whatever is due by then."""
+    world, now = deployment.world, int(time.time())
+    put_all(
+        world,
+        [
+            replace(world.register("by then", project="a"), due_at=now + 25),
+            replace(world.register("later", project="b"), due_at=now + 45),
+        ],
+    )
+    scheduled = datetime.fromtimestamp(now - 30, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert deployment.tick(scheduled_at=scheduled) == {"units": 1}
+    (message,) = deployment.sent()
+    assert json.loads(message["MessageBody"])["project"] == "a"
+    assert 25 <= message["DelaySeconds"] <= 30
+    assert deployment.receive() == []
 
 
 # Trouble

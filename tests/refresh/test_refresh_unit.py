@@ -244,6 +244,30 @@ def test_turn_is_for_deadlines_up_to_one_and_for_first_tokens(world: World) -> N
     assert worker.refreshed == ["early", "new"]
 
 
+def test_turn_is_for_who_was_due_by_a_time(world: World) -> None:
+    """A second message does what the first one's worker died over, and mints for nobody else."""
+    now = int(world.clock())
+    due, later = (
+        replace(
+            world.register(name),
+            deadline=now + 300,
+            expires_at=now + 300,
+            slot=0,
+            lifetime=900,
+            due_at=now - ago,
+        )
+        for name, ago in (("due", 30), ("later", 29))
+    )
+    world.put(due)
+    world.put(later)
+    worker = world.worker()
+    assert worker.refresh(due.unit, up_to=now + 300, due_by=now - 30) == "done"
+    assert worker.refreshed == ["due"]
+    assert worker.refresh(due.unit, up_to=now + 300, due_by=now - 30) == "done"
+    assert worker.refresh(due.unit, due_by=now + 60) == "done"
+    assert worker.refreshed == ["due", "later"]
+
+
 def test_no_secret_text_in_tables_messages_or_names(world: World) -> None:
     """A token is in Secrets Manager and nowhere else."""
     rows = [world.register(f"runner-{number}") for number in range(3)]

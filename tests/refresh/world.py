@@ -52,9 +52,11 @@ class Worker:
     postponed: list[tuple[str, str]] = field(default_factory=list)
     failed_mints: list[str] = field(default_factory=list)
 
-    def refresh(self, unit: Unit, *, up_to: int | None = None) -> Outcome:
+    def refresh(
+        self, unit: Unit, *, up_to: int | None = None, due_by: int | None = None
+    ) -> Outcome:
         now = self.now()
-        return self.refresher.refresh(unit, up_to=up_to, until=now + TURN_SECONDS)
+        return self.refresher.refresh(unit, up_to=up_to, due_by=due_by, until=now + TURN_SECONDS)
 
     def crash_at(self, step: int) -> "CallCounter":
         """Let the worker die right before its call number `step` // 2, or right after it."""

@@ -1,5 +1,7 @@
 """The way of a refresh: schedule, planner, queue, workers, with their limits and their failures."""
 
+import json
+from datetime import datetime
 from typing import Any
 
 from byline.refresh_timing import (
@@ -11,6 +13,8 @@ from byline.refresh_timing import (
 )
 from tests.template.stack import Json, properties, template, translate
 from tick_share import WRITES_PER_SECOND
+from tick_time import scheduled_time
+from tools.refresh_events import AT
 from unit_turns import UNITS_AT_ONCE
 
 FUNCTION = "AWS::Serverless::Function"
@@ -59,6 +63,12 @@ def test_tick_comes_every_minute_and_is_over_before_the_next() -> None:
     assert TICK_SECONDS == 60
     assert _tick()["ScheduleExpression"] == "rate(1 minute)"
     assert properties(FUNCTION, "PlanRefreshFunction")["Timeout"] < TICK_SECONDS
+
+
+def test_tick_says_when_it_was_scheduled() -> None:
+    """The planner reads it, so that work begins on the minute however late the tick is."""
+    tick = json.loads(_tick()["Input"].replace("<aws.scheduler.scheduled-time>", AT))
+    assert scheduled_time(tick) == datetime.fromisoformat(AT).timestamp()
 
 
 def test_late_tick_is_given_up() -> None:

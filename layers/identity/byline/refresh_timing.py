@@ -36,15 +36,12 @@ SOON_SECONDS = 120
 
 TICK_SECONDS = 60
 
-TICKS_APART_SECONDS = 2 * TICK_SECONDS
-"""The scheduler is precise to a minute, so two ticks may lie 119 seconds apart.
-https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
+_TICKS_TOO_LATE_SECONDS = 2 * TICK_SECONDS + READERS_SECONDS
+"""A margin that is shorter than this is over before two ticks have had their turn."""
 
-HURRIED_SECONDS = TICKS_APART_SECONDS + READERS_SECONDS
-"""A token with less life than this may come to be replaced too late if it waits for a tick."""
-
-LEASE_SECONDS = 30
-"""For how long a unit of work stays with a worker that died and does not renew its lease."""
+LEASE_SECONDS = 20
+"""For how long a unit of work stays with a worker that died and does not renew its lease: shorter
+than a unit's two messages of a tick lie apart, longer than a batch of puts waits for its turn."""
 
 WRITES_PER_DAY = 90
 """To one secret within 24 hours. AWS keeps every version younger than that, and refuses the next
@@ -116,7 +113,7 @@ def required_margin(lifetime: int) -> float:
 
 def is_short_lived(lifetime: int) -> bool:
     """Whether tokens of this lifetime fall due with so little life that ticks come too late."""
-    return required_margin(lifetime) < HURRIED_SECONDS
+    return required_margin(lifetime) < _TICKS_TOO_LATE_SECONDS
 
 
 def lifetime_of(

@@ -17,22 +17,24 @@ class MessageNotUnderstood(Exception):
 class UnitMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """A turn for a unit of work.
 
-    `deadline`, in seconds since the epoch: only the runners whose deadline is not later are meant,
-    and whoever has no token yet. Without one all are that are due.
+    Times are seconds since the epoch. `deadline`: only the runners whose deadline is not later are
+    meant, and whoever has no token yet. `due_by`: only those that were due by then. Without them
+    all are that are due.
     """
 
     shard: str
     project: Annotated[str, msgspec.Meta(min_length=1)]
     deadline: Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)] | None = None
+    due_by: Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)] | None = None
 
     @property
     def unit(self) -> Unit:
         return Unit(shard=self.shard, project=self.project)
 
 
-def message_body(unit: Unit, *, deadline: int | None = None) -> str:
+def message_body(unit: Unit, *, deadline: int | None = None, due_by: int | None = None) -> str:
     """A message for `unit` as the queue carries it."""
-    message = UnitMessage(shard=unit.shard, project=unit.project, deadline=deadline)
+    message = UnitMessage(shard=unit.shard, project=unit.project, deadline=deadline, due_by=due_by)
     return msgspec.json.encode(message).decode()
 
 
