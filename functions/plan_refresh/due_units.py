@@ -19,8 +19,7 @@ from tick_share import WRITES_A_TICK, chosen_runners, is_replaced, trouble_of
 
 AGAIN_SECONDS = TICK_SECONDS // 2
 """After this a unit's second message comes, which finds nothing to do unless the worker of the
-first one died. By then that one's lease is over, so a death costs half a minute and not a whole
-one: with single deaths in twenty turns nobody's margin is used up by a row of them."""
+first one died, or has not come to it yet. The lease of one that died at once is over by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +59,9 @@ class Health:
 def due_units(rows: Iterable[RunnerRow], *, now: int, writes: int = WRITES_A_TICK) -> list[DueUnit]:
     """The units of `rows`, which are due, with what of them this tick is for, most urgent first.
 
-    There is time for so many `writes` until the next tick, and these are for the earliest deadlines
-    of all units. What is left out is due at the next tick, and earlier than the others then. A
-    runner's first token and a deleted runner's sweep are never left out.
+    So many `writes` are this tick's, and they are for the earliest deadlines of all units. What is
+    left out is due at the next tick, and earlier than the others then. A runner's first token and a
+    deleted runner's sweep are never left out.
     """
     units: defaultdict[Unit, list[RunnerRow]] = defaultdict(list)
     for row in rows:

@@ -1,8 +1,8 @@
-"""PlanRefreshFunction: every minute, one message for each unit of work that is due.
+"""PlanRefreshFunction: every minute, messages for each unit of work that is due.
 
 schedule → rows of the sparse index that are due when the minute is over, shard by shard → the
-earliest of them → queue, to be delivered then. A tick that comes twice, late or beside another one
-sends messages that find nothing left to do.
+earliest of them → queue, to be delivered then, and most a second time half a minute later. A tick
+that comes twice, late or beside another one sends messages that find nothing left to do.
 """
 
 import os

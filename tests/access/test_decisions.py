@@ -227,6 +227,14 @@ class TestUnverifiedCallers:
         assert permits(ADA, "create_run", "project:editor", context=self.UNVERIFIED)
 
 
+def decisions_with(folder: Path, policy: str) -> Decisions:
+    """Ours, and one that an operator has put beside them."""
+    for file in POLICIES.glob("*.cedar*"):
+        copy(file, folder)
+    (folder / "zz.cedar").write_text(policy)
+    return Decisions(folder)
+
+
 class TestOperatorsPolicies:
     """Files that an operator adds or takes away."""
 
@@ -238,13 +246,11 @@ class TestOperatorsPolicies:
 
     def test_another_role_is_one_more_file(self, tmp_path: Path) -> None:
         """It permits what its policy says, and takes nothing from the others."""
-        for file in POLICIES.glob("*.cedar*"):
-            copy(file, tmp_path)
-        (tmp_path / "operators.cedar").write_text(
+        extended = decisions_with(
+            tmp_path,
             'permit (principal in Byline::Role::"night-watch",'
-            ' action == Byline::Action::"cancel_run", resource);'
+            ' action == Byline::Action::"cancel_run", resource);',
         )
-        extended = Decisions(tmp_path)
         assert permits(ADA, "cancel_run", "night-watch", policies=extended)
         assert not permits(ADA, "delete_run", "night-watch", policies=extended)
         assert permits(ADA, "delete_run", "project:editor", policies=extended)
@@ -252,24 +258,20 @@ class TestOperatorsPolicies:
 
     def test_forbid_counts_for_more_than_any_permit(self, tmp_path: Path) -> None:
         """An operator can take something from everybody, admins too."""
-        for file in POLICIES.glob("*.cedar*"):
-            copy(file, tmp_path)
-        (tmp_path / "zz.cedar").write_text(
-            'forbid (principal, action == Byline::Action::"delete_run", resource);'
+        stricter = decisions_with(
+            tmp_path,
+            'forbid (principal, action == Byline::Action::"delete_run", resource);',
         )
-        stricter = Decisions(tmp_path)
         assert not permits(ADA, "delete_run", *EVERYTHING, policies=stricter)
         assert permits(ADA, "cancel_run", *EVERYTHING, policies=stricter)
 
     def test_forbid_that_fails_is_not_passed_over(self, tmp_path: Path) -> None:
         """Cedar would: here one that asks for an attribute which not every runner has."""
-        for file in POLICIES.glob("*.cedar*"):
-            copy(file, tmp_path)
-        (tmp_path / "zz.cedar").write_text(
+        failing = decisions_with(
+            tmp_path,
             'forbid (principal, action == Byline::Action::"restart_runner", resource)'
-            ' when { resource.own == Byline::Application::"nobody" };'
+            ' when { resource.own == Byline::Application::"nobody" };',
         )
-        failing = Decisions(tmp_path)
         assert permits(ADA, "restart_runner", "project:editor")
         assert not permits(ADA, "restart_runner", "project:editor", policies=failing)
         assert permits(ADA, "cancel_run", "project:editor", policies=failing)
