@@ -67,7 +67,7 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 .PHONY: simulate
 simulate: ## run two simulated days of refreshes, ours and others', and write docs/simulation.md
 	@tools/setup project
-	PYTHONPATH=layers/identity:functions/plan_refresh:functions/refresh_tokens:. $(PYTHON) -m simulation
+	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation
 
 .PHONY: backfill
 backfill: ## tell the authorization service of all runs that it does not know of yet

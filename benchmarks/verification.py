@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from byline.fetch import Answer
-from byline.load_balancer_keys import LoadBalancerKeys
-from byline.load_balancer_token import LoadBalancerTokens
+from byline.identity.load_balancer_keys import LoadBalancerKeys
+from byline.identity.load_balancer_token import LoadBalancerTokens
+from byline.identity.unverified import UnverifiedToken
 from byline.settings import Settings
-from byline.unverified import UnverifiedToken
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from problems import unavailable
-from run_items import Item
+from serve_runs.runs.items import Item
+from serve_runs.web.problems import unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -11,10 +11,10 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from byline.bearer_token import BearerTokens
 from byline.fetch import Answer, FetchFailed
+from byline.identity.bearer_token import BearerTokens
+from byline.identity.unverified import UnverifiedToken
 from byline.settings import Profile, TrustedIssuer
-from byline.unverified import UnverifiedToken
 
 NOW = 1_800_000_000.0
 ISSUER = "https://issuer.example"

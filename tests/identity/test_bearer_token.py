@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byline.bearer_token import BearerTokens
 from byline.errors import Reason, Rejected, Unavailable
 from byline.fetch import fetch
-from byline.identity import Identity
-from byline.issuer_keys import KEYS_LIFETIME_SECONDS
+from byline.identity.bearer_token import BearerTokens
+from byline.identity.identity import Identity
+from byline.identity.issuer_keys import KEYS_LIFETIME_SECONDS
+from byline.identity.unverified import UnverifiedToken
 from byline.settings import Settings, TrustedIssuer
-from byline.unverified import UnverifiedToken
 from tests.identity.bearer_issuer import (
     ISSUER,
     KEYS_URL,

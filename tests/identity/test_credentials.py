@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from byline.credentials import (
+from byline.errors import Rejected
+from byline.identity.request_credentials import (
     bearer_credential,
     browser_credential,
     header_values,
     single_header,
     target_group,
 )
-from byline.errors import Rejected
 from tests.identity.alb_tokens import event, target_group_arn
 
 DATA = "x-amzn-oidc-data"

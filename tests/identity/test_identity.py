@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from byline.caller import Caller
 from byline.errors import Reason, Rejected, Unavailable
 from byline.fetch import Answer, FetchFailed
-from byline.identity import Identity
+from byline.identity.caller import Caller
+from byline.identity.identity import Identity
 from byline.settings import Settings
 from tests.identity import alb_tokens
 from tests.identity.alb_tokens import (

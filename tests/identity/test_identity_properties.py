@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from byline.caller import Caller
 from byline.errors import REASONS, Rejected, Unavailable
-from byline.identity import Identity
+from byline.identity.caller import Caller
+from byline.identity.identity import Identity
 from byline.settings import SignerKeys
 from tests.identity.alb_tokens import (
     BEARER_GROUP,

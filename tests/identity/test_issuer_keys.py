@@ -10,16 +10,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from byline.bearer_token import BearerTokens
-from byline.discovery import DISCOVERY_LIFETIME_SECONDS
-from byline.documents import (
+from byline.errors import Reason, Rejected, Unavailable
+from byline.fetch import Answer, FetchFailed
+from byline.identity.bearer_token import BearerTokens
+from byline.identity.discovery import DISCOVERY_LIFETIME_SECONDS
+from byline.identity.documents import (
     OUTAGE_COOLDOWN_SECONDS,
     RENEWAL_COOLDOWN_SECONDS,
     STALE_LIFETIME_SECONDS,
 )
-from byline.errors import Reason, Rejected, Unavailable
-from byline.fetch import Answer, FetchFailed
-from byline.issuer_keys import KEYS_LIFETIME_SECONDS
+from byline.identity.issuer_keys import KEYS_LIFETIME_SECONDS
 from tests.identity.bearer_issuer import (
     DISCOVERY_URL,
     ISSUER,

@@ -9,13 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from byline.caller import Caller
 from byline.errors import Reason, Rejected, Unavailable
 from byline.fetch import Answer, FetchFailed
-from byline.load_balancer_keys import LoadBalancerKeys
-from byline.load_balancer_token import CACHED_CALLERS, LoadBalancerTokens
+from byline.identity.caller import Caller
+from byline.identity.load_balancer_keys import LoadBalancerKeys
+from byline.identity.load_balancer_token import CACHED_CALLERS, LoadBalancerTokens
+from byline.identity.unverified import MAX_TOKEN_BYTES, UnverifiedToken
 from byline.settings import Settings
-from byline.unverified import MAX_TOKEN_BYTES, UnverifiedToken
 from tests.identity.alb_tokens import (
     ABSENT,
     CLIENT,

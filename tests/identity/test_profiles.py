@@ -5,9 +5,9 @@ from typing import Any, get_args
 
 import pytest
 
-from byline.caller import Caller, Kind
 from byline.errors import Reason, Rejected
-from byline.profiles import RULES
+from byline.identity.caller import Caller, Kind
+from byline.identity.issuer_profiles import RULES
 from byline.settings import Profile
 from tests.identity.bearer_issuer import ISSUER, NOW, BearerIssuer, without
 

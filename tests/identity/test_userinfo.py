@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from byline.bearer_token import BearerTokens
-from byline.discovery import discovery
 from byline.fetch import Answer, FetchFailed
-from byline.unverified import UnverifiedToken
-from byline.userinfo import (
+from byline.identity.bearer_token import BearerTokens
+from byline.identity.discovery import discovery
+from byline.identity.unverified import UnverifiedToken
+from byline.identity.userinfo import (
     ANSWER_LIFETIME_SECONDS,
     CACHED_ANSWERS,
     FAILURE_LIFETIME_SECONDS,

@@ -13,7 +13,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from byline.identity import Identity
+from byline.identity.identity import Identity
 from byline.settings import Settings
 from local.bearer_rule import BearerRule
 from local.browser_rule import NONCE_COOKIE, SESSION_COOKIE, BrowserRule

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byline.runner_rows import (
+from byline.refresh.runner_rows import (
     Item,
     LastError,
     RunnerRow,

@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import pytest
 
-import plan_sight
-import refresh_sight
-import registration_sight
-import sight
-from due_units import Health
+from plan_refresh import metrics as plan_sight
+from plan_refresh.due_units import Health
+from refresh_tokens import metrics as refresh_sight
+from register_resources import metrics as registration_sight
+from serve_runs import metrics as sight
 from tests.template.stack import NO_VALUE, ROOT, properties, resources, template
 
 ALARM = "AWS::CloudWatch::Alarm"
@@ -132,7 +132,7 @@ def test_failed_mints_are_drawn_by_client() -> None:
     [query] = [widget["properties"]["query"] for widget in _widgets() if widget["type"] == "log"]
     message = re.search(r"filter message = '([^']+)'", query)
     assert message
-    source = (ROOT / "functions/refresh_tokens/refresh_tokens.py").read_text()
+    source = (ROOT / "functions/refresh_tokens/handler.py").read_text()
     assert re.search(
         rf'logger\.\w+\(\s*"{message[1]}",[^)]*project=[^)]*client=[^)]*error_class=', source
     )
