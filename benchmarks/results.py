@@ -68,7 +68,7 @@ def promises(
     verification: Mapping[str, Sequence[float]],
     decisions: Mapping[str, Sequence[float]],
 ) -> list[Promise]:
-    """What issues 2 and 4 ask for. Without an aim of its own there, a row's budget is its aim."""
+    """The budgets of the benchmarks. A row without an aim of its own has its budget as its aim."""
     starts = {name: cold_series(found)["both"] for name, found in cold.items()}
     memory = {name: cold_series(found)["peak memory"] for name, found in cold.items()}
     creates = {name: Series(found, "ms") for name, found in warm.items()}

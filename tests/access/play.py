@@ -82,7 +82,7 @@ class Play:
     def expected(
         self, step: Step, action: str, kind: str = "project", name: str = "", *, makes: bool = False
     ) -> int:
-        """Hidden is what one may not know of; forbidden what one may know of, and not do (A11).
+        """The status: 404 for a resource that the caller may not see, 403 for one that it may see.
 
         `makes`: the operation makes what is not there.
         """
@@ -142,7 +142,7 @@ class Play:
         return runs[step.number % len(runs)]
 
     def is_for(self, step: Step, on_behalf_of: dict[str, Any] | None) -> None:
-        """That this is whom the caller acts for (B1)."""
+        """Checks that the caller acts for the person that the model names."""
         link = self.model.acts_for.get(step.who)
         subject = None if on_behalf_of is None else on_behalf_of["user"]["id"]["subject"]
         assert subject == (None if link is None else link[0][1]), step

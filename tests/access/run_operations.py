@@ -42,7 +42,7 @@ def list_runs(play: Play, step: Step) -> None:
 
 
 def list_created_runs(play: Play, step: Step) -> None:
-    """One subject's runs of all projects, and of those only what may be seen (A11)."""
+    """Lists one subject's runs across projects; only runs that the caller may see are listed."""
     expected = 401 if step.who == NOBODY and not play.is_open else 200
     run = play.model.things.get((step.project, "run", play.run(step)), {"by": step.other})
     query = {**ALL, "created_by": run["by"][1] or "nobody"}
@@ -87,7 +87,7 @@ def post_message(play: Play, step: Step) -> None:
 
 
 def _about_messages(play: Play, step: Step, action: str) -> int:
-    """Whoever reads a run's messages knows of the run, and so does its runner (B9)."""
+    """A caller that may read a run's messages may know of the run, and so may its runner."""
     if step.who == NOBODY and not play.is_open:
         return 401
     run = play.thing(step, "run", play.run(step))

@@ -1,4 +1,4 @@
-"""What may not be seen is not there: the same answer, and the same calls of AWS (A11)."""
+"""A resource that the caller may not see gives the answer and the AWS calls of a missing one."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -190,7 +190,7 @@ class TestAdmins:
     TOKEN = next(row for row in DECIDED if row.action == "read_credential_token")
 
     def test_role_that_an_admin_takes_counts_until_it_is_given_back(self, place: Place) -> None:
-        """Administering is no reading of tokens; whoever makes themselves a reader is one (B12)."""
+        """An admin reads tokens only while the admin also has the token-reader role."""
         binding = {"role": "credential:token-reader", "subject": ROOT[1]}
         assert place.ask(ROOT, self.TOKEN).status == 403
         place.grant(ROOT, binding["role"])

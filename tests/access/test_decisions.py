@@ -62,7 +62,7 @@ class TestRoles:
     @pytest.mark.parametrize("action", KINDS)
     @pytest.mark.parametrize("role", ROLES)
     def test_role_permits_a_person_what_is_written_of_it(self, role: str, action: str) -> None:
-        """No more, and no less (B13)."""
+        """A role permits exactly the actions that are documented for it."""
         assert permits(ADA, action, role) == (action in ROLES[role])
 
     @pytest.mark.parametrize("action", KINDS)
@@ -101,13 +101,13 @@ class TestRoles:
     def test_admin_reads_no_token_until_they_make_themselves_a_token_reader(
         self, action: str
     ) -> None:
-        """Which is on record (B12)."""
+        """Granting oneself the token-reader role is a change, and changes are on record."""
         assert not permits(ADA, action, "project:admin", "project:editor", "credential:reader")
         assert permits(ADA, action, "project:admin", "credential:token-reader")
 
 
 class TestUnmapped:
-    """What no policy maps is refused, to everybody (A10)."""
+    """An action that no policy maps is refused to every caller."""
 
     @pytest.mark.parametrize(
         "action", ["archive_run", "", "read", "update", "read_token", 'read_run"; permit', "*"]
@@ -151,7 +151,7 @@ class TestKinds:
         assert not permits(Principal("user", "https://other.example", "ada"), action, person=ADA)
 
     def test_runners_own_token_is_for_the_application_alone(self) -> None:
-        """A person with the subject of a runner is not the runner (B8)."""
+        """A person with the subject of a runner is not the runner."""
         assert permits(self.APPLICATION, "read_runner_token", own=self.APPLICATION)
         assert not permits(ADA, "read_runner_token", own=self.APPLICATION)
 
@@ -168,7 +168,7 @@ class TestRunners:
 
     @pytest.mark.parametrize("action", ["read_runner_token", "restart_runner"])
     def test_runner_looks_after_its_own(self, action: str) -> None:
-        """Its own, by its own Bearer token, and nobody else's (B8)."""
+        """A runner reads its own token and restarts itself, by its own Bearer token only."""
         assert permits(GPU, action, own=GPU)
         other = Principal("application", ISSUER, "cpu")
         assert not permits(other, action, own=GPU)
@@ -180,7 +180,7 @@ class TestRunners:
 
     @pytest.mark.parametrize("action", ["read_messages", "post_runner_message"])
     def test_runner_talks_in_the_run_that_it_executes(self, action: str) -> None:
-        """And in no other, nor in one that nobody executes (B9)."""
+        """A runner reads and writes messages only in the run that it executes."""
         assert permits(GPU, action, executor=GPU)
         assert not permits(Principal("application", ISSUER, "cpu"), action, executor=GPU)
         assert not permits(GPU, action, executor=GPU, context=VERIFIED | {"source": "alb"})
@@ -188,7 +188,7 @@ class TestRunners:
         assert not permits(ANONYMOUS, action)
 
     def test_runner_does_not_speak_as_a_user(self) -> None:
-        """Without a role of its own (B9)."""
+        """A runner without a role does not write messages as a user."""
         assert not permits(GPU, "post_user_message", executor=GPU)
         assert not permits(GPU, "post_user_message", "project:viewer", executor=GPU)
         assert permits(GPU, "post_user_message", "project:viewer")

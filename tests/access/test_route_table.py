@@ -73,7 +73,7 @@ def test_routes_of_the_app_are_those_of_the_table(apis: dict[bool, InProcess]) -
 
 
 def test_actions_of_the_policies_are_those_of_the_table() -> None:
-    """None is asked for that there is not, and there is none that no route asks for (A10)."""
+    """Each action that a route asks for is in the policies, and each action there has a route."""
     assert {row.action for row in DECIDED} == KINDS.keys()
     assert all(row.kind in {KINDS[row.action], "Project"} for row in DECIDED)
 

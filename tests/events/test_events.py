@@ -43,7 +43,7 @@ def test_tokens_are_the_same_in_every_run() -> None:
 def test_event_names_who_sent_it(
     api: RunsApi, name: str, executed_by: Mapping[str, Any], source: str
 ) -> None:
-    """F1, F5, F11, F13: `whoami` answers with the caller of the event's name."""
+    """`whoami` answers with the caller of the event's name."""
     answer = api.send(event(name))
     assert answer.status == 200
     assert answer.json["executed_by"] == executed_by
@@ -73,7 +73,7 @@ def test_health_check_is_answered(api: RunsApi) -> None:
 
 
 def test_create_run_creates_a_run_of_adas(api: RunsApi) -> None:
-    """F1: who created it comes back on the read."""
+    """Reading the created run returns who created it."""
     created = api.send(event("create-run"))
     assert created.status == 201
     read = api.send(event("get-run") | {"path": created.headers["location"]})
@@ -83,7 +83,7 @@ def test_create_run_creates_a_run_of_adas(api: RunsApi) -> None:
 
 @pytest.mark.parametrize("name", ["list-runs", "list-runs-created-by-me"])
 def test_listing_shows_the_sample_runs(api: RunsApi, name: str) -> None:
-    """F12: newest first, all of them Ada's."""
+    """The sample runs are listed newest first, all of them created by Ada."""
     runs = api.send(event(name)).json["runs"]
     assert [run["id"] for run in runs] == sorted(SAMPLE_RUN_IDS.values(), reverse=True)
     assert all(run["executed_by"] == ADA for run in runs)
@@ -109,7 +109,7 @@ def test_get_run_shows_one(api: RunsApi) -> None:
 def test_change_is_done_and_does_not_follow_again(
     api: RunsApi, change: str, status: str, column: str, actor: Mapping[str, Any]
 ) -> None:
-    """F10: each change has a run of its own in the state that it needs, and records who did it."""
+    """Each change has its own run in the state that it needs, and records its actor."""
     answer = api.send(event(f"{change}-run"))
     assert (answer.status, answer.json["status"]) == (200, status)
     assert answer.json[column] == actor
@@ -135,7 +135,7 @@ def test_list_audit_of_run_tells_its_story(api: RunsApi) -> None:
 
 
 def test_no_token_is_answered_or_logged(api: RunsApi, capsys: pytest.CaptureFixture[str]) -> None:
-    """A12: all events, and no segment of their tokens in what is said."""
+    """No event's answer or log holds a segment of a token."""
     for name in names():
         api.send(event(name))
     captured = capsys.readouterr()

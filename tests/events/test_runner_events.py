@@ -83,13 +83,13 @@ def test_get_runner_shows_one(api: RunsApi, forecaster: RunnerRow) -> None:
 
 
 def test_get_runner_token_gives_the_runner_its_own(api: RunsApi, forecaster: RunnerRow) -> None:
-    """B8: to the service account that the runner is."""
+    """A runner's token is given to the service account that is the runner."""
     answer = api.send(event("get-runner-token"))
     assert (answer.status, answer.json["token"]) == (200, TOKEN)
 
 
 def test_get_runner_token_of_another_is_forbidden(api: RunsApi, forecaster: RunnerRow) -> None:
-    """B8, A11: an admin sees the runner, and its token all the same not."""
+    """An admin may see the runner, but may not read its token."""
     answer = api.send(event("get-runner-token-of-another"))
     assert (answer.status, answer.reason) == (403, "forbidden")
 

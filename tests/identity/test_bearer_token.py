@@ -103,7 +103,7 @@ class TestBelieved:
     def test_name_is_the_first_of_the_verified_claims(
         self, issuer: BearerIssuer, claims: dict[str, Any], name: str
     ) -> None:
-        """B11: `preferred_username`, `username`, `sub`; what is no short text is passed over."""
+        """The name is the first short text of `preferred_username`, `username` and `sub`."""
         assert issuer.verifier().verify(issuer.token({**PERSON, **claims})).name == name
 
     @pytest.mark.parametrize("audiences", ["byline", ["byline"], ["other", "byline"]])
@@ -493,7 +493,7 @@ class TestThroughTheIdentity:
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
     def test_bearer_token_names_the_caller(self, issuer: BearerIssuer, scheme: str) -> None:
-        """F3: the scheme's case says nothing."""
+        """The name of the Bearer scheme is case-insensitive."""
         identity = Identity(self.settings(issuer.trusted()), fetch=issuer.web, now=issuer.clock)
         caller = identity.identify(self.event(f"{scheme} {issuer.token().text}"))
         assert caller is not None

@@ -1,4 +1,4 @@
-"""The caller, and `executed_by` in Flyte's JSON (row F1)."""
+"""The caller, and `executed_by` in Flyte's JSON."""
 
 from copy import replace
 
@@ -21,7 +21,7 @@ NIGHTLY = replace(ADA, kind="application", source="bearer", subject="svc-1", nam
 
 
 def test_person_is_a_user() -> None:
-    """F1, F9: a person's full identity, and nothing of an application."""
+    """A person's identity is written in full as a user, without an application."""
     assert ADA.executed_by == {
         "user": {
             "id": {"subject": "248289761001"},
@@ -31,26 +31,26 @@ def test_person_is_a_user() -> None:
 
 
 def test_machine_is_an_application() -> None:
-    """F13: a service account is an application by its name, and has no e-mail."""
+    """A service account is written as an application with its name, without an e-mail."""
     assert NIGHTLY.executed_by == {
         "application": {"id": {"subject": "svc-1"}, "spec": {"name": "nightly-train"}}
     }
 
 
 def test_unknown_kind_is_neither() -> None:
-    """F13: a verified subject of unknown kind executes nothing."""
+    """A verified subject of unknown kind gives no `executed_by`."""
     assert replace(ADA, kind="unknown").executed_by is None
 
 
 def test_empty_fields_are_left_out() -> None:
-    """F1: what is not known is not there."""
+    """Fields without a value are left out."""
     executed_by = replace(ADA, family_name="", email="").executed_by
     assert executed_by is not None
     assert executed_by["user"]["spec"] == {"firstName": "Ada"}
 
 
 def test_subject_alone_is_all_there_is() -> None:
-    """F9: subject-only where that is all that is known: no empty `spec`."""
+    """A caller with only a subject is written with the subject alone, without an empty `spec`."""
     nobody_knows = replace(ADA, given_name="", family_name="", email="")
     assert nobody_knows.executed_by == {"user": {"id": {"subject": "248289761001"}}}
 

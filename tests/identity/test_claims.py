@@ -1,4 +1,4 @@
-"""Claims of whatever type an issuer put there (rows B10, B11)."""
+"""Claims are read whatever type an issuer gave them."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ NOT_TEXT: list[Any] = [0, 1, True, False, 1.5, ["ada"], {"ada": 1}]
 
 @pytest.mark.parametrize("claims", [{}, {"sub": None}, {"sub": ""}])
 def test_required_claim_that_is_absent_or_empty_is_missing(claims: dict[str, Any]) -> None:
-    """B10: a caller without a name is refused at once."""
+    """A token whose required claim is absent or empty is refused."""
     with pytest.raises(Rejected) as refusal:
         required_text(claims, "sub")
     assert refusal.value.reason == "missing_claim"
@@ -68,5 +68,5 @@ def test_describing_claim_of_the_longest_length_is_read() -> None:
     ],
 )
 def test_name_is_the_first_of_the_preferred(claims: dict[str, Any], name: str) -> None:
-    """B11: `preferred_username`, then `username`, then the subject, and never an e-mail."""
+    """The name is `preferred_username`, then `username`, then the subject, and never an e-mail."""
     assert preferred_name(claims, "the subject") == name

@@ -1,4 +1,4 @@
-"""One credential, chosen by the target group (rows F3, F5, F6)."""
+"""One credential, chosen by the target group."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def test_header_that_is_not_sent_is_none(shape: str) -> None:
 @BOTH_SHAPES
 @pytest.mark.parametrize("near", ["x_amzn_oidc_data", "x-amzn-oidc-data ", "x-amzn-oidc-dat"])
 def test_header_of_another_name_is_not_taken(shape: str, near: str) -> None:
-    """F5: no gateway's habit of rewriting names makes one header of another."""
+    """A header whose name a gateway rewrote is not taken for the header that it resembles."""
     assert single_header(request(shape, (near, "t")), DATA) is None
 
 
@@ -115,7 +115,7 @@ def test_headers_that_no_load_balancer_sends_are_not_there(headers: dict[str, An
 
 
 def test_browser_credential_reads_the_load_balancers_headers_alone() -> None:
-    """F5, F6: neither an ID token nor the load balancer's access token is ever read."""
+    """Neither an ID token nor the load balancer's access token is ever read."""
     assert (
         browser_credential(
             event(
@@ -131,7 +131,7 @@ def test_browser_credential_reads_the_load_balancers_headers_alone() -> None:
 
 
 def test_browser_credential_holds_token_and_unsigned_subject() -> None:
-    """F2: the unsigned subject is kept beside the token, to be compared and nothing else."""
+    """The unsigned subject is kept beside the token, only to be compared with it."""
     credential = browser_credential(event((DATA, "a.b.c"), (IDENTITY, "248289761001")))
     assert credential is not None
     assert credential.token.text == "a.b.c"
@@ -148,7 +148,7 @@ def test_browser_credential_with_a_doubled_header_is_refused(doubled: str) -> No
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
 def test_bearer_scheme_knows_no_case(scheme: str) -> None:
-    """F3: the scheme is case-insensitive (RFC 9110, section 11.1)."""
+    """The scheme is case-insensitive (RFC 9110, section 11.1)."""
     token = bearer_credential(event(("authorization", f"{scheme} a.b.c")))
     assert token is not None
     assert token.text == "a.b.c"
@@ -159,7 +159,7 @@ def test_bearer_scheme_knows_no_case(scheme: str) -> None:
     ["", " ", "Basic YWRhOmFkYQ==", "Token a.b.c", "a.b.c", "Bearer:a.b.c", "Bearera.b.c"],
 )
 def test_other_scheme_is_refused(value: str) -> None:
-    """F3: another scheme gives no identity, and is not passed over for another header."""
+    """Another scheme is refused, and no other header is tried instead."""
     with pytest.raises(Rejected) as refusal:
         bearer_credential(event(("authorization", value), (DATA, "a.b.c")))
     assert refusal.value.reason == "unsupported_scheme"
@@ -167,14 +167,14 @@ def test_other_scheme_is_refused(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["Bearer", "Bearer ", "bearer    "])
 def test_scheme_without_token_is_refused(value: str) -> None:
-    """F3: a scheme alone is a malformed credential, not none."""
+    """A scheme alone is a malformed credential, not none."""
     with pytest.raises(Rejected) as refusal:
         bearer_credential(event(("authorization", value)))
     assert refusal.value.reason == "malformed_token"
 
 
 def test_bearer_credential_reads_authorization_alone() -> None:
-    """F5: a load balancer's header on the Bearer way is not even read."""
+    """On the Bearer target group the load balancer's headers are not read."""
     assert bearer_credential(event((DATA, "a.b.c"), (IDENTITY, "root"), ("cookie", "t"))) is None
 
 

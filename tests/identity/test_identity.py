@@ -1,4 +1,4 @@
-"""From an event to the caller: which credential counts, and when nobody does (rows F2–F6, F8)."""
+"""From an event to the caller: which credential counts, and when nobody does."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -88,21 +88,21 @@ def forged() -> str:
 
 @BOTH_SHAPES
 def test_browsers_request_names_the_person(shape: str) -> None:
-    """F2: who signed in at the load balancer, in both shapes of the event."""
+    """The person who signed in at the load balancer is the caller, in both shapes of the event."""
     caller = World().person((DATA, mint()), (IDENTITY, SUBJECT), **shaped(shape))
     assert (caller.kind, caller.source, caller.subject) == ("user", "alb", SUBJECT)
 
 
 @BOTH_SHAPES
 def test_bearer_request_names_its_caller(shape: str) -> None:
-    """F3: whose access token it is, in both shapes of the event."""
+    """The subject of the access token is the caller, in both shapes of the event."""
     world = World()
     caller = world.person(world.bearer(), group=BEARER_GROUP, **shaped(shape))
     assert (caller.kind, caller.source, caller.subject) == ("user", "bearer", "ada")
 
 
 def test_machines_request_names_an_application() -> None:
-    """F13: a service account's token gives an application."""
+    """A service account's token gives an application."""
     world = World()
     caller = world.person(world.bearer(sub="svc", client_id="svc"), group=BEARER_GROUP)
     assert caller.executed_by == {
@@ -115,7 +115,7 @@ def test_machines_request_names_an_application() -> None:
 
 @pytest.mark.parametrize("header", [DATA, IDENTITY, ACCESS_TOKEN])
 def test_forged_browser_header_beside_a_bearer_token_changes_nothing(header: str) -> None:
-    """F5: a load balancer may pass a client's own headers on: here they do not count."""
+    """Browser headers that a client sends to the Bearer target group are ignored."""
     world = World()
     for value in (forged(), mint(claims={"sub": "root"}), "root", ""):
         assert world.person(world.bearer(), (header, value), group=BEARER_GROUP).subject == "ada"
@@ -142,7 +142,7 @@ def test_good_credential_of_the_other_kind_alone_is_none() -> None:
 def test_bad_credential_is_never_passed_over_for_a_good_one_of_the_other_kind(
     anonymous: str,
 ) -> None:
-    """F3: one credential is chosen and followed to its end."""
+    """One credential is chosen and followed to its end."""
     world = World(anonymous=anonymous)
     bad_bearer = ("authorization", "Bearer not.a.token")
     world.assert_refused("malformed_token", bad_bearer, (DATA, mint()), group=BEARER_GROUP)
@@ -188,21 +188,21 @@ def test_doubled_header_of_the_chosen_kind_is_refused(header: str) -> None:
 
 
 def test_unsigned_subject_of_somebody_else_is_refused() -> None:
-    """F2: `x-amzn-oidc-identity` counts only beside a verified token of the same subject."""
+    """`x-amzn-oidc-identity` counts only beside a verified token of the same subject."""
     for other in ("root", f"{SUBJECT} ", ""):
         World().assert_refused("subject_mismatch", (DATA, mint()), (IDENTITY, other))
 
 
 @pytest.mark.parametrize("subject", ["ada", SUBJECT, ""])
 def test_unsigned_subject_alone_is_believed_nowhere_that_verifies(subject: str) -> None:
-    """F2: alone, anyone could have written it."""
+    """An unsigned subject without a token identifies no caller: any client can send it."""
     World().assert_refused("no_credentials", (IDENTITY, subject))
     assert World(anonymous="allow").identify((IDENTITY, subject)) is None
 
 
 @pytest.mark.parametrize("trust", ["verify", "forwarded"])
 def test_load_balancers_access_token_is_never_read(trust: str) -> None:
-    """F6: stale when it arrives, and unsigned: not as a credential, not to call anyone."""
+    """The load balancer's access token is never used as a credential or to call a service."""
     world = World(trust=trust)
     token = world.bearer()[1].removeprefix("Bearer ")
     world.assert_refused("no_credentials", (ACCESS_TOKEN, token))
@@ -217,7 +217,7 @@ def test_load_balancers_access_token_is_never_read(trust: str) -> None:
 )
 @pytest.mark.parametrize("group", [BROWSER_GROUP, BEARER_GROUP])
 def test_identity_headers_of_other_systems_are_never_read(header: str, group: str) -> None:
-    """F5: client-supplied ID tokens and names of proxies mean nothing."""
+    """ID tokens and identity headers of other proxies are ignored."""
     World().assert_refused("no_credentials", (header, mint()), group=group)
 
 
@@ -226,7 +226,7 @@ def test_identity_headers_of_other_systems_are_never_read(header: str, group: st
 
 @pytest.mark.parametrize("group", [BROWSER_GROUP, BEARER_GROUP])
 def test_request_without_credentials_is_refused_or_allowed_as_configured(group: str) -> None:
-    """B10: refused at once by default; allowed as nobody where the operator says so."""
+    """A request without credentials is refused, unless the operator allows it."""
     World().assert_refused("no_credentials", group=group)
     assert World(anonymous="allow").identify(group=group) is None
 
@@ -250,12 +250,12 @@ def test_request_without_credentials_is_refused_or_allowed_as_configured(group: 
 def test_bad_credential_is_refused_in_every_mode_that_reads_it(
     anonymous: str, trust: str, header: tuple[str, str], reason: Reason, group: str
 ) -> None:
-    """F3: a bad credential is not the same as none, whoever may call without."""
+    """A bad credential is refused even where requests without credentials are allowed."""
     World(anonymous=anonymous, trust=trust).assert_refused(reason, header, group=group)
 
 
 def test_caller_of_unknown_kind_counts_as_nobody() -> None:
-    """F13: a verified subject of which nobody can tell what it is runs nothing in its name."""
+    """A verified subject of unknown kind identifies no caller."""
     for anonymous in ("refuse", "allow"):
         world = World(anonymous=anonymous)
         untold = world.issuer.token(without(PERSON, "client_id"), header={"typ": "at+jwt"})
@@ -283,11 +283,11 @@ def test_failed_fetches_are_counted_before_any_bearer_token_came() -> None:
     assert World().identity.failed_fetches() == 0
 
 
-# IDENTITY_TRUST (row F8).
+# IDENTITY_TRUST.
 
 
 def test_forwarded_identity_is_decoded_without_a_fetch() -> None:
-    """F8: for networks without a way out: a forger's token counts, which is why it is loud."""
+    """In `forwarded` mode tokens are not verified, so even a forged one is accepted."""
     world = World(trust="forwarded")
     assert world.person((DATA, forged())).subject == "root"
     stranger = world.issuer.token(PERSON, key=private_key("RS256", "a stranger's")).text
@@ -297,7 +297,7 @@ def test_forwarded_identity_is_decoded_without_a_fetch() -> None:
 
 
 def test_forwarded_subject_alone_is_a_person_of_the_configured_issuer() -> None:
-    """F2: a subject-only identity, where nothing is verified anyway."""
+    """In `forwarded` mode an unsigned subject identifies a person of the configured issuer."""
     caller = World(trust="forwarded").person((IDENTITY, "ada"))
     assert (caller.issuer, caller.subject, caller.token_subject) == (
         alb_tokens.ISSUER,
@@ -308,7 +308,7 @@ def test_forwarded_subject_alone_is_a_person_of_the_configured_issuer() -> None:
 
 
 def test_forwarded_subject_counts_on_its_own_way_alone() -> None:
-    """F5: decoding without checking is still decoding one credential."""
+    """In `forwarded` mode, too, only the target group's own credential is read."""
     world = World(trust="forwarded")
     world.assert_refused("no_credentials", (IDENTITY, "ada"), group=BEARER_GROUP)
     world.assert_refused("no_credentials", (IDENTITY, "ada"), group="another")
@@ -323,14 +323,14 @@ def test_forwarded_subject_without_a_configured_issuer_is_refused() -> None:
 
 @pytest.mark.parametrize("subject", ["", " ", "ada\nroot", "a" * 256])
 def test_forwarded_subject_that_names_nobody_is_refused(subject: str) -> None:
-    """B10: what verified tokens may not say, unsigned headers may not either."""
+    """A subject that a verified token may not have is refused in an unsigned header too."""
     with pytest.raises(Rejected) as refusal:
         World(trust="forwarded").identify((IDENTITY, subject))
     assert refusal.value.reason in ("missing_claim", "malformed_claim")
 
 
 def test_ignored_identity_makes_everybody_nobody() -> None:
-    """F8: off means off: `executed_by` stays empty whatever is sent, and nothing is fetched."""
+    """In `ignore` mode no caller is identified, whatever is sent, and nothing is fetched."""
     world = World(trust="ignore", anonymous="allow")
     for header, group in (
         ((DATA, mint()), BROWSER_GROUP),

@@ -1,4 +1,4 @@
-"""Verifying a load balancer's token, step by step of the order of work (rows F2, F4)."""
+"""A load balancer's token is verified step by step, cheap checks before a fetch."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -69,7 +69,7 @@ def verifier() -> Verifier:
 
 
 def test_valid_token_names_the_person(verifier: Verifier) -> None:
-    """F2, F4, B11: the browser path's claims, out of a padded token, after one fetch."""
+    """A valid padded token gives the person's claims after one fetch of the key."""
     assert verifier.verify(mint()) == Caller(
         kind="user",
         source="alb",
@@ -85,13 +85,13 @@ def test_valid_token_names_the_person(verifier: Verifier) -> None:
 
 
 def test_token_of_padded_text_is_verified_over_its_padding(verifier: Verifier) -> None:
-    """F4: whatever the lengths, the padding is part of what was signed."""
+    """Padding is part of the signed text, whatever the lengths of the segments."""
     for filler in ("", "x", "xx", "xxx"):
         assert verifier.verify(mint({"typ": filler}, {"name": filler})).subject == "248289761001"
 
 
 def test_token_with_its_padding_stripped_is_refused(verifier: Verifier) -> None:
-    """F4: what a helpful proxy made of the token is not what was signed."""
+    """A token whose padding a proxy removed is refused, because it is not the signed text."""
     assert "=" in mint()
     verifier.assert_refused(mint().replace("=", ""), "malformed_token")
 
@@ -107,7 +107,7 @@ def test_token_over_the_size_cap_is_refused_without_a_fetch(verifier: Verifier) 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "a.b", "a.b.c.d", "....", "\ud800"])
 def test_text_that_is_no_token_is_refused_without_a_fetch(verifier: Verifier, text: str) -> None:
-    """F3: three strict segments, or nothing."""
+    """A text without three strict segments is refused."""
     verifier.assert_refused(text, "malformed_token")
 
 
@@ -337,7 +337,7 @@ def test_payload_that_repeats_nothing_is_accepted(verifier: Verifier) -> None:
 def test_subject_that_names_nobody_is_refused(
     verifier: Verifier, subject: Any, reason: Reason
 ) -> None:
-    """B10: no subject, no caller."""
+    """A token without a usable subject is refused."""
     verifier.assert_refused(mint(claims={"sub": subject}), reason, fetches=1)
 
 
@@ -362,7 +362,7 @@ def test_claims_that_mean_nothing_here_are_harmless(
 
 @pytest.mark.parametrize("profile", [{"email": ["ada"]}, {"given_name": 1}, {"family_name": {}}])
 def test_profile_of_another_type_is_left_out(verifier: Verifier, profile: dict[str, Any]) -> None:
-    """F9: what only describes never refuses a person."""
+    """A profile claim of an unexpected type is left out; the person is still accepted."""
     assert verifier.verify(mint(claims=profile)).subject == "248289761001"
 
 
@@ -455,7 +455,7 @@ def test_empty_policy_refuses_everyone(unset: dict[str, Any], reason: Reason) ->
 
 
 def test_decoding_without_signature_needs_no_network(verifier: Verifier) -> None:
-    """F8: for networks without a way out, every check that needs no key is still made."""
+    """Decoding without a signature check makes no network call."""
     forged = mint(key=signing_key("a forger's"))
     assert verifier.decode(forged).subject == "248289761001"
     assert verifier.published.calls.total() == 0
@@ -476,7 +476,7 @@ def test_decoding_without_signature_needs_no_network(verifier: Verifier) -> None
 def test_decoding_without_signature_keeps_all_other_checks(
     verifier: Verifier, header: dict[str, Any], claims: dict[str, Any], reason: Reason
 ) -> None:
-    """F8: only the signature is knowingly left out."""
+    """Decoding without a signature check still makes every check that needs no key."""
     with pytest.raises(Rejected) as refusal:
         verifier.decode(mint(header, claims))
     assert refusal.value.reason == reason

@@ -1,4 +1,4 @@
-"""One rule for names, and no two names that meet (B15)."""
+"""All names follow one rule, and no two names collide."""
 
 import re
 

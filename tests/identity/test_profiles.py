@@ -145,7 +145,7 @@ def test_every_profile_has_its_rules() -> None:
 def test_documented_token_is_of_its_kind(
     profile: Profile, claims: Mapping[str, Any], kind: Kind
 ) -> None:
-    """F13: a token as the provider issues it is a person's or a service account's."""
+    """A documented token of each provider is recognised as a person's or a service account's."""
     assert caller(profile, claims).kind == kind
 
 

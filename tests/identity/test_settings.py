@@ -1,4 +1,4 @@
-"""The environment: each contradiction fails the cold start and names its variable (row F8)."""
+"""Settings that contradict each other fail the cold start, and the error names the variable."""
 
 import json
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def test_valid_environment_is_read() -> None:
 
 
 def test_empty_environment_believes_nobody() -> None:
-    """F8: the defaults verify, refuse, and trust no one."""
+    """The default settings verify tokens and trust no issuer."""
     settings = Settings.from_environment({})
     assert settings == Settings()
     assert (settings.trust, settings.anonymous) == ("verify", "refuse")

@@ -1,4 +1,4 @@
-"""Reading a token strictly (row F4: a load balancer's padding is kept, and only its own)."""
+"""A token is read strictly; only a load balancer's token has padding, and keeps it."""
 
 import json
 import traceback
@@ -52,7 +52,7 @@ def with_header(header: bytes) -> str:
 
 
 def test_padded_token_is_taken_apart() -> None:
-    """F4: a load balancer's padded segments are read, and the signed text keeps its padding."""
+    """A load balancer's padded segments are read, and the signed text keeps its padding."""
     parts = read(PADDED)
     assert parts.header == {"a": 1}
     assert parts.claims == {"b": "é"}
@@ -69,7 +69,7 @@ def test_bare_token_is_taken_apart() -> None:
 
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_padding_where_none_belongs_is_refused(position: int) -> None:
-    """F4: one form each: a token with one padded segment is no Bearer token."""
+    """A Bearer token with a padded segment is refused."""
     segments = BARE.split(".")
     segments[position] = PADDED.split(".")[position]
     assert segments[position].endswith("=")
@@ -77,13 +77,13 @@ def test_padding_where_none_belongs_is_refused(position: int) -> None:
 
 
 def test_missing_padding_is_refused() -> None:
-    """F4: one form each: a bare token is no load balancer's."""
+    """A load balancer's token without its padding is refused."""
     assert_refused(BARE)
 
 
 @pytest.mark.parametrize("segments", [0, 1, 2, 4, 5])
 def test_other_than_three_segments_is_refused(segments: int) -> None:
-    """F3: a compact JWS has three segments; an encrypted token has five."""
+    """A compact JWS has three segments; an encrypted token has five."""
     assert_refused(".".join([padded(b"{}")] * segments))
 
 

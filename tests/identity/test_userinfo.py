@@ -1,4 +1,4 @@
-"""Userinfo (F7): fills gaps, best effort, of the token's own subject, and within bounds."""
+"""Userinfo fills gaps in the profile of the token's own subject, best effort, within bounds."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -86,7 +86,7 @@ class TestAsked:
             assert profile == {**PROFILE, claim: value}
 
     def test_name_stays_that_of_the_token(self, issuer: BearerIssuer) -> None:
-        """B11: what to call a caller comes from verified claims only."""
+        """The caller's name comes from verified claims only, never from userinfo."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "preferred_username": "root"})
         caller = issuer.verifier(userinfo=True).verify(issuer.token())
         assert (caller.name, caller.subject, caller.kind) == ("ada", "ada", "user")

@@ -44,7 +44,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_run_is_known_to_the_service_while_it_is_there(
     stack: Stack, service: AuthorizationStandIn
 ) -> None:
-    """A3: from the load balancer through the stream to the graph, and out of it again."""
+    """A created run is registered through the stream, and a deleted run is deregistered."""
     answer = httpx.post(
         f"{stack.issuer}/token",
         auth=("nightly-train", "nightly-train-secret"),

@@ -29,7 +29,7 @@ class Ticks:
 
 
 def test_first_tick_comes_at_once_and_the_next_after_its_time() -> None:
-    """B4: what is overdue at the start is not left for a minute; then the rate holds."""
+    """The first tick comes at once, so that overdue runners do not wait; then the rate holds."""
     ticks = Ticks(enough=3)
     started = time.monotonic()
     with Ticker("Tick", seconds=0.3, invoke=ticks, log=lambda _: None):

@@ -36,7 +36,7 @@ def runner(name: str = "trainer", *, life: int | None = 500, **changes: Any) -> 
 
 
 def test_unit_whose_token_dies_first_is_first() -> None:
-    """B6: by the earliest deadline of each unit, whatever order the rows come in."""
+    """Work units are sorted by their earliest deadline, whatever order the rows come in."""
     late = runner("a", project="late", life=400)
     urgent = [runner("b", project="urgent", life=390), runner("c", project="urgent", life=20)]
     units = due_units([late, *urgent], now=NOW)
@@ -87,7 +87,7 @@ def test_writes_are_counted_for_the_busiest_secret(writes: int, slots: int, busi
 
 
 def test_deleted_runner_is_planned_and_not_counted() -> None:
-    """B6, B16: its secrets are swept, and how its last token does is nobody's trouble."""
+    """A deleted runner's secrets are deleted, and its last token is not counted in any metric."""
     deleted = runner(life=-900, deleted_at=NOW)
     assert len(due_units([deleted], now=NOW)) == 1
     assert health([deleted], now=NOW) == health([], now=NOW)

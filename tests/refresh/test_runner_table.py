@@ -22,7 +22,7 @@ def world() -> Iterator[World]:
 
 
 def test_due_runners_are_read_page_after_page(world: World) -> None:
-    """B3: whoever stops at a page of other projects' runners never gets to this one's."""
+    """All pages of due runners are read, past pages of other projects' runners too."""
     row = world.register("nightly")
     for number in range(12):
         other = world.register(f"runner-{number:02}", project="others", registered_by=LONG)
@@ -33,7 +33,7 @@ def test_due_runners_are_read_page_after_page(world: World) -> None:
 
 
 def test_token_is_shared_with_a_runner_of_any_page(world: World) -> None:
-    """B16: it is not revoked, however many runners of other clients come before that one."""
+    """A shared token is not revoked, wherever in the pages the other runner is."""
     world.give_client(token_endpoint="", issuer=world.issuer.url)
     last, deleted = world.register("z-last"), world.register("deleted")
     worker = world.worker()

@@ -83,7 +83,7 @@ def client(stand_in: AuthorizationStandIn) -> Client:
 def test_registration_is_told_in_the_services_words(
     client: Client, stand_in: AuthorizationStandIn
 ) -> None:
-    """A3, the wire format: who, what, and what it is below."""
+    """A registration names the creator, the resource and its parent in the service's own fields."""
     assert client.register() == DONE
     [request] = stand_in.requests
     assert request.path == "/v1/authz/register"
@@ -120,7 +120,7 @@ def test_deregistration_is_the_same_without_a_parent(
 def test_grant_and_revoke_name_the_operation(
     client: Client, stand_in: AuthorizationStandIn
 ) -> None:
-    """A9: what is granted is revoked by the same words."""
+    """A grant and its revocation send the same fields."""
     key = resource("api_key", "nightly")
     until = client.clock() + 60
     assert client.service.grant(ADA, key, operation="read", until=until) == DONE
@@ -162,7 +162,7 @@ def test_answer_that_is_final_is_taken_once(
     error: Any,
     is_certain: bool,  # noqa: FBT001 - a column
 ) -> None:
-    """A4: all but network, 502 and 503 is final; only a plain no is sure to have done nothing."""
+    """Each answer is retryable or final, and says whether the call may have had an effect."""
     stand_in.faults.append(Fails(status, body))
     assert client.register() == Outcome(error, is_certain)
     assert len(stand_in.requests) == 1
@@ -176,7 +176,7 @@ def test_answer_that_is_final_is_taken_once(
 def test_unavailable_service_is_asked_four_times(
     client: Client, stand_in: AuthorizationStandIn, status: int
 ) -> None:
-    """A4, A5: exponential waits with jitter, four attempts, each counted."""
+    """An unavailable service is called four times, with jittered exponential waits."""
     stand_in.faults.extend([Fails(status)] * 9)
     assert client.register() == Outcome("unavailable", is_certain=False)
     assert len(stand_in.requests) == ATTEMPTS == 4
@@ -207,7 +207,7 @@ def test_waits_are_jittered(stand_in: AuthorizationStandIn) -> None:
 def test_connection_that_breaks_is_tried_again(
     client: Client, stand_in: AuthorizationStandIn
 ) -> None:
-    """A4: the network is no answer, and what was sent may have arrived."""
+    """A broken connection is retried, because the request may have arrived."""
     stand_in.faults.append(Hangs("at once", is_reset=True))
     assert client.register() == Outcome(None, is_certain=False)
     assert ("retry", "register", "network") in client.counted

@@ -127,7 +127,7 @@ class _imported_anew:  # noqa: N801 - a context manager
 
 
 def test_batch_is_registered_and_deregistered(deployment: Deployment) -> None:
-    """A3: each run of the batch as its row says, told at the service's own address."""
+    """Each run of the batch is registered or deregistered as its row says."""
     one, other = deployment.create(), deployment.create()
     assert deployment.deliver(one, other) == []
     assert deployment.service.graph.tasks == {one.run, other.run}
@@ -164,7 +164,7 @@ def test_failure_of_the_table_is_delivered_again(deployment: Deployment) -> None
 
 
 def test_pass_registers_what_no_event_told_of(deployment: Deployment) -> None:
-    """A7: page after page of the index, whatever the stream did."""
+    """A pass registers every pending run of every page of the index, without any stream event."""
     runs = {deployment.create().run for _ in range(20)}
     gone = deployment.create()
     deployment.delete(gone)
@@ -175,7 +175,7 @@ def test_pass_registers_what_no_event_told_of(deployment: Deployment) -> None:
 
 
 def test_pass_leaves_what_was_refused_and_a_backfill_does_not(deployment: Deployment) -> None:
-    """A4: final means that nobody asks again by himself."""
+    """A pass skips runs that the service refused; a backfill tries them again."""
     run = deployment.create()
     deployment.service.faults.append(Fails(403))
     deployment.deliver(run)
@@ -189,7 +189,7 @@ def test_pass_leaves_what_was_refused_and_a_backfill_does_not(deployment: Deploy
 def test_pass_tells_what_is_left(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A7: how many, how many of them for good, and since when the oldest."""
+    """A pass reports the number of pending and of refused runs, and the age of the oldest."""
     old = deployment.create(age=3_600)
     deployment.create()
     deployment.service.faults.append(Fails(403))
@@ -224,7 +224,7 @@ def test_pass_that_cannot_see_all_does_not_tell_that_all_is_well(
 def test_calls_are_counted_by_operation_and_class(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A5."""
+    """Attempts, retries and failures are counted by operation and error class."""
     run = deployment.create()
     deployment.service.faults.extend([Fails(503), Fails(401)])
     capsys.readouterr()
@@ -241,7 +241,7 @@ def test_calls_are_counted_by_operation_and_class(
 def test_failure_is_logged_by_names_alone(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A12: which run and which class; nothing of what the service wrote."""
+    """A failure's log line names the run and the error class, never the service's answer."""
     run = deployment.create()
     deployment.service.faults.append(Fails(500, b"S3CRET of the service"))
     capsys.readouterr()

@@ -40,7 +40,7 @@ def at_once(step: str, act: Callable[[], None]) -> Step:
 
 
 def test_created_run_is_marked_with_its_row(world: World) -> None:
-    """A7: the mark is there as soon as the run is, and says since when."""
+    """A new run has a pending registration from its first write, with the time."""
     key = world.create()
     [waiting] = world.waiting()
     assert waiting.key == key
@@ -49,7 +49,7 @@ def test_created_run_is_marked_with_its_row(world: World) -> None:
 
 
 def test_settled_run_is_known_and_marked_no_more(world: World) -> None:
-    """A3: with its creator and parent; the mark is off, and no claim is left."""
+    """A registered run has its creator and parent in the service, and no pending registration."""
     key = world.create(agent="forecaster")
     assert world.settle(key) == "registered"
     assert world.graph.owners == {
@@ -83,7 +83,7 @@ def test_creator_is_the_principal_whoever_it_is(
 
 
 def test_deleted_run_is_told_as_gone(world: World) -> None:
-    """A3: the tombstone is marked until the service knows."""
+    """A deleted run's tombstone has a pending registration until it is deregistered."""
     key = world.create()
     world.settle(key)
     world.delete(key)
@@ -119,7 +119,7 @@ def test_run_that_is_nowhere_is_let_be(world: World) -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
 def test_failure_leaves_the_mark_and_its_class(world: World, status: int) -> None:
-    """A4, A7: visible at the row and in the index; the next who asks tries again."""
+    """A failed registration stays pending with its error class, in the row and in the index."""
     key = world.create()
     world.faults += [Fails(status)] * 4
     assert world.settle(key) == "failed"

@@ -17,7 +17,7 @@ PASSES = 6
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_graph_becomes_the_table_whatever_happened_on_the_way(seed: int) -> None:
-    """A3, A7, A8: in any order of calls, deaths, duplicates, lost records and late effects."""
+    """The service's graph matches the table after any order of crashes and duplicates."""
     random = Random(seed)  # noqa: S311 - to be the same again, not to be secret
     with new_world() as world:
         crowd = Crowd(world, random)

@@ -222,7 +222,7 @@ class TestOnBehalfOf:
     """What a service account does for a person is the person's to answer for, and says both."""
 
     def test_run_and_record_name_the_person(self, dynamodb: DynamoDb, store: RunStore) -> None:
-        """F14: the actor stays who it is, beside for whom it acts."""
+        """The record names the service account as actor, and the person for whom it acts."""
         store.create(CreateRun(), project="apollo", act=Act(BOT, "request", FOR_GRACE))
         [row] = dynamodb.rows()
         run = run_json(row)

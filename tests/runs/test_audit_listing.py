@@ -85,7 +85,7 @@ def test_records_of_a_person_are_what_they_did_and_what_was_done_for_them(
 def test_records_of_an_email_are_those_of_whoever_has_it(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
 ) -> None:
-    """In whatever case, of all whose it is and of whom it is the subject of, as one listing (F12);
+    """In whatever case, of all whose it is and of whom it is the subject of, as one listing;
     of a service account it is not, whatever it is called."""
     email = "Audited@Example.com"
     lin, tom = web.browser("audited-lin", email=email), web.browser("audited-tom", email=email)

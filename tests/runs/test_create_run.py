@@ -25,7 +25,7 @@ MISSING = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
 
 
 def test_created_run_has_every_field_and_a_location(api: RunsApi, ada: Credential) -> None:
-    """F1: 201, where it is, who executed it, and every other field, null where nothing is known."""
+    """Creating returns 201 with the location and every field, null where the value is unknown."""
     answer = api.call("POST", "/v1/projects/apollo/runs", by=ada)
     run = answer.json
     assert answer.status == 201
@@ -56,7 +56,7 @@ def test_created_run_has_every_field_and_a_location(api: RunsApi, ada: Credentia
 
 
 def test_run_reads_back_as_it_was_created(api: RunsApi, ada: Credential, grace: Credential) -> None:
-    """F1: what the body said and who sent it comes back on every read, to others too."""
+    """Every read returns the fields of the body and the creator, to other callers too."""
     body = {
         "name": "Träumerei ☃",
         "agent": "claude",
@@ -74,21 +74,21 @@ def test_run_reads_back_as_it_was_created(api: RunsApi, ada: Credential, grace: 
 
 
 def test_service_account_creates_as_an_application(api: RunsApi, nightly: Credential) -> None:
-    """F13, A1: a machine's run names an application, in the other of the two columns."""
+    """A service account's run names an application, stored in its own column."""
     run = api.create(nightly)
     assert run["executed_by"] == NIGHTLY
     assert (run["creator_user_id"], run["creator_service_account_id"]) == (None, "nightly")
 
 
 def test_person_with_a_bearer_token_creates_as_a_user(api: RunsApi, web: Web) -> None:
-    """F3, F13: the same person is a user by Bearer token too."""
+    """A person with a Bearer token is stored as a user."""
     run = api.create(web.bearer("ada", given_name="Ada"))
     assert run["executed_by"] == {"user": {"id": {"subject": "ada"}, "spec": {"firstName": "Ada"}}}
     assert (run["creator_user_id"], run["creator_service_account_id"]) == ("ada", None)
 
 
 def test_subject_without_a_profile_is_all_that_is_kept(api: RunsApi, web: Web) -> None:
-    """F2, F9: who is known by their subject alone is stored and read as just that."""
+    """A caller with only a subject is stored and returned with the subject alone."""
     bare = {"email": "", "given_name": "", "family_name": ""}
     run = api.create(web.browser("248289761001", **bare))
     assert run["executed_by"] == {"user": {"id": {"subject": "248289761001"}}}
@@ -98,7 +98,7 @@ def test_subject_without_a_profile_is_all_that_is_kept(api: RunsApi, web: Web) -
 def test_corrupt_identity_reads_as_null(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, executed_by: str
 ) -> None:
-    """F9: stored bytes that are no identity read as null, and the run is shown all the same."""
+    """Stored bytes that are not a valid identity read as null, and the run is still returned."""
     run = api.create(ada)
     for value in ({"S": executed_by}, {"B": executed_by.encode()}):
         _overwrite(dynamodb, run, "executed_by", value)
@@ -110,7 +110,7 @@ def test_corrupt_identity_reads_as_null(
 def test_nobody_creates_a_run_without_creator_where_that_is_allowed(
     start_api: Callable[..., RunsApi], dynamodb: DynamoDb
 ) -> None:
-    """A1, A2: both columns stay empty, and the row is in no index by creator."""
+    """A run without a creator has both columns empty and is in no index by creator."""
     api = start_api(ANONYMOUS_CALLERS="allow")
     run = api.create(NOBODY)
     assert run["executed_by"] is None
@@ -123,7 +123,7 @@ def test_nobody_creates_a_run_without_creator_where_that_is_allowed(
 def test_index_holds_only_rows_that_have_a_creator(
     start_api: Callable[..., RunsApi], ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """A2: of a run with and a run without creator, and an idempotency record, one is in it."""
+    """The index by creator holds runs with a creator, and no other rows."""
     api = start_api(ANONYMOUS_CALLERS="allow")
     api.create(NOBODY)
     keyed = api.call(
@@ -148,7 +148,7 @@ class TestDynamoDbItself:
     """What the table refuses, whatever the code above it came to believe."""
 
     def test_row_with_both_creators_is_refused_by_the_condition(self, dynamodb: DynamoDb) -> None:
-        """A1: the very put that the function sends, with a second creator in the row."""
+        """The table's condition refuses a row with both a user and an application as creator."""
         item = _item(creator_user_id="ada", creator_service_account_id="nightly")
         with pytest.raises(ClientError) as refused:
             dynamodb.client.put_item(**put_once(TABLE, item))
@@ -166,7 +166,7 @@ class TestDynamoDbItself:
     def test_row_with_at_most_one_creator_is_put(
         self, dynamodb: DynamoDb, creators: dict[str, str]
     ) -> None:
-        """A1: one, the other, or neither."""
+        """A row with a user, an application, or no creator is accepted."""
         dynamodb.client.put_item(**put_once(TABLE, _item(**creators)))
         assert len(dynamodb.rows()) == 1
 

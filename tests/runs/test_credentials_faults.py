@@ -314,7 +314,7 @@ def test_lost_answer_does_nothing_twice(
 
 
 def test_deleted_credential_leaves_no_secret(stored: CredentialsApi, ada: Credential) -> None:
-    """B16: row and secret are gone, and a second deletion finds nothing."""
+    """Deleting a credential removes its row and its secret; deleting it again returns 404."""
     assert stored.delete(ada).status == 204
     assert stored.calls() == list(DELETE_CALLS)
     assert stored.rows() == []

@@ -181,7 +181,7 @@ def test_body_that_is_none_is_refused(
 def test_name_that_is_none_is_refused(
     credentials: CredentialsApi, ada: Credential, name: str
 ) -> None:
-    """B15: one rule for all names; this one ends up in a secret's."""
+    """A credential's name follows the rule for all names, because it is part of a secret's name."""
     assert credentials.put(ada, name).reason == "invalid_name"
     assert credentials.calls() == []
 

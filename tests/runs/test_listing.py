@@ -74,7 +74,7 @@ def run_id(number: int) -> str:
 
 
 def test_runs_come_newest_first(api: RunsApi, ada: Credential) -> None:
-    """F12: the last created first, by project and by creator."""
+    """Runs are listed newest first, by project and by creator."""
     created = [api.create(ada, name=str(number))["id"] for number in range(3)]
     for path, query in ((RUNS, {}), ("/v1/runs", {"created_by": "ada"})):
         assert ids(walk(api, ada, path, query)) == created[::-1]
@@ -123,7 +123,7 @@ def test_answer_stays_below_what_a_load_balancer_takes(
 
 
 class TestCreators:
-    """F12: runs created by somebody."""
+    """Listing by creator returns the runs of that creator."""
 
     def test_me_is_the_caller_and_nobody_of_the_same_subject(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
@@ -260,7 +260,7 @@ class TestCursors:
 
 
 class TestHiddenRuns:
-    """A11: across projects, what the caller may not see is not there."""
+    """A list across projects leaves out runs that the caller may not see."""
 
     @pytest.fixture
     def strict(self, start_api: Callable[..., RunsApi]) -> RunsApi:

@@ -1,5 +1,4 @@
-"""Messages of a run: said by people and by its runner, read in the order in which they were said
-(B9)."""
+"""People and a run's runner write its messages, which are read in the order of writing."""
 
 import json
 import time
@@ -143,7 +142,7 @@ def test_message_is_read_as_it_was_said(
 def test_runner_watches_and_speaks_as_itself(
     talk: Conversation, mary: Credential, gpu: Credential
 ) -> None:
-    """B9: without any role, by being the runner."""
+    """A runner reads and writes the messages of its run without any role."""
     talk.post(mary, "how far?")
     answer = talk.post(gpu, {"progress": 0.4}, role="runner")
     assert answer.status == 201
@@ -194,7 +193,7 @@ class TestAsWhom:
     def test_runner_of_another_subject_is_another(
         self, talk: Conversation, gpu: Credential, change: dict[str, Any]
     ) -> None:
-        """B9: and an empty one matches nobody."""
+        """A runner with an empty subject matches no caller."""
         talk.register(**change)
         for answer in (talk.get(gpu), talk.post(gpu, role="runner")):
             assert (answer.status, answer.reason) == (404, "not_found")
@@ -369,7 +368,7 @@ class TestRetries:
 
 
 class TestRunsThatEnd:
-    """B16: what a run owned goes with it."""
+    """A run's messages are deleted with the run."""
 
     def test_deleted_run_has_no_messages(
         self, talk: Conversation, mary: Credential, gpu: Credential, ada: Credential

@@ -1,4 +1,4 @@
-"""For whom a run is: what a service account creates, and what a run creates in its turn (F14)."""
+"""A run names the person it is for: by a service account's owner, or by its parent run."""
 
 from time import time
 from typing import Any
@@ -66,7 +66,7 @@ def child(api: RunsApi, by: Credential, parent: dict[str, Any], **body: Any) -> 
 def test_run_of_a_service_account_is_on_behalf_of_its_person(
     api: RunsApi, ada: Credential, robot: Credential, rights: Rights
 ) -> None:
-    """B1: the run names both, and the trail answers for the person."""
+    """The run names the service account and its person, and the audit trail names the person."""
     register(api, ada, robot)
     run = api.create(robot)
     assert run["executed_by"]["application"]["id"] == {"subject": "robot"}
@@ -80,20 +80,20 @@ def test_run_of_a_service_account_is_on_behalf_of_its_person(
 def test_run_of_an_application_that_acts_for_nobody_is_its_own(
     api: RunsApi, robot: Credential
 ) -> None:
-    """B1: one with no known person keeps its own identity."""
+    """A run of an application without a registered person names the application alone."""
     assert api.create(robot)["on_behalf_of"] is None
 
 
 def test_runner_keeps_the_person_whose_run_it_executes(
     api: RunsApi, ada: Credential, gpu: Credential
 ) -> None:
-    """F14: what the runner creates from within a person's run is for that person."""
+    """A run that a runner creates from within a person's run is for that person."""
     parent = api.create(ada, runner="gpu-1")
     assert child(api, gpu, parent)["on_behalf_of"] == ADA
 
 
 def test_person_is_kept_over_generations(api: RunsApi, ada: Credential, gpu: Credential) -> None:
-    """F14: a child's child too, where whoever created the child creates it."""
+    """A run keeps its person over several generations of child runs."""
     first = child(api, gpu, api.create(ada, runner="gpu-1"))
     assert child(api, gpu, child(api, gpu, first))["on_behalf_of"] == ADA
 
@@ -101,7 +101,7 @@ def test_person_is_kept_over_generations(api: RunsApi, ada: Credential, gpu: Cre
 def test_runner_keeps_the_person_that_a_service_account_meant(
     api: RunsApi, ada: Credential, gpu: Credential, robot: Credential
 ) -> None:
-    """F14: a run on behalf of a person is that person's for its children."""
+    """Children of a run on behalf of a person are for that person too."""
     register(api, ada, robot)
     parent = api.create(robot, runner="gpu-1")
     assert child(api, gpu, parent)["on_behalf_of"] == ADA

@@ -92,7 +92,7 @@ def subjects(api: RunsApi, by: Credential, path: str, created_by: str, limit: in
 def test_row_with_a_subject_alone_gains_names(
     api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb
 ) -> None:
-    """F12: what a bare access token created is shown by name, once another token told it."""
+    """A run created with a subject-only token shows the person's name once it is known."""
     bare = web.bearer(subject)
     run = api.create(bare)
     started = api.call("POST", f"{RUNS}/{run['id']}/start", by=bare).json
@@ -260,7 +260,7 @@ def test_email_means_five_principals_at_the_most(people: People) -> None:
 
 
 def test_listing_by_email_finds_the_persons_runs(api: RunsApi, web: Web, subject: str) -> None:
-    """F12: in whatever case it is written, and what a bare token created too."""
+    """Listing by e-mail ignores case, and finds runs created with a subject-only token too."""
     email = f"Lin.{subject}@Example.com"
     api.create(named(web, subject, email), name="one")
     api.create(web.bearer(subject), name="two")

@@ -1,5 +1,5 @@
 """Credentials: the secret in Secrets Manager, metadata in the table, and only what changed is
-written (B12)."""
+written."""
 
 from collections.abc import Callable
 from typing import Any

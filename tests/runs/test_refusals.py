@@ -33,7 +33,7 @@ ROUTES = [
 
 
 class TestWhoAmI:
-    """F11: the same resolver as for runs."""
+    """`whoami` identifies the caller as the run routes do."""
 
     def test_person_by_browser(self, api: RunsApi, ada: Credential) -> None:
         """A user, by the load balancer's token."""
@@ -57,7 +57,7 @@ class TestWhoAmI:
         }
 
     def test_service_account_by_bearer_token(self, api: RunsApi, nightly: Credential) -> None:
-        """F13: an application."""
+        """A service account with a Bearer token is shown as an application."""
         assert api.call("GET", "/v1/whoami", by=nightly).json == {
             "executed_by": {
                 "application": {"id": {"subject": "nightly"}, "spec": {"name": "nightly"}}
@@ -68,7 +68,7 @@ class TestWhoAmI:
         }
 
     def test_same_identity_is_on_the_run(self, api: RunsApi, ada: Credential) -> None:
-        """F11: what whoami says is what a run remembers."""
+        """The identity that `whoami` returns is the one stored on a run."""
         caller = api.call("GET", "/v1/whoami", by=ada).json
         assert api.create(ada)["executed_by"] == caller["executed_by"]
 
@@ -76,7 +76,7 @@ class TestWhoAmI:
     def test_nobody_is_401_in_every_mode(
         self, start_api: Callable[..., RunsApi], anonymous: str
     ) -> None:
-        """F11: where nobody is known, nobody is shown."""
+        """`whoami` without credentials is 401 in every mode."""
         api = start_api(ANONYMOUS_CALLERS=anonymous)
         answer = api.call("GET", "/v1/whoami", by=NOBODY)
         assert (answer.status, answer.reason) == (401, "no_credentials")
@@ -85,7 +85,7 @@ class TestWhoAmI:
     def test_forged_header_beside_a_genuine_token_changes_nothing(
         self, api: RunsApi, web: Web, nightly: Credential
     ) -> None:
-        """F5: on the Bearer group the load balancer's headers are not even read."""
+        """On the Bearer target group the load balancer's headers are not read."""
         eve = web.browser_token({}, {"sub": "eve"}, key=alb_tokens.signing_key("eve's"))
         headers = (*eve.headers, ("x-amzn-oidc-identity", "eve"))
         answer = api.call("GET", "/v1/whoami", by=nightly, headers=headers)
@@ -150,7 +150,7 @@ class TestRefusal:
     def test_refusal_is_401_with_its_reason_and_asks_nothing_of_aws(
         self, api: RunsApi, web: Web, dynamodb: DynamoDb, reason: str
     ) -> None:
-        """B10: at once, on every route, with nothing written."""
+        """A bad credential is refused on every route before anything is written."""
         credential = spoiled(web)[reason]
         for method, path, query in ROUTES:
             answer = api.call(method, path, by=credential, query=query)
@@ -363,12 +363,12 @@ class TestCrossSite:
 
 
 class TestOperatorsChoice:
-    """`IDENTITY_TRUST`: whether forwarded identity is believed at all (F8)."""
+    """`IDENTITY_TRUST`: whether forwarded identity is believed at all."""
 
     def test_ignored_identity_leaves_executed_by_empty(
         self, start_api: Callable[..., RunsApi], ada: Credential
     ) -> None:
-        """F8: off means nobody is anybody, whatever was sent."""
+        """In `ignore` mode `executed_by` stays empty, whatever is sent."""
         api = start_api(IDENTITY_TRUST="ignore", ANONYMOUS_CALLERS="allow")
         run = api.create(ada)
         assert run["executed_by"] is None

@@ -1,4 +1,4 @@
-"""A6: registration is off by default, and off is as if there were none.
+"""Registration is off by default, and off is as if there were none.
 
 The same requests are sent to RunsFunction without the setting, with it empty, and with it on; every
 call of AWS that each of them makes is compared, operation and parameters.

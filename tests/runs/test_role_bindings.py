@@ -1,4 +1,4 @@
-"""Granting and revoking roles, and whose a new project is (A10, A11, B13)."""
+"""Roles are granted and revoked, and the creator of a new project becomes its admin."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -79,7 +79,7 @@ def run_in(api: RunsApi, state: str, by: Credential) -> dict[str, Any]:
 def test_change_that_follows_is_made_and_records_its_actor(
     api: RunsApi, ada: Credential, grace: Credential, state: str, name: str
 ) -> None:
-    """F10: the new state, the actor beside the creator, and nothing else changed."""
+    """A change writes the new state and its actor, and nothing else."""
     run = run_in(api, state, ada)
     answer = change(api, run, name, grace)
     assert answer.status == 200
@@ -108,7 +108,7 @@ def test_change_that_does_not_follow_is_refused_with_the_state(
 def test_service_account_is_recorded_as_the_actor(
     api: RunsApi, ada: Credential, nightly: Credential
 ) -> None:
-    """F10, F13: a machine that finishes a person's run is named as what it is."""
+    """A service account that finishes a person's run is recorded as an application."""
     run = change(api, run_in(api, "running", ada), "finish", nightly).json
     assert run["finished_by"] == {
         "application": {"id": {"subject": "nightly"}, "spec": {"name": "nightly"}}
@@ -120,7 +120,7 @@ def test_service_account_is_recorded_as_the_actor(
 def test_missing_run_is_not_found(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, name: str
 ) -> None:
-    """A8: 404 for a run that does not exist, another project's, or an id that cannot be one."""
+    """A missing run, a run of another project and a malformed id are all 404."""
     run = api.create(ada, project="gemini")
     before = dynamodb.rows()
     answers = []
@@ -152,7 +152,7 @@ class TestDeleting:
     def test_deleted_run_is_gone_whatever_its_state(
         self, api: RunsApi, ada: Credential, state: str
     ) -> None:
-        """204 without a body, then 404, and in no listing; deleting again is 404 too (A8)."""
+        """A deleted run is in no list, and reading or deleting it again is 404."""
         run = run_in(api, state, ada)
         path = f"{RUNS}/{run['id']}"
         deleted = api.call("DELETE", path, by=ada)
@@ -167,7 +167,7 @@ class TestDeleting:
     def test_tombstone_keeps_who_created_and_who_deleted(
         self, api: RunsApi, ada: Credential, grace: Credential, dynamodb: DynamoDb
     ) -> None:
-        """F10: the deleting actor stands beside all that the run was."""
+        """The tombstone keeps the whole run and names the actor who deleted it."""
         run = api.create(ada, name="kept")
         api.call("DELETE", f"{RUNS}/{run['id']}", by=grace)
         [tombstone] = dynamodb.rows()
@@ -190,7 +190,7 @@ class TestDeleting:
     def test_change_that_slips_in_is_in_the_tombstone(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
-        """F10: what is buried is what was there; who started it in between is not lost."""
+        """The tombstone holds a change that was written while the deletion was under way."""
         run = api.create(ada)
         grace = Caller("user", "alb", "https://issuer.example", "grace", "grace", "Grace")
 
@@ -282,7 +282,7 @@ def test_run_that_others_keep_changing_is_unavailable_not_an_error(
 def test_actor_of_another_kind_of_token_is_verified_like_any(
     api: RunsApi, ada: Credential, web: Web, dynamodb: DynamoDb
 ) -> None:
-    """B10: a change with a bad credential is refused before anything is asked of AWS."""
+    """A change with a bad credential is refused before anything is asked of AWS."""
     run = api.create(ada)
     dynamodb.calls.clear()
     for name in ACTOR_FIELDS:

@@ -16,7 +16,7 @@ def secrets_of(runners: RunnersApi, runner: str = "nightly") -> list[str]:
 
 
 def test_deleted_runner_is_gone_and_its_secrets_go(runners: RunnersApi, ada: Credential) -> None:
-    """204, then 404 everywhere; the refresher is told, and takes the secrets away (B16)."""
+    """Deleting returns 204, then 404 everywhere; the refresher deletes the secrets."""
     runners.put(ada)
     runners.refresh()
     unit = runners.registered().unit
@@ -35,7 +35,7 @@ def test_deleted_runner_is_gone_and_its_secrets_go(runners: RunnersApi, ada: Cre
 def test_deletion_remembers_who_and_what(
     runners: RunnersApi, ada: Credential, grace: Credential
 ) -> None:
-    """F10: the row moves whole, with who did it, due for its sweeping, for a month."""
+    """The tombstone keeps the whole row and its actor for a month, and is due for the sweep."""
     runners.put(ada, audience="models")
     row = runners.registered()
     runners.delete(grace)

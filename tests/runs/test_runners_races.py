@@ -266,7 +266,7 @@ def test_worker_that_a_change_overtakes_counts_for_nothing(stage: Stage) -> None
 
 
 def test_worker_that_a_deletion_overtakes_leaves_no_secret(stage: Stage) -> None:
-    """B6: a runner that is gone is not provisioned again."""
+    """A worker that was overtaken by a deletion leaves no secret behind."""
     registered(stage)
     stage.world.aws.faults.follow("CreateSecret", Afterwards(lambda: deletion(stage)))
     stage.work()

@@ -90,7 +90,7 @@ class TestOne:
     def test_identity_that_cannot_be_read_is_null(
         self, runners: RunnersApi, ada: Credential
     ) -> None:
-        """F9: corrupt bytes are nobody, never an error."""
+        """A stored identity that cannot be read is returned as null, never as an error."""
         runners.put(ada)
         runners.store(replace(runners.registered(), registered_by="{"))
         assert runners.get(ada).json["registered_by"] is None

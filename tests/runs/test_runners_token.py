@@ -1,4 +1,4 @@
-"""A runner fetches its own token, and nobody learns anything about another's (B8)."""
+"""A runner reads its own token, and no caller learns anything about another runner's token."""
 
 import time
 from collections.abc import Callable
@@ -149,7 +149,7 @@ class TestOthers:
         subject: str | None,
         issuer: str | None,
     ) -> None:
-        """B9: an empty name matches nobody."""
+        """A runner with an empty subject matches no caller."""
         row = ready.registered()
         issuer = row.subject_issuer if issuer else None
         ready.store(replace(row, subject=subject, subject_issuer=issuer))
@@ -165,7 +165,7 @@ class TestOthers:
     def test_admin_who_registered_it_is_told_that_it_may_not(
         self, ready: RunnersApi, nightly: Credential
     ) -> None:
-        """403: it may see the runner, and no token for that (A11); nothing is read of one."""
+        """An admin who may see the runner gets 403 for its token, and no secret is read."""
         answer = ready.token(nightly)
         assert (answer.status, answer.reason) == (403, "forbidden")
         assert "GetSecretValue" not in ready.calls()

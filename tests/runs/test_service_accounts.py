@@ -55,7 +55,7 @@ def robot(web: Web) -> Credential:
 def test_person_registers_a_service_account_by_its_token(
     api: RunsApi, lin: Credential, robot: Credential, web: Web, rights: Rights
 ) -> None:
-    """B1: 201 with where it is; the subject is the token's, and from then on it acts for them."""
+    """Registering returns 201 with the location; the token's subject then acts for the person."""
     assert acts_for(api, robot) is None
     answer = register(api, lin, robot, name="nightly training")
     assert answer.status == 201
@@ -248,7 +248,7 @@ def test_nobody_has_no_service_accounts(
 def test_registering_takes_an_editor(
     api: RunsApi, web: Web, robot: Credential, rights: Rights, role: str | None, status: int
 ) -> None:
-    """A11: who may not see the project finds nothing, who sees it is refused, who edits it may."""
+    """Registering is 404 without a role, 403 for a viewer and 201 for an editor."""
     if role:
         rights.give(role, "eve")
     assert register(api, web.browser("eve"), robot).status == status
@@ -345,7 +345,7 @@ def test_stranger_cannot_tell_what_is_there(
     dynamodb: DynamoDb,
     method: str,
 ) -> None:
-    """A11: the same answer and the same reads, whether there is such a service account or not."""
+    """The answer and the reads are the same whether the service account exists or not."""
     there = register(api, lin, robot).json["id"]
     seen = []
     for account_id in (there, "a" * 26):
@@ -410,7 +410,7 @@ def test_deleting_leaves_somebody_elses_that_came_meanwhile(
 def test_rights_end_with_the_persons(
     api: RunsApi, lin: Credential, robot: Credential, rights: Rights
 ) -> None:
-    """B2: what the person loses, the service account has lost with its next request."""
+    """A role that is revoked from the person is lost to the service account at its next request."""
     register(api, lin, robot)
     assert created(api, robot) == 201
     rights.take("project:editor", "lin")
@@ -422,7 +422,7 @@ def test_rights_end_with_the_persons(
 def test_rights_are_no_more_than_its_role(
     api: RunsApi, robot: Credential, web: Web, rights: Rights
 ) -> None:
-    """B2: an administrator's service account with a viewer's role views."""
+    """An admin's service account with the viewer role may only view."""
     rights.give("project:admin", "lin")
     register(api, web.browser("lin"), robot, role="project:viewer")
     assert api.call("GET", f"{PROJECT}/runs", by=robot).status == 200
@@ -432,7 +432,7 @@ def test_rights_are_no_more_than_its_role(
 def test_rights_are_no_more_than_the_persons(
     api: RunsApi, lin: Credential, robot: Credential, rights: Rights
 ) -> None:
-    """B2: an editor's service account with an administrator's role, even one of its own, edits."""
+    """An editor's service account may only edit, even with the admin role of its own."""
     register(api, lin, robot, role="project:admin")
     rights.give("project:admin", "robot", kind="application")
     assert created(api, robot) == 201

@@ -1,4 +1,4 @@
-"""Service accounts where an authorization service is asked: the grant first, then the row (A9)."""
+"""With an authorization service, the grant is made first, then the service account's row."""
 
 from collections.abc import Callable, Iterator
 
@@ -84,7 +84,7 @@ def test_failed_grant_leaves_nothing(
     faults: list[Fails],
     refusal: tuple[int, str],
 ) -> None:
-    """A9: without the grant there is no row, and the same request may be sent again."""
+    """A failed grant writes no row, and the same request may be sent again."""
     service.faults.extend(faults)
     before = rights.rows()
     refused = register(api, lin, robot)
@@ -155,7 +155,7 @@ def test_revoking_is_tried_once_and_changes_no_answer(
     service: AuthorizationStandIn,
     faults: list[Fails],
 ) -> None:
-    """A9: best effort, after the row is gone."""
+    """The grant is revoked after the row is deleted, best effort."""
     path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
     service.faults.extend(faults)
     assert api.call("DELETE", path, by=lin).status == 204

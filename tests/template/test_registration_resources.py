@@ -19,7 +19,7 @@ ON_FAILURE = {"OnFailure": {"Type": "SQS", "Destination": DEAD_LETTERS}}
 
 
 def test_registration_is_off_by_default() -> None:
-    """A6: without an address nothing of it is deployed, and the table has no stream."""
+    """Without an address no registration resource is deployed, and the table has no stream."""
     parameter = template()["Parameters"]["AuthorizationServiceUrl"]
     assert parameter["Default"] == ""
     assert template()["Conditions"]["Registration"] == {
