@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from itertools import count, islice
 
+from byline.identity.caller import Principal
 from serve_runs.access.control import Access, Holder
 from serve_runs.access.decisions import Resource
-from serve_runs.access.principals import Principal
 from serve_runs.access.rows import ActsFor
 
 DECISIONS_A_ROUND = 500

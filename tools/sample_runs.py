@@ -11,9 +11,8 @@ import os
 from typing import TYPE_CHECKING
 
 from byline.aws import dynamodb
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Principal
 from serve_runs.access.context import Act
-from serve_runs.access.principals import Principal
 from serve_runs.audit.records import AuditTrail, Resource
 from serve_runs.role_bindings.store import RoleStore
 from serve_runs.runs.requests import CreateRun

@@ -12,7 +12,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.refresh.runner_rows import (
     DUE_INDEX,
-    Item,
     RunnerRow,
     UnreadableRow,
     read_runner,
@@ -20,6 +19,7 @@ from byline.refresh.runner_rows import (
     runner_key,
 )
 from byline.refresh.work_units import MintKey, Unit
+from byline.tables.items import Item
 from refresh_tokens.plan import is_meant
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from register_resources.pending_rows import Item, RunKey, UnregisteredRow, taking_off
+from byline.tables.items import Item
+from register_resources.pending_rows import RunKey, UnregisteredRow, taking_off
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -166,6 +167,6 @@ def _keys(key: RunKey) -> Item:
     return {"project": {"S": f"registration#{key.project}"}, "id": {"S": key.run}}
 
 
-def _number(at: float) -> Item:
+def _number(at: float) -> Any:
     """A time in whole seconds, rounded up."""
     return {"N": str(int(-(-at // 1)))}

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from byline.registration.authorization_service import PASSING, ErrorClass, Json, principal, resource
 from byline.registration.outbox import DELETED, UNREGISTERED_INDEX
+from byline.tables.items import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, UpdateTypeDef
-
-type Item = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, order=True)

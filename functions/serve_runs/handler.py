@@ -23,15 +23,15 @@ from ulid import ULID
 
 from byline.aws import dynamodb
 from byline.errors import Rejected
-from byline.identity.caller import Caller
-from byline.identity.executed_by import read_executed_by
+from byline.identity.caller import Caller, read_executed_by
 from byline.registration.outbox import no_mark, unregistered_mark
 from byline.settings import base_url, choice, required
+from byline.tables.items import Item
 from serve_runs import metrics as sight
 from serve_runs.access.context import Act
 from serve_runs.access.control import Access
 from serve_runs.runs import requests as run_requests
-from serve_runs.runs.items import Item, run_json
+from serve_runs.runs.items import run_json
 from serve_runs.runs.listing import Listing, fitting, id_of, list_merged, list_visible
 from serve_runs.runs.names import named_runs
 from serve_runs.runs.parents import ParentRuns

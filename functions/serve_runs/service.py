@@ -16,9 +16,9 @@ from byline.errors import Rejected
 from byline.identity.caller import Caller
 from byline.identity.identity import Identity
 from byline.settings import Settings, required
+from serve_runs.access.admins import read_admins
 from serve_runs.access.context import Act, Person
 from serve_runs.access.control import Access, AccessControl
-from serve_runs.access.principals import read_admins
 from serve_runs.access.rows import AccessRows
 from serve_runs.audit.records import AuditTrail
 from serve_runs.profiles.store import People

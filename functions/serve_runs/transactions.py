@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from serve_runs.runs.items import Item
+from byline.tables.items import Item
 from serve_runs.web.problems import unavailable
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from serve_runs.access.principals import Principal
+from byline.identity.caller import Principal
 from serve_runs.service_accounts.requests import id_of
 from tests.access.function import InProcess
 from tests.access.model import NOBODY, Who

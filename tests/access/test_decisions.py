@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from byline.identity.caller import ANONYMOUS, Principal
 from serve_runs.access.decisions import POLICIES, Decisions, Resource, decisions, role_names
-from serve_runs.access.principals import ANONYMOUS, Principal
 from tests.access.model import FOR_PEOPLE, ROLES, TOKENS
 
 ACTIONS = {

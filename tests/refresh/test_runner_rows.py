@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byline.refresh.runner_rows import (
-    Item,
     LastError,
     RunnerRow,
     UnreadableRow,
@@ -18,6 +17,7 @@ from byline.refresh.runner_rows import (
     runner_item,
     unit_of,
 )
+from byline.tables.items import Item
 
 REGISTERED = RunnerRow(
     project="payments",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from serve_runs.access.principals import Principal, PrincipalKind
+from byline.identity.caller import Principal, PrincipalKind
 from serve_runs.access.rows import roles_key
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi

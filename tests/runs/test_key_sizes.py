@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serve_runs.access.principals import MAX_PRINCIPAL_BYTES
+from byline.identity.caller import MAX_PRINCIPAL_BYTES
 from serve_runs.web.cursors import encode_text
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import ACCOUNTS, register

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byline.identity.caller import Caller
+from byline.tables.items import Item
 from serve_runs.access.context import Act
-from serve_runs.runs.items import Item, new_item
+from serve_runs.runs.items import new_item
 from serve_runs.runs.requests import CreateRun
 from serve_runs.web.cursors import encode_text
 from tests.runs.identity_server import Credential, Web

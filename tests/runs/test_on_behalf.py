@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from byline.identity.caller import Principal
 from byline.refresh.runner_rows import RunnerRow, runner_item
 from serve_runs.access.context import Act
 from serve_runs.access.control import Access, Holder
-from serve_runs.access.principals import Principal
 from serve_runs.audit.records import AuditTrail
 from serve_runs.runs.parents import ParentRuns
 from serve_runs.runs.store import RunStore

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from byline.identity.caller import Caller
-from serve_runs.access.principals import Principal, principal_of
+from byline.identity.caller import Caller, Principal, principal_of
 from serve_runs.credentials.items import Credential as StoredCredential
 from serve_runs.credentials.items import credential_item, read_credential
 from serve_runs.profiles.store import People, profile_key

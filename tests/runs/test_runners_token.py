@@ -9,11 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Principal, principal_of
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import token_secret_name, version_token
 from serve_runs.access.control import Access, Holder
-from serve_runs.access.principals import Principal, principal_of
 from serve_runs.runners.tokens import own_principal
 from stand_ins.faults import LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from byline.identity.caller import Source
-from byline.identity.executed_by import ExecutedBy
+from byline.identity.caller import ExecutedBy, Source
 from byline.names import Name
 from serve_runs.audit.records import Action, ResourceType
 from serve_runs.credentials.requests import Provider

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.refresh.runner_rows import attributes, client_key, values_of
+from byline.refresh.runner_rows import client_key
+from byline.tables.items import attributes, values_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

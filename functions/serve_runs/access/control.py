@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import Any
 
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Principal, principal_of
 from serve_runs.access.decisions import Resource, decisions
-from serve_runs.access.principals import Principal, principal_of
 from serve_runs.access.rows import AccessRows, ActsFor, Held
 from serve_runs.web.problems import forbidden, not_found
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from serve_runs.access.principals import Principal
+from byline.identity.caller import Principal
 
 POLICIES = Path(__file__).parent / "policies"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serve_runs.access.principals import Principal, read_principal
-from serve_runs.runs.items import Item
+from byline.identity.caller import Principal, read_principal
+from byline.tables.items import Item
 from serve_runs.web.problems import unavailable
 
 if TYPE_CHECKING:

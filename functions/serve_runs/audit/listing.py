@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from byline.tables.items import Item
 from serve_runs.audit.records import Resource
-from serve_runs.runs.items import Item
 from serve_runs.runs.listing import PAGES_A_LISTING, ROWS_A_PAGE, merged
 
 if TYPE_CHECKING:

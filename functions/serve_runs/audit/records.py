@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from ulid import ULID
 
 from byline.caching import Clock
-from byline.identity.executed_by import read_executed_by
+from byline.identity.caller import read_executed_by
+from byline.tables.items import Item, rfc3339
 from serve_runs.access.context import Act
-from serve_runs.runs.items import Item, rfc3339
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from byline.identity.caller import MAX_PRINCIPAL_BYTES
 from byline.names import Name
-from serve_runs.access.principals import MAX_PRINCIPAL_BYTES
 from serve_runs.runs.requests import RunId
 from serve_runs.web.requests import PRINTABLE
 

@@ -7,9 +7,9 @@ from aws_lambda_powertools.event_handler import Response
 
 from byline.aws import dynamodb
 from byline.errors import Rejected
-from byline.identity.caller import Caller
+from byline.identity.caller import MAX_PRINCIPAL_BYTES, Caller
+from serve_runs.access.admins import default_issuer
 from serve_runs.access.context import principal_text
-from serve_runs.access.principals import MAX_PRINCIPAL_BYTES, default_issuer
 from serve_runs.audit.listing import Doings, list_records
 from serve_runs.audit.records import Resource, record_json
 from serve_runs.audit.requests import ListAudit

@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 from uuid import UUID, uuid5
 
+from byline.tables.items import Item
 from serve_runs.access.context import Act
 from serve_runs.access.rows import project_key
 from serve_runs.credentials.secrets import secret_name
-from serve_runs.runs.items import Item
 
 PREFIX = "credential#"
 """What the sort keys of credentials begin with."""

@@ -9,7 +9,7 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 
 from byline.aws import dynamodb, secrets_manager
-from byline.identity.executed_by import read_executed_by
+from byline.identity.caller import read_executed_by
 from serve_runs.audit.records import Resource
 from serve_runs.audit.requests import ReadToken
 from serve_runs.credentials.items import Credential

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
+from byline.tables.items import Item, rfc3339
 from serve_runs.access.context import Act
 from serve_runs.access.rows import kept_project, project_key
 from serve_runs.audit.records import AuditTrail, Resource
@@ -35,7 +36,6 @@ from serve_runs.credentials.secrets import (
     secret_name,
     secret_of,
 )
-from serve_runs.runs.items import Item, rfc3339
 from serve_runs.transactions import write_together
 from serve_runs.web.problems import Problem, not_found, unavailable
 

@@ -9,17 +9,16 @@ import time
 from aws_lambda_powertools.event_handler import Response
 
 from byline.aws import dynamodb
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Principal
 from byline.settings import required
+from byline.tables.items import Item
 from serve_runs.access.control import Access
-from serve_runs.access.principals import Principal
 from serve_runs.messages.requests import ListMessages, PostMessage
 from serve_runs.messages.store import MessageStore
 from serve_runs.messages.views import message_json
 from serve_runs.runners.store import RunnerStore
 from serve_runs.runners.tokens import own_principal
 from serve_runs.runs import requests as run_requests
-from serve_runs.runs.items import Item
 from serve_runs.runs.listing import fitting
 from serve_runs.service import (
     access_of,

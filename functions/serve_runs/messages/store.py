@@ -21,10 +21,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from byline.caching import Clock
+from byline.tables.items import Item, rfc3339
 from serve_runs.access.context import Act
 from serve_runs.messages.requests import PostMessage, content_text
 from serve_runs.messages.views import LAST, before_a_gap, digest, next_id, partition
-from serve_runs.runs.items import Item, rfc3339, run_key
+from serve_runs.runs.items import run_key
 from serve_runs.runs.store import IDEMPOTENCY_SECONDS
 from serve_runs.transactions import write_together
 from serve_runs.web.problems import Problem, not_found, unavailable

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from ulid import ULID
 
-from byline.identity.executed_by import read_executed_by
-from serve_runs.runs.items import Item
+from byline.identity.caller import read_executed_by
+from byline.tables.items import Item
 
 GAP_SECONDS = 60
 """A gap that is older is none that closes: the message has been deleted at the end of its time."""

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import BoundedCache, Clock
-from byline.identity.caller import Caller
-from byline.identity.executed_by import (
+from byline.identity.caller import (
     Application,
     ApplicationSpec,
+    Caller,
     ExecutedBy,
+    Principal,
     Subject,
     User,
     UserSpec,
+    principal_of,
+    read_principal,
 )
-from serve_runs.access.principals import Principal, principal_of, read_principal
-from serve_runs.runs.items import Item
+from byline.tables.items import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -7,9 +7,9 @@ nobody's to claim: a project with a run, a runner, a role or anything else of it
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from byline.identity.caller import principal_of
 from serve_runs.access.context import Act
 from serve_runs.access.control import ADMIN_ROLE, Access, Holder
-from serve_runs.access.principals import principal_of
 from serve_runs.audit.records import AuditTrail
 from serve_runs.role_bindings.store import RoleStore, binding_resource
 

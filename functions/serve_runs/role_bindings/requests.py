@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from serve_runs.access.principals import ANONYMOUS, MAX_PRINCIPAL_BYTES, Principal
+from byline.identity.caller import ANONYMOUS, MAX_PRINCIPAL_BYTES, Principal
 from serve_runs.web.problems import Problem
 from serve_runs.web.requests import END, PRINTABLE
 

@@ -8,8 +8,9 @@ import time
 from aws_lambda_powertools.event_handler import Response
 
 from byline.aws import dynamodb
+from byline.identity.caller import Principal
+from serve_runs.access.admins import default_issuer
 from serve_runs.access.decisions import role_names
-from serve_runs.access.principals import Principal, default_issuer
 from serve_runs.role_bindings.requests import ListRoleBindings, RoleBinding
 from serve_runs.role_bindings.store import RoleStore, binding_json, binding_resource
 from serve_runs.service import (

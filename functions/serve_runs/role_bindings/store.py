@@ -7,11 +7,11 @@ the last one cannot go, whoever else is going at the same moment.
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
+from byline.identity.caller import Principal, read_principal
+from byline.tables.items import Item, rfc3339
 from serve_runs.access.control import ADMIN_ROLE
-from serve_runs.access.principals import Principal, read_principal
 from serve_runs.access.rows import project_key, roles_key
 from serve_runs.audit.records import Resource
-from serve_runs.runs.items import Item, rfc3339
 from serve_runs.transactions import write_together
 from serve_runs.web.problems import Problem, not_found
 

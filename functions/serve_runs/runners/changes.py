@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow
+from byline.tables.items import rfc3339
 from serve_runs.access.context import Act
 from serve_runs.runners.requests import Registration
-from serve_runs.runs.items import rfc3339
 
 RESTART_SPACING_SECONDS = 60
 """After a refresh that failed, a restart brings the next one forward to no sooner than this: a

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
-from byline.refresh.runner_rows import Item, RunnerRow, UnreadableRow, read_runner, runner_key
+from byline.refresh.runner_rows import RunnerRow, UnreadableRow, read_runner, runner_key
+from byline.tables.items import Item
 from serve_runs.web.cursors import Position
 
 if TYPE_CHECKING:

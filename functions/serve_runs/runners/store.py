@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from byline.caching import Clock
 from byline.refresh.runner_rows import (
-    Item,
     RunnerRow,
     client_key,
     floor_key,
@@ -17,6 +16,7 @@ from byline.refresh.runner_rows import (
     runner_item,
     runner_key,
 )
+from byline.tables.items import Item
 from serve_runs.access.context import Act
 from serve_runs.audit.records import AuditTrail, Resource
 from serve_runs.runners.changes import deleted, new_runner, registered

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from byline.caching import Clock
+from byline.identity.caller import Principal
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import token_secret_name, version_token
-from serve_runs.access.principals import Principal
-from serve_runs.runs.items import rfc3339
+from byline.tables.items import rfc3339
 from serve_runs.web.problems import Problem, unavailable
 
 if TYPE_CHECKING:

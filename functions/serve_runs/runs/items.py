@@ -3,21 +3,15 @@
 Rows are built and read by hand: 5 µs, where boto3's serializer takes 34.
 """
 
-from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from byline.identity.caller import Caller
-from byline.identity.executed_by import read_executed_by
+from byline.identity.caller import Caller, read_executed_by
+from byline.tables.items import Item, rfc3339
 from serve_runs.access.context import Act
 from serve_runs.runs.requests import CreateRun
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-type Item = "dict[str, AttributeValueTypeDef]"
 
 _TEXTS = ("id", "project", "name", "status", "created_at", "updated_at")
 IDENTITIES = ("executed_by", "on_behalf_of", "started_by", "finished_by", "cancelled_by")
@@ -96,11 +90,6 @@ def run_json(item: Item) -> dict[str, Any]:
 def body_digest(body: CreateRun) -> str:
     """What makes two bodies the same: their content, not their spelling."""
     return sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
-
-
-def rfc3339(at: float) -> str:
-    """UTC with milliseconds, as in 2026-11-22T16:20:11.123Z (RFC 3339, section 5.6)."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _text(item: Item, name: str) -> str | None:

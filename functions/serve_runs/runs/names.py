@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from serve_runs.access.principals import Principal, read_principal
+from byline.identity.caller import Principal, read_principal
+from byline.tables.items import Item
 from serve_runs.profiles.store import People
-from serve_runs.runs.items import IDENTITIES, Item, run_json
+from serve_runs.runs.items import IDENTITIES, run_json
 
 
 def named_runs(rows: list[Item], *, people: People) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ had the person by acting for them, because it no longer does.
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from byline.identity.caller import Principal, principal_of
+from byline.tables.items import Item
 from serve_runs.access.context import Act, Person
 from serve_runs.access.control import Access
-from serve_runs.access.principals import Principal, principal_of
-from serve_runs.runs.items import Item
 from serve_runs.runs.store import RunStore
 from serve_runs.web.problems import Problem
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from byline.caching import Clock
 from byline.registration.outbox import Mark, no_mark
+from byline.tables.items import Item, rfc3339
 from serve_runs.access.context import Act
 from serve_runs.audit.records import AuditTrail, Resource
-from serve_runs.runs.items import Item, body_digest, new_item, rfc3339, run_key
+from serve_runs.runs.items import body_digest, new_item, run_key
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.states import Transition
 from serve_runs.transactions import write_together

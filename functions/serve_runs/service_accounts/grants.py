@@ -9,6 +9,7 @@ import time
 from typing import Literal
 
 from byline.fetch import post_json
+from byline.identity.caller import Principal
 from byline.registration.authorization_service import (
     PASSING,
     AuthorizationService,
@@ -17,7 +18,6 @@ from byline.registration.authorization_service import (
     principal,
     resource,
 )
-from serve_runs.access.principals import Principal
 from serve_runs.metrics import count_authorization
 from serve_runs.web.problems import Problem, unavailable
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from byline.identity.caller import Principal
 from byline.identity.unverified import MAX_TOKEN_BYTES
-from serve_runs.access.principals import Principal
 from serve_runs.role_bindings.requests import RoleName
 from serve_runs.runs.requests import Text
 from serve_runs.web.problems import Problem, not_found

@@ -13,14 +13,13 @@ from aws_lambda_powertools.event_handler import Response
 
 from byline.aws import dynamodb
 from byline.errors import Rejected
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Principal, principal_of, read_principal
 from byline.identity.unverified import UnverifiedToken
 from byline.settings import base_url
+from byline.tables.items import Item
 from serve_runs.access.control import Access
 from serve_runs.access.decisions import role_names
-from serve_runs.access.principals import Principal, principal_of, read_principal
 from serve_runs.audit.records import Resource
-from serve_runs.runs.items import Item
 from serve_runs.service import (
     access_control,
     access_of,

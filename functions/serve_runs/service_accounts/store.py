@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
-from byline.identity.executed_by import read_executed_by
-from serve_runs.access.principals import Principal, read_principal
+from byline.identity.caller import Principal, read_executed_by, read_principal
+from byline.tables.items import Item, rfc3339
 from serve_runs.access.rows import acts_for_key, kept_project, project_key
-from serve_runs.runs.items import Item, rfc3339
 from serve_runs.service_accounts.requests import id_of
 from serve_runs.transactions import write_together
 from serve_runs.web.problems import Problem, unavailable

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 from typing import NamedTuple
 
-from serve_runs.access.principals import MAX_PRINCIPAL_BYTES
+from byline.identity.caller import MAX_PRINCIPAL_BYTES
 from serve_runs.web.problems import Problem
 
 _CHECK_BYTES = 9

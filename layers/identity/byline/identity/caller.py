@@ -1,24 +1,75 @@
-"""Who sent a request, after verification."""
+"""Who sent a request, after verification: a `Caller`, its `Principal`, and how a run remembers it.
 
-from typing import Any, Literal
+`ExecutedBy` is Flyte's `EnrichedIdentity`:
+`{"user": {"id": {"subject": …}, "spec": {"firstName": …, "lastName": …, "email": …}}}` or
+`{"application": {"id": {"subject": …}, "spec": {"name": …}}}`. Empty fields are left out.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 import msgspec
 
-from byline.identity.executed_by import (
-    Application,
-    ApplicationSpec,
-    ExecutedBy,
-    Subject,
-    User,
-    UserSpec,
-)
-
 Kind = Literal["user", "application", "unknown"]
-"""A person, a service account, or a verified subject of which the issuer's profile cannot tell.
-The last counts as neither: it creates nothing in anybody's name."""
+"""A person, a service account, or a verified subject whose kind the issuer's rules cannot tell.
+A caller of unknown kind counts as anonymous: it creates nothing in its own name."""
 
 Source = Literal["alb", "bearer"]
-"""Which credential was verified: the load balancer's own token or a Bearer token."""
+"""Which credential was verified: the load balancer's own token, or a Bearer token."""
+
+PrincipalKind = Literal["user", "application", "anonymous"]
+
+MAX_PRINCIPAL_BYTES = 840
+"""A DynamoDB sort key has at most 1,024 bytes, in an index too. `scope` is one, and that of an
+audit record holds the project and the role beside the principal.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
+_CEDAR_TYPES = {"user": "User", "application": "Application", "anonymous": "Anonymous"}
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What the issuer calls the caller."""
+
+    subject: str
+
+
+class UserSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What is known of a person."""
+
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+
+
+class ApplicationSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of a service account."""
+
+    name: str = ""
+
+
+class User(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A person."""
+
+    id: Subject
+    spec: UserSpec = UserSpec()
+
+
+class Application(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A service account."""
+
+    id: Subject
+    spec: ApplicationSpec = ApplicationSpec()
+
+
+class ExecutedBy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Exactly one of the two."""
+
+    user: User | None = None
+    application: Application | None = None
+
+    def __post_init__(self) -> None:
+        if (self.user is None) == (self.application is None):
+            raise ValueError("exactly one of user and application")
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -57,3 +108,60 @@ class Caller(msgspec.Struct, frozen=True):
     def executed_by(self) -> dict[str, Any] | None:
         """`identity` as JSON's types."""
         return None if self.identity is None else msgspec.to_builtins(self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller, as roles and policies name it. `issuer` and `subject` are empty for nobody."""
+
+    kind: PrincipalKind
+    issuer: str = ""
+    subject: str = ""
+
+    @property
+    def text(self) -> str:
+        """As it is stored. An issuer has no fragment (OpenID Connect Discovery 1.0, section 3), so
+        the first `#` ends it, and no two principals have the same text."""
+        return "anonymous" if self.kind == "anonymous" else f"{self.kind}:{self.name}"
+
+    @property
+    def name(self) -> str:
+        """The same within its kind."""
+        return "anonymous" if self.kind == "anonymous" else f"{self.issuer}#{self.subject}"
+
+    @property
+    def uid(self) -> dict[str, str]:
+        """Its entity in Cedar."""
+        return {"type": f"Byline::{_CEDAR_TYPES[self.kind]}", "id": self.name}
+
+
+ANONYMOUS = Principal("anonymous")
+
+
+def principal_of(caller: Caller | None) -> Principal:
+    """The principal that a caller is."""
+    if caller is None or caller.kind == "unknown":
+        return ANONYMOUS
+    return Principal(caller.kind, caller.issuer, caller.subject)
+
+
+def read_principal(text: str) -> Principal:
+    """The principal of a stored `text`. Raises `ValueError`."""
+    if text == "anonymous":
+        return ANONYMOUS
+    kind, _, name = text.partition(":")
+    issuer, hash_sign, subject = name.partition("#")
+    if kind not in ("user", "application") or not (issuer and hash_sign and subject):
+        raise ValueError("not a principal")
+    return Principal(cast(PrincipalKind, kind), issuer, subject)
+
+
+_DECODER = msgspec.json.Decoder(ExecutedBy)
+
+
+def read_executed_by(stored: str | bytes) -> dict[str, Any] | None:
+    """What was stored, checked: None for whatever is not an identity, never an error."""
+    try:
+        return msgspec.to_builtins(_DECODER.decode(stored))  # type: ignore[no-any-return]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

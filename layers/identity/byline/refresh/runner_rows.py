@@ -5,16 +5,12 @@ was deleted moves to a partition of its own, so that a registration of the same 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from byline.refresh.work_units import MintKey, Unit
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-type Item = "dict[str, AttributeValueTypeDef]"
+from byline.tables.items import Item, attributes, values_of
 
 DUE_INDEX = "by-due"
 
@@ -158,35 +154,6 @@ def read_runner(item: Item) -> RunnerRow:
         return msgspec.convert(values, RunnerRow)
     except (msgspec.ValidationError, KeyError, ValueError, TypeError, AttributeError):
         raise UnreadableRow(_name(item)) from None
-
-
-def attributes(values: dict[str, Any]) -> Item:
-    """Text, integers and objects of them as attributes; None is left out."""
-    return {name: _attribute(value) for name, value in values.items() if value is not None}
-
-
-def values_of(item: Item) -> dict[str, Any]:
-    """The reverse of `attributes`. Types that are not written here are passed over.
-
-    Raises `ValueError` for a number that is no integer.
-    """
-    values: dict[str, Any] = {}
-    for name, attribute in item.items():
-        if "S" in attribute:
-            values[name] = attribute["S"]
-        elif "N" in attribute:
-            values[name] = int(attribute["N"])
-        elif "M" in attribute:
-            values[name] = values_of(dict(attribute["M"]))
-    return values
-
-
-def _attribute(value: Any) -> "AttributeValueTypeDef":
-    if isinstance(value, str):
-        return {"S": value}
-    if isinstance(value, int):
-        return {"N": str(value)}
-    return {"M": attributes(value)}
 
 
 def _name(item: Item) -> str:
