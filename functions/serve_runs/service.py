@@ -15,7 +15,8 @@ from byline.aws import dynamodb
 from byline.errors import Rejected
 from byline.identity.caller import Caller
 from byline.identity.identity import Identity
-from byline.settings import Settings, required
+from byline.identity.settings import IdentitySettings
+from byline.settings import required
 from serve_runs.access.admins import read_admins
 from serve_runs.access.context import Act, Person
 from serve_runs.access.control import Access, AccessControl
@@ -27,7 +28,7 @@ from serve_runs.web.problems import method_not_allowed, not_found
 from serve_runs.web.requests import refuse_cross_site
 
 logger = Logger(service="byline")
-settings = Settings.from_environment(os.environ)
+settings = IdentitySettings.from_environment(os.environ)
 identity = Identity(settings)
 runners_table = required(os.environ, "RUNNERS_TABLE")
 access_table = required(os.environ, "ACCESS_TABLE")

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from byline.fetch import Answer, FetchFailed
 from byline.identity.bearer_token import BearerTokens
+from byline.identity.settings import IssuerProfile, TrustedIssuer
 from byline.identity.unverified import UnverifiedToken
-from byline.settings import Profile, TrustedIssuer
 
 NOW = 1_800_000_000.0
 ISSUER = "https://issuer.example"
@@ -118,10 +118,10 @@ class Web:
 class BearerIssuer:
     """A trusted issuer that signs with one RS256 key, published with its discovery document."""
 
-    def __init__(self, web: Web | None = None, *, profile: Profile = "generic") -> None:
+    def __init__(self, web: Web | None = None, *, profile: IssuerProfile = "generic") -> None:
         self.web = web or Web()
         self.clock = Clock()
-        self.profile: Profile = profile
+        self.profile: IssuerProfile = profile
         self.key = private_key("RS256")
         self.metadata: dict[str, Any] = {
             "issuer": ISSUER,

@@ -18,8 +18,8 @@ from byline.fetch import fetch
 from byline.identity.bearer_token import BearerTokens
 from byline.identity.identity import Identity
 from byline.identity.issuer_keys import KEYS_LIFETIME_SECONDS
+from byline.identity.settings import IdentitySettings, TrustedIssuer
 from byline.identity.unverified import UnverifiedToken
-from byline.settings import Settings, TrustedIssuer
 from tests.identity.bearer_issuer import (
     ISSUER,
     KEYS_URL,
@@ -481,8 +481,8 @@ class TestOneChange:
 class TestThroughTheIdentity:
     """The Bearer path as a function calls it."""
 
-    def settings(self, *issuers: TrustedIssuer) -> Settings:
-        return Settings(trusted_issuers=issuers, bearer_target_group="byline-bearer")
+    def settings(self, *issuers: TrustedIssuer) -> IdentitySettings:
+        return IdentitySettings(trusted_issuers=issuers, bearer_target_group="byline-bearer")
 
     def event(self, authorization: str) -> dict[str, Any]:
         arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/byline-bearer/12ef"

@@ -10,7 +10,7 @@ from byline.errors import Reason, Rejected, Unavailable
 from byline.fetch import Answer, FetchFailed
 from byline.identity.caller import Caller
 from byline.identity.identity import Identity
-from byline.settings import Settings
+from byline.identity.settings import IdentitySettings
 from tests.identity import alb_tokens
 from tests.identity.alb_tokens import (
     BEARER_GROUP,
@@ -49,7 +49,7 @@ class World:
         self.issuer = BearerIssuer()
         self.published = PublishedKeys()
         settings = replace(SETTINGS, trusted_issuers=(self.issuer.trusted(),))
-        self.settings: Settings = replace(settings, **changes)
+        self.settings: IdentitySettings = replace(settings, **changes)
         self.identity = Identity(self.settings, fetch=self.fetch, now=SetClock())
 
     def fetch(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:

@@ -14,8 +14,8 @@ from byline.fetch import Answer, FetchFailed
 from byline.identity.caller import Caller
 from byline.identity.load_balancer_keys import LoadBalancerKeys
 from byline.identity.load_balancer_token import CACHED_CALLERS, LoadBalancerTokens
+from byline.identity.settings import IdentitySettings
 from byline.identity.unverified import MAX_TOKEN_BYTES, UnverifiedToken
-from byline.settings import Settings
 from tests.identity.alb_tokens import (
     ABSENT,
     CLIENT,
@@ -41,7 +41,7 @@ from tests.identity.alb_tokens import (
 class Verifier:
     """The verifier with its collaborators at hand."""
 
-    def __init__(self, settings: Settings = SETTINGS) -> None:
+    def __init__(self, settings: IdentitySettings = SETTINGS) -> None:
         self.clock = SetClock()
         self.published = PublishedKeys()
         keys = LoadBalancerKeys(fetch=self.published, now=self.clock)
@@ -420,7 +420,7 @@ def test_several_load_balancers_each_with_its_regions_keys() -> None:
     """The key's address follows from the configured ARN, never from the token."""
     other = SIGNER.replace("us-east-1", "eu-west-1")
     environment = {**ENVIRONMENT, "LOAD_BALANCER_ARNS": f"{SIGNER}, {other}"}
-    verifier = Verifier(Settings.from_environment(environment))
+    verifier = Verifier(IdentitySettings.from_environment(environment))
     url = f"https://public-keys.auth.elb.eu-west-1.amazonaws.com/{KID}"
     verifier.published.answers[url] = Answer(200, pem(signing_key("eu")))
     token = mint({"signer": other}, key=signing_key("eu"))

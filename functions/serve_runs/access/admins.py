@@ -4,10 +4,10 @@ from typing import cast
 
 from byline.errors import Misconfigured
 from byline.identity.caller import ANONYMOUS, Principal, PrincipalKind
-from byline.settings import Settings
+from byline.identity.settings import IdentitySettings
 
 
-def read_admins(text: str, *, settings: Settings) -> frozenset[Principal]:
+def read_admins(text: str, *, settings: IdentitySettings) -> frozenset[Principal]:
     """The principals that `PROJECT_ADMINS` names, separated by commas. Raises `Misconfigured`.
 
     Each is `[user:|application:][issuer#]subject`, or `anonymous`. Without a kind it is a person;
@@ -16,7 +16,7 @@ def read_admins(text: str, *, settings: Settings) -> frozenset[Principal]:
     return frozenset(_admin(entry.strip(), settings) for entry in text.split(",") if entry.strip())
 
 
-def default_issuer(settings: Settings) -> str:
+def default_issuer(settings: IdentitySettings) -> str:
     """Whose subjects are meant where no issuer is named; empty where that cannot be told."""
     if settings.oidc_issuer:
         return settings.oidc_issuer
@@ -24,7 +24,7 @@ def default_issuer(settings: Settings) -> str:
     return issuers[0].issuer if len(issuers) == 1 else ""
 
 
-def _admin(entry: str, settings: Settings) -> Principal:
+def _admin(entry: str, settings: IdentitySettings) -> Principal:
     if entry == "anonymous":
         return ANONYMOUS
     kind: PrincipalKind = "user"

@@ -16,9 +16,9 @@ from byline.identity.claims import SignedClaims, optional_text, preferred_name, 
 from byline.identity.discovery import Discovery, discovery
 from byline.identity.issuer_keys import IssuerKeys
 from byline.identity.issuer_profiles import kind_of, person_of, userinfo_subjects
+from byline.identity.settings import TrustedIssuer
 from byline.identity.unverified import UnverifiedToken, parse
 from byline.identity.userinfo import Incomplete, Userinfo, is_incomplete
-from byline.settings import TrustedIssuer
 
 CACHED_CALLERS = 1_024
 """Verified tokens remembered by their hash."""

@@ -19,7 +19,7 @@ from byline.identity.request_credentials import (
     single_header,
     target_group,
 )
-from byline.settings import Settings
+from byline.identity.settings import IdentitySettings
 
 if TYPE_CHECKING:
     from byline.identity.bearer_token import BearerTokens
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 class Identity:
     """Says who sent an event, by `settings`."""
 
-    def __init__(self, settings: Settings, *, fetch: Fetch = fetch, now: Clock = time.time) -> None:
+    def __init__(
+        self, settings: IdentitySettings, *, fetch: Fetch = fetch, now: Clock = time.time
+    ) -> None:
         self._settings = settings
         self._fetch = fetch
         self._now = now

@@ -12,8 +12,8 @@ from byline.identity import claim_rules as evidence
 from byline.identity.caller import Kind
 from byline.identity.claim_rules import Claims
 from byline.identity.claims import SignedClaims, required_text
+from byline.identity.settings import IssuerProfile, TrustedIssuer
 from byline.identity.unverified import UnverifiedHeader
-from byline.settings import Profile, TrustedIssuer
 
 type Evidence = Callable[[Claims], bool]
 
@@ -31,7 +31,7 @@ class Rules:
     is_person: Evidence
 
 
-def check_token_type(profile: Profile, header: UnverifiedHeader, claims: Claims) -> None:
+def check_token_type(profile: IssuerProfile, header: UnverifiedHeader, claims: Claims) -> None:
     """Raise `Rejected` (`wrong_token_type`) unless this is the kind of token that grants access.
 
     RFC 9068, section 2.1, types access tokens by their header, `at+jwt`. Most providers do not, nor
@@ -87,7 +87,7 @@ def userinfo_subjects(issuer: TrustedIssuer, claims: SignedClaims) -> frozenset[
     return frozenset(subjects)
 
 
-RULES: Mapping[Profile, Rules] = {
+RULES: Mapping[IssuerProfile, Rules] = {
     "generic": Rules(
         evidence.generic_access_token, evidence.generic_application, evidence.generic_person
     ),
@@ -104,5 +104,5 @@ RULES: Mapping[Profile, Rules] = {
     "kubernetes": Rules(evidence.always, evidence.kubernetes_application, evidence.never),
 }
 
-_TYPED_BY_CLAIMS: frozenset[Profile] = frozenset({"keycloak", "cognito"})
+_TYPED_BY_CLAIMS: frozenset[IssuerProfile] = frozenset({"keycloak", "cognito"})
 """Where a claim types every token, a header does not stand in for it."""

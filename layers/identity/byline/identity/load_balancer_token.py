@@ -21,8 +21,8 @@ from byline.errors import Rejected
 from byline.identity.caller import Caller
 from byline.identity.claims import SignedClaims, optional_text, preferred_name, required_text
 from byline.identity.load_balancer_keys import KEY_LIFETIME_SECONDS, LoadBalancerKeys
+from byline.identity.settings import IdentitySettings
 from byline.identity.unverified import UnverifiedHeader, UnverifiedToken, parse
-from byline.settings import Settings
 
 CACHED_CALLERS = 1_024
 """Verified tokens remembered by their hash, each of a browser's session for its minutes of life."""
@@ -34,7 +34,7 @@ _ES256 = ECDSA(SHA256())
 class LoadBalancerTokens:
     """Verifies tokens of the configured load balancers for the configured client and issuer."""
 
-    def __init__(self, settings: Settings, *, keys: LoadBalancerKeys, now: Clock) -> None:
+    def __init__(self, settings: IdentitySettings, *, keys: LoadBalancerKeys, now: Clock) -> None:
         self._keys_urls = {signer.signer: signer.keys_url for signer in settings.signers}
         self._issuer = settings.oidc_issuer
         self._client_id = settings.oidc_client_id
