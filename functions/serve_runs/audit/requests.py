@@ -9,8 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.caller import MAX_PRINCIPAL_BYTES
-from byline.names import Name
-from serve_runs.runs.requests import RunId
+from byline.names import Name, RunId
 from serve_runs.web.requests import PRINTABLE
 
 SUBJECTS = ("run", "runner", "credential", "person")

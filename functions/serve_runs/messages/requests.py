@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from serve_runs.runs.requests import RunId
+from byline.names import RunId
 from serve_runs.web.problems import Problem
 
 MAX_CONTENT_BYTES = 32_768

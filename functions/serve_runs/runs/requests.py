@@ -11,17 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.request_credentials import header_values
-from byline.names import Name
+from byline.names import RUN_ID, Name, RunId
 from serve_runs.web.problems import Problem, not_found
 from serve_runs.web.requests import END, PRINTABLE, read_body
 
-RUN_ID_PATTERN = "^[0-7][0-9A-HJKMNP-TV-Z]{25}" + END
-"""A ULID in Crockford's base 32, upper case (https://github.com/ulid/spec)."""
-
-_RUN_ID = re.compile(RUN_ID_PATTERN)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
-RunId = Annotated[str, Meta(pattern=RUN_ID_PATTERN)]
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._/-]+" + END)]
 LabelValue = Annotated[str, Meta(max_length=256, pattern=PRINTABLE)]
@@ -49,7 +44,7 @@ class ListRuns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def run_id(text: str) -> str:
     """A run's id from the path. What cannot be one does not exist: `Problem` 404."""
-    if not _RUN_ID.fullmatch(text):
+    if not RUN_ID.fullmatch(text):
         raise not_found()
     return text
 
