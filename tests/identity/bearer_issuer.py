@@ -11,9 +11,9 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from byline.fetch import Answer, FetchFailed
-from byline.identity.bearer_token import BearerTokens
-from byline.identity.settings import IssuerProfile, TrustedIssuer
+from byline.fetch import Answer, Fetch, FetchFailed
+from byline.identity.identity import Identity
+from byline.identity.settings import IdentitySettings, IssuerProfile, TrustedIssuer
 from byline.identity.unverified import UnverifiedToken
 
 NOW = 1_800_000_000.0
@@ -144,8 +144,17 @@ class BearerIssuer:
         }
         return TrustedIssuer(**settings)
 
-    def verifier(self, **members: Any) -> BearerTokens:
-        return BearerTokens([self.trusted(**members)], fetch=self.web, now=self.clock)
+    def verifier(self, **members: Any) -> Identity:
+        """An identity that trusts this issuer alone, configured with `members`."""
+        return self.verifier_of(self.trusted(**members))
+
+    def verifier_of(self, *issuers: TrustedIssuer, fetch: Fetch | None = None) -> Identity:
+        """An identity that trusts `issuers`; it fetches from this issuer's web by default."""
+        settings = IdentitySettings(trusted_issuers=issuers)
+        identity = Identity(settings, fetch=fetch or self.web, now=self.clock)
+        # Lambda sends one event at a time, so this is loaded without a lock; tests use threads.
+        assert identity.bearer_tokens.failed_fetches == 0
+        return identity
 
     def token(
         self,

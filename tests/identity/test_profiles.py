@@ -95,13 +95,13 @@ KUBERNETES_MACHINE = {
 
 def caller(profile: IssuerProfile, claims: Mapping[str, Any], *, typ: str | None = None) -> Caller:
     issuer = BearerIssuer(profile=profile)
-    return issuer.verifier().verify(issuer.token(claims, header={"typ": typ}))
+    return issuer.verifier().verify_bearer(issuer.token(claims, header={"typ": typ}))
 
 
 def refusal(profile: IssuerProfile, claims: Mapping[str, Any], *, typ: str | None = None) -> Reason:
     issuer = BearerIssuer(profile=profile)
     with pytest.raises(Rejected) as rejection:
-        issuer.verifier().verify(issuer.token(claims, header={"typ": typ}))
+        issuer.verifier().verify_bearer(issuer.token(claims, header={"typ": typ}))
     assert issuer.web.requests == []
     return rejection.value.reason
 
@@ -310,7 +310,7 @@ def test_configured_service_account_wins_over_every_profile(
     """What the operator says of a subject goes before what its claims prove."""
     issuer = BearerIssuer(profile=profile)
     verifier = issuer.verifier(service_accounts={claims["sub"]: "nightly"})
-    verified = verifier.verify(issuer.token(claims))
+    verified = verifier.verify_bearer(issuer.token(claims))
     assert (verified.kind, verified.name) == ("application", "nightly")
 
 

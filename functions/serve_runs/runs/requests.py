@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from byline.identity.request_credentials import header_values
+from byline.identity.identity import header_values
 from byline.names import RUN_ID, Name, RunId
 from serve_runs.web.problems import Problem, not_found
 from serve_runs.web.requests import END, PRINTABLE, read_body

@@ -163,7 +163,7 @@ def _service_account(token: str) -> Caller:
     """Which service account a token is. Raises `Problem` 422: a 401 would be about the caller."""
     try:
         # Its signature counts whatever the setting: rows outlive a network without a way out.
-        application = identity.bearer_tokens.verify(UnverifiedToken(token))
+        application = identity.verify_bearer(UnverifiedToken(token))
     except Rejected as rejected:
         logger.warning("service account's token rejected", reason=rejected.reason)
         raise _not_its_token(f"it was refused as `{rejected.reason}`") from None

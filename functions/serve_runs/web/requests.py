@@ -8,7 +8,7 @@ from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
-from byline.identity.request_credentials import header_values
+from byline.identity.identity import header_values
 from byline.names import is_name, naming_rule
 from serve_runs.web.problems import Problem
 
