@@ -76,7 +76,7 @@ class TestBelieved:
             "application": {"id": {"subject": "nightly"}, "spec": {"name": "nightly"}}
         }
 
-    def test_configured_service_account_wins_over_evidence_and_names_it(
+    def test_configured_service_account_wins_over_claims_and_names_it(
         self, issuer: BearerIssuer
     ) -> None:
         """The configuration's map decides against the profile, and its name goes first."""
@@ -84,7 +84,7 @@ class TestBelieved:
         caller = verifier.verify_bearer(issuer.token({**PERSON, "preferred_username": "ada.l"}))
         assert (caller.kind, caller.name) == ("application", "nightly training")
 
-    def test_subject_without_evidence_is_of_unknown_kind(self, issuer: BearerIssuer) -> None:
+    def test_subject_without_proof_is_of_unknown_kind(self, issuer: BearerIssuer) -> None:
         """A typed access token without `client_id` proves neither kind."""
         caller = issuer.verifier().verify_bearer(issuer.token(without(PERSON, "client_id")))
         assert (caller.kind, caller.executed_by) == ("unknown", None)

@@ -152,7 +152,7 @@ def test_documented_token_is_of_its_kind(
 @pytest.mark.parametrize(
     ("profile", "claims", "kind"),
     [
-        # A person chose a service account's name: of another client, or without its evidence.
+        # A person chose a service account's name: of another client, or without its other claims.
         ("keycloak", {**KEYCLOAK_PERSON, "preferred_username": "service-account-x"}, "user"),
         ("keycloak", {**KEYCLOAK_PERSON, "preferred_username": "service-account-web"}, "user"),
         (
@@ -197,7 +197,7 @@ def test_documented_token_is_of_its_kind(
 def test_trap_does_not_prove_an_application(
     profile: IssuerProfile, claims: Mapping[str, Any], kind: Kind
 ) -> None:
-    """Evidence that is only half there makes a person where one is proved, else nobody."""
+    """Half of the claims prove a person where they prove one, and otherwise nothing."""
     assert caller(profile, claims).kind == kind
 
 
