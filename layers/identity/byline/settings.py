@@ -12,10 +12,10 @@ from byline.errors import Misconfigured
 
 
 def required(environment: Mapping[str, str], variable: str) -> str:
-    """The value of `variable`. Raises `Misconfigured` where it is not set."""
+    """The value of `variable`, as it is. Raises `Misconfigured` where it is not set or empty."""
     value = environment.get(variable, "")
     if not value:
-        raise Misconfigured(variable, "is not set")
+        raise Misconfigured(variable, "is not set. Set it.")
     return value
 
 
@@ -28,7 +28,7 @@ def choice(environment: Mapping[str, str], variable: str, *, of: tuple[str, ...]
     if not value:
         return of[0]
     if value not in of:
-        raise Misconfigured(variable, f"must be one of {', '.join(of)}")
+        raise Misconfigured(variable, f"is {value!r}, and must be one of: {', '.join(of)}.")
     return value
 
 
@@ -39,7 +39,7 @@ def whole_number(environment: Mapping[str, str], variable: str, *, default: int,
     """
     text = environment.get(variable, "").strip() or str(default)
     if not (text.isascii() and text.isdigit()) or int(text) < least:
-        raise Misconfigured(variable, f"must be a whole number, at least {least}")
+        raise Misconfigured(variable, f"is {text!r}, and must be a whole number >= {least}.")
     return int(text)
 
 
@@ -61,7 +61,7 @@ def require_base_url(variable: str, url: str) -> None:
     """
     require_https(variable, url)
     if "?" in url or "#" in url:
-        raise Misconfigured(variable, f"{url!r} has a query or a fragment")
+        raise Misconfigured(variable, f"is {url!r}, and must have no query and no fragment.")
 
 
 def require_https(variable: str, url: str) -> None:
@@ -71,14 +71,15 @@ def require_https(variable: str, url: str) -> None:
         host = parts.hostname or ""
         parts.port  # noqa: B018 - raises where the port is not a number
     except ValueError:
-        raise Misconfigured(variable, f"{url!r} is not a URL") from None
+        # The message does not quote the URL, which may hold a password.
+        raise Misconfigured(variable, "is not a URL.") from None
     if parts.username is not None or parts.password is not None:
-        raise Misconfigured(variable, "a URL carries no user name or password")
+        raise Misconfigured(variable, "is a URL with a user name or password. Remove them.")
     if parts.scheme == "https" and host:
         return
     if parts.scheme == "http" and is_loopback(host):
         return
-    raise Misconfigured(variable, f"{url!r} must be https (http only on loopback)")
+    raise Misconfigured(variable, f"is {url!r}, and must be https (or http on loopback).")
 
 
 def is_loopback(host: str) -> bool:
