@@ -7,7 +7,7 @@ from threading import Lock
 import msgspec
 
 from byline.caching import Clock
-from byline.errors import Source, Unavailable
+from byline.errors import KeySource, Unavailable
 from byline.fetch import Fetch, FetchFailed
 
 STALE_LIFETIME_SECONDS = 86_400
@@ -39,10 +39,10 @@ class LastGood[T]:
     """
 
     def __init__(
-        self, load: Callable[[], T], *, source: Source, lifetime: float, now: Clock
+        self, load: Callable[[], T], *, source: KeySource, lifetime: float, now: Clock
     ) -> None:
         self._load = load
-        self._source: Source = source
+        self._source: KeySource = source
         self._lifetime = lifetime
         self._now = now
         self._copy: Copy[T] | None = None
