@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from byline.names import Name
+from byline.names import Name, RunId
 from serve_runs.audit.requests import ListAudit, ReadToken
 from serve_runs.credentials.requests import ListCredentials
 from serve_runs.messages.requests import ListMessages
 from serve_runs.role_bindings.requests import ListRoleBindings, RoleBinding
 from serve_runs.runners.requests import ListRunners
-from serve_runs.runs.requests import ListRuns, RunId
+from serve_runs.runs.requests import ListRuns
 from serve_runs.service_accounts.requests import ListServiceAccounts, ServiceAccountId
 from tools.openapi.examples import (
     CREATE_RUN,

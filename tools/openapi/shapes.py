@@ -9,12 +9,12 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.caller import ExecutedBy, Source
-from byline.names import Name
+from byline.names import Name, RunId
 from serve_runs.audit.records import Action, ResourceType
 from serve_runs.credentials.requests import Provider
 from serve_runs.messages.requests import Role
 from serve_runs.runners.views import RunnerStatus
-from serve_runs.runs.requests import RunId, Status
+from serve_runs.runs.requests import Status
 from serve_runs.service_accounts.requests import ServiceAccountId
 from serve_runs.web.problems import PROBLEM_REASONS
 

@@ -1,13 +1,12 @@
-"""One credential, chosen by the target group."""
+"""Reading the target group and the headers of an event, in both of its shapes."""
 
 from typing import Any
 
 import pytest
 
 from byline.errors import Rejected
-from byline.identity.request_credentials import (
+from byline.identity.identity import (
     bearer_credential,
-    browser_credential,
     header_values,
     single_header,
     target_group,
@@ -114,38 +113,6 @@ def test_headers_that_no_load_balancer_sends_are_not_there(headers: dict[str, An
     assert header_values(headers, DATA) == []
 
 
-def test_browser_credential_reads_the_load_balancers_headers_alone() -> None:
-    """Neither an ID token nor the load balancer's access token is ever read."""
-    assert (
-        browser_credential(
-            event(
-                ("authorization", "Bearer a.b.c"),
-                ("x-amzn-oidc-accesstoken", "a.b.c"),
-                ("x-id-token", "a.b.c"),
-                ("cookie", "id_token=a.b.c"),
-                (IDENTITY, "root"),
-            )
-        )
-        is None
-    )
-
-
-def test_browser_credential_holds_token_and_unsigned_subject() -> None:
-    """The unsigned subject is kept beside the token, only to be compared with it."""
-    credential = browser_credential(event((DATA, "a.b.c"), (IDENTITY, "248289761001")))
-    assert credential is not None
-    assert credential.token.text == "a.b.c"
-    assert credential.unsigned_subject == "248289761001"
-
-
-@pytest.mark.parametrize("doubled", [DATA, IDENTITY])
-def test_browser_credential_with_a_doubled_header_is_refused(doubled: str) -> None:
-    """Either header, doubled, refuses the request."""
-    with pytest.raises(Rejected) as refusal:
-        browser_credential(event((DATA, "a.b.c"), (IDENTITY, "ada"), (doubled, "b")))
-    assert refusal.value.reason == "duplicated_header"
-
-
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
 def test_bearer_scheme_knows_no_case(scheme: str) -> None:
     """The scheme is case-insensitive (RFC 9110, section 11.1)."""
@@ -178,8 +145,7 @@ def test_bearer_credential_reads_authorization_alone() -> None:
     assert bearer_credential(event((DATA, "a.b.c"), (IDENTITY, "root"), ("cookie", "t"))) is None
 
 
-def test_credentials_do_not_show_their_text() -> None:
-    """A credential in a log line tells that there is one, not which."""
-    credential = browser_credential(event((DATA, "SECRET.b.c"), (IDENTITY, "ada")))
+def test_bearer_credential_does_not_show_its_text() -> None:
+    """A credential in a log line shows that a token exists, and none of its text."""
     bearer = bearer_credential(event(("authorization", "Bearer SECRET.b.c")))
-    assert "SECRET" not in f"{credential!r} {credential} {bearer!r} {bearer}"
+    assert "SECRET" not in f"{bearer!r} {bearer}"
