@@ -61,7 +61,7 @@ def test_every_parameter_is_described_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
-def test_default_of_a_parameter_is_the_template_s(parameter: str) -> None:
+def test_default_of_a_parameter_equals_the_template(parameter: str) -> None:
     """The default in the table is the one that a deployment gets."""
     default = str(root()["Parameters"][parameter]["Default"])
     assert PARAMETERS[parameter]["default"] == (f"`{default}`" if default else "empty")
