@@ -210,19 +210,6 @@ def test_alarm_tells_somebody(alarm: str) -> None:
     assert body["TreatMissingData"] == expected
 
 
-def test_every_alarm_is_in_the_runbook_and_no_other() -> None:
-    """Whoever is called finds an entry: what it means, what to look at, what to do."""
-    runbook = (ROOT / "docs/runbook.md").read_text()
-    alarms = runbook.partition("\n## Alarms\n")[2].partition("\n## ")[0]
-    entries = {
-        name.strip(): text
-        for name, _, text in (part.partition("\n") for part in alarms.split("\n### ")[1:])
-    }
-    assert entries.keys() == resources(ALARM).keys()
-    for text in entries.values():
-        assert re.findall(r"\*\*(\w+(?: at)?)\*\*", text) == ["Means", "Look at", "Do"]
-
-
 def test_dashboard_refers_to_what_exists() -> None:
     """Everything that the dashboard names is in the template."""
     known = {*template()["Resources"], "AWS::Region"}

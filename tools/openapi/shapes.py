@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+from serve_runs.audit.records import Action, ResourceType
 
 from byline.identity.caller import ExecutedBy, Source
 from byline.names import Name, RunId
-from serve_runs.audit.records import Action, ResourceType
 from serve_runs.credentials.requests import Provider
 from serve_runs.messages.requests import Role
 from serve_runs.runners.views import RunnerStatus

@@ -17,11 +17,7 @@ def read_admins(text: str, *, settings: IdentitySettings) -> frozenset[Principal
 
 
 def default_issuer(settings: IdentitySettings) -> str:
-<<<<<<< HEAD
     """The issuer of a subject that comes without one; empty where several issuers are trusted."""
-=======
-    """Whose subjects are meant where no issuer is named; empty where that cannot be told."""
->>>>>>> h-identity
     if settings.oidc_issuer:
         return settings.oidc_issuer
     issuers = settings.trusted_issuers

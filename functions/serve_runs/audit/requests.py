@@ -7,10 +7,7 @@ from msgspec import Meta
 
 from byline.identity.caller import MAX_PRINCIPAL_BYTES
 from byline.names import Name, RunId
-<<<<<<< HEAD
 from serve_runs.web.paging import PageQuery
-=======
->>>>>>> h-identity
 from serve_runs.web.requests import PRINTABLE
 
 SUBJECTS = ("run", "runner", "credential", "person")

@@ -6,11 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from byline.names import RunId
-<<<<<<< HEAD
 from serve_runs.errors import RequestFailed
-=======
-from serve_runs.web.problems import Problem
->>>>>>> h-identity
 
 MAX_CONTENT_BYTES = 32_768
 """The longest `content` as JSON. With its other columns a row stays far below DynamoDB's 400 KB."""

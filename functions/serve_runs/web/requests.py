@@ -12,13 +12,8 @@ from urllib.parse import unquote, unquote_plus
 import msgspec
 
 from byline.identity.identity import header_values
-<<<<<<< HEAD
 from byline.names import NAME, naming_rule
 from serve_runs.errors import RequestFailed, not_found
-=======
-from byline.names import is_name, naming_rule
-from serve_runs.web.problems import Problem
->>>>>>> h-identity
 
 MAX_BODY_BYTES = 65_536
 """Above every legal body. The load balancer itself allows 1 MB."""
