@@ -191,12 +191,15 @@ class Api:
 
 def json_answer(status: int, document: Any, *, location: str | None = None) -> Response[str]:
     """An answer with a JSON body. `location` is the path of what was created."""
+    # Answers differ by caller: no cache on the way may keep one.
+    headers = {"Cache-Control": "no-store"}
+    if location is not None:
+        headers["Location"] = location
     return Response(
         status_code=status,
         content_type="application/json",
         body=msgspec.json.encode(document).decode(),
-        # Answers differ by caller: no cache on the way may keep one.
-        headers={"Cache-Control": "no-store", **({} if location is None else {"Location": location})},
+        headers=headers,
     )
 
 

@@ -16,7 +16,7 @@ from serve_runs.credentials.requests import (
     TOO_LONG,
     put_credential,
 )
-from serve_runs.web.problems import Problem
+from serve_runs.errors import RequestFailed
 from tests.runs.credentials_api import TOKEN, CredentialsApi
 from tests.runs.identity_server import Credential
 
@@ -36,7 +36,7 @@ def refusal(body: Any) -> str:
     }
     try:
         put_credential(event)
-    except Problem as problem:
+    except RequestFailed as problem:
         return problem.detail if problem.reason == "invalid_body" else problem.reason
     return ""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serve_runs.audit.records import AUDIT
+from serve_runs.audit.trail import AUDIT
 from tests.template.stack import ROOT, listed, properties, resources, statements, template
 
 WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}

@@ -2,7 +2,7 @@
 
 from byline.refresh.runner_rows import DUE_INDEX
 from byline.registration.outbox import MARK, UNREGISTERED_INDEX
-from serve_runs.audit.listing import PERSON_INDEX
+from serve_runs.audit.store import PERSON_INDEX
 from tests.template.stack import properties, resources
 
 TABLE = "AWS::DynamoDB::Table"
