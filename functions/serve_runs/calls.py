@@ -173,8 +173,10 @@ class Api:
         return self._problems.answer(error, request_id=self._request_id)
 
     def _answer_unknown_route(self, _: NotFoundError) -> Response[str]:
-        methods = self.routes.methods_of(self._resolver.current_event.path)
-        if methods:
+        event = self._resolver.current_event
+        methods = self.routes.methods_of(event.path)
+        # A path that has the method was not taken for its characters: no name has them.
+        if methods and event.http_method not in methods:
             return method_not_allowed(methods, request_id=self._request_id)
         return problem("not_found", request_id=self._request_id)
 

@@ -24,7 +24,7 @@ WIDE = "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL A}"
     [
         (f"{PROJECT}/role-bindings", "role bindings of apollo"),
         (f"{PROJECT}/service-accounts", "service accounts of apollo"),
-        (f"{PROJECT}/runs", "Listing(project='apollo', creator=None,"
+        (f"{PROJECT}/runs", "RunQuery(project='apollo', creator=None,"
          " creator_issuer=None, status=None)"),
     ],
     ids=["role bindings", "service accounts", "runs"],

@@ -316,7 +316,7 @@ class TestRecords:
         credentials.token(web.browser("tess"))
         credentials.delete(ada)
         log = "".join(said())
-        for message in ("credential created", "credential's token read", "credential deleted"):
+        for message in ("credential created", "credential token read", "credential deleted"):
             assert message in log
         assert TOKEN not in log
 

@@ -171,7 +171,7 @@ class TestList:
             for runner in page.json["runners"]
         ]
         assert shown == ["a", "c"]
-        assert [line for line in said() if '"row not readable"' in line]
+        assert [line for line in said() if '"row unreadable"' in line]
 
     def test_list_never_outgrows_an_answer(self, runners: RunnersApi, ada: Credential) -> None:
         """A load balancer takes 1 MB: longer lists end early with a place to go on."""
