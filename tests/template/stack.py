@@ -28,7 +28,7 @@ def template() -> Json:
 
 
 def translate(template: Json) -> Json:
-    """What SAM makes of a template: plain CloudFormation."""
+    """The plain CloudFormation that SAM makes of `template`, Globals merged."""
     template = deepcopy(template)
     for body in template["Resources"].values():
         for name in ("CodeUri", "ContentUri"):
@@ -39,9 +39,15 @@ def translate(template: Json) -> Json:
     return cast(Json, translator.translate(template, parameter_values={}))
 
 
+@cache
+def _translated() -> Json:
+    return translate(template())
+
+
 def resources(kind: str) -> dict[str, Json]:
-    """The resources of a type, by logical id."""
-    found = {name: body for name, body in template()["Resources"].items() if body["Type"] == kind}
+    """The translated resources of the CloudFormation type `kind`, by logical id. Not a copy."""
+    every = _translated()["Resources"]
+    found = {name: body for name, body in every.items() if body["Type"] == kind}
     assert found, f"the template has no {kind}, so nothing is tested"
     return found
 
@@ -49,6 +55,12 @@ def resources(kind: str) -> dict[str, Json]:
 def properties(kind: str, name: str) -> Json:
     """The properties of one resource."""
     return cast(Json, resources(kind)[name]["Properties"])
+
+
+def folder(function: str) -> Path:
+    """The folder whose code the function `function` ships."""
+    code: str = template()["Resources"][function]["Properties"]["CodeUri"]
+    return ROOT / code
 
 
 def statements(*names: str) -> list[Json]:

@@ -148,7 +148,7 @@ def test_alarms_watch_nothing_that_nobody_counts() -> None:
 def test_every_function_is_watched(metric: str) -> None:
     """Errors and throttles of each function raise an alarm."""
     watched = [_dimensions(body) for body in _alarms("AWS/Lambda") if body["MetricName"] == metric]
-    functions = resources("AWS::Serverless::Function")
+    functions = resources("AWS::Lambda::Function")
     assert watched == [{"FunctionName": {"Ref": name}} for name in functions]
 
 

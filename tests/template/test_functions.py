@@ -14,7 +14,7 @@ from tests.template.stack import (
     translate,
 )
 
-FUNCTION = "AWS::Serverless::Function"
+FUNCTION = "AWS::Lambda::Function"
 
 FUNCTIONS = pytest.mark.parametrize("function", resources(FUNCTION))
 
@@ -38,7 +38,7 @@ def test_function_logs_nothing_below_info_of_its_libraries(function: str) -> Non
 def test_function_is_traced(function: str) -> None:
     """Lambda traces by itself; the tracer in the code is an operator's choice, off by default."""
     body = properties(FUNCTION, function)
-    assert body["Tracing"] == {"Ref": "Tracing"}
+    assert body["TracingConfig"] == {"Mode": {"Ref": "Tracing"}}
     assert template()["Parameters"]["Tracing"]["Default"] == "Active"
     disabled = body["Environment"]["Variables"]["POWERTOOLS_TRACE_DISABLED"]
     assert disabled == {"Fn::If": ["TracerOn", "false", "true"]}
@@ -47,8 +47,11 @@ def test_function_is_traced(function: str) -> None:
 
 def test_runs_function_serves_a_published_version_from_a_snapshot() -> None:
     """Callers get the alias of a published version, which starts from a snapshot."""
+    alias = properties("AWS::Lambda::Alias", "RunsFunctionAliaslive")
+    [version] = resources("AWS::Lambda::Version")
+    assert alias["Name"] == "live"
+    assert alias["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
     body = properties(FUNCTION, "RunsFunction")
-    assert body["AutoPublishAlias"] == "live"
     assert body["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
     assert template()["Parameters"]["SnapStart"]["Default"] == "PublishedVersions"
 
@@ -63,8 +66,8 @@ def test_whatever_changes_is_published(changed: str) -> None:
         case "code":
             body["CodeUri"] = "other/code"
         case "layer":
-            layer = body["Layers"][0]["Ref"]
-            changed_template["Resources"][layer]["Properties"]["ContentUri"] = "other/layer"
+            layer = changed_template["Resources"]["IdentityLayer"]
+            layer["Properties"]["ContentUri"] = "other/layer"
         case "environment":
             body["Environment"]["Variables"]["OTHER"] = "value"
 
@@ -77,14 +80,18 @@ def test_whatever_changes_is_published(changed: str) -> None:
 
 
 def test_runs_function_has_no_way_in_beside_the_load_balancer() -> None:
-    """No function URL and no event source: they would pass by the listener's rules."""
-    assert "Events" not in properties(FUNCTION, "RunsFunction")
+    """RunsFunction has no event source and no schedule: both would bypass the listener's rules."""
+    sources = resources("AWS::Lambda::EventSourceMapping").values()
+    schedules = resources("AWS::Scheduler::Schedule").values()
+    invoked = [str(source["Properties"]["FunctionName"]) for source in sources]
+    invoked += [str(schedule["Properties"]["Target"]["Arn"]) for schedule in schedules]
+    assert not [name for name in invoked if "RunsFunction" in name]
 
 
 @FUNCTIONS
 def test_function_has_no_address_of_its_own(function: str) -> None:
     """Nothing calls a function over HTTP but the load balancer."""
-    assert "FunctionUrlConfig" not in properties(FUNCTION, function)
+    assert "FunctionUrlConfig" not in template()["Resources"][function]["Properties"]
     kinds = {resource["Type"] for resource in translate(template())["Resources"].values()}
     assert not kinds & {"AWS::Lambda::Url", "AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api"}
 
@@ -108,7 +115,7 @@ def test_function_runs_what_the_build_compiles_for(function: str) -> None:
     body = properties(FUNCTION, function)
     assert (body["Runtime"], body["Architectures"]) == ("python3.13", ["x86_64"])
     for layer in body["Layers"]:
-        shipped = properties("AWS::Serverless::LayerVersion", layer["Ref"])
+        shipped = properties("AWS::Lambda::LayerVersion", layer["Ref"])
         assert shipped["CompatibleRuntimes"] == [body["Runtime"]]
         assert shipped["CompatibleArchitectures"] == body["Architectures"]
 

@@ -129,7 +129,7 @@ def test_group_hands_over_doubled_headers(group: str) -> None:
     """Only with multi-value headers does the function see that a header was sent twice."""
     body = properties("AWS::ElasticLoadBalancingV2::TargetGroup", group)
     assert body["TargetType"] == "lambda"
-    assert body["Targets"] == [{"Id": {"Ref": "RunsFunction.Alias"}}]
+    assert body["Targets"] == [{"Id": {"Ref": "RunsFunctionAliaslive"}}]
     assert {"Key": "lambda.multi_value_headers.enabled", "Value": "true"} in body[
         "TargetGroupAttributes"
     ]

@@ -136,7 +136,7 @@ def test_sample_environment_is_passed_on() -> None:
     file = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["local_invoke"]
     environment: Json = json.loads((ROOT / file["parameters"]["env_vars"]).read_text())
     for function, values in environment.items():
-        named = properties("AWS::Serverless::Function", function)["Environment"]["Variables"]
+        named = properties("AWS::Lambda::Function", function)["Environment"]["Variables"]
         assert values.keys() <= named.keys()
 
 

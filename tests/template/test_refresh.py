@@ -2,7 +2,6 @@
 
 import json
 from datetime import datetime
-from typing import Any
 
 from byline.refresh_timing import (
     MARGIN_SECONDS,
@@ -11,14 +10,15 @@ from byline.refresh_timing import (
     TICK_SECONDS,
     WRITES_PER_DAY,
 )
-from tests.template.stack import Json, properties, template, translate
+from tests.template.stack import Json, properties, resources, template
 from tick_share import WRITES_PER_SECOND
 from tick_time import scheduled_time
 from tools.refresh_events import AT
 from unit_turns import UNITS_AT_ONCE
 
-FUNCTION = "AWS::Serverless::Function"
+FUNCTION = "AWS::Lambda::Function"
 QUEUE = "AWS::SQS::Queue"
+INVOKE_CONFIG = "AWS::Lambda::EventInvokeConfig"
 
 ACCOUNTS_WRITES = 50
 """A second, shared by all writers of an account in a region, and not adjustable.
@@ -67,29 +67,31 @@ def test_tick_comes_every_minute_and_is_over_before_the_next() -> None:
 
 def test_tick_says_when_it_was_scheduled() -> None:
     """The planner reads it, so that work begins on the minute however late the tick is."""
-    tick = json.loads(_tick()["Input"].replace("<aws.scheduler.scheduled-time>", AT))
+    tick = json.loads(_tick()["Target"]["Input"].replace("<aws.scheduler.scheduled-time>", AT))
     assert scheduled_time(tick) == datetime.fromisoformat(AT).timestamp()
 
 
 def test_late_tick_is_given_up() -> None:
     """Neither the scheduler nor Lambda's own queue delivers a tick after the next one."""
-    assert _tick()["RetryPolicy"] == {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 60}
-    invoke = properties(FUNCTION, "PlanRefreshFunction")["EventInvokeConfig"]
+    assert _tick()["Target"]["RetryPolicy"] == {
+        "MaximumRetryAttempts": 1,
+        "MaximumEventAgeInSeconds": 60,
+    }
+    invoke = properties(INVOKE_CONFIG, "PlanRefreshFunctionEventInvokeConfig")
     assert (invoke["MaximumRetryAttempts"], invoke["MaximumEventAgeInSeconds"]) == (0, 60)
 
 
 def test_lost_tick_is_kept_for_people_to_see() -> None:
     """A tick that did not arrive, and one that failed, end where an alarm looks."""
-    assert _tick()["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
-    invoke = properties(FUNCTION, "PlanRefreshFunction")["EventInvokeConfig"]
-    on_failure = invoke["DestinationConfig"]["OnFailure"]
-    assert on_failure == {"Type": "SQS", "Destination": DEAD_LETTERS}
+    assert _tick()["Target"]["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
+    invoke = properties(INVOKE_CONFIG, "PlanRefreshFunctionEventInvokeConfig")
+    assert invoke["DestinationConfig"] == {"OnFailure": {"Destination": DEAD_LETTERS}}
 
 
 def test_schedule_may_be_there_twice_in_an_account() -> None:
     """A second stack in the account finds no schedule of its name: CloudFormation chooses it."""
-    for schedule in _translated("AWS::Scheduler::Schedule"):
-        assert "Name" not in schedule
+    for schedule in resources("AWS::Scheduler::Schedule").values():
+        assert "Name" not in schedule["Properties"]
 
 
 def test_message_stays_hidden_while_it_may_be_worked_on() -> None:
@@ -116,25 +118,15 @@ def test_queues_are_encrypted() -> None:
         assert properties(QUEUE, queue)["SqsManagedSseEnabled"] is True
 
 
-def _units_mapping() -> dict[str, Any]:
-    queue = {"Fn::GetAtt": ["RefreshQueue", "Arn"]}
-    [mapping] = [
-        body
-        for body in _translated("AWS::Lambda::EventSourceMapping")
-        if body["EventSourceArn"] == queue
-    ]
-    return mapping
-
-
 def test_one_units_failure_is_no_others() -> None:
     """Of a batch only what failed is delivered again."""
-    mapping = _units_mapping()
+    mapping = _units()
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
 def test_batch_is_large_enough_for_the_full_rate_and_waits_for_a_second_at_most() -> None:
     """Each invocation begins with a mint and no write; and somebody waits for a first token."""
-    mapping = _units_mapping()
+    mapping = _units()
     assert mapping["BatchSize"] >= 4 * UNITS_AT_ONCE
     assert mapping["MaximumBatchingWindowInSeconds"] == 1
 
@@ -174,19 +166,10 @@ def test_alarm_on_missing_ticks_takes_silence_for_trouble() -> None:
 
 
 def _tick() -> Json:
-    event: Json = properties(FUNCTION, "PlanRefreshFunction")["Events"]["Tick"]
-    assert event["Type"] == "ScheduleV2"
-    body: Json = event["Properties"]
-    return body
+    return properties("AWS::Scheduler::Schedule", "PlanRefreshFunctionTick")
 
 
 def _units() -> Json:
-    event: Json = properties(FUNCTION, "RefreshTokensFunction")["Events"]["Units"]
-    assert event["Type"] == "SQS"
-    body: Json = event["Properties"]
-    return body
-
-
-def _translated(kind: str) -> list[Json]:
-    bodies = translate(template())["Resources"].values()
-    return [body["Properties"] for body in bodies if body["Type"] == kind]
+    mapping = properties("AWS::Lambda::EventSourceMapping", "RefreshTokensFunctionUnits")
+    assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["RefreshQueue", "Arn"]}
+    return mapping

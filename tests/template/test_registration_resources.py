@@ -12,10 +12,10 @@ from local.stream_poller import matches
 from registration_claims import SETTLE_SECONDS
 from tests.template.stack import NO_VALUE, Json, properties, template, translate
 
-FUNCTION = "AWS::Serverless::Function"
+FUNCTION = "AWS::Lambda::Function"
 NAME = "RegisterResourcesFunction"
 DEAD_LETTERS = {"Fn::GetAtt": ["RegistrationDeadLetters", "Arn"]}
-ON_FAILURE = {"OnFailure": {"Type": "SQS", "Destination": DEAD_LETTERS}}
+ON_FAILURE = {"OnFailure": {"Destination": DEAD_LETTERS}}
 
 
 def test_registration_is_off_by_default() -> None:
@@ -64,18 +64,13 @@ def test_both_functions_know_the_service() -> None:
 
 def test_stream_stops_for_no_record() -> None:
     """All of its limits are set, as without them one record could stop its shard for a day."""
-    [mapping] = [
-        body["Properties"]
-        for body in translate(template())["Resources"].values()
-        if body["Type"] == "AWS::Lambda::EventSourceMapping"
-        and body["Properties"]["FunctionName"] == {"Ref": NAME}
-    ]
+    mapping = _changes()
     assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["RunsTable", "StreamArn"]}
     assert mapping["MaximumRetryAttempts"] == 3
     assert mapping["MaximumRecordAgeInSeconds"] == 3_600
     assert mapping["BisectBatchOnFunctionError"] is True
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": DEAD_LETTERS}}
+    assert mapping["DestinationConfig"] == ON_FAILURE
     # Nothing was missed between the deployment and the first look.
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
 
@@ -114,9 +109,12 @@ def test_pass_is_over_before_the_next() -> None:
 
 def test_late_pass_is_given_up_and_kept_for_people_to_see() -> None:
     """The next one does its work."""
-    assert _pass()["RetryPolicy"] == {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 300}
-    assert _pass()["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
-    invoke = properties(FUNCTION, NAME)["EventInvokeConfig"]
+    assert _pass()["Target"]["RetryPolicy"] == {
+        "MaximumRetryAttempts": 1,
+        "MaximumEventAgeInSeconds": 300,
+    }
+    assert _pass()["Target"]["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
+    invoke = properties("AWS::Lambda::EventInvokeConfig", f"{NAME}EventInvokeConfig")
     assert (invoke["MaximumRetryAttempts"], invoke["MaximumEventAgeInSeconds"]) == (0, 300)
     assert invoke["DestinationConfig"] == ON_FAILURE
 
@@ -139,14 +137,8 @@ def test_nobody_waits_for_its_cold_start() -> None:
 
 
 def _changes() -> Json:
-    event: Json = properties(FUNCTION, NAME)["Events"]["Changes"]
-    assert event["Type"] == "DynamoDB"
-    body: Json = event["Properties"]
-    return body
+    return properties("AWS::Lambda::EventSourceMapping", f"{NAME}Changes")
 
 
 def _pass() -> Json:
-    event: Json = properties(FUNCTION, NAME)["Events"]["Pass"]
-    assert event["Type"] == "ScheduleV2"
-    body: Json = event["Properties"]
-    return body
+    return properties("AWS::Scheduler::Schedule", f"{NAME}Pass")
