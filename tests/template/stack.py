@@ -1,4 +1,4 @@
-"""`template.yaml`, read as CloudFormation gets it."""
+"""`template.yaml` and `observability.yaml`, as CloudFormation gets them."""
 
 from copy import deepcopy
 from functools import cache
@@ -11,6 +11,7 @@ from samtranslator.translator.translator import Translator  # type: ignore[impor
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
+OBSERVABILITY = "observability.yaml"
 
 type Json = dict[str, Any]
 
@@ -18,13 +19,13 @@ NO_VALUE = {"Ref": "AWS::NoValue"}
 
 
 @cache
-def _template() -> Json:
-    return cast(Json, yaml_parse((ROOT / "template.yaml").read_text()))
+def _template(name: str) -> Json:
+    return cast(Json, yaml_parse((ROOT / name).read_text()))
 
 
-def template() -> Json:
+def template(name: str = "template.yaml") -> Json:
     """A copy of the template as it is written, with every `!Ref` as `{"Ref": ...}`."""
-    return deepcopy(_template())
+    return deepcopy(_template(name))
 
 
 def translate(template: Json) -> Json:
@@ -40,15 +41,47 @@ def translate(template: Json) -> Json:
 
 
 @cache
-def _translated() -> Json:
-    return translate(template())
+def _resources() -> Json:
+    """The translated resources of both templates.
+
+    In those of `observability.yaml`, the values that the root passes replace the parameters. For a
+    resource with a condition, these are the values under that condition.
+    """
+    root = translate(template())["Resources"]
+    nested = translate(template(OBSERVABILITY))["Resources"]
+    passed = root["Observability"]["Properties"]["Parameters"]
+    assert not root.keys() & nested.keys()
+    for name, body in nested.items():
+        values = {key: _under(body.get("Condition"), value) for key, value in passed.items()}
+        nested[name] = _with_parameters(body, values)
+    return {**root, **nested}
+
+
+def _under(condition: str | None, value: Any) -> Any:
+    match value:
+        case {"Fn::If": [name, inner, _]} if name == condition:
+            return inner
+    return value
+
+
+def _with_parameters(value: Any, passed: Json) -> Any:
+    match value:
+        case {"Ref": name} if name in passed:
+            return deepcopy(passed[name])
+        case dict():
+            return {key: _with_parameters(inner, passed) for key, inner in value.items()}
+        case list():
+            return [_with_parameters(inner, passed) for inner in value]
+    return value
 
 
 def resources(kind: str) -> dict[str, Json]:
-    """The translated resources of the CloudFormation type `kind`, by logical id. Not a copy."""
-    every = _translated()["Resources"]
-    found = {name: body for name, body in every.items() if body["Type"] == kind}
-    assert found, f"the template has no {kind}, so nothing is tested"
+    """The resources of the CloudFormation type `kind` in both templates, by logical id.
+
+    Not a copy.
+    """
+    found = {name: body for name, body in _resources().items() if body["Type"] == kind}
+    assert found, f"the templates have no {kind}, so nothing is tested"
     return found
 
 

@@ -11,7 +11,7 @@ import refresh_sight
 import registration_sight
 import sight
 from due_units import Health
-from tests.template.stack import NO_VALUE, ROOT, properties, resources, template
+from tests.template.stack import NO_VALUE, ROOT, properties, resources
 
 ALARM = "AWS::CloudWatch::Alarm"
 
@@ -36,7 +36,10 @@ WITHOUT_ALARM = {
 that failed is pending, and the alarms are on what is pending for long or for good."""
 
 FOR_SILENCE = {"TicksMissingAlarm", "PassesMissingAlarm"}
-"""The alarms that are there for what does not happen."""
+"""The alarms on missing data."""
+
+LONGEST_DESCRIPTION = 1024
+"""Characters. https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html"""
 
 HEALTH = Health(
     oldest_due_age=1,
@@ -198,12 +201,15 @@ def test_every_table_is_watched(metric: str) -> None:
 
 
 @pytest.mark.parametrize("alarm", resources(ALARM))
-def test_alarm_tells_somebody(alarm: str) -> None:
-    """Every alarm says what it means, goes to the operator's topic, and is quiet without data,
-    but for those that are there for the silence."""
+def test_alarm_notifies_the_operators_topic(alarm: str) -> None:
+    """Every alarm names its runbook entry and notifies the topic. Missing data raises only the
+    alarms on missing data."""
     body = properties(ALARM, alarm)
     topic = {"Fn::If": ["Notify", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
-    assert body["AlarmDescription"]
+    text = body["AlarmDescription"]
+    text = text["Fn::Sub"] if isinstance(text, dict) else text
+    assert text.endswith(f". See {alarm} in docs/runbook.md.")
+    assert len(text) <= LONGEST_DESCRIPTION
     assert body["AlarmActions"] == topic
     assert body["OKActions"] == topic
     expected = "breaching" if alarm in FOR_SILENCE else "notBreaching"
@@ -221,14 +227,6 @@ def test_every_alarm_is_in_the_runbook_and_no_other() -> None:
     assert entries.keys() == resources(ALARM).keys()
     for text in entries.values():
         assert re.findall(r"\*\*(\w+(?: at)?)\*\*", text) == ["Means", "Look at", "Do"]
-
-
-def test_dashboard_refers_to_what_exists() -> None:
-    """Everything that the dashboard names is in the template."""
-    known = {*template()["Resources"], "AWS::Region"}
-    body = properties("AWS::CloudWatch::Dashboard", "Dashboard")["DashboardBody"]["Fn::Sub"]
-    names = {name.partition(".")[0] for name in re.findall(r"\$\{([^}]+)\}", body)}
-    assert names <= known
 
 
 def _alarms(namespace: str) -> list[dict[str, Any]]:

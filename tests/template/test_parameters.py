@@ -131,6 +131,13 @@ def test_defaults_of_sam_belong_to_no_account() -> None:
     assert not named & {"profile", "s3_bucket", "role_arn", "parameter_overrides"}
 
 
+def test_sam_deploy_may_create_roles_and_the_nested_application() -> None:
+    """samconfig.toml acknowledges both capabilities. CloudFormation requires them to deploy."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
+    capabilities = config["deploy"]["parameters"]["capabilities"].split()
+    assert set(capabilities) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
+
+
 def test_sample_environment_is_passed_on() -> None:
     """`sam local invoke` drops variables that the template does not name: none is dropped."""
     file = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["local_invoke"]
