@@ -2,7 +2,8 @@
 
 SAM's own translator reads it. Tables, queues and the like are created by CloudFormation (moto's),
 which also resolves every intrinsic function in the environment of the functions: each value is an
-output of the stack.
+output of the stack. The nested application `observability.yaml` is left out: nothing here raises
+alarms.
 """
 
 import json

@@ -108,12 +108,12 @@ def statements(*names: str) -> list[Json]:
 
 
 def listed(value: Any) -> list[Any]:
-    """IAM takes one value or a list of them."""
+    """`value` as a list: IAM accepts one value or a list."""
     return value if isinstance(value, list) else [value]
 
 
 def evaluate(value: Any, parameters: Json) -> Any:
-    """What CloudFormation's functions in `Rules` and `Conditions` come to."""
+    """The value of the CloudFormation functions of `Rules` and `Conditions` in `value`."""
     match value:
         case {"Ref": name}:
             return parameters[name]
@@ -127,4 +127,4 @@ def evaluate(value: Any, parameters: Json) -> Any:
             return any(evaluate(each, parameters) for each in inner)
         case str():
             return value
-    raise AssertionError(f"{value} is no function of rules")
+    raise AssertionError(f"{value} is not a function that rules can use")

@@ -1,4 +1,4 @@
-"""Whatever the functions count raises an alarm and is drawn, and nothing else is watched."""
+"""Each metric that the functions write has an alarm and a place on the dashboard."""
 
 import json
 import re
@@ -20,7 +20,7 @@ NAMESPACE = "Byline"
 SIGHTS = (sight, plan_sight, refresh_sight, registration_sight)
 
 COUNTED = sorted({name for module in SIGHTS for name in get_args(module.MetricName)})
-"""RunsFunction asks the authorization service too, so four names are in two lists."""
+"""RunsFunction calls the authorization service too, so two modules name four metrics."""
 
 WITHOUT_ALARM = {
     "DueUnits",
@@ -32,8 +32,8 @@ WITHOUT_ALARM = {
     "RegistrationRetry",
     "RegistrationFailure",
 }
-"""How much there is to do and how much was done: drawn, and neither good nor bad. A registration
-that failed is pending, and the alarms are on what is pending for long or for good."""
+"""Amounts of work, which are neither good nor bad. A failed registration stays pending, and the
+alarms are on old and on refused registrations."""
 
 FOR_SILENCE = {"TicksMissingAlarm", "PassesMissingAlarm"}
 """The alarms on missing data."""
@@ -85,21 +85,21 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
     return found
 
 
-def test_names_of_metrics_are_all_written(emitted: dict[str, list[dict[str, str]]]) -> None:
-    """Each name of the lists is written by the functions, and no name beside them."""
+def test_every_metric_name_is_written(emitted: dict[str, list[dict[str, str]]]) -> None:
+    """The functions write each metric name of the code and no other name."""
     assert emitted.keys() == set(COUNTED)
 
 
 @pytest.mark.parametrize("metric", sorted(set(COUNTED) - WITHOUT_ALARM))
 def test_metric_raises_an_alarm(metric: str, emitted: dict[str, list[dict[str, str]]]) -> None:
-    """Each metric of the code has an alarm, on dimensions with which it is really written."""
+    """Each metric has one alarm, on dimensions with which the functions write it."""
     [alarm] = [body for body in _alarms("Byline") if body["MetricName"] == metric]
     assert _dimensions(alarm) in emitted[metric]
 
 
 @pytest.mark.parametrize("metric", COUNTED)
 def test_metric_is_on_the_dashboard(metric: str, emitted: dict[str, list[dict[str, str]]]) -> None:
-    """Each metric of the code is drawn, on dimensions with which it is really written."""
+    """The dashboard shows each metric, on dimensions with which the functions write it."""
     drawn = [
         dict(zip(line[2::2], line[3::2], strict=True))
         for line in _lines()
@@ -118,10 +118,10 @@ def test_metric_is_on_the_dashboard(metric: str, emitted: dict[str, list[dict[st
         ("RegistrationFailure", "operation,error_class", "register,forbidden"),
     ],
 )
-def test_failures_are_drawn_by_their_kind(
+def test_dashboard_shows_failures_by_class(
     metric: str, dimension: str, value: str, emitted: dict[str, list[dict[str, str]]]
 ) -> None:
-    """The search for reasons and classes names the dimensions with which they are written."""
+    """The search expressions name the dimensions with which the functions write failures."""
     searches = "".join(line[0]["expression"] for line in _lines() if isinstance(line[0], dict))
     form = rf"\{{Byline,([a-z_,]+)\}} MetricName=\"{metric}\" service=\"(\w+)\""
     [(names, service)] = re.findall(form, searches)
@@ -130,8 +130,8 @@ def test_failures_are_drawn_by_their_kind(
     assert set(names.split(",")) == {"service", *kinds}
 
 
-def test_failed_mints_are_drawn_by_client() -> None:
-    """Who cannot mint is looked up in the log, by a message that the code writes there."""
+def test_dashboard_shows_failed_mints_by_client() -> None:
+    """The log query for failed mints filters by a message that the code logs."""
     [query] = [widget["properties"]["query"] for widget in _widgets() if widget["type"] == "log"]
     message = re.search(r"filter message = '([^']+)'", query)
     assert message
@@ -142,8 +142,8 @@ def test_failed_mints_are_drawn_by_client() -> None:
     assert "by project, client, error_class" in query
 
 
-def test_alarms_watch_nothing_that_nobody_counts() -> None:
-    """An alarm on a metric with a wrong name would be silent for ever."""
+def test_every_alarm_watches_a_metric_of_the_code() -> None:
+    """No alarm names a metric that no function writes: it would never be raised."""
     assert {body["MetricName"] for body in _alarms("Byline")} == set(COUNTED) - WITHOUT_ALARM
 
 
@@ -155,8 +155,8 @@ def test_every_function_is_watched(metric: str) -> None:
     assert watched == [{"FunctionName": {"Ref": name}} for name in functions]
 
 
-def test_function_that_somebody_waits_for_is_watched_for_its_latency() -> None:
-    """Who runs in the background has a time limit, and running out of it is an error."""
+def test_only_runs_function_has_a_latency_alarm() -> None:
+    """Callers wait only for RunsFunction. Other functions raise their errors alarm by a timeout."""
     watched = [
         _dimensions(body) for body in _alarms("AWS/Lambda") if body["MetricName"] == "Duration"
     ]
@@ -172,14 +172,14 @@ def test_function_that_somebody_waits_for_is_watched_for_its_latency() -> None:
     ],
 )
 def test_queue_is_watched(metric: str, queue: str) -> None:
-    """Work that waits, and messages that were given up, raise an alarm."""
+    """Old messages and dead letters raise an alarm."""
     watched = [_dimensions(body) for body in _alarms("AWS/SQS") if body["MetricName"] == metric]
     assert {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}} in watched
 
 
 @pytest.mark.parametrize("metric", ["ReadThrottleEvents", "WriteThrottleEvents", "SystemErrors"])
 def test_every_table_is_watched(metric: str) -> None:
-    """Throttles, of the table and of its index, and DynamoDB's own faults raise an alarm."""
+    """Throttles of each table and its indexes raise an alarm, and so do system errors."""
     watched = [
         _dimensions(part["MetricStat"]["Metric"])
         for body in resources(ALARM).values()
@@ -217,7 +217,7 @@ def test_alarm_notifies_the_operators_topic(alarm: str) -> None:
 
 
 def test_every_alarm_is_in_the_runbook_and_no_other() -> None:
-    """Whoever is called finds an entry: what it means, what to look at, what to do."""
+    """Each alarm has one runbook entry: what it means, what to look at, what to do."""
     runbook = (ROOT / "docs/runbook.md").read_text()
     alarms = runbook.partition("\n## Alarms\n")[2].partition("\n## ")[0]
     entries = {
@@ -239,7 +239,7 @@ def _dimensions(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lines() -> list[list[Any]]:
-    """Every line that the dashboard draws."""
+    """The metrics of all widgets of the dashboard."""
     return [line for widget in _widgets() for line in widget["properties"].get("metrics", [])]
 
 

@@ -1,4 +1,4 @@
-"""Least privilege: what the functions may do, and who may invoke them."""
+"""Least privilege: what each role allows, and who may invoke the functions."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ OF_SCHEDULES = ("TickRole", "RegistrationPassRole")
 
 
 def test_no_permission_has_a_wildcard_where_a_resource_is_possible() -> None:
-    """`*` stands alone only for actions that have no resources, and within two kinds of ARNs."""
+    """`*` alone is used only for actions without resources, and in ARNs only for two kinds."""
     for statement in statements():
         for resource in listed(statement["Resource"]):
             if resource == "*":
@@ -47,8 +47,8 @@ def test_no_permission_has_a_wildcard_action() -> None:
     ]
 
 
-def test_roles_have_no_policies_from_elsewhere() -> None:
-    """No managed policy: whoever reads the template reads every permission."""
+def test_roles_have_no_managed_policies() -> None:
+    """The template contains each permission of the functions."""
     for role in resources("AWS::IAM::Role").values():
         assert "ManagedPolicyArns" not in role["Properties"]
     for function in resources("AWS::Lambda::Function").values():
@@ -57,8 +57,8 @@ def test_roles_have_no_policies_from_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
-def test_role_is_for_one_service_alone(role: str) -> None:
-    """Only Lambda itself may take a function's role, and the schedule's is the scheduler's."""
+def test_role_can_be_assumed_by_one_service(role: str) -> None:
+    """Only Lambda can assume a function's role, only the scheduler a schedule's role."""
     [trust] = properties("AWS::IAM::Role", role)["AssumeRolePolicyDocument"]["Statement"]
     service = "scheduler" if role in OF_SCHEDULES else "lambda"
     assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
@@ -66,15 +66,15 @@ def test_role_is_for_one_service_alone(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", OF_SCHEDULES)
-def test_schedules_of_other_accounts_may_not_borrow_the_role(role: str) -> None:
-    """The scheduler works for every account; it may use the role for ours alone."""
+def test_schedules_of_other_accounts_cannot_assume_the_role(role: str) -> None:
+    """The scheduler serves all accounts, and the condition limits the role to this account."""
     body = properties("AWS::IAM::Role", role)["AssumeRolePolicyDocument"]
     [trust] = body["Statement"]
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
 def test_every_function_has_a_role_of_its_own() -> None:
-    """What one function needs is given to no other."""
+    """No two functions share a role."""
     functions = resources("AWS::Lambda::Function").values()
     roles = [function["Properties"]["Role"]["Fn::GetAtt"][0] for function in functions]
     assert len(set(roles)) == len(roles)
@@ -177,13 +177,13 @@ ALLOWED: dict[str, list[tuple[str, Any]]] = {
         ("sqs:SendMessage", DEAD_LETTERS),
     ],
 }
-"""Beside logs and traces, all that each role allows. Nothing scans, lists or administers; whoever
-answers requests reads no client's secret and writes none; whoever plans, none at all."""
+"""Beside logs and traces, all that each role allows. No role can scan, list or administer.
+RunsRole cannot access client secrets, and PlanRefreshRole cannot access any secret."""
 
 
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
-def test_role_allows_what_its_function_does_and_nothing_else(role: str) -> None:
-    """Each action on each resource is one that the code needs."""
+def test_role_allows_only_the_listed_actions(role: str) -> None:
+    """A role allows the actions of ALLOWED on their resources and no others."""
     allowed = [
         (action, str(resource))
         for statement in statements(role)
@@ -196,7 +196,7 @@ def test_role_allows_what_its_function_does_and_nothing_else(role: str) -> None:
 
 
 def test_audit_records_are_never_changed() -> None:
-    """IAM itself refuses to update or delete one, whatever a later statement allows."""
+    """IAM denies changes of audit records, even where another statement allows them."""
     [denied] = [statement for statement in statements() if statement["Effect"] == "Deny"]
     assert denied in statements("RunsRole")
     assert denied["Resource"] == ACCESS
@@ -242,8 +242,8 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemappin
 
 
 @pytest.mark.parametrize("function", resources("AWS::Lambda::Function"))
-def test_function_calls_what_its_role_allows_and_all_of_it(function: str) -> None:
-    """Neither a call that IAM would refuse, nor a permission that nobody needs any more."""
+def test_role_matches_the_calls_of_its_function(function: str) -> None:
+    """The role allows each AWS call in the code, and nothing that the code does not call."""
     body = properties("AWS::Lambda::Function", function)
     code = "".join(module.read_text() for module in folder(function).glob("*.py"))
     calls = re.findall(rf"\.({'|'.join(CALLS)})\(", code)
@@ -258,7 +258,7 @@ def test_function_calls_what_its_role_allows_and_all_of_it(function: str) -> Non
 
 
 def test_registration_deletes_no_run() -> None:
-    """What it may delete is its own claims, by their key."""
+    """The role can delete only claims, by their partition key."""
     [deletion] = [
         statement
         for statement in statements("RegisterResourcesRole")
@@ -270,8 +270,8 @@ def test_registration_deletes_no_run() -> None:
 
 
 @pytest.mark.parametrize("function", resources("AWS::Lambda::Function"))
-def test_function_writes_into_its_own_log_alone(function: str) -> None:
-    """No function can write into another one's log, nor make one."""
+def test_function_writes_only_into_its_own_log_group(function: str) -> None:
+    """A function can neither write into another log group nor create one."""
     body = properties("AWS::Lambda::Function", function)
     [logs] = [
         statement
@@ -286,13 +286,13 @@ PERMISSIONS = {"BrowserPermission": "BrowserTargetGroup", "BearerPermission": "B
 
 
 def test_only_the_two_target_groups_may_invoke() -> None:
-    """There is a permission for each of the two groups and no other."""
+    """The template has one permission for each target group and no other."""
     assert resources("AWS::Lambda::Permission").keys() == PERMISSIONS.keys()
 
 
 @pytest.mark.parametrize("permission", PERMISSIONS)
 def test_permission_is_bound_to_account_group_and_alias(permission: str) -> None:
-    """A load balancer of another account, or another group of ours, is refused by Lambda."""
+    """Lambda refuses other accounts and other target groups."""
     body = properties("AWS::Lambda::Permission", permission)
     assert body["FunctionName"] == {"Ref": "RunsFunctionAliaslive"}
     assert body["Principal"] == "elasticloadbalancing.amazonaws.com"
@@ -310,8 +310,8 @@ def test_permission_is_bound_to_account_group_and_alias(permission: str) -> None
     ("group", "variable"),
     [("BrowserTargetGroup", "BROWSER_TARGET_GROUP"), ("BearerTargetGroup", "BEARER_TARGET_GROUP")],
 )
-def test_function_is_told_the_names_of_its_groups(group: str, variable: str) -> None:
-    """The name by which a credential is chosen is the group's own, and of a legal length."""
+def test_function_gets_the_names_of_its_target_groups(group: str, variable: str) -> None:
+    """The variable is the target group's name, which has at most 32 characters."""
     function = properties("AWS::Lambda::Function", "RunsFunction")
     assert function["Environment"]["Variables"][variable] == _sub(group)
     name, suffix = _name(group)
@@ -319,8 +319,8 @@ def test_function_is_told_the_names_of_its_groups(group: str, variable: str) -> 
     assert len(name.replace("${Suffix}", "12345678")) <= 32
 
 
-def test_group_is_made_after_its_permission() -> None:
-    """A function can be registered only where the load balancer may invoke it already."""
+def test_target_group_depends_on_its_permission() -> None:
+    """AWS refuses to register a function that the load balancer may not invoke."""
     for permission, group in PERMISSIONS.items():
         assert template()["Resources"][group]["DependsOn"] == permission
 
