@@ -3,6 +3,7 @@
 SHELL := bash
 export SAM_CLI_TELEMETRY := 0
 PYTHON := .venv/bin/python
+TEMPLATES := template.yaml observability.yaml
 
 .PHONY: help
 help: ## show the commands
@@ -44,12 +45,12 @@ lock: ## pin everything anew from the .in files
 build: ## build the artifacts that `sam deploy` ships
 	@tools/setup sam
 	.venv-sam/bin/sam build
-validate: ## check template.yaml with SAM's linter
+validate: ## check both templates with SAM's linter
 	@tools/setup sam
-	.venv-sam/bin/sam validate --lint
-scan: ## check template.yaml against the policy scan
+	@for template in $(TEMPLATES); do .venv-sam/bin/sam validate --lint --template $$template || exit 1; done
+scan: ## check both templates against the policy scan
 	@tools/setup checkov
-	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
+	.venv-checkov/bin/checkov $(TEMPLATES:%=--file %) --framework cloudformation --skip-download --compact --quiet
 
 .PHONY: policies property
 policies: ## check who may what: policies against their schema, and roles
