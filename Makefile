@@ -26,19 +26,27 @@ test: ## run all tests
 	$(PYTHON) -m pytest
 
 .PHONY: lint types
-lint: ## ruff
+lint: ## check style (ruff), spelling (codespell) and workflows (zizmor)
 	@tools/setup project
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-types: ## mypy, strict
+	.venv/bin/codespell
+	.venv/bin/zizmor --offline --quiet .github
+types: ## check types with mypy, strict
 	@tools/setup project
 	$(PYTHON) -m mypy
 
-.PHONY: lock
-lock: ## pin everything anew from the .in files
-	@for name in layers/identity/requirements requirements/dev requirements/sam requirements/checkov requirements/uv; do \
+LOCKS := layers/identity/requirements $(patsubst %.in,%,$(wildcard requirements/*.in))
+.PHONY: lock audit
+lock: ## pin what a changed .in file asks for; with UPGRADE=--upgrade move all pins
+	@for name in $(LOCKS); do \
 	    "$$(tools/setup --uv)" pip compile --quiet --python "$$(tools/setup --python)" --generate-hashes \
-	        --no-header --no-annotate $$name.in -o $$name.txt; done
+	        --no-header --no-annotate $(UPGRADE) $$name.in -o $$name.txt || exit 1; done
+audit: ## look up known vulnerabilities of every pinned dependency
+	@tools/setup audit
+	@for name in $(LOCKS); do echo "$$name.txt"; \
+	    .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$name.txt || failed=1; \
+	    done; [ -z "$$failed" ]
 
 .PHONY: build validate scan
 build: ## build the artifacts that `sam deploy` ships

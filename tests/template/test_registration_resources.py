@@ -33,8 +33,8 @@ def test_everything_of_registration_has_its_condition() -> None:
     """Whatever refers to the function is there only with it; the dashboard finds it by name."""
     for name, body in translate(template())["Resources"].items():
         text = json.dumps(body)
-        refers = re.search(r'"(Ref|Fn::GetAtt)": \[?"(Regist\w+)"', text)
-        if refers or re.match("Regist", name):
+        refers = re.search(r'"(Ref|Fn::GetAtt)": \[?"((?:Register|Registration)\w+)"', text)
+        if refers or re.match("Register|Registration", name):
             assert body.get("Condition") == "Registration", name
 
 
