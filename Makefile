@@ -82,6 +82,11 @@ backfill: ## tell the authorization service of all runs that it does not know of
 	@tools/setup project
 	@$(PYTHON) -m tools.backfill
 
+.PHONY: release-notes
+release-notes: ## print the changelog's section of a release: TAG=v1.2.3
+	@tools/setup project
+	@$(PYTHON) -m tools.release_notes "$(TAG)"
+
 .PHONY: events
 events: ## make the sample events in events/ anew
 	@tools/setup project
