@@ -26,6 +26,7 @@ from tools.openapi.parameters import (
     query_parameters,
 )
 from tools.openapi.shapes import ANSWERS
+from tools.release_notes import version
 
 type Json = dict[str, Any]
 
@@ -33,7 +34,7 @@ _HEAD: Json = {
     "openapi": "3.1.0",
     "info": {
         "title": "Byline",
-        "version": "0.1.0",
+        "version": version(),
         "summary": "Who ran this, and may it still act for them?",
         "description": "Verified identity for runs behind an AWS Application Load Balancer. Errors "
         "are `application/problem+json` (RFC 9457), with a `reason` of a closed list.",
