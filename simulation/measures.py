@@ -1,4 +1,4 @@
-"""What is kept of a simulated run while it goes on. Times in seconds."""
+"""The measurements that a run collects while it goes on. Times are in simulated seconds."""
 
 from array import array
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from simulation.scenario import Scenario
 
 
 class Refreshed(Protocol):
-    """What a refresh tells of the token that it replaced."""
+    """The row of a runner, before its token was replaced."""
 
     @property
     def project(self) -> str: ...
@@ -30,7 +30,12 @@ class Refreshed(Protocol):
 
 
 class Measures:
-    """Told of every refresh; asked when all is over."""
+    """Collects every replaced token; `outcome_of` evaluates it after the run.
+
+    `expired_at`, `replaced_at`, `of_broken_project`: one entry for each token that expired in use.
+    `lives_by_minute`: the least remaining life of a replaced token, by minute of the run.
+    `drain_order` and `backlog_left`: one entry for each runner of the backlog, as it is refreshed.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
         self.refreshed = 0
@@ -49,7 +54,7 @@ class Measures:
         self._scenario = scenario
 
     def replaced(self, row: Refreshed, *, due_at: float, now: float) -> None:
-        """The token of `row` was replaced by one that is due at `due_at`."""
+        """Record that the token of `row` was replaced by a token that is due at `due_at`."""
         self.refreshed += 1
         expires_at = row.expires_at or 0
         left = expires_at - now
@@ -68,7 +73,7 @@ class Measures:
                 self.drained_at = now
 
     def outage_ended(self, rows: Iterable[Refreshed], *, now: float) -> None:
-        """From now on these rows are what is to be drained: due, or postponed after a failure."""
+        """Record the backlog: the rows that are due, or that wait for a retry after a failure."""
         self._waiting = {
             row.runner: row.attempts > 0
             for row in rows
@@ -78,7 +83,7 @@ class Measures:
         self.backlog_left.append((now, self.backlog))
 
     def ended(self, rows: Iterable[Refreshed], *, now: float) -> None:
-        """What is expired at the end counts as well."""
+        """Record the tokens that are expired when the run ends."""
         for row in rows:
             if (row.expires_at or 0) <= now:
                 self._expired(row, replaced_at=inf)

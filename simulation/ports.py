@@ -1,6 +1,6 @@
-"""What the real worker is given instead of AWS: its ports, in memory, on simulated time.
+"""In-memory replacements for the AWS clients of the deployed worker, on simulated time.
 
-Every call takes its time, and a dead process makes none: what it holds, a lease, stays as it is.
+Every call takes simulated time. A process that died makes no more calls, so its lease stays held.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ ROWS_A_READ = 100
 
 
 class SimulatedTable(RunnerTable):
-    """Due rows by the index; commits under the same condition as the real ones."""
+    """`RunnersTable` in memory, with the commit condition of the deployed code."""
 
     def __init__(self, world: World[RunnerRow], sandbox: Sandbox) -> None:
         self._world = world
@@ -44,12 +44,12 @@ class SimulatedTable(RunnerTable):
 
     def due(self, unit: Unit, *, up_to: int | None, now: int) -> list[RunnerRow]:
         rows = [row for row in self._world.index.due(unit, now=now) if is_meant(row, up_to=up_to)]
-        # The query, the reads, and the lease that was taken before or is given back after.
+        # The query, the reads, and one call for the lease, before or after.
         self._sandbox.spend(DYNAMODB_SECONDS * (2 + 2 * -(-len(rows) // ROWS_A_READ)))
         return rows
 
     def commit(self, changes: Sequence[tuple[RunnerRow, RunnerRow]]) -> list[RunnerRow]:
-        # The puts run side by side, so only the last one's latency is waited for.
+        # The puts run side by side, so only the last put's latency adds time.
         self._sandbox.spend(SECRET_WRITE_SECONDS + 2 * DYNAMODB_SECONDS)
         return [before for before, after in changes if not self._commit_one(before, after)]
 
@@ -68,7 +68,7 @@ class SimulatedTable(RunnerTable):
 
 
 class SimulatedWriter(TokenWriter):
-    """Secrets without a token's text, under Secrets Manager's limits."""
+    """Runner secrets in memory, without token text, under the limits of Secrets Manager."""
 
     def __init__(self, world: World[RunnerRow], *, limiter: WriteLimiter) -> None:
         self._world = world
@@ -92,20 +92,20 @@ class SimulatedWriter(TokenWriter):
 
 
 class SimulatedClients(ClientStore):
-    """Clients' secrets. The version is the secret: another one is another version."""
+    """Client secrets in memory. A version id is the secret itself, so a new secret has a new id."""
 
     def __init__(self, world: World[RunnerRow], sandbox: Sandbox) -> None:
         self._world = world
         self._sandbox = sandbox
 
     def get(self, project: str, client: str) -> VersionedClient:
-        self._sandbox.spend(DYNAMODB_SECONDS + SECRET_READ_SECONDS)  # the state before it as well
+        self._sandbox.spend(DYNAMODB_SECONDS + SECRET_READ_SECONDS)  # DynamoDB: the client state
         secret = self._world.issuer.secret_of(project)
         return VersionedClient(secret, _client_secret(project, secret))
 
 
 class SimulatedStates(ClientStates):
-    """Breakers and back-offs."""
+    """Circuit breakers and back-offs of clients, in memory."""
 
     def __init__(self, world: World[RunnerRow]) -> None:
         self._states = world.client_states
@@ -125,7 +125,7 @@ class SimulatedStates(ClientStates):
 
 
 class SimulatedLeases(UnitLeases):
-    """Leases of one worker. Those of a turn that died are never given back."""
+    """The leases of one worker, in memory. A time slice that died never gives its lease back."""
 
     def __init__(self, world: World[RunnerRow], sandbox: Sandbox, *, owner: str) -> None:
         self._leases = world.leases
@@ -136,7 +136,7 @@ class SimulatedLeases(UnitLeases):
         self.begin()
 
     def begin(self) -> None:
-        """An invocation begins, and each owns what it takes for itself."""
+        """Begin an invocation, which is a lease owner of its own."""
         self._owner = f"{self._worker}/{next(self._invocations)}"
 
     def take(self, unit: Unit, *, now: float, until: float) -> bool:
@@ -156,12 +156,12 @@ class SimulatedLeases(UnitLeases):
             del self._leases[unit]
 
     def die_with(self, unit: Unit) -> None:
-        """The turn at `unit` dies."""
+        """Keep the lease of `unit`, because the time slice that took it dies."""
         self._of_the_dead.add(unit)
 
 
 class MortalPost:
-    """Asks the issuer. After some answers, the turn that asked is no more."""
+    """Posts to the issuer, and lets the caller die after the scenario's share of its answers."""
 
     def __init__(
         self, world: World[RunnerRow], sandbox: Sandbox, *, leases: SimulatedLeases
@@ -184,7 +184,7 @@ class MortalPost:
 
 
 class TurnThreads(Executor):
-    """The threads that turns run on, so many at once."""
+    """The threads of time slices, at most `at_once` of them."""
 
     def __init__(self, timeline: Timeline, *, at_once: int) -> None:
         self._timeline = timeline
@@ -199,7 +199,7 @@ class TurnThreads(Executor):
 
 
 class PutThreads(Executor):
-    """The threads that put: first come, first served, all of them waiting for the limiter."""
+    """The threads of puts. Batches wait for their turn, because all share one write limiter."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._turnstile = Turnstile(timeline)

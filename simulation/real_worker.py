@@ -1,4 +1,4 @@
-"""The real worker, given ports on simulated time."""
+"""The deployed worker, composed with in-memory clients on simulated time."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -74,21 +74,21 @@ class RealWorker:
         )
 
     def begin(self) -> None:
-        """An invocation begins."""
+        """Begin an invocation: mints are shared within it."""
         self._leases.begin()
         self._refresher = replace(self._refresher, mints=self._new_mints())
 
     def refresh(
         self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
     ) -> Outcome:
-        """A turn at a unit."""
+        """Refresh the due runners of a work unit, as `UnitRefresher.refresh` does."""
         return self._refresher.refresh(unit, up_to=up_to, due_by=due_by, until=until)
 
     def take_soon(self) -> list[SoonDue]:
-        """What is due before a tick may come."""
+        """The work units that are due before the next tick, each once."""
         return self._soon.take()
 
 
 def _no_fetch(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
-    """All clients name their token endpoint, so there is nothing to discover."""
+    """Raise: no client needs discovery, because each names its token endpoint."""
     raise AssertionError(url)

@@ -8,7 +8,7 @@ from byline.refresh_units import Unit
 
 
 class Row(Protocol):
-    """What the index needs of a row."""
+    """The fields of a row that the index uses. `due_at` is in seconds, None for never."""
 
     @property
     def runner(self) -> str: ...
@@ -19,7 +19,7 @@ class Row(Protocol):
 
 
 class RunnerIndex[R: Row]:
-    """Rows by runner; of each unit those that are due. Runners' names are unique here."""
+    """All rows by runner, and the due rows by work unit. Runner names are unique in a run."""
 
     def __init__(self, rows: Iterable[R]) -> None:
         self._rows = {row.runner: row for row in rows}
@@ -30,24 +30,26 @@ class RunnerIndex[R: Row]:
             self._calendar[row.due_at or 0].append(row)
 
     def rows(self) -> Iterable[R]:
+        """All rows."""
         return self._rows.values()
 
     def get(self, runner: str) -> R:
+        """The row of a runner."""
         return self._rows[runner]
 
     def due(self, unit: Unit, *, now: float) -> list[R]:
-        """The unit's rows that are due; a planner may have looked further ahead."""
+        """The rows of a work unit that are due at `now`, also after a call for a later time."""
         self._advance(int(now))
         return [row for row in self._due[unit].values() if (row.due_at or 0) <= now]
 
     def all_due(self, *, now: float) -> Iterator[R]:
-        """All rows that are due by `now`, which may be yet to come."""
+        """All rows that are due by `now`, which may be a time in the future."""
         self._advance(int(now))
         for rows in self._due.values():
             yield from rows.values()
 
     def put(self, row: R) -> None:
-        """Write a row, whose due time is another one than before."""
+        """Write a row. It must be a new object or have a new due time."""
         self._rows[row.runner] = row
         due = self._due[row.unit]
         due.pop(row.runner, None)
@@ -58,7 +60,7 @@ class RunnerIndex[R: Row]:
             self._calendar[due_at].append(row)
 
     def _holds(self, row: R, second: int) -> bool:
-        """Whether an entry of the calendar still stands, and no later write has overtaken it."""
+        """Whether a calendar entry is still valid: no later write replaced the row."""
         return self._rows[row.runner] is row and row.due_at == second
 
     def _advance(self, now: int) -> None:
