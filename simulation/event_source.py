@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 from byline.refresh_units import Unit
 from due_soon import SoonDue
@@ -42,7 +42,7 @@ type NewEnvironment = Callable[[Sandbox, str], Worker]
 class Queue:
     """A standard SQS queue: messages arrive up to a second late, so not quite in order."""
 
-    def __init__(self, world: World[Any]) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._messages: list[tuple[float, int, Unit, Wanted]] = []
         self._serial = count()
@@ -69,7 +69,7 @@ class Queue:
 class EventSource:
     """Invokes as many workers at once as the deployment allows, each with a batch of messages."""
 
-    def __init__(self, world: World[Any], queue: Queue, *, new_environment: NewEnvironment) -> None:
+    def __init__(self, world: World, queue: Queue, *, new_environment: NewEnvironment) -> None:
         self._world = world
         self._queue = queue
         self._new_environment = new_environment

@@ -3,30 +3,11 @@
 from array import array
 from collections.abc import Iterable
 from math import inf
-from typing import Protocol
 
 from byline.refresh_units import Unit
+from byline.runner_rows import RunnerRow
 from simulation.issuer import BROKEN_PROJECT
 from simulation.scenario import Scenario
-
-
-class Refreshed(Protocol):
-    """The row of a runner, before its token was replaced."""
-
-    @property
-    def project(self) -> str: ...
-    @property
-    def runner(self) -> str: ...
-    @property
-    def unit(self) -> Unit: ...
-    @property
-    def expires_at(self) -> int | None: ...
-    @property
-    def deadline(self) -> int: ...
-    @property
-    def due_at(self) -> int | None: ...
-    @property
-    def attempts(self) -> int: ...
 
 
 class Measures:
@@ -53,7 +34,7 @@ class Measures:
         self._waiting: dict[str, bool] = {}
         self._scenario = scenario
 
-    def replaced(self, row: Refreshed, *, due_at: float, now: float) -> None:
+    def replaced(self, row: RunnerRow, *, due_at: float, now: float) -> None:
         """Record that the token of `row` was replaced by a token that is due at `due_at`."""
         self.refreshed += 1
         expires_at = row.expires_at or 0
@@ -72,7 +53,7 @@ class Measures:
             if not self._waiting:
                 self.drained_at = now
 
-    def outage_ended(self, rows: Iterable[Refreshed], *, now: float) -> None:
+    def outage_ended(self, rows: Iterable[RunnerRow], *, now: float) -> None:
         """Record the backlog: the rows that are due, or that wait for a retry after a failure."""
         self._waiting = {
             row.runner: row.attempts > 0
@@ -82,13 +63,13 @@ class Measures:
         self.backlog = len(self._waiting)
         self.backlog_left.append((now, self.backlog))
 
-    def ended(self, rows: Iterable[Refreshed], *, now: float) -> None:
+    def ended(self, rows: Iterable[RunnerRow], *, now: float) -> None:
         """Record the tokens that are expired when the run ends."""
         for row in rows:
             if (row.expires_at or 0) <= now:
                 self._expired(row, replaced_at=inf)
 
-    def _expired(self, row: Refreshed, *, replaced_at: float) -> None:
+    def _expired(self, row: RunnerRow, *, replaced_at: float) -> None:
         self.expired_at.append(row.expires_at or 0)
         self.replaced_at.append(replaced_at)
         self.of_broken_project.append(row.project == BROKEN_PROJECT)

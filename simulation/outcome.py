@@ -1,7 +1,6 @@
 """The figures of a run."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +91,7 @@ class Outcome:
     writes_by_minute: list[float]
 
 
-def outcome_of(world: World[Any], *, rule: str) -> Outcome:
+def outcome_of(world: World, *, rule: str) -> Outcome:
     """The figures of a run that has ended."""
     scenario, measures = world.scenario, world.measures
     drain = _drain(measures, scenario)

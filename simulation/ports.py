@@ -38,7 +38,7 @@ ROWS_A_READ = 100
 class SimulatedTable(RunnerTable):
     """`RunnersTable` in memory, with the commit condition of the deployed code."""
 
-    def __init__(self, world: World[RunnerRow], sandbox: Sandbox) -> None:
+    def __init__(self, world: World, sandbox: Sandbox) -> None:
         self._world = world
         self._sandbox = sandbox
 
@@ -70,7 +70,7 @@ class SimulatedTable(RunnerTable):
 class SimulatedWriter(TokenWriter):
     """Runner secrets in memory, without token text, under the limits of Secrets Manager."""
 
-    def __init__(self, world: World[RunnerRow], *, limiter: WriteLimiter) -> None:
+    def __init__(self, world: World, *, limiter: WriteLimiter) -> None:
         self._world = world
         self._limiter = limiter
 
@@ -94,7 +94,7 @@ class SimulatedWriter(TokenWriter):
 class SimulatedClients(ClientStore):
     """Client secrets in memory. A version id is the secret itself, so a new secret has a new id."""
 
-    def __init__(self, world: World[RunnerRow], sandbox: Sandbox) -> None:
+    def __init__(self, world: World, sandbox: Sandbox) -> None:
         self._world = world
         self._sandbox = sandbox
 
@@ -107,7 +107,7 @@ class SimulatedClients(ClientStore):
 class SimulatedStates(ClientStates):
     """Circuit breakers and back-offs of clients, in memory."""
 
-    def __init__(self, world: World[RunnerRow]) -> None:
+    def __init__(self, world: World) -> None:
         self._states = world.client_states
 
     def get(self, project: str, client: str) -> ClientState | None:
@@ -127,7 +127,7 @@ class SimulatedStates(ClientStates):
 class SimulatedLeases(UnitLeases):
     """The leases of one worker, in memory. A time slice that died never gives its lease back."""
 
-    def __init__(self, world: World[RunnerRow], sandbox: Sandbox, *, owner: str) -> None:
+    def __init__(self, world: World, sandbox: Sandbox, *, owner: str) -> None:
         self._leases = world.leases
         self._sandbox = sandbox
         self._worker = owner
@@ -163,9 +163,7 @@ class SimulatedLeases(UnitLeases):
 class MortalPost:
     """Posts to the issuer, and lets the caller die after the scenario's share of its answers."""
 
-    def __init__(
-        self, world: World[RunnerRow], sandbox: Sandbox, *, leases: SimulatedLeases
-    ) -> None:
+    def __init__(self, world: World, sandbox: Sandbox, *, leases: SimulatedLeases) -> None:
         self._world = world
         self._sandbox = sandbox
         self._leases = leases

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from byline.fetch import Answer
 from byline.refresh_units import Unit
-from byline.runner_rows import RunnerRow
 from due_soon import DueSoon, SoonDue
 from mint import Mint
 from refresh_unit import Outcome, Report, UnitRefresher
@@ -27,7 +26,7 @@ from write_limiter import WriteLimiter
 class RealWorker:
     """An execution environment of RefreshTokensFunction."""
 
-    def __init__(self, world: World[RunnerRow], sandbox: Sandbox, owner: str) -> None:
+    def __init__(self, world: World, sandbox: Sandbox, owner: str) -> None:
         clock = world.timeline.clock
         limiter = WriteLimiter(world.deployment.writes_per_second, now=clock, sleep=sandbox.spend)
         leases = self._leases = SimulatedLeases(world, sandbox, owner=owner)

@@ -7,10 +7,9 @@ earliest deadline first, and a throttled write waits until Secrets Manager accep
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import batched
 from random import Random
-from typing import cast
 
 from byline.fetch import TimedOut
 from byline.refresh_timing import LEASE_SECONDS, slots_for
@@ -30,47 +29,21 @@ PUTS_SIDE_BY_SIDE = 8
 BATCH = 25
 
 
-@dataclass(slots=True)
-class RivalRow:
-    """The fields of a runner's row that these rules use. Times are in simulated seconds.
-
-    The planner reads `deadline`, `due_at`, `attempts`, `is_live` and `shard`. `shard` is None, so
-    that it takes `unit` as it is.
-    """
-
-    project: str
-    runner: str
-    unit: Unit
-    audience: str
-    expires_at: int
-    deadline: int
-    due_at: int
-    slots: int
-    attempts: int = 0
-    generation: int = 0
-    is_live: bool = True
-    shard: None = None
-
-
-def rival_row(row: RunnerRow, rule: Rule, random: Random) -> RivalRow:
+def rival_row(row: RunnerRow, rule: Rule, random: Random) -> RunnerRow:
     """The same runner with the same token, due at the time that `rule` says."""
     issued_at, lifetime = row.issued_at or 0, row.lifetime or 0
-    return RivalRow(
-        project=row.project,
-        runner=row.runner,
-        unit=row.unit,
-        audience=row.audience or "",
-        expires_at=issued_at + lifetime,
-        deadline=issued_at + lifetime,
-        due_at=int(max(0, rule.next_due(issued_at, lifetime, random))),
+    return replace(
+        row,
         slots=slots_for(lifetime) if rule.has_our_slots else 1,
+        generation=0,
+        due_at=int(max(0, rule.next_due(issued_at, lifetime, random))),
     )
 
 
 class RivalWorker:
     """An execution environment that refreshes the due runners of a work unit by a rule."""
 
-    def __init__(self, rule: Rule, world: World[RivalRow], sandbox: Sandbox) -> None:
+    def __init__(self, rule: Rule, world: World, sandbox: Sandbox) -> None:
         self._rule = rule
         self._world = world
         self._sandbox = sandbox
@@ -93,9 +66,9 @@ class RivalWorker:
             return "held"
         self._hold(unit)
         self._sandbox.spend(4 * DYNAMODB_SECONDS)
-        due = cast(list[RunnerRow], world.index.due(unit, now=world.timeline.now))
+        due = world.index.due(unit, now=world.timeline.now)
         meant = by_deadline(row for row in due if is_meant(row, up_to=up_to))
-        for batch in batched(cast(list[RivalRow], meant), BATCH, strict=False):
+        for batch in batched(meant, BATCH, strict=False):
             if world.timeline.now >= until:
                 break
             self._hold(unit)
@@ -106,20 +79,20 @@ class RivalWorker:
     def _hold(self, unit: Unit) -> None:
         self._world.leases[unit] = ("", self._world.timeline.now + LEASE_SECONDS)
 
-    def _refresh_batch(self, rows: Sequence[RivalRow]) -> None:
-        counts = Counter((row.project, row.audience) for row in rows)
+    def _refresh_batch(self, rows: Sequence[RunnerRow]) -> None:
+        counts = Counter(map(_key, rows))
         tokens = {key: self._token(key, runners=count) for key, count in counts.items()}
-        at, puts = self._world.timeline.now, list[tuple[RivalRow, MintedToken, float]]()
+        at, puts = self._world.timeline.now, list[tuple[str, MintedToken, float]]()
         for row in rows:
-            token = tokens[row.project, row.audience]
+            token = tokens[_key(row)]
             if token is None:
-                self._retry_later(row)
+                self._retry_later(row.runner)
                 continue
             at = self._world.quota.admit_later(at + SECRET_WRITE_SECONDS / PUTS_SIDE_BY_SIDE)
-            puts.append((row, token, at))
+            puts.append((row.runner, token, at))
         self._sandbox.spend(at - self._world.timeline.now)
-        for row, token, put_at in puts:
-            self._put(row, token, put_at)
+        for runner, token, put_at in puts:
+            self._put(runner, token, put_at)
 
     def _token(self, key: Key, *, runners: int) -> MintedToken | None:
         """A token for so many runners of a mint key, or None where the issuer gave none."""
@@ -145,25 +118,36 @@ class RivalWorker:
             raise Died
         return MintedToken(text="", issued_at=asked_at, lifetime=world.scenario.lifetime)
 
-    def _put(self, row: RivalRow, token: MintedToken, at: float) -> None:
-        world, generation = self._world, row.generation + 1
-        slot = slot_of(generation, slots=row.slots)
-        name = token_secret_name(row.project, row.runner, slot)
+    def _put(self, runner: str, token: MintedToken, at: float) -> None:
+        world, row = self._world, self._world.index.get(runner)
+        generation = row.generation + 1
+        slot = slot_of(generation, slots=row.slots or 1)
+        name = token_secret_name(row.project, runner, slot)
         if world.secrets.put(name, token, generation=generation, now=at) is None:
-            self._retry_later(row)
+            self._retry_later(runner)
             return
         due_at = self._next_due(token)
         world.measures.replaced(row, due_at=due_at, now=at)
-        row.generation, row.attempts = generation, 0
-        row.expires_at = row.deadline = token.expires_at
-        row.due_at = max(due_at, int(world.timeline.now) + 1)
-        world.index.put(row)
+        after = replace(
+            row,
+            generation=generation,
+            attempts=0,
+            expires_at=token.expires_at,
+            deadline=token.expires_at,
+            due_at=max(due_at, int(world.timeline.now) + 1),
+        )
+        world.index.put(after)
 
     def _next_due(self, token: MintedToken) -> int:
         return int(self._rule.next_due(token.issued_at, token.lifetime, self._world.random))
 
-    def _retry_later(self, row: RivalRow) -> None:
-        now = self._world.timeline.now
-        row.attempts += 1
-        row.due_at = int(now + self._rule.retry(row.attempts, self._world.random)) + 1
-        self._world.index.put(row)
+    def _retry_later(self, runner: str) -> None:
+        row = self._world.index.get(runner)
+        attempts = row.attempts + 1
+        wait = self._rule.retry(attempts, self._world.random)
+        due_at = int(self._world.timeline.now + wait) + 1
+        self._world.index.put(replace(row, attempts=attempts, due_at=due_at))
+
+
+def _key(row: RunnerRow) -> Key:
+    return row.project, row.audience or ""

@@ -1,9 +1,9 @@
 """Runs the two simulated days of a fleet under one refresh rule."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import Any, cast
 
 from byline.refresh_timing import TICK_SECONDS
 from byline.runner_rows import RunnerRow
@@ -17,10 +17,10 @@ from simulation.outcome import Outcome, outcome_of
 from simulation.real_worker import RealWorker
 from simulation.rival_rules import Rule, rule_named
 from simulation.rivals import RivalWorker, rival_row
-from simulation.runner_index import Row, RunnerIndex
+from simulation.runner_index import RunnerIndex
 from simulation.scenario import Scenario
 from simulation.timeline import Timeline
-from simulation.world import World
+from simulation.world import Sandbox, World
 from tick_time import work_begins
 from unit_batch import Wanted
 
@@ -40,7 +40,7 @@ def run(scenario: Scenario, rule: str) -> Outcome:
 def _run_ours(scenario: Scenario) -> Outcome:
     """The outcome of the deployed planner and worker."""
     random = Random(scenario.seed)
-    rows: list[RunnerRow] = [*fleet(scenario.runners, lifetime=scenario.lifetime, random=random)]
+    rows = fleet(scenario.runners, lifetime=scenario.lifetime, random=random)
     world = _world(scenario, rows, random)
     _simulate(world, partial(RealWorker, world), restart=lambda: None, has_second_messages=True)
     return outcome_of(world, rule=OURS)
@@ -56,18 +56,17 @@ def _run_rival(rule: Rule, scenario: Scenario) -> Outcome:
     world = _world(scenario, rows, random)
 
     def restart() -> None:
-        for row in () if rule.remembers else rows:
-            row.due_at = int(world.timeline.now)
-            world.index.put(row)
+        for row in () if rule.remembers else list(world.index.rows()):
+            world.index.put(replace(row, due_at=int(world.timeline.now)))
 
-    def new_worker(sandbox: Any, owner: str) -> RivalWorker:
+    def new_worker(sandbox: Sandbox, owner: str) -> RivalWorker:
         return RivalWorker(rule, world, sandbox)
 
     _simulate(world, new_worker, restart=restart, has_second_messages=False)
     return outcome_of(world, rule=rule.name)
 
 
-def _world[R: Row](scenario: Scenario, rows: list[R], random: Random) -> World[R]:
+def _world(scenario: Scenario, rows: Sequence[RunnerRow], random: Random) -> World:
     timeline = Timeline()
     return World(
         scenario=scenario,
@@ -81,7 +80,7 @@ def _world[R: Row](scenario: Scenario, rows: list[R], random: Random) -> World[R
 
 
 def _simulate(
-    world: World[Any],
+    world: World,
     new_environment: NewEnvironment,
     *,
     restart: Callable[[], None],
@@ -95,8 +94,7 @@ def _simulate(
         """Do what PlanRefreshFunction does."""
         now = int(timeline.now)
         begins = work_begins(scheduled=scheduled, now=now)
-        rows = cast(Iterable[RunnerRow], world.index.all_due(now=begins))
-        for due in due_units(rows, now=begins):
+        for due in due_units(world.index.all_due(now=begins), now=begins):
             queue.send(due.unit, Wanted(due.up_to, None, (f"tick-{begins}",)), delay=begins - now)
             if due.again is not None and has_second_messages:
                 again = Wanted(due.again, begins, (f"again-{begins}",))

@@ -2,53 +2,42 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from byline.refresh_units import Unit
+from byline.runner_rows import RunnerRow
 
 
-class Row(Protocol):
-    """The fields of a row that the index uses. `due_at` is in seconds, None for never."""
-
-    @property
-    def runner(self) -> str: ...
-    @property
-    def unit(self) -> Unit: ...
-    @property
-    def due_at(self) -> int | None: ...
-
-
-class RunnerIndex[R: Row]:
+class RunnerIndex:
     """All rows by runner, and the due rows by work unit. Runner names are unique in a run."""
 
-    def __init__(self, rows: Iterable[R]) -> None:
+    def __init__(self, rows: Iterable[RunnerRow]) -> None:
         self._rows = {row.runner: row for row in rows}
-        self._due: defaultdict[Unit, dict[str, R]] = defaultdict(dict)
-        self._calendar: defaultdict[int, list[R]] = defaultdict(list)
+        self._due: defaultdict[Unit, dict[str, RunnerRow]] = defaultdict(dict)
+        self._calendar: defaultdict[int, list[RunnerRow]] = defaultdict(list)
         self._until = -1
         for row in self._rows.values():
             self._calendar[row.due_at or 0].append(row)
 
-    def rows(self) -> Iterable[R]:
+    def rows(self) -> Iterable[RunnerRow]:
         """All rows."""
         return self._rows.values()
 
-    def get(self, runner: str) -> R:
+    def get(self, runner: str) -> RunnerRow:
         """The row of a runner."""
         return self._rows[runner]
 
-    def due(self, unit: Unit, *, now: float) -> list[R]:
+    def due(self, unit: Unit, *, now: float) -> list[RunnerRow]:
         """The rows of a work unit that are due at `now`, also after a call for a later time."""
         self._advance(int(now))
         return [row for row in self._due[unit].values() if (row.due_at or 0) <= now]
 
-    def all_due(self, *, now: float) -> Iterator[R]:
+    def all_due(self, *, now: float) -> Iterator[RunnerRow]:
         """All rows that are due by `now`, which may be a time in the future."""
         self._advance(int(now))
         for rows in self._due.values():
             yield from rows.values()
 
-    def put(self, row: R) -> None:
+    def put(self, row: RunnerRow) -> None:
         """Write a row. It must be a new object or have a new due time."""
         self._rows[row.runner] = row
         due = self._due[row.unit]
@@ -59,7 +48,7 @@ class RunnerIndex[R: Row]:
         else:
             self._calendar[due_at].append(row)
 
-    def _holds(self, row: R, second: int) -> bool:
+    def _holds(self, row: RunnerRow, second: int) -> bool:
         """Whether a calendar entry is still valid: no later write replaced the row."""
         return self._rows[row.runner] is row and row.due_at == second
 

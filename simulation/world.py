@@ -8,14 +8,14 @@ from client_states import ClientState
 from simulation.deployment import Deployment
 from simulation.issuer import Issuer
 from simulation.measures import Measures
-from simulation.runner_index import Row, RunnerIndex
+from simulation.runner_index import RunnerIndex
 from simulation.scenario import Scenario
 from simulation.secret_versions import SecretVersions, WriteQuota
 from simulation.timeline import Died, Timeline
 
 
 @dataclass(slots=True, kw_only=True)
-class World[R: Row]:
+class World:
     """A run's AWS account and issuer.
 
     `leases`: by work unit, the owner and the time in seconds until which the lease is held.
@@ -27,7 +27,7 @@ class World[R: Row]:
     timeline: Timeline
     random: Random
     issuer: Issuer
-    index: RunnerIndex[R]
+    index: RunnerIndex
     measures: Measures
     secrets: SecretVersions = field(default_factory=SecretVersions)
     quota: WriteQuota = field(default_factory=WriteQuota)
