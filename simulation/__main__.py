@@ -51,7 +51,8 @@ def _outcomes(scenario: Scenario, names: Sequence[str], *, processes: int) -> li
     with ProcessPoolExecutor(processes, initializer=gc.disable, max_tasks_per_child=1) as pool:
         for outcome in pool.map(partial(run, scenario), names):
             outcomes.append(outcome)
-            print(f"{len(outcomes)} of {len(names)}: {scenario.title}: {outcome.rule}", flush=True)
+            result = f"{outcome.rule}: {outcome.expired.unexplained:,} expired, unexplained"
+            print(f"{scenario.title}, {len(outcomes)} of {len(names)}: {result}", flush=True)
     return outcomes
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from byline.refresh_units import Unit
 from due_soon import SoonDue
 from refresh_unit import Outcome
-from simulation.ports import TurnThreads
+from simulation.threads import TurnThreads
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
 from unit_batch import Wanted

@@ -27,10 +27,12 @@ class SimulatedRow(RunnerRow):
 
     @property
     def mint_key(self) -> MintKey:
+        """The runner's mint key, cached."""
         return _mint_key(self.project, self.client, self.audience)
 
     @property
     def unit(self) -> Unit:
+        """The runner's work unit, cached."""
         return _unit(self.project, self.client, self.audience)
 
 

@@ -33,7 +33,7 @@ type Key = tuple[str, str]
 class Mints:
     """The numbers of tokens that were requested, granted, and not granted.
 
-    `refused`: because of a wrong client secret (401). `told_to_wait`: because of the rate limit
+    `refused`: because of a wrong client secret (401). `rate_limited`: because of the rate limit
     (429). `lost`: granted, but the worker died before the put. `most_a_message` and
     `most_a_minute`: the most granted for one mint key because of one queue message, and in one
     minute by the clock, without the lost ones.
@@ -42,7 +42,7 @@ class Mints:
     asked: int = 0
     granted: int = 0
     refused: int = 0
-    told_to_wait: int = 0
+    rate_limited: int = 0
     lost: int = 0
     most_a_message: int = 0
     most_a_minute: int = 0
@@ -95,7 +95,7 @@ class Issuer:
             return self._answer(Answer(401, b'{"error": "invalid_client"}'))
         self._in_second[int(asked_at)] += tokens
         if self._in_second[int(asked_at)] > MINTS_A_SECOND:
-            self.mints.told_to_wait += tokens
+            self.mints.rate_limited += tokens
             return self._answer(Answer(429, b"", "1"))
         self._grant(key, tokens)
         return self._answer(Answer(200, self._granted))

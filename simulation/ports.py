@@ -3,12 +3,10 @@
 Every call takes simulated time. A process that died makes no more calls, so its lease stays held.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from itertools import count
-from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -23,7 +21,7 @@ from mint import MintedToken
 from refresh_plan import is_meant
 from runner_table import RunnerTable
 from simulation.fleet import unit_of_audience
-from simulation.timeline import Died, Timeline, Turnstile
+from simulation.timeline import Died
 from simulation.world import Sandbox, World
 from token_writer import TokenSecret, TokenWriter
 from unit_lease import UnitLeases
@@ -43,17 +41,20 @@ class SimulatedTable(RunnerTable):
         self._sandbox = sandbox
 
     def due(self, unit: Unit, *, up_to: int | None, now: int) -> list[RunnerRow]:
+        """The due rows of a work unit with deadlines `up_to`."""
         rows = [row for row in self._world.index.due(unit, now=now) if is_meant(row, up_to=up_to)]
         # The query, the reads, and one call for the lease, before or after.
         self._sandbox.spend(DYNAMODB_SECONDS * (2 + 2 * -(-len(rows) // ROWS_A_READ)))
         return rows
 
     def commit(self, changes: Sequence[tuple[RunnerRow, RunnerRow]]) -> list[RunnerRow]:
+        """Write the new rows, and return the old rows that are not current any more."""
         # The puts run side by side, so only the last put's latency adds time.
         self._sandbox.spend(SECRET_WRITE_SECONDS + 2 * DYNAMODB_SECONDS)
         return [before for before, after in changes if not self._commit_one(before, after)]
 
     def registered(self, row: RunnerRow) -> RunnerRow:
+        """The current row of the same runner."""
         return self._world.index.get(row.runner)
 
     def _commit_one(self, before: RunnerRow, after: RunnerRow) -> bool:
@@ -75,6 +76,7 @@ class SimulatedWriter(TokenWriter):
         self._limiter = limiter
 
     def write(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
+        """Put a token. Raises `ClientError` where a quota of Secrets Manager refuses it."""
         self._limiter.wait()
         now = self._world.timeline.now
         if not self._world.quota.admit(now):
@@ -99,6 +101,7 @@ class SimulatedClients(ClientStore):
         self._sandbox = sandbox
 
     def get(self, project: str, client: str) -> VersionedClient:
+        """The client secret that the project has stored at this time."""
         self._sandbox.spend(DYNAMODB_SECONDS + SECRET_READ_SECONDS)  # DynamoDB: the client state
         secret = self._world.issuer.secret_of(project)
         return VersionedClient(secret, _client_secret(project, secret))
@@ -111,15 +114,18 @@ class SimulatedStates(ClientStates):
         self._states = world.client_states
 
     def get(self, project: str, client: str) -> ClientState | None:
+        """The client's state, None where it has not failed."""
         return self._states.get((project, client))
 
     def put(
         self, project: str, client: str, state: ClientState, *, before: ClientState | None
     ) -> None:
+        """Write the client's state if it is still `before`."""
         if self._states.get((project, client)) == before:
             self._states[project, client] = state
 
     def clear(self, project: str, client: str, *, before: ClientState) -> None:
+        """Delete the client's state if it is still `before`."""
         if self._states.get((project, client)) == before:
             del self._states[project, client]
 
@@ -140,6 +146,7 @@ class SimulatedLeases(UnitLeases):
         self._owner = f"{self._worker}/{next(self._invocations)}"
 
     def take(self, unit: Unit, *, now: float, until: float) -> bool:
+        """Take or renew the lease of `unit`; False if another owner holds it at `now`."""
         owner, held_until = self._leases.get(unit, (self._owner, 0.0))
         if owner != self._owner and held_until > now:
             return False
@@ -147,6 +154,7 @@ class SimulatedLeases(UnitLeases):
         return True
 
     def release(self, unit: Unit) -> None:
+        """Give the lease back, unless the time slice or the process died."""
         if unit in self._of_the_dead:
             self._of_the_dead.discard(unit)
             return
@@ -155,12 +163,12 @@ class SimulatedLeases(UnitLeases):
         if self._leases.get(unit, ("", 0))[0] == self._owner:
             del self._leases[unit]
 
-    def die_with(self, unit: Unit) -> None:
+    def keep_held(self, unit: Unit) -> None:
         """Keep the lease of `unit`, because the time slice that took it dies."""
         self._of_the_dead.add(unit)
 
 
-class MortalPost:
+class CrashingPost:
     """Posts to the issuer, and lets the caller die after the scenario's share of its answers."""
 
     def __init__(self, world: World, sandbox: Sandbox, *, leases: SimulatedLeases) -> None:
@@ -171,42 +179,15 @@ class MortalPost:
     def __call__(
         self, url: str, *, form: Mapping[str, str], headers: Mapping[str, str] | None = None
     ) -> Answer:
+        """The issuer's answer. Raises `TimedOut`, and `Died` where the caller dies."""
         answer = self._world.issuer.post(url, form=form, headers=headers)
         self._sandbox.spend(0)
         if answer.status == 200 and self._world.random.random() < self._world.scenario.crashes:
             project, audience = form["client_id"], form["audience"]
             self._world.issuer.lost((project, audience))
-            self._leases.die_with(unit_of_audience(project, audience))
+            self._leases.keep_held(unit_of_audience(project, audience))
             raise Died
         return answer
-
-
-class TurnThreads(Executor):
-    """The threads of time slices, at most `at_once` of them."""
-
-    def __init__(self, timeline: Timeline, *, at_once: int) -> None:
-        self._timeline = timeline
-        self._at_once = at_once
-
-    def map[T](  # type: ignore[override]
-        self, fn: Callable[..., T], *iterables: Iterable[Any]
-    ) -> Iterable[T]:
-        works = [partial(fn, *arguments) for arguments in zip(*iterables, strict=True)]
-        self._timeline.gather(works[: self._at_once])
-        return []
-
-
-class PutThreads(Executor):
-    """The threads of puts. Batches wait for their turn, because all share one write limiter."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self._turnstile = Turnstile(timeline)
-
-    def map[T](  # type: ignore[override]
-        self, fn: Callable[..., T], *iterables: Iterable[Any]
-    ) -> Iterable[T]:
-        with self._turnstile.passing():
-            return [fn(*arguments) for arguments in zip(*iterables, strict=True)]
 
 
 @cache

@@ -10,14 +10,14 @@ from mint import Mint
 from refresh_unit import Outcome, Report, UnitRefresher
 from runner_sweep import Sweeper
 from simulation.ports import (
-    MortalPost,
-    PutThreads,
+    CrashingPost,
     SimulatedClients,
     SimulatedLeases,
     SimulatedStates,
     SimulatedTable,
     SimulatedWriter,
 )
+from simulation.threads import PutThreads
 from simulation.world import Sandbox, World
 from unit_mints import UnitMints
 from write_limiter import WriteLimiter
@@ -31,7 +31,7 @@ class RealWorker:
         limiter = WriteLimiter(world.deployment.writes_per_second, now=clock, sleep=sandbox.spend)
         leases = self._leases = SimulatedLeases(world, sandbox, owner=owner)
         mint = Mint(
-            post=MortalPost(world, sandbox, leases=leases),
+            post=CrashingPost(world, sandbox, leases=leases),
             fetch=_no_fetch,
             now=clock,
             default_lifetime=world.scenario.lifetime,

@@ -28,7 +28,7 @@ MINTS: Sequence[Column] = (
     ("rule", lambda run: run.rule),
     ("mints granted", lambda run: f"{run.mints.granted:,}"),
     ("lost to crashes", lambda run: f"{run.mints.lost:,}"),
-    ("refused, 429", lambda run: f"{run.mints.told_to_wait:,}"),
+    ("refused, 429", lambda run: f"{run.mints.rate_limited:,}"),
     ("refused, 401", lambda run: f"{run.mints.refused:,}"),
     (
         "most for a key on a message / in a minute",

@@ -4,9 +4,8 @@ The deployed worker is synchronous code that sleeps. Each process is a greenlet,
 code waits for simulated time.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -85,27 +84,3 @@ class Timeline:
 def _until_death(work: Callable[[], object]) -> None:
     with suppress(Died):
         work()
-
-
-class Turnstile:
-    """A fair lock: one process at a time, in the order of arrival."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self._timeline = timeline
-        self._is_taken = False
-        self._queue: deque[greenlet] = deque()
-
-    @contextmanager
-    def passing(self) -> Iterator[None]:
-        """Hold the lock while the block runs."""
-        if self._is_taken:
-            self._queue.append(getcurrent())
-            self._timeline.pause()
-        self._is_taken = True
-        try:
-            yield
-        finally:
-            if self._queue:
-                self._timeline.resume(self._queue.popleft())
-            else:
-                self._is_taken = False

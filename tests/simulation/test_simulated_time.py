@@ -9,7 +9,8 @@ from mint import MintedToken
 from simulation.fleet import fleet, project_sizes
 from simulation.runner_index import RunnerIndex
 from simulation.secret_versions import SecretVersions, WriteQuota
-from simulation.timeline import Died, Timeline, Turnstile
+from simulation.threads import Turnstile
+from simulation.timeline import Died, Timeline
 
 TOKEN = MintedToken(text="", issued_at=0, lifetime=900)
 
