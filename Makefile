@@ -82,7 +82,7 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 	$(PYTHON) -m benchmarks
 
 .PHONY: simulate
-simulate: ## run two simulated days of refreshes under all rules, and write docs/simulation.md [FLEETS="10000x900"]
+simulate: ## simulate two days of token refresh, and write docs/simulation.md; FLEETS="10000x900"
 	@tools/setup project
 	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation --write $(FLEETS)
 

@@ -38,6 +38,7 @@ FOR_SILENCE = {"TicksMissingAlarm", "PassesMissingAlarm"}
 LONGEST_DESCRIPTION = 1024
 """Characters. https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html"""
 
+
 @pytest.fixture
 def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]]]:
     """Every metric that the functions write: name → the dimensions with which it is written."""
