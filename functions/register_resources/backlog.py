@@ -7,6 +7,7 @@ from itertools import batched, chain
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import Clock
+from byline.tables.writes import Contended
 from register_resources.pending_rows import RunKey, Waiting
 from register_resources.registrar import Result
 
@@ -20,7 +21,7 @@ FAILURES_IN_A_ROW = 2 * AT_ONCE
 """With so many and no success between them the service is down, and asking on for all that waits is
 of no use to anybody."""
 
-type Ended = Result | ClientError | BotoCoreError
+type Ended = Result | ClientError | BotoCoreError | Contended
 """What became of a run; an error where the store did not play along."""
 
 SETTLED: frozenset[Ended] = frozenset({"registered", "deregistered", "nothing"})

@@ -8,10 +8,12 @@ that did not live to say how it ended.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from byline.tables.items import Item
+from byline.tables.writes import ConditionFailed, write_row, write_together
 from register_resources.pending_rows import RunKey, UnregisteredRow, taking_off
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ load balancer holds a request nearly as long, and it is the longest that a Lambd
 
 KEPT_SECONDS = 86_400
 """After it means nothing any more, DynamoDB may take its time to delete a row."""
-
-FINISH_ATTEMPTS = 4
-CONFLICT_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -63,37 +62,44 @@ class Claims:
         self._sleep = sleep
 
     def take(self, key: RunKey, *, now: float, until: float) -> Claim | None:
-        """The claim, None while it is another's.
+        """The claim; None while another worker has it.
 
         `until` must be a time at which this worker is certainly dead or done. A claim that was
         never given back was its holder's who died: whatever it was about to send may have been
         sent until the claim's very end.
         """
         try:
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key=_keys(key),
-                UpdateExpression=(
-                    "SET claimed_by = :me, claimed_until = :until, expires_at = :expires"
+            answer = write_row(
+                self._client,
+                lambda: self._client.update_item(
+                    TableName=self._table,
+                    Key=_keys(key),
+                    UpdateExpression=(
+                        "SET claimed_by = :me, claimed_until = :until, expires_at = :expires"
+                    ),
+                    ConditionExpression=(
+                        "attribute_not_exists(claimed_by) OR claimed_until <= :now"
+                        " OR claimed_by = :me"
+                    ),
+                    ExpressionAttributeValues={
+                        ":me": {"S": self._owner},
+                        ":until": _number(until),
+                        ":now": _number(now),
+                        ":expires": _number(until + SETTLE_SECONDS + KEPT_SECONDS),
+                    },
+                    ReturnValues="ALL_OLD",
                 ),
-                ConditionExpression="attribute_not_exists(claimed_by) OR claimed_until <= :now",
-                ExpressionAttributeValues={
-                    ":me": {"S": self._owner},
-                    ":until": _number(until),
-                    ":now": _number(now),
-                    ":expires": _number(until + SETTLE_SECONDS + KEPT_SECONDS),
-                },
-                ReturnValues="ALL_OLD",
+                sleep=self._sleep,
             )
-        except (
-            self._client.exceptions.ConditionalCheckFailedException,
-            self._client.exceptions.TransactionConflictException,
-        ):
+        except ConditionFailed:
             return None
         before: Item = answer.get("Attributes", {})
         doubts = [float(before["doubt_until"]["N"])] if "doubt_until" in before else []
         if "claimed_until" in before:
-            doubts.append(float(before["claimed_until"]["N"]) + SETTLE_SECONDS)
+            # Of a dead worker; or our own, where the answer to the first call was lost. Whatever
+            # claim that call replaced had ended by now.
+            ended = min(float(before["claimed_until"]["N"]), now)
+            doubts.append(ended + SETTLE_SECONDS)
         return Claim(key, until, max(doubts, default=0.0))
 
     def give_back(self, claim: Claim, *, now: float) -> None:
@@ -106,12 +112,11 @@ class Claims:
             "ConditionExpression": "claimed_by = :me",
         }
         me = {":me": {"S": self._owner}}
-        claim.is_held = False
-        try:
+
+        def write() -> object:
             if claim.doubt_until <= now:
-                self._client.delete_item(**of_mine, ExpressionAttributeValues=me)
-                return
-            self._client.update_item(
+                return self._client.delete_item(**of_mine, ExpressionAttributeValues=me)
+            return self._client.update_item(
                 **of_mine,
                 UpdateExpression=(
                     "SET doubt_until = :doubt, expires_at = :expires"
@@ -123,8 +128,10 @@ class Claims:
                     ":expires": _number(claim.doubt_until + KEPT_SECONDS),
                 },
             )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return
+
+        claim.is_held = False
+        with suppress(ConditionFailed):
+            write_row(self._client, write, sleep=self._sleep)
 
     def finish(self, claim: Claim, tombstone: UnregisteredRow, *, at: str) -> bool:
         """Take a tombstone's mark off and give the claim back, if it is this worker's still.
@@ -132,35 +139,25 @@ class Claims:
         Both or none: a worker that was overtaken does not know what was sent since, so it must not
         say that all is done.
         """
-        me = {":me": {"S": self._owner}}
-        for attempt in range(FINISH_ATTEMPTS):
-            if attempt:
-                self._sleep(CONFLICT_SECONDS)
-            try:
-                self._client.transact_write_items(
-                    TransactItems=[
-                        {"Update": taking_off(self._table, tombstone, at=at)},
-                        {
-                            "Delete": {
-                                "TableName": self._table,
-                                "Key": _keys(claim.key),
-                                "ConditionExpression": "claimed_by = :me",
-                                "ExpressionAttributeValues": me,
-                            }
-                        },
-                    ]
-                )
-            except self._client.exceptions.TransactionCanceledException as error:
-                codes = {reason.get("Code") for reason in error.response["CancellationReasons"]}
-                if "ConditionalCheckFailed" in codes:
-                    return False
-                # Somebody asks for the claim at this moment.
-                if attempt + 1 == FINISH_ATTEMPTS or "TransactionConflict" not in codes:
-                    raise
-            else:
-                claim.is_held = False
-                return True
-        return False
+        refused = write_together(
+            self._client,
+            {
+                "clear the outbox entry": {"Update": taking_off(self._table, tombstone, at=at)},
+                "give the claim back": {
+                    "Delete": {
+                        "TableName": self._table,
+                        "Key": _keys(claim.key),
+                        "ConditionExpression": "claimed_by = :me",
+                        "ExpressionAttributeValues": {":me": {"S": self._owner}},
+                    }
+                },
+            },
+            sleep=self._sleep,
+        )
+        if refused:
+            return False
+        claim.is_held = False
+        return True
 
 
 def _keys(key: RunKey) -> Item:

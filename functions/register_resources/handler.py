@@ -29,7 +29,7 @@ from register_resources import metrics as registration_sight
 from register_resources.backlog import AT_ONCE, Backlog, Ended
 from register_resources.claims import Claims
 from register_resources.pending_rows import RunKey, UnregisteredRows, Waiting
-from register_resources.registrar import Registrar
+from register_resources.registrar import TABLE_ERRORS, Registrar
 
 RESERVE_SECONDS = 10
 """Kept back from the function's time limit: for noting how the last calls ended."""
@@ -138,7 +138,7 @@ def _make_pass(is_due: Callable[[Waiting], bool], *, end: float) -> dict[str, in
 def _settle(key: RunKey, *, end: float) -> Ended:
     try:
         return _registrar().settle(key, until=end - RESERVE_SECONDS, claim_until=end + SKEW_SECONDS)
-    except (ClientError, BotoCoreError) as error:
+    except TABLE_ERRORS as error:
         logger.error("run not settled", project=key.project, run=key.run, error=error_name(error))
         return error
 

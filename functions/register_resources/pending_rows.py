@@ -3,13 +3,15 @@
 What is true of a run stands in its row alone. Events and the index only say where to look.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from byline.registration.authorization_service import PASSING, ErrorClass, Json, principal, resource
 from byline.registration.outbox import DELETED, UNREGISTERED_INDEX
 from byline.tables.items import Item
+from byline.tables.writes import ConditionFailed, write_row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -67,9 +69,16 @@ class Waiting:
 class UnregisteredRows:
     """The rows of one table."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._client = client
         self._table = table
+        self._sleep = sleep
 
     def read(self, key: RunKey) -> UnregisteredRow | None:
         """The run's row as it is now, None where there is nothing to tell the service.
@@ -122,8 +131,12 @@ class UnregisteredRows:
 
     def _update(self, update: "UpdateTypeDef") -> bool:
         try:
-            self._client.update_item(**cast(Any, update))
-        except self._client.exceptions.ConditionalCheckFailedException:
+            write_row(
+                self._client,
+                lambda: self._client.update_item(**cast(Any, update)),
+                sleep=self._sleep,
+            )
+        except ConditionFailed:
             return False
         return True
 

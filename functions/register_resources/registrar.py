@@ -11,18 +11,25 @@ with the claim, and until that has settled every deregistration is repeated and 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import Clock
 from byline.fetch import POST_TIMEOUT_SECONDS
 from byline.registration.authorization_service import AuthorizationService, ErrorClass, Operation
+from byline.tables.writes import Contended
 from register_resources.claims import Claim, Claims
 from register_resources.pending_rows import RunKey, UnregisteredRow, UnregisteredRows
 
 Result = Literal["registered", "deregistered", "nothing", "busy", "unsettled", "failed"]
 """`nothing`: the service knew already, or somebody else has told it meanwhile. `unsettled`: told,
 and to be told again, or out of time. All but the first three leave the row marked."""
+
+TABLE_ERRORS = (ClientError, BotoCoreError, Contended)
+"""What the table's calls raise. The worker lives on, and knows how all that it sent has ended."""
 
 
 class Registrar:
@@ -47,13 +54,18 @@ class Registrar:
     def settle(self, key: RunKey, *, until: float, claim_until: float) -> Result:
         """Tell the service what it does not know of the run, so that all is done by `until`.
 
-        `claim_until`: when this worker is certainly dead. An error of the store leaves the claim
-        as it is: whoever comes after its end takes for unknown what was sent.
+        `claim_until`: when this worker is certainly dead. An error of the table is raised after
+        the claim was given back with its doubt, so that the next worker need not wait for its end.
         """
         claim = self._claims.take(key, now=self._now(), until=claim_until)
         if claim is None:
             return "busy"
-        result = self._settle(claim, until=until)
+        try:
+            result = self._settle(claim, until=until)
+        except TABLE_ERRORS:
+            with suppress(*TABLE_ERRORS):
+                self._claims.give_back(claim, now=self._now())
+            raise
         self._claims.give_back(claim, now=self._now())
         return result
 

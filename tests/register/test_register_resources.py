@@ -31,7 +31,14 @@ from stand_ins.authorization_service import (
 )
 from tests.refresh.deployment import Context
 from tests.runs.runs_api import log_to_standard_output, metrics
-from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Refusal, serve_dynamodb
+from tests.runs.table_server import (
+    ACCESS_TABLE,
+    TABLE,
+    DynamoDb,
+    LostAnswer,
+    Refusal,
+    serve_dynamodb,
+)
 from tools.register_events import record_of
 
 MODULES = ("register_resources.handler", "register_resources.metrics")
@@ -161,6 +168,25 @@ def test_failure_of_the_table_is_delivered_again(deployment: Deployment) -> None
     assert deployment.deliver(run) == ["0"]
     assert deployment.deliver(run) == []
     assert deployment.service.graph.tasks == {run.run, other.run}
+
+
+def test_lost_answer_of_the_claim_delays_nothing(deployment: Deployment) -> None:
+    """A worker whose claim was made, and whose answer was lost, goes on with the claim."""
+    run = deployment.create()
+    deployment.table.troubles.append(LostAnswer("UpdateItem"))
+    assert deployment.deliver(run) == []
+    assert deployment.service.graph.tasks == {run.run}
+    assert deployment.marked == set()
+
+
+def test_start_beside_the_registration_is_waited_for(deployment: Deployment) -> None:
+    """DynamoDB refuses an update while a transaction changes the same run: it is tried again."""
+    run = deployment.create()
+    busy = Refusal("UpdateItem", "TransactionConflictException")
+    deployment.table.troubles.extend([busy, busy])
+    assert deployment.deliver(run) == []
+    assert deployment.service.graph.tasks == {run.run}
+    assert deployment.marked == set()
 
 
 def test_pass_registers_what_no_event_told_of(deployment: Deployment) -> None:

@@ -1,15 +1,19 @@
 """One run and its worker: what is told, what stays marked, and what is remembered as in doubt."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from byline.identity.caller import Caller
-from register_resources.claims import KEPT_SECONDS, SETTLE_SECONDS
+from byline.tables.writes import WRITE_ATTEMPTS, Contended
+from register_resources.claims import KEPT_SECONDS, SETTLE_SECONDS, Claims
 from register_resources.pending_rows import RunKey
 from stand_ins.authorization_service import Fails, Hangs
 from tests.register.world import LIFE_SECONDS, Step, World
+from tests.runs.table_server import TABLE
 
 NIGHTLY = Caller("application", "bearer", "https://issuer.example", "nightly", "nightly", "nightly")
 
@@ -37,6 +41,24 @@ def at_once(step: str, act: Callable[[], None]) -> Step:
             left.pop()()
 
     return in_between
+
+
+def refuses(*updates: int, error: ClientError) -> Step:
+    """DynamoDB answers these updates of a worker, counted from 1, with an error."""
+    numbers = count(1)
+
+    def refuse(name: str) -> None:
+        if name == "update_item" and next(numbers) in updates:
+            raise error
+
+    return refuse
+
+
+def conflict(world: World) -> ClientError:
+    """The answer to an update while a transaction changes the same row."""
+    error = {"Error": {"Code": "TransactionConflictException"}}
+    refused: ClientError = world.client.exceptions.TransactionConflictException(error, "UpdateItem")
+    return refused
 
 
 def test_created_run_is_marked_with_its_row(world: World) -> None:
@@ -292,6 +314,89 @@ def test_worker_that_was_overtaken_does_not_say_that_all_is_done(world: World) -
 
     assert world.settle(key, step=overtake) == "unsettled"
     assert [row.key for row in world.waiting()] == [key]
+
+
+def test_start_of_a_run_beside_its_registration_is_waited_for(world: World) -> None:
+    """A change of the run while its outbox entry is cleared delays the registration, no more."""
+    key = world.create()
+    assert world.settle(key, step=refuses(2, error=conflict(world))) == "registered"
+    assert len(world.graph.told) == 1
+    assert world.waiting() == []
+
+
+def test_run_that_changes_all_the_time_is_registered_by_the_next_worker(world: World) -> None:
+    """A worker that gives up on the run's row gives its claim back: the next one need not wait."""
+    key = world.create()
+    attempts = range(2, 2 + WRITE_ATTEMPTS)
+    with pytest.raises(Contended):
+        world.settle(key, step=refuses(*attempts, error=conflict(world)))
+    assert world.settle(key) == "registered"
+    world.delete(key)
+    assert world.settle(key) == "deregistered"
+
+
+def test_worker_that_the_table_fails_hands_on_its_doubt(world: World) -> None:
+    """A registration that timed out stays in doubt when the table fails right after it."""
+    key = world.create()
+    world.faults += [Hangs("late"), Fails(403)]
+    error = ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
+    with pytest.raises(ClientError):
+        world.settle(key, step=refuses(2, error=error))
+    world.delete(key)
+    assert world.settle(key) == "unsettled"
+    world.graph.catch_up()
+    world.clock.advance(SETTLE_SECONDS)
+    assert world.settle(key) == "deregistered"
+    assert not world.graph.tasks
+
+
+def test_claim_beside_the_end_of_another_is_waited_for(world: World) -> None:
+    """A conflict over the claim itself is tried again, because the other worker is done with it."""
+    key = world.create()
+    assert world.settle(key, step=refuses(1, error=conflict(world))) == "registered"
+
+
+def test_claim_whose_answer_was_lost_is_not_busy_for_its_holder(world: World) -> None:
+    """botocore repeats the call, and finds the claim that the first one made."""
+    key = world.create()
+    now = world.clock()
+    claims = Claims(world.client, TABLE, owner="me")
+    for _ in range(2):
+        assert claims.take(key, now=now, until=now + LIFE_SECONDS)
+    others = Claims(world.client, TABLE, owner="another")
+    assert others.take(key, now=now, until=now + LIFE_SECONDS) is None
+
+
+def test_claim_whose_answer_was_lost_still_knows_of_a_dead_worker(world: World) -> None:
+    """Whose claim it replaced is lost with the answer, so it may have been a dead worker's."""
+    key = world.create()
+    with pytest.raises(Died):
+        world.settle(key, step=dies_at("post answered"))
+    world.clock.advance(LIFE_SECONDS)
+    now = world.clock()
+    claims = Claims(world.client, TABLE, owner="me")
+    claims.take(key, now=now, until=now + LIFE_SECONDS)
+    claim = claims.take(key, now=now, until=now + LIFE_SECONDS)
+    assert claim is not None
+    assert claim.doubt_until == now + SETTLE_SECONDS
+
+
+def test_doubt_that_ends_while_the_service_is_asked_counts(world: World) -> None:
+    """A late registration may have come in after the deregistration, and before its answer."""
+    key = world.create()
+    world.faults += [Hangs("late"), Fails(403)]
+    world.settle(key)
+    world.delete(key)
+    world.clock.advance(SETTLE_SECONDS - 1)
+
+    def answers_slowly(name: str) -> None:
+        if name == "post answered":
+            world.graph.catch_up()
+            world.clock.advance(2)
+
+    assert world.settle(key, step=answers_slowly) == "unsettled"
+    assert world.settle(key) == "deregistered"
+    assert not world.graph.tasks
 
 
 def test_no_call_begins_that_could_outlast_the_worker(world: World) -> None:

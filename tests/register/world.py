@@ -139,7 +139,7 @@ class World:
             count=lambda *_: None,
         )
         return Registrar(
-            UnregisteredRows(client, TABLE),
+            UnregisteredRows(client, TABLE, sleep=sleep),
             Claims(client, TABLE, owner=str(uuid4()), sleep=sleep),
             service,
             failed=lambda key, *what: self.failures.append((key.run, *what)),
