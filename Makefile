@@ -70,7 +70,7 @@ simulate: ## run two simulated days of refreshes, ours and others', and write do
 	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation
 
 .PHONY: backfill
-backfill: ## tell the authorization service of all runs that it does not know of yet
+backfill: ## register all pending runs with the authorization service
 	@tools/setup project
 	@$(PYTHON) -m tools.backfill
 

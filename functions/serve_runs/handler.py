@@ -24,7 +24,7 @@ from ulid import ULID
 from byline.aws import dynamodb
 from byline.errors import Rejected
 from byline.identity.caller import Caller, read_executed_by
-from byline.registration.outbox import no_mark, unregistered_mark
+from byline.registration.outbox import no_outbox_entry, outbox_entry
 from byline.settings import base_url, choice, required
 from byline.tables.items import Item
 from serve_runs import metrics as sight
@@ -93,7 +93,7 @@ runs = RunStore(
     audit=audit,
     now=time.time,
     new_id=lambda: str(ULID()),
-    mark=unregistered_mark if base_url(os.environ, "AUTHORIZATION_SERVICE_URL") else no_mark,
+    mark=outbox_entry if base_url(os.environ, "AUTHORIZATION_SERVICE_URL") else no_outbox_entry,
 )
 parent_runs = ParentRuns(runs, client, runners_table=runners_table)
 

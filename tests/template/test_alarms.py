@@ -6,10 +6,12 @@ from typing import Any, get_args
 
 import pytest
 
+from byline import metrics as shared_metrics
+from byline.metrics import Metrics
+from byline.registration.authorization_service import count_in
 from plan_refresh import metrics as plan_sight
 from plan_refresh.due_units import Health
 from refresh_tokens import metrics as refresh_sight
-from register_resources import metrics as registration_sight
 from serve_runs import metrics as sight
 from tests.template.stack import NO_VALUE, ROOT, properties, resources, template
 
@@ -17,7 +19,7 @@ ALARM = "AWS::CloudWatch::Alarm"
 
 NAMESPACE = "Byline"
 
-SIGHTS = (sight, plan_sight, refresh_sight, registration_sight)
+SIGHTS = (sight, plan_sight, refresh_sight, shared_metrics)
 
 COUNTED = sorted({name for module in SIGHTS for name in get_args(module.MetricName)})
 """RunsFunction asks the authorization service too, so four names are in two lists."""
@@ -63,13 +65,17 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
     for name in get_args(refresh_sight.MetricName):
         refresh_sight.count(name)
     refresh_sight.flush()
-    registration_sight.count("attempt", "register", None)
-    registration_sight.count("success", "register", None)
-    registration_sight.count("retry", "register", "unavailable")
-    registration_sight.count("failure", "register", "forbidden")
-    registration_sight.count_pass()
-    registration_sight.report_left(pending=1, refused=1, oldest_age=1.0)
-    registration_sight.flush()
+    registration = Metrics()
+    count = count_in(registration)
+    count("attempt", "register", None)
+    count("success", "register", None)
+    count("retry", "register", "unavailable")
+    count("failure", "register", "forbidden")
+    registration.count("RegistrationPasses")
+    registration.report("PendingRegistrations", 1)
+    registration.report("RefusedRegistrations", 1)
+    registration.report("OldestPendingAge", 1)
+    registration.flush()
     found: dict[str, list[dict[str, str]]] = {}
     for line in capsys.readouterr().out.splitlines():
         document = json.loads(line)

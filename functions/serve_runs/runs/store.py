@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from byline.caching import Clock
-from byline.registration.outbox import Mark, no_mark
+from byline.registration.outbox import NewOutboxEntry, no_outbox_entry
 from byline.tables.items import Item, rfc3339
 from serve_runs.access.context import Act
 from serve_runs.audit.records import AuditTrail, Resource
@@ -51,7 +51,7 @@ class RunStore:
         audit: AuditTrail,
         now: Clock,
         new_id: Callable[[], str],
-        mark: Mark = no_mark,
+        mark: NewOutboxEntry = no_outbox_entry,
     ) -> None:
         self._client = client
         self._table = table

@@ -1,6 +1,6 @@
-"""The rows of `RunsTable` that the authorization service does not know yet.
+"""Reads the rows of `RunsTable` with a pending registration, and clears their outbox entries.
 
-What is true of a run stands in its row alone. Events and the index only say where to look.
+The run's own row is the only source of truth. Stream events and the index only name the runs.
 """
 
 import time
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from byline.registration.authorization_service import PASSING, ErrorClass, Json, principal, resource
-from byline.registration.outbox import DELETED, UNREGISTERED_INDEX
-from byline.tables.items import Item
+from byline.registration.outbox import DELETED, PENDING_INDEX
+from byline.tables.items import Item, text_of
 from byline.tables.writes import ConditionFailed, write_row
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class RunKey:
-    """A run, wherever its row is by now: among its project's, or among the deleted ones."""
+    """Identifies a run, whether it exists in its project or is deleted."""
 
     project: str
     run: str
@@ -32,8 +32,8 @@ class RunKey:
 
 
 @dataclass(frozen=True, slots=True)
-class UnregisteredRow:
-    """A row with its mark: of a run that is to be registered or, deleted, to be deregistered."""
+class PendingRow:
+    """A row with an outbox entry: a run to be registered, or a deleted run to be deregistered."""
 
     key: RunKey
     is_deleted: bool
@@ -42,19 +42,19 @@ class UnregisteredRow:
 
     @property
     def task(self) -> Json:
-        """The run, as the service is told of it."""
+        """The run in the service's own format."""
         return resource("task", self.key.run)
 
     @property
     def keys(self) -> Item:
-        """Of the row itself."""
+        """The keys of the row: of the run's own row, or of its tombstone."""
         project = DELETED + self.key.project if self.is_deleted else self.key.project
         return {"project": {"S": project}, "id": {"S": self.key.run}}
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """What the index tells of such a row: `since` when, RFC 3339, and what last went wrong."""
+class IndexEntry:
+    """A pending row as the index lists it: pending `since`, RFC 3339, and its latest error."""
 
     key: RunKey
     since: str
@@ -62,12 +62,12 @@ class Waiting:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the service's last word was final."""
+        """Whether the service refused the latest delivery, so that a retry would not help."""
         return bool(self.error) and self.error not in PASSING
 
 
-class UnregisteredRows:
-    """The rows of one table."""
+class PendingRegistrations:
+    """The pending rows of one table."""
 
     def __init__(
         self,
@@ -80,11 +80,11 @@ class UnregisteredRows:
         self._table = table
         self._sleep = sleep
 
-    def read(self, key: RunKey) -> UnregisteredRow | None:
-        """The run's row as it is now, None where there is nothing to tell the service.
+    def read(self, key: RunKey) -> PendingRow | None:
+        """The run's row as it is now; None if the run has no pending registration.
 
-        A deletion moves the row in one transaction, so who does not find it in its project finds
-        it among the deleted ones.
+        A deletion moves the row in one transaction. So a run that is absent from its project, and
+        then absent from the tombstones, does not exist.
         """
         for project in (key.project, DELETED + key.project):
             answer = self._client.get_item(
@@ -93,32 +93,41 @@ class UnregisteredRows:
                 ConsistentRead=True,
             )
             if "Item" in answer:
-                return _read(key, answer["Item"], is_deleted=project != key.project)
+                return _pending_row(key, answer["Item"], is_deleted=project != key.project)
         return None
 
-    def waiting(self, shard: str) -> Iterator[Waiting]:
-        """What the index has of one shard, oldest first. It may be a moment behind the rows."""
+    def list_shard(self, shard: str) -> Iterator[IndexEntry]:
+        """The entries of one shard of the index, oldest first.
+
+        The index is eventually consistent with the rows.
+        """
         query: QueryInputTypeDef = {
             "TableName": self._table,
-            "IndexName": UNREGISTERED_INDEX,
+            "IndexName": PENDING_INDEX,
             "KeyConditionExpression": "unregistered = :shard",
             "ExpressionAttributeValues": {":shard": {"S": shard}},
         }
         while True:
             page = self._client.query(**query)
             for item in page["Items"]:
-                error = item.get("registration_error", {}).get("S", "")
-                yield Waiting(RunKey.of(item), item["unregistered_since"]["S"], error)
+                error = text_of(item, "registration_error") or ""
+                yield IndexEntry(RunKey.of(item), item["unregistered_since"]["S"], error)
             if "LastEvaluatedKey" not in page:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def mark_registered(self, row: UnregisteredRow, *, at: str) -> bool:
-        """Take the mark off. False where it is off already, or the row is there no more."""
-        return self._update(taking_off(self._table, row, at=at))
+    def clear(self, row: PendingRow, *, at: str) -> bool:
+        """Clear the outbox entry of `row`, which the service has known since `at`, RFC 3339.
 
-    def mark_failed(self, row: UnregisteredRow, error: ErrorClass) -> bool:
-        """Note what went wrong. False where there is no such row with a mark any more."""
+        False if the row has no outbox entry any more, or is gone.
+        """
+        return self._update(clearing(self._table, row, at=at))
+
+    def note_error(self, row: PendingRow, error: ErrorClass) -> bool:
+        """Write the class of the latest error into `row`.
+
+        False if the row has no outbox entry any more, or is gone.
+        """
         return self._update(
             {
                 "TableName": self._table,
@@ -141,8 +150,8 @@ class UnregisteredRows:
         return True
 
 
-def taking_off(table: str, row: UnregisteredRow, *, at: str) -> "UpdateTypeDef":
-    """The update that takes a row's mark off: the service knows since `at`, RFC 3339."""
+def clearing(table: str, row: PendingRow, *, at: str) -> "UpdateTypeDef":
+    """The update that clears the outbox entry of `row`, registered or deregistered `at`."""
     column = "deregistered_at" if row.is_deleted else "registered_at"
     return {
         "TableName": table,
@@ -155,20 +164,19 @@ def taking_off(table: str, row: UnregisteredRow, *, at: str) -> "UpdateTypeDef":
     }
 
 
-def _read(key: RunKey, item: Item, *, is_deleted: bool) -> UnregisteredRow | None:
+def _pending_row(key: RunKey, item: Item, *, is_deleted: bool) -> PendingRow | None:
     if "unregistered" not in item:
         return None
-    agent = item.get("agent")
-    return UnregisteredRow(
-        key, is_deleted, _owner(item), None if agent is None else resource("agent", agent["S"])
-    )
+    agent = text_of(item, "agent")
+    parent = None if agent is None else resource("agent", agent)
+    return PendingRow(key, is_deleted, _owner(item), parent)
 
 
 def _owner(item: Item) -> Json:
-    """Who created the run; nobody, where callers without credentials may."""
-    issuer = item.get("creator_issuer", {}).get("S", "")
-    if user := item.get("creator_user_id"):
-        return principal("user", subject=user["S"], issuer=issuer)
-    if service_account := item.get("creator_service_account_id"):
-        return principal("application", subject=service_account["S"], issuer=issuer)
+    """The creator of a run. With AnonymousCallers=allow a run may have none."""
+    issuer = text_of(item, "creator_issuer") or ""
+    if user := text_of(item, "creator_user_id"):
+        return principal("user", subject=user, issuer=issuer)
+    if service_account := text_of(item, "creator_service_account_id"):
+        return principal("application", subject=service_account, issuer=issuer)
     return {"type": "anonymous"}
