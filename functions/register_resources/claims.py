@@ -1,8 +1,8 @@
 """Claims: one worker at a time registers or deregisters a run.
 
 A claim is a row of its own, `registration#{project}`, because the run's row moves when the run is
-deleted. It is written before the first call of the service. So a dead worker's claim says until when
-the worker may have sent a registration.
+deleted. It is written before the first call of the service. So the claim of a worker that died says
+until when the worker may have sent a registration.
 """
 
 import time
