@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from byline.registration.authorization_service import DELIVERY_SECONDS
-from byline.registration.outbox import MARK
+from byline.registration.outbox import ENTRY_ATTRIBUTES
 from local.stream_poller import matches
 from register_resources.claims import SETTLE_SECONDS
 from tests.template.stack import NO_VALUE, Json, properties, template, translate
@@ -75,7 +75,11 @@ def test_failing_record_does_not_block_the_stream() -> None:
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
 
 
-NEW_RUN = {"project": {"S": "apollo"}, "id": {"S": "1"}, MARK[0]: {"S": "1"}, MARK[1]: {"S": "t"}}
+NEW_RUN = {
+    "project": {"S": "apollo"},
+    "id": {"S": "1"},
+    **{name: {"S": "1"} for name in ENTRY_ATTRIBUTES},
+}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Tables: backup, encryption, retention, keys and expiry."""
 
 from byline.refresh.runner_rows import DUE_INDEX
-from byline.registration.outbox import MARK, UNREGISTERED_INDEX
+from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
 from serve_runs.audit.store import PERSON_INDEX
 from tests.template.stack import properties, resources
 
@@ -52,15 +52,15 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         "Projection": {"ProjectionType": "ALL"},
     }
     assert by_unregistered == {
-        "IndexName": UNREGISTERED_INDEX,
+        "IndexName": PENDING_INDEX,
         "KeySchema": [
             {"AttributeName": name, "KeyType": kind}
-            for name, kind in zip(MARK, ("HASH", "RANGE"), strict=True)
+            for name, kind in zip(ENTRY_ATTRIBUTES, ("HASH", "RANGE"), strict=True)
         ],
         "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["registration_error"]},
     }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    assert types == dict.fromkeys(("project", "id", "creator", *MARK), "S")
+    assert types == dict.fromkeys(("project", "id", "creator", *ENTRY_ATTRIBUTES), "S")
 
 
 def test_runs_table_expires_rows_by_expires_at() -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         UpdateTypeDef,
     )
 
+    from byline.registration.outbox import NewOutboxEntry
+
 IDEMPOTENCY_SECONDS = 86_400
 """For how long an `Idempotency-Key` gives the same run again."""
 
@@ -55,7 +57,7 @@ class RunStore:
         audit: AuditTrail,
         now: Clock,
         new_id: Callable[[], str],
-        outbox: Callable[..., Item] | None = None,
+        outbox: "NewOutboxEntry | None" = None,
     ) -> None:
         self._client = client
         self._table = table

@@ -43,9 +43,9 @@ PASSING: frozenset[ErrorClass] = frozenset({"network", "timeout", "unavailable"}
 """The classes of errors that a retry may mend. All others stay until somebody changes something."""
 
 _NOT_DONE: frozenset[ErrorClass] = frozenset({"unauthorized", "forbidden", "declined"})
-"""After these answers the call has no effect. After every other error it may take effect, even later:
-a request that timed out can wait in a queue, and a gateway can answer 503 for a service that is still
-at work."""
+"""After these answers the call has no effect. After every other error it may take effect, even
+later: a request that timed out can wait in a queue, and a gateway can answer 503 for a service that
+is still at work."""
 
 Event = Literal["attempt", "success", "retry", "failure"]
 
