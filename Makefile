@@ -83,7 +83,7 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 .PHONY: simulate
 simulate: ## simulate two days of token refresh, and write docs/simulation.md
 	@tools/setup project
-	PYTHONPATH=layers/identity:functions/plan_refresh:functions/refresh_tokens:. $(PYTHON) -m simulation
+	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation
 
 .PHONY: backfill
 backfill: ## register all pending runs with the authorization service

@@ -33,7 +33,7 @@ IMPORTS = {
         "cryptography.hazmat.primitives.asymmetric.ec",
         "cryptography.hazmat.primitives.serialization",
     ],
-    "the identity layer": ["byline.identity"],
+    "the identity layer": ["byline.identity.identity"],
 }
 """In the order in which RunsFunction comes to them; each is without what came before it."""
 
@@ -73,7 +73,7 @@ def start_cold(event: Event) -> dict[str, float]:
         laps.end(f"import {name}")
     import_module("byline.aws").dynamodb()
     laps.end("make the client of DynamoDB")
-    serve_runs = import_module("serve_runs")
+    serve_runs = import_module("serve_runs.handler")
     laps.end("import the function's own modules")
     serve_runs.handler(event, CONTEXT)
     laps.end("the first create: fetch the key, connect to DynamoDB")
@@ -82,10 +82,12 @@ def start_cold(event: Event) -> dict[str, float]:
 
 def warm_create(events: Sequence[Event], item: dict[str, Any]) -> dict[str, float]:
     """A create with a token never seen before, then its larger parts, each by itself."""
-    create = import_module("serve_runs").handler
+    create = import_module("serve_runs.handler").handler
     client = import_module("byline.aws").dynamodb()
-    settings = import_module("byline.settings").Settings.from_environment(os.environ)
-    identity = import_module("byline.identity").Identity(settings)
+    settings = import_module("byline.identity.settings").IdentitySettings.from_environment(
+        os.environ
+    )
+    identity = import_module("byline.identity.identity").Identity(settings)
     resolver = import_module("aws_lambda_powertools.event_handler").ALBResolver()
     resolver.post("/v1/projects/<project>/runs")(lambda project: {})
     logger = import_module("aws_lambda_powertools").Logger(service="breakdown")

@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from itertools import count, islice
 
-from access import Access, Holder
-from access_rows import ActsFor
-from decisions import Resource
-from principals import Principal
+from byline.identity.caller import Principal
+from serve_runs.access.control import Access, Holder
+from serve_runs.access.decisions import Resource
+from serve_runs.access.rows import ActsFor
 
 DECISIONS_A_ROUND = 500
 

@@ -66,14 +66,21 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
     item = {"ITEM": json.dumps(ITEM)}
     key = {"PUBLIC_KEY": browser.public_key.decode()}
 
-    def function(name: str, environment: Mapping[str, str], *code: Path) -> Function:
+    def function(module: str, environment: Mapping[str, str], *code: Path) -> Function:
         return Function(
-            name=name, handler=f"{name}.handler", code=code, environment={**common, **environment}
+            name=module,
+            handler=f"{module}.handler",
+            code=code,
+            environment={**common, **environment},
         )
 
     return Functions(
-        byline=function("serve_runs", settings | admins, artifacts.function, artifacts.layer),
-        byline_by_role=function("serve_runs", settings, artifacts.function, artifacts.layer),
+        byline=function(
+            "serve_runs.handler", settings | admins, artifacts.function, artifacts.layer
+        ),
+        byline_by_role=function(
+            "serve_runs.handler", settings, artifacts.function, artifacts.layer
+        ),
         boto3_only=function("boto3_only", item, artifacts.boto3_only),
         raw_floor=function("raw_floor", item | key, artifacts.raw_floor),
         usual_way=function("usual_way", settings, artifacts.usual_way),

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
-from tests.stand_ins.listener import HttpAnswer, HttpRequest, serve
-from tests.stand_ins.rates import UNLIMITED
-from tests.stand_ins.refusal import Refused
-from tests.stand_ins.secret_store import Behaviour, SecretStore
-from tests.stand_ins.secrets_manager import SecretsManager
+from stand_ins.listener import HttpAnswer, HttpRequest, serve
+from stand_ins.rates import UNLIMITED
+from stand_ins.refusal import Refused
+from stand_ins.secret_store import Behaviour, SecretStore
+from stand_ins.secrets_manager import SecretsManager
 
 LATENCY_SECONDS = 0.02
 """Of every answer: Secrets Manager's, the table's and the issuer's."""

@@ -136,7 +136,7 @@ def measure(*code: Path, boto3: Path, python: Path, rounds: int = ROUNDS) -> Ref
             )
             return stack.enter_context(FunctionHost(function, python=python))
 
-        worker = start("refresh_tokens", code)
+        worker = start("refresh_tokens.handler", code)
         bare, own = start("bare_put", (puts, boto3)), start("own_put", (puts, *code))
         for turn in range(rounds + 1):
             bare_put, own_put = _puts(bare, stub), _puts(own, stub)
@@ -217,7 +217,7 @@ def _new_runner(name: str) -> dict[str, Any]:
 def main() -> None:
     """Measure the working tree, in the environment that the tests run in."""
     packages = Path(sys.prefix, "lib/python3.13/site-packages")
-    code = (ROOT / "functions/refresh_tokens", ROOT / "layers/identity", packages)
+    code = (ROOT / "functions", ROOT / "layers/identity", packages)
     found = measure(*code, boto3=packages, python=Path(sys.executable))
     for what, series in found.series().items():
         print(f"{what}: {series.median:.2f} {series.unit}")

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from byline.fetch import Answer
-from byline.load_balancer_keys import LoadBalancerKeys
-from byline.load_balancer_token import LoadBalancerTokens
-from byline.settings import Settings
-from byline.unverified import UnverifiedToken
+from byline.identity.load_balancer_keys import LoadBalancerKeys
+from byline.identity.load_balancer_token import LoadBalancerTokens
+from byline.identity.settings import IdentitySettings
+from byline.identity.unverified import UnverifiedToken
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         return Answer(200, pem)
 
     keys = LoadBalancerKeys(fetch=publish, now=time.time)
-    settings = Settings.from_environment(given["settings"])
+    settings = IdentitySettings.from_environment(given["settings"])
     tokens = LoadBalancerTokens(settings, keys=keys, now=time.time)
     key = load_pem_public_key(pem)
     assert isinstance(key, EllipticCurvePublicKey)

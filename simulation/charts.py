@@ -11,11 +11,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from byline.refresh_timing import DAY_SECONDS, MARGIN_SECONDS
+from byline.refresh.timing import DAY_SECONDS, MARGIN_SECONDS
+from plan_refresh.tick_share import WRITES_PER_SECOND
 from simulation.outcome import Outcome
 from simulation.scenario import HOUR
 from simulation.secret_versions import WRITES_A_SECOND
-from tick_share import WRITES_PER_SECOND
 
 OURS, THEIRS, LIMIT, TROUBLE = "#1b6ca8", "#b0b0b0", "#c0392b", "#f3d9b1"
 

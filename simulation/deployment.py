@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from functools import cache
 
+from refresh_tokens.work.time_slices import UNITS_AT_ONCE
 from tests.template.stack import properties, template
-from unit_turns import UNITS_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

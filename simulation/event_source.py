@@ -6,14 +6,14 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Protocol
 
-from byline.refresh_units import Unit
-from due_soon import SoonDue
-from refresh_unit import Outcome
+from byline.refresh.work_units import Unit
+from refresh_tokens.work.batches import Wanted
+from refresh_tokens.work.due_soon import SoonDue
+from refresh_tokens.work.refresher import Outcome
+from refresh_tokens.work.time_slices import take_turns
 from simulation.ports import TurnThreads
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
-from unit_batch import Wanted
-from unit_turns import take_turns
 
 RESERVE_SECONDS = 10
 POLL_SECONDS = 1.0

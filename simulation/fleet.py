@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from functools import cache
 from random import Random
 
-from byline.refresh_timing import due_after, due_window, slots_for, spread_seed
-from byline.refresh_units import MintKey, Unit
-from byline.runner_rows import RunnerRow
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import due_after, due_window, slots_for, spread_seed
+from byline.refresh.work_units import MintKey, Unit
 
 LARGEST_SHARE = 0.12
 AUDIENCES = 4

@@ -1,8 +1,8 @@
 """What a run of ours must reach, in the words of what was promised."""
 
-from byline.refresh_timing import BACK_OFF_CAP_SECONDS, WRITES_PER_DAY, due_window
+from byline.refresh.timing import BACK_OFF_CAP_SECONDS, WRITES_PER_DAY, due_window
+from plan_refresh.tick_share import WRITES_PER_SECOND
 from simulation.outcome import PATIENCE_SECONDS, Outcome
-from tick_share import WRITES_PER_SECOND
 
 IN_ORDER = 0.95
 """Of the refreshes after an outage, so many with no later deadline of their unit before them."""

@@ -8,8 +8,8 @@ from random import Random
 import msgspec
 
 from byline.fetch import POST_TIMEOUT_SECONDS, Answer, TimedOut
-from byline.refresh_timing import TICK_SECONDS
-from byline.refresh_units import Unit
+from byline.refresh.timing import TICK_SECONDS
+from byline.refresh.work_units import Unit
 from simulation.fleet import unit_of_audience
 from simulation.scenario import Scenario
 from simulation.timeline import Timeline

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Protocol
 
-from byline.refresh_units import Unit
+from byline.refresh.work_units import Unit
 from simulation.issuer import BROKEN_PROJECT
 from simulation.scenario import Scenario
 

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from byline.refresh_timing import (
+from byline.refresh.timing import (
     BACK_OFF_CAP_SECONDS,
     MARGIN_SECONDS,
     TICK_SECONDS,
 )
-from byline.refresh_units import Unit
-from refresh_plan import BREAKER_RECHECK_SECONDS
+from byline.refresh.work_units import Unit
+from plan_refresh.tick_share import WRITES_PER_SECOND
+from refresh_tokens.plan import BREAKER_RECHECK_SECONDS
 from simulation.issuer import Mints
 from simulation.measures import Measures
 from simulation.scenario import Scenario
 from simulation.world import World
-from tick_share import WRITES_PER_SECOND
 
 PATIENCE_SECONDS = BACK_OFF_CAP_SECONDS + 2 * TICK_SECONDS
 """After trouble: until the last client asks again, and a tick has told its runners so."""

@@ -14,20 +14,20 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from byline.fetch import Answer
-from byline.refresh_units import Unit
-from byline.runner_rows import RunnerRow
-from client_secrets import ClientSecret, read_client_secret
-from client_states import ClientState, ClientStates
-from client_store import ClientStore, VersionedClient
-from mint import MintedToken
-from refresh_plan import is_meant
-from runner_table import RunnerTable
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.work_units import Unit
+from refresh_tokens.clients.secrets import ClientSecret, read_client_secret
+from refresh_tokens.clients.states import ClientState, ClientStates
+from refresh_tokens.clients.store import ClientStore, VersionedClient
+from refresh_tokens.minting.mint import MintedToken
+from refresh_tokens.plan import is_meant
+from refresh_tokens.runner_table import RunnerTable
+from refresh_tokens.token_writer import TokenSecret, TokenWriter
+from refresh_tokens.work.leases import UnitLeases
+from refresh_tokens.write_limiter import WriteLimiter
 from simulation.fleet import unit_of_audience
 from simulation.timeline import Died, Timeline, Turnstile
 from simulation.world import Sandbox, World
-from token_writer import TokenSecret, TokenWriter
-from unit_lease import UnitLeases
-from write_limiter import WriteLimiter
 
 DYNAMODB_SECONDS = 0.006
 SECRET_READ_SECONDS = 0.010

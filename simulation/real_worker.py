@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from byline.fetch import Answer
-from byline.refresh_units import Unit
-from byline.runner_rows import RunnerRow
-from due_soon import DueSoon, SoonDue
-from mint import Mint
-from refresh_unit import Outcome, Report, UnitRefresher
-from runner_sweep import Sweeper
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.work_units import Unit
+from refresh_tokens.minting.mint import Mint
+from refresh_tokens.work.due_soon import DueSoon, SoonDue
+from refresh_tokens.work.mints import UnitMints
+from refresh_tokens.work.refresher import Outcome, Report, UnitRefresher
+from refresh_tokens.work.sweeper import Sweeper
+from refresh_tokens.write_limiter import WriteLimiter
 from simulation.ports import (
     MortalPost,
     PutThreads,
@@ -20,8 +22,6 @@ from simulation.ports import (
     SimulatedWriter,
 )
 from simulation.world import Sandbox, World
-from unit_mints import UnitMints
-from write_limiter import WriteLimiter
 
 
 class RealWorker:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from plan_refresh.tick_share import WRITES_PER_SECOND
 from simulation.goals import missed
 from simulation.outcome import Outcome
-from tick_share import WRITES_PER_SECOND
 
 type Rows = Sequence[Sequence[str]]
 

@@ -22,9 +22,9 @@ KEPT = ROOT / ".simulation"
 
 WITHOUT_EFFECT = {
     *("__main__.py", "charts.py", "goals.py", "report.py", "results.py"),  # judge and show
-    *("plan_refresh.py", "plan_sight.py", "refresh_tokens.py", "refresh_sight.py"),  # not run here
+    *("handler.py", "metrics.py"),  # not run here
 }
-RIVALS_RUN = {"refresh_plan.py", "unit_batch.py", "unit_turns.py"}
+RIVALS_RUN = {"plan.py", "batches.py", "time_slices.py"}
 """Of the worker, what runs for rivals too."""
 
 
@@ -71,14 +71,13 @@ def _sources(rule: str) -> bytes:
 
 def _paths(rule: str) -> Iterator[Path]:
     for folder in ("simulation", "functions/plan_refresh", "functions/refresh_tokens"):
-        for path in sorted((ROOT / folder).glob("*.py")):
+        for path in sorted((ROOT / folder).rglob("*.py")):
             if path.name not in WITHOUT_EFFECT and _is_run(path, rule):
                 yield path
-    for name in ("refresh_timing", "refresh_units", "runner_rows"):
-        yield ROOT / "layers" / "identity" / "byline" / f"{name}.py"
+    yield from sorted((ROOT / "layers/identity/byline/refresh").glob("*.py"))
 
 
 def _is_run(path: Path, rule: str) -> bool:
     if rule == OURS:
         return path.name != "rivals.py"
-    return path.parent.name != "refresh_tokens" or path.name in RIVALS_RUN
+    return "refresh_tokens" not in path.parts or path.name in RIVALS_RUN

@@ -13,13 +13,13 @@ from random import Random
 from typing import cast
 
 from byline.fetch import TimedOut
-from byline.refresh_timing import DAY_SECONDS, LEASE_SECONDS
-from byline.refresh_units import Unit
-from byline.runner_rows import RunnerRow
-from due_soon import SoonDue
-from mint import MintedToken
-from refresh_plan import by_deadline, is_meant
-from refresh_unit import Outcome
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import DAY_SECONDS, LEASE_SECONDS
+from byline.refresh.work_units import Unit
+from refresh_tokens.minting.mint import MintedToken
+from refresh_tokens.plan import by_deadline, is_meant
+from refresh_tokens.work.due_soon import SoonDue
+from refresh_tokens.work.refresher import Outcome
 from simulation.ports import DYNAMODB_SECONDS, SECRET_WRITE_SECONDS
 from simulation.timeline import Died
 from simulation.world import Sandbox, World

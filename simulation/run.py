@@ -5,9 +5,12 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
-from byline.refresh_timing import TICK_SECONDS
-from byline.runner_rows import RunnerRow
-from due_units import AGAIN_SECONDS, due_units
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import TICK_SECONDS
+from plan_refresh.due_units import AGAIN_SECONDS, due_units
+from plan_refresh.tick_share import WRITES_A_TICK
+from plan_refresh.tick_time import work_begins
+from refresh_tokens.work.batches import Wanted
 from simulation.deployment import Deployment
 from simulation.event_source import EventSource, NewEnvironment, Queue
 from simulation.fleet import fleet
@@ -20,9 +23,6 @@ from simulation.runner_index import Row, RunnerIndex
 from simulation.scenario import Scenario
 from simulation.timeline import Timeline
 from simulation.world import World
-from tick_share import WRITES_A_TICK
-from tick_time import work_begins
-from unit_batch import Wanted
 
 OURS = "Byline"
 

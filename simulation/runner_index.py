@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from byline.refresh_units import Unit
+from byline.refresh.work_units import Unit
 
 
 class Row(Protocol):

@@ -8,10 +8,10 @@ from array import array
 from collections import deque
 from math import inf
 
-from byline.refresh_timing import DAY_SECONDS
-from mint import MintedToken
-from tests.stand_ins.rates import SECRETS_MANAGER
-from tests.stand_ins.secret_state import KEPT_FOR_SECONDS, VERSIONS_KEPT
+from byline.refresh.timing import DAY_SECONDS
+from refresh_tokens.minting.mint import MintedToken
+from stand_ins.rates import SECRETS_MANAGER
+from stand_ins.secret_state import KEPT_FOR_SECONDS, VERSIONS_KEPT
 
 WRITES_A_SECOND = next(most for names, most in SECRETS_MANAGER if "PutSecretValue" in names)
 

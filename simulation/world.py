@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from random import Random
 
-from byline.refresh_units import Unit
-from client_states import ClientState
+from byline.refresh.work_units import Unit
+from refresh_tokens.clients.states import ClientState
 from simulation.deployment import Deployment
 from simulation.issuer import Issuer
 from simulation.measures import Measures

@@ -67,8 +67,8 @@ def on_this_machine(service: str, *, aws: str) -> Iterator[Invoke]:
     """Invokes the function here, before the tables of the stack whose AWS is at `aws`."""
     function = Function(
         name=FUNCTION,
-        handler="register_resources.handler",
-        code=(ROOT / "functions/register_resources", ROOT / "layers/identity"),
+        handler="register_resources.handler.handler",
+        code=(ROOT / "functions", ROOT / "layers/identity"),
         environment={
             **CREDENTIALS,
             "AWS_ENDPOINT_URL": aws,

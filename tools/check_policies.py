@@ -14,7 +14,7 @@ from typing import Any
 
 import cedarpy
 
-POLICIES = Path(__file__).parents[1] / "functions" / "serve_runs" / "policies"
+POLICIES = Path(__file__).parents[1] / "functions" / "serve_runs" / "access" / "policies"
 SCHEMA = "byline.cedarschema"
 ROLE = "Byline::Role"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from byline.outbox import DELETED, unregistered_mark
+from byline.registration.outbox import DELETED, unregistered_mark
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

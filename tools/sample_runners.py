@@ -10,14 +10,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from acts import Act
-from audit import AuditTrail
 from byline.aws import dynamodb
-from byline.caller import Caller
-from byline.runner_rows import RunnerRow
-from refresh_queue import announce
-from runner_requests import RegisterRunner, Registration
-from runner_store import RunnerStore
+from byline.identity.caller import Caller
+from byline.refresh.runner_rows import RunnerRow
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
+from serve_runs.runners.refresh_queue import announce
+from serve_runs.runners.requests import RegisterRunner, Registration
+from serve_runs.runners.store import RunnerStore
 from tools.make_events import PROJECT, SAMPLE_RUNNERS, SAMPLE_RUNNERS_CLIENT
 from tools.sample_tokens import ISSUER
 

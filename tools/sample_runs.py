@@ -10,15 +10,14 @@ fixed ids, each is in the state that its event needs, and all are Ada's.
 import os
 from typing import TYPE_CHECKING
 
-from acts import Act
-from audit import AuditTrail, Resource
 from byline.aws import dynamodb
-from byline.caller import Caller
-from principals import Principal
-from role_store import RoleStore
-from run_requests import CreateRun
-from run_states import TRANSITIONS
-from run_store import RunStore
+from byline.identity.caller import Caller, Principal
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail, Resource
+from serve_runs.role_bindings.store import RoleStore
+from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.states import TRANSITIONS
+from serve_runs.runs.store import RunStore
 from tools.make_events import PROJECT, SAMPLE_RUN_IDS
 from tools.sample_tokens import ADA, ISSUED_AT, ISSUER
 

@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from byline.refresh_timing import (
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import (
     MARGIN_SECONDS,
     READERS_SECONDS,
     TICK_SECONDS,
     required_margin,
 )
-from byline.refresh_units import Unit
-from byline.runner_rows import RunnerRow
-from tick_share import WRITES_A_TICK, chosen_runners, is_replaced, trouble_of
+from byline.refresh.work_units import Unit
+from plan_refresh.tick_share import WRITES_A_TICK, chosen_runners, is_replaced, trouble_of
 
 AGAIN_SECONDS = TICK_SECONDS // 2
 """After this a unit's second message comes, which finds nothing to do unless the worker of the

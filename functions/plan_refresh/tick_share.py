@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from byline.refresh_timing import TICK_SECONDS
-from byline.refresh_units import Unit
-from byline.runner_rows import RunnerRow
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import TICK_SECONDS
+from byline.refresh.work_units import Unit
 
 WRITES_PER_SECOND = 40
 """Of all workers together: each one's limit times how many there are at once."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from byline.refresh_timing import TICK_SECONDS
+from byline.refresh.timing import TICK_SECONDS
 
 
 def scheduled_time(event: Mapping[str, Any]) -> int | None:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.refresh_units import MintKey, Unit
-from byline.runner_rows import (
+from byline.refresh.runner_rows import (
     DUE_INDEX,
-    Item,
     RunnerRow,
     UnreadableRow,
     read_runner,
     runner_item,
     runner_key,
 )
-from refresh_plan import is_meant
+from byline.refresh.work_units import MintKey, Unit
+from byline.tables.items import Item
+from refresh_tokens.plan import is_meant
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
-from byline.refresh_units import version_token
-from mint import MintedToken
-from write_limiter import WriteLimiter
+from byline.refresh.work_units import version_token
+from refresh_tokens.minting.mint import MintedToken
+from refresh_tokens.write_limiter import WriteLimiter
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient

@@ -7,8 +7,8 @@ from itertools import batched, chain
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import Clock
-from registrar import Result
-from unregistered_rows import RunKey, Waiting
+from register_resources.pending_rows import RunKey, Waiting
+from register_resources.registrar import Result
 
 AT_ONCE = 8
 """Runs that are settled beside each other."""

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
-from byline.authorization_service import AuthorizationService, ErrorClass, Operation
 from byline.caching import Clock
 from byline.fetch import POST_TIMEOUT_SECONDS
-from registration_claims import Claim, Claims
-from unregistered_rows import RunKey, UnregisteredRow, UnregisteredRows
+from byline.registration.authorization_service import AuthorizationService, ErrorClass, Operation
+from register_resources.claims import Claim, Claims
+from register_resources.pending_rows import RunKey, UnregisteredRow, UnregisteredRows
 
 Result = Literal["registered", "deregistered", "nothing", "busy", "unsettled", "failed"]
 """`nothing`: the service knew already, or somebody else has told it meanwhile. `unsettled`: told,

@@ -16,10 +16,10 @@ from botocore.awsrequest import AWSRequest, AWSResponse, HTTPHeaders
 from urllib3 import HTTPResponse
 
 from byline.aws import dynamodb, secrets_manager, sqs
-from byline.identity import Identity
+from byline.identity.caller import ANONYMOUS
+from byline.identity.identity import Identity
 from byline.tls import contexts
-from decisions import Resource, decisions, role_names
-from principals import ANONYMOUS
+from serve_runs.access.decisions import Resource, decisions, role_names
 
 logger = Logger(service="byline")
 

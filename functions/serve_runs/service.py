@@ -11,23 +11,24 @@ from aws_lambda_powertools.event_handler import ALBResolver, Response
 from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
-from access import Access, AccessControl
-from access_rows import AccessRows
-from acts import Act, Person
-from audit import AuditTrail
 from byline.aws import dynamodb
-from byline.caller import Caller
 from byline.errors import Rejected
-from byline.identity import Identity
-from byline.settings import Settings, required
-from failures import answer_failure, profile_unavailable
-from incoming import refuse_cross_site
-from people import People
-from principals import read_admins
-from problems import method_not_allowed, not_found
+from byline.identity.caller import Caller
+from byline.identity.identity import Identity
+from byline.identity.settings import IdentitySettings
+from byline.settings import required
+from serve_runs.access.admins import read_admins
+from serve_runs.access.context import Act, Person
+from serve_runs.access.control import Access, AccessControl
+from serve_runs.access.rows import AccessRows
+from serve_runs.audit.records import AuditTrail
+from serve_runs.profiles.store import People
+from serve_runs.web.failures import answer_failure, profile_unavailable
+from serve_runs.web.problems import method_not_allowed, not_found
+from serve_runs.web.requests import refuse_cross_site
 
 logger = Logger(service="byline")
-settings = Settings.from_environment(os.environ)
+settings = IdentitySettings.from_environment(os.environ)
 identity = Identity(settings)
 runners_table = required(os.environ, "RUNNERS_TABLE")
 access_table = required(os.environ, "ACCESS_TABLE")

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from principals import Principal
-from service_account_requests import id_of
+from byline.identity.caller import Principal
+from serve_runs.service_accounts.requests import id_of
 from tests.access.function import InProcess
 from tests.access.model import NOBODY, Who
 from tests.access.play import ALL, APPLICATIONS, Play, Step

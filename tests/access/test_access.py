@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
-from access import ADMIN_ROLE
+from serve_runs.access.control import ADMIN_ROLE
 from tests.access.function import InProcess
 from tests.access.model import Who
 from tests.access.play import NO_RUN, ROOT, SIGHT

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from decisions import POLICIES, Decisions, Resource, decisions, role_names
-from principals import ANONYMOUS, Principal
+from byline.identity.caller import ANONYMOUS, Principal
+from serve_runs.access.decisions import POLICIES, Decisions, Resource, decisions, role_names
 from tests.access.model import FOR_PEOPLE, ROLES, TOKENS
 
 ACTIONS = {

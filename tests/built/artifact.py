@@ -17,7 +17,7 @@ FUNCTIONS = {
     "RefreshTokensFunction": "refresh_tokens",
     "RegisterResourcesFunction": "register_resources",
 }
-"""Logical id → the folder of its sources, whose name its handler's module has."""
+"""Logical id → the package of its sources, in which the module `handler` is."""
 
 
 def function_of(
@@ -25,7 +25,7 @@ def function_of(
 ) -> Function:
     """A function, from its artifact and its layer's."""
     code = (built / name, built / "IdentityLayer/python")
-    handler = f"{FUNCTIONS[name]}.handler"
+    handler = f"{FUNCTIONS[name]}.handler.handler"
     return Function(handler=handler, code=code, environment=environment, name=name, **more)
 
 

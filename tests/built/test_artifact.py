@@ -38,19 +38,23 @@ def test_every_module_has_byte_code_that_is_never_checked(built: Path, artifact:
         assert code.co_filename == f"{DEPLOYED_AS[artifact]}/{module.relative_to(folder)}"
 
 
-@pytest.mark.parametrize(("function", "folder"), FUNCTIONS.items())
-def test_function_ships_its_modules_alone(built: Path, function: str, folder: str) -> None:
-    """No build file, test or package goes along with a function's own modules and policies."""
-    source = ROOT / "functions" / folder
-    shipped = {file.name for file in (built / function).iterdir()}
-    own = {file.name for file in (*source.glob("*.py"), *source.glob("policies"))}
-    assert shipped == own | {"__pycache__"}
+@pytest.mark.parametrize(("function", "package"), FUNCTIONS.items())
+def test_function_ships_its_package_alone(built: Path, function: str, package: str) -> None:
+    """An artifact has the function's own package and nothing else: no test, no build file."""
+    source = ROOT / "functions" / package
+
+    def files(folder: Path) -> set[str]:
+        found = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc")
+        return {str(file.relative_to(folder)) for file in found}
+
+    assert {file.name for file in (built / function).iterdir()} == {package}
+    assert files(built / function / package) == files(source)
 
 
 def test_policies_are_shipped_as_they_are(built: Path) -> None:
     """Without them the first decision would fail, on AWS alone."""
-    source = ROOT / "functions/serve_runs/policies"
-    shipped = built / "RunsFunction/policies"
+    source = ROOT / "functions/serve_runs/access/policies"
+    shipped = built / "RunsFunction/serve_runs/access/policies"
     texts = {file.name: file.read_text() for file in source.iterdir()}
     assert {file.name: file.read_text() for file in shipped.iterdir()} == texts
 

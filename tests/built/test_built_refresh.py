@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from byline.runner_rows import RunnerRow
+from byline.refresh.runner_rows import RunnerRow
 from local.lambda_runtime import FunctionHost
 from tests.built.artifact import function_of
 from tests.refresh.world import TABLE, World, new_world

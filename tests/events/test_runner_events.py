@@ -8,8 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
-from byline.refresh_units import MintKey, token_secret_name, version_token
-from byline.runner_rows import RunnerRow, read_runner, runner_item
+from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item
+from byline.refresh.work_units import MintKey, token_secret_name, version_token
 from local.stack import Stack
 from tests.events.samples import NIGHTLY_TRAIN, event
 from tests.runs.runs_api import RunsApi

@@ -4,7 +4,7 @@ from copy import replace
 
 import pytest
 
-from byline.caller import Caller
+from byline.identity.caller import Caller
 
 ADA = Caller(
     kind="user",

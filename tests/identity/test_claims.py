@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from byline.claims import (
+from byline.errors import Rejected
+from byline.identity.claims import (
     MAX_SUBJECT_BYTES,
     MAX_TEXT_CHARACTERS,
     optional_text,
     preferred_name,
     required_text,
 )
-from byline.errors import Rejected
 
 NOT_TEXT: list[Any] = [0, 1, True, False, 1.5, ["ada"], {"ada": 1}]
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from byline.caller import Caller
 from byline.errors import REASONS, Rejected, Unavailable
-from byline.identity import Identity
-from byline.settings import SignerKeys
+from byline.identity.caller import Caller
+from byline.identity.identity import Identity
+from byline.identity.settings import SignerKeys
 from tests.identity.alb_tokens import (
     BEARER_GROUP,
     BROWSER_GROUP,

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import PublicFormat as Public
 
 from byline.errors import Rejected, Unavailable
 from byline.fetch import Answer, FetchFailed
-from byline.load_balancer_keys import (
+from byline.identity.load_balancer_keys import (
     CACHED_KEYS,
     FRUITLESS_FETCHES_A_MINUTE,
     KEY_LIFETIME_SECONDS,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byline.names import NAME_PATTERN, is_name, naming_rule
-from byline.refresh_units import client_secret_name, token_secret_name
+from byline.refresh.work_units import client_secret_name, token_secret_name
 
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 NEARLY_NAMES = st.text("aA0-/_. ", min_size=1, max_size=3)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byline.errors import Reason, Rejected
-from byline.unverified import MAX_TOKEN_BYTES, UnverifiedParts, UnverifiedToken, parse
+from byline.identity.unverified import MAX_TOKEN_BYTES, UnverifiedParts, UnverifiedToken, parse
 from tests.identity.alb_tokens import mint, padded
 
 PADDED = f"{padded(b'{"a": 1}')}.{padded(b'{"b":"\xc3\xa9"}')}.{padded(b'sign')}"

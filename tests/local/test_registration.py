@@ -8,12 +8,12 @@ import pytest
 
 from local.stack import Stack
 from local.stream_poller import StreamPoller, matches
-from tests.events.samples import event
-from tests.stand_ins.authorization_service import (
+from stand_ins.authorization_service import (
     AuthorizationStandIn,
     Fails,
     serve_authorization,
 )
+from tests.events.samples import event
 from tools.backfill import backfill, on_this_machine
 from tools.make_events import SAMPLE_RUN_IDS
 

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from byline.runner_rows import RunnerRow, read_runner, runner_item
+from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import PortTaken, WebServer, listen, url_of
 from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider

@@ -14,12 +14,17 @@ from uuid import uuid4
 import pytest
 
 from byline.aws import dynamodb, secrets_manager, sqs
-from byline.refresh_units import Unit
+from byline.refresh.work_units import Unit
+from stand_ins.clock import Clock
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import log_to_standard_output
-from tests.stand_ins.clock import Clock
 
-MODULES = ("refresh_tokens", "refresh_sight", "plan_refresh", "plan_sight")
+MODULES = (
+    "refresh_tokens.handler",
+    "refresh_tokens.metrics",
+    "plan_refresh.handler",
+    "plan_refresh.metrics",
+)
 """The modules that keep something between invocations: each environment has them anew."""
 
 BATCH = 10
@@ -133,8 +138,8 @@ def deployed(world: World, **changes: str) -> Iterator[Deployment]:
         for client in clients:
             client.cache_clear()  # type: ignore[attr-defined]
         try:
-            planner = importlib.import_module("plan_refresh")
-            worker = importlib.import_module("refresh_tokens")
+            planner = importlib.import_module("plan_refresh.handler")
+            worker = importlib.import_module("refresh_tokens.handler")
             log_to_standard_output()
             yield Deployment(world, queue["QueueUrl"], worker, planner)
         finally:

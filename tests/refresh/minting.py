@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from byline.fetch import fetch, post
-from byline.refresh_timing import KnownToken
-from byline.refresh_units import MintKey
-from client_secrets import ClientSecret, read_client_secret
-from mint import Mint, MintedToken
-from refresh_errors import ERROR_CLASSES, RefreshFailed
+from byline.refresh.timing import KnownToken
+from byline.refresh.work_units import MintKey
+from refresh_tokens.clients.secrets import ClientSecret, read_client_secret
+from refresh_tokens.errors import ERROR_CLASSES, RefreshFailed
+from refresh_tokens.minting.mint import Mint, MintedToken
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, ec_key, pem_of, rsa_key
 
 SECRET = "S3CRET"

@@ -12,8 +12,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from client_secrets import PrivateKeyJwt, SecretBasic, SecretPost, read_client_secret
-from refresh_errors import RefreshFailed
+from refresh_tokens.clients.secrets import (
+    PrivateKeyJwt,
+    SecretBasic,
+    SecretPost,
+    read_client_secret,
+)
+from refresh_tokens.errors import RefreshFailed
 from tests.refresh.token_issuer import ec_key, pem_of, rsa_key
 
 SECRET = "S3CRET"

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from byline.refresh_units import token_secret_name
-from byline.runner_rows import RunnerRow, lease_key
-from client_states import ClientState, ClientStates
-from refresh_plan import BREAKER_RECHECK_SECONDS, SWEEP_AGAIN_SECONDS
+from byline.refresh.runner_rows import RunnerRow, lease_key
+from byline.refresh.work_units import token_secret_name
+from refresh_tokens.clients.states import ClientState, ClientStates
+from refresh_tokens.plan import BREAKER_RECHECK_SECONDS, SWEEP_AGAIN_SECONDS
+from stand_ins.secret_store import Behaviour
 from tests.identity.loopback import answer
 from tests.refresh.troubles import (
     NEW,
@@ -25,7 +26,6 @@ from tests.refresh.troubles import (
     tokens,
 )
 from tests.refresh.world import LEASE_SECONDS, TABLE, Crash, World, new_world
-from tests.stand_ins.secret_store import Behaviour
 
 
 def turn_that_refreshes(world: World) -> RunnerRow:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byline.refresh_timing import READERS_SECONDS
-from byline.runner_rows import RunnerRow
-from due_units import DueUnit, due_units, health
-from tick_share import is_replaced, trouble_of
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import READERS_SECONDS
+from plan_refresh.due_units import DueUnit, due_units, health
+from plan_refresh.tick_share import is_replaced, trouble_of
 
 NOW = 1_800_000_000
 

@@ -6,10 +6,10 @@ from threading import Event
 
 import pytest
 
-from byline.runner_rows import RunnerRow
-from mint import SILENCE_SECONDS
-from refresh_errors import ERROR_CLASSES
-from refresh_plan import BREAKER_RECHECK_SECONDS
+from byline.refresh.runner_rows import RunnerRow
+from refresh_tokens.errors import ERROR_CLASSES
+from refresh_tokens.minting.mint import SILENCE_SECONDS
+from refresh_tokens.plan import BREAKER_RECHECK_SECONDS
 from tests.identity.loopback import answer, silence
 from tests.refresh.issuer_troubles import TROUBLES, error, hang_up
 from tests.refresh.troubles import (

@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from byline.fetch import Answer
-from byline.refresh_units import MintKey
-from byline.unverified import UnverifiedToken
-from client_secrets import ClientSecret
-from mint import Mint
-from refresh_errors import RefreshFailed
+from byline.identity.unverified import UnverifiedToken
+from byline.refresh.work_units import MintKey
+from refresh_tokens.clients.secrets import ClientSecret
+from refresh_tokens.errors import RefreshFailed
+from refresh_tokens.minting.mint import Mint
 from tests.identity.loopback import Respond, answer, silence
 from tests.refresh.minting import (
     BASIC,

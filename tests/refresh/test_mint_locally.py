@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from byline.refresh_units import MintKey
-from byline.unverified import UnverifiedToken
+from byline.identity.unverified import UnverifiedToken
+from byline.refresh.work_units import MintKey
 from local.listening import WebServer, listen, url_of
 from local.openid_provider import LIFETIME_SECONDS, OpenIDProvider
-from refresh_errors import RefreshFailed
+from refresh_tokens.errors import RefreshFailed
 from tests.refresh.minting import discovered, minting, secret_of
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer
 

@@ -11,14 +11,14 @@ from itertools import batched
 
 import pytest
 
-from byline.refresh_units import token_secret_name
+from byline.refresh.work_units import token_secret_name
+from stand_ins.faults import Call, Fault
+from stand_ins.refusal import INTERNAL_ERROR, Refusal
 from tests.refresh.conftest import Said
 from tests.refresh.deployment import BATCH, Deployment, message_of
 from tests.refresh.issuer_troubles import REFUSED_TOKEN, TROUBLES
 from tests.refresh.test_store_faults import OF_OPERATIONS, OF_SECRETS
 from tests.refresh.world import CLIENT
-from tests.stand_ins.faults import Call, Fault
-from tests.stand_ins.refusal import INTERNAL_ERROR, Refusal
 
 QUOTED = "t0ken-that-an-error-quotes"
 

@@ -13,16 +13,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import sqs
 from byline.errors import Misconfigured
-from byline.refresh_timing import LEASE_SECONDS, TICK_SECONDS
-from byline.refresh_units import shards
-from byline.runner_rows import RunnerRow, runner_item
-from due_units import AGAIN_SECONDS
+from byline.refresh.runner_rows import RunnerRow, runner_item
+from byline.refresh.timing import LEASE_SECONDS, TICK_SECONDS
+from byline.refresh.work_units import shards
+from plan_refresh.due_units import AGAIN_SECONDS
+from stand_ins.faults import LoseAnswer
+from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR
 from tests.refresh.conftest import Said
 from tests.refresh.deployment import Deployment, deployed, sqs_record
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import metrics
-from tests.stand_ins.faults import LoseAnswer
-from tests.stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR
 
 
 def planned(deployment: Deployment) -> list[dict[str, str]]:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from byline.refresh_timing import DAY_SECONDS, due_window
-from byline.runner_rows import LastError, RunnerRow
-from refresh_plan import postponed, refreshed
+from byline.refresh.runner_rows import LastError, RunnerRow
+from byline.refresh.timing import DAY_SECONDS, due_window
+from refresh_tokens.plan import postponed, refreshed
 
 NOW = 1_800_000_000
 ROW = RunnerRow(

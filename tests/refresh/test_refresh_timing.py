@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byline.refresh_timing import (
+from byline.refresh.timing import (
     BACK_OFF_CAP_SECONDS,
     DAY_SECONDS,
     MARGIN_SECONDS,

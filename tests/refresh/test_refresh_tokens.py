@@ -9,13 +9,13 @@ import pytest
 
 from byline.aws import dynamodb
 from byline.errors import Misconfigured
-from byline.runner_rows import RunnerRow, lease_key
+from byline.refresh.runner_rows import RunnerRow, lease_key
+from stand_ins.refusal import ACCESS_DENIED, RATE_EXCEEDED
 from tests.identity.loopback import answer
 from tests.refresh.conftest import Said
 from tests.refresh.deployment import Deployment, deployed, message_of, sqs_record
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import metrics
-from tests.stand_ins.refusal import ACCESS_DENIED, RATE_EXCEEDED
 
 
 def registered(world: World, project: str, runners: int = 1) -> RunnerRow:

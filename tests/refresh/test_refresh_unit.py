@@ -7,11 +7,11 @@ from threading import Event
 
 import pytest
 
-from byline.refresh_timing import LEASE_SECONDS, due_window
-from byline.refresh_units import token_secret_name
-from runner_table import COMMITS_A_CALL
+from byline.refresh.timing import LEASE_SECONDS, due_window
+from byline.refresh.work_units import token_secret_name
+from refresh_tokens.runner_table import COMMITS_A_CALL
+from stand_ins.faults import Meanwhile
 from tests.refresh.world import World, new_world
-from tests.stand_ins.faults import Meanwhile
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byline.refresh_units import (
+from byline.refresh.work_units import (
     MintKey,
     Unit,
     client_secret_name,

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byline.runner_rows import (
-    Item,
+from byline.refresh.runner_rows import (
     LastError,
     RunnerRow,
     UnreadableRow,
@@ -18,6 +17,7 @@ from byline.runner_rows import (
     runner_item,
     unit_of,
 )
+from byline.tables.items import Item
 
 REGISTERED = RunnerRow(
     project="payments",

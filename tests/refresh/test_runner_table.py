@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from runner_table import RunnerTable
+from refresh_tokens.runner_table import RunnerTable
+from stand_ins.faults import LoseAnswer
 from tests.refresh.troubles import prepared
 from tests.refresh.world import TABLE, World, new_world
-from tests.stand_ins.faults import LoseAnswer
 
 LONG = "x" * 100_000
 """Eleven rows of it are more than DynamoDB answers at once: a megabyte."""

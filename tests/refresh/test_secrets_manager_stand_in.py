@@ -13,14 +13,14 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.stand_ins.aws_server import AwsServer, serve_aws
-from tests.stand_ins.clock import Clock
-from tests.stand_ins.listener import HttpRequest
-from tests.stand_ins.moto_services import MotoServices
-from tests.stand_ins.rates import UNLIMITED, busiest
-from tests.stand_ins.refusal import Refused
-from tests.stand_ins.secret_store import Behaviour, SecretStore
-from tests.stand_ins.secrets_manager import SecretsManager
+from stand_ins.aws_server import AwsServer, serve_aws
+from stand_ins.clock import Clock
+from stand_ins.listener import HttpRequest
+from stand_ins.moto_services import MotoServices
+from stand_ins.rates import UNLIMITED, busiest
+from stand_ins.refusal import Refused
+from stand_ins.secret_store import Behaviour, SecretStore
+from stand_ins.secrets_manager import SecretsManager
 
 NAME = "byline/runners/payments/nightly/0"
 DAY = 86_400

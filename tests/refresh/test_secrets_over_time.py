@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from byline.refresh_units import token_secret_name
-from byline.runner_rows import RunnerRow
-from mint import MintedToken
-from refresh_plan import MOST_SLOTS, SWEEP_AGAIN_SECONDS
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.work_units import token_secret_name
+from refresh_tokens.minting.mint import MintedToken
+from refresh_tokens.plan import MOST_SLOTS, SWEEP_AGAIN_SECONDS
+from refresh_tokens.token_writer import TokenWriter
+from refresh_tokens.write_limiter import WriteLimiter
+from stand_ins.faults import Afterwards, Meanwhile
+from stand_ins.refusal import ACCESS_DENIED
 from tests.refresh.troubles import assert_consistent
 from tests.refresh.world import LEASE_SECONDS, World, new_world
-from tests.stand_ins.faults import Afterwards, Meanwhile
-from tests.stand_ins.refusal import ACCESS_DENIED
-from token_writer import TokenWriter
-from write_limiter import WriteLimiter
 
 NIGHTLY = ("nightly",)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from byline.runner_rows import RunnerRow
+from byline.refresh.runner_rows import RunnerRow
 from tests.refresh.world import World, new_world
 
 

@@ -5,9 +5,17 @@ from collections.abc import Iterator
 import pytest
 from botocore.session import get_session
 
-from byline.runner_rows import RunnerRow
-from refresh_errors import ERROR_CLASSES
-from refresh_plan import BREAKER_RECHECK_SECONDS
+from byline.refresh.runner_rows import RunnerRow
+from refresh_tokens.errors import ERROR_CLASSES
+from refresh_tokens.plan import BREAKER_RECHECK_SECONDS
+from stand_ins.faults import Fault, Hang, LoseAnswer, Reset
+from stand_ins.refusal import (
+    ACCESS_DENIED,
+    INTERNAL_ERROR,
+    RATE_EXCEEDED,
+    Refusal,
+    transaction_cancelled,
+)
 from tests.refresh.troubles import (
     assert_all_recover,
     assert_neighbour_is_well,
@@ -16,14 +24,6 @@ from tests.refresh.troubles import (
     work_in_trouble,
 )
 from tests.refresh.world import World, new_world
-from tests.stand_ins.faults import Fault, Hang, LoseAnswer, Reset
-from tests.stand_ins.refusal import (
-    ACCESS_DENIED,
-    INTERNAL_ERROR,
-    RATE_EXCEEDED,
-    Refusal,
-    transaction_cancelled,
-)
 
 IMPATIENT_SECONDS = 0.3
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from byline.refresh_timing import TICK_SECONDS
-from tick_time import scheduled_time, work_begins
+from byline.refresh.timing import TICK_SECONDS
+from plan_refresh.tick_time import scheduled_time, work_begins
 
 NOW = 1_800_000_000
 

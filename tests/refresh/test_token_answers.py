@@ -9,8 +9,8 @@ from typing import Any
 import jwt
 import pytest
 
-from byline.refresh_timing import KnownToken
-from refresh_errors import REFUSALS
+from byline.refresh.timing import KnownToken
+from refresh_tokens.errors import REFUSALS
 from tests.identity.loopback import Respond, answer, drip, silence
 from tests.refresh.minting import (
     BASIC,

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from byline.refresh_units import Unit
-from byline.unit_messages import message_body, read_message
+from byline.refresh.messages import message_body, read_message
+from byline.refresh.work_units import Unit
+from refresh_tokens.work.batches import Wanted, read_batch
 from tests.refresh.deployment import sqs_record
-from unit_batch import Wanted, read_batch
 
 UNIT = Unit(shard="07", project="payments")
 

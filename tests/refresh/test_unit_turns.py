@@ -6,10 +6,10 @@ from threading import Barrier
 
 import pytest
 
-from byline.refresh_units import Unit
-from refresh_unit import Outcome
-from tests.stand_ins.clock import Clock
-from unit_turns import SHORTEST_TURN_SECONDS, UNITS_AT_ONCE, take_turns
+from byline.refresh.work_units import Unit
+from refresh_tokens.work.refresher import Outcome
+from refresh_tokens.work.time_slices import SHORTEST_TURN_SECONDS, UNITS_AT_ONCE, take_turns
+from stand_ins.clock import Clock
 
 END = 100.0
 

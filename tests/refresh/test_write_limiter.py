@@ -5,11 +5,11 @@ from threading import Thread, local
 
 import pytest
 
+from refresh_tokens.write_limiter import WriteLimiter
+from stand_ins.clock import Clock
+from stand_ins.rates import busiest
+from stand_ins.refusal import RATE_EXCEEDED
 from tests.refresh.world import new_world
-from tests.stand_ins.clock import Clock
-from tests.stand_ins.rates import busiest
-from tests.stand_ins.refusal import RATE_EXCEEDED
-from write_limiter import WriteLimiter
 
 
 class SlowSleeper:

@@ -7,12 +7,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.refresh_timing import BACK_OFF_CAP_SECONDS
-from byline.refresh_units import token_secret_name
-from byline.runner_rows import RunnerRow
-from refresh_plan import SWEEP_AGAIN_SECONDS
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import BACK_OFF_CAP_SECONDS
+from byline.refresh.work_units import token_secret_name
+from refresh_tokens.plan import SWEEP_AGAIN_SECONDS
+from stand_ins.faults import Call
 from tests.refresh.world import LEASE_SECONDS, Worker, World
-from tests.stand_ins.faults import Call
 
 OLD, NEW, GONE = "old", "new", "gone"
 

@@ -12,23 +12,23 @@ from uuid import uuid4
 
 from byline.fetch import fetch
 from byline.fetch import post as send
-from byline.refresh_units import Unit, client_secret_name, token_secret_name, version_token
-from byline.runner_rows import RunnerRow, read_runner, runner_item, runner_key
-from client_states import ClientStates
-from client_store import ClientStore
-from mint import Mint
-from refresh_unit import Outcome, Report, UnitRefresher
-from runner_sweep import Sweeper
-from runner_table import RunnerTable
+from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
+from byline.refresh.work_units import Unit, client_secret_name, token_secret_name, version_token
+from refresh_tokens.clients.states import ClientStates
+from refresh_tokens.clients.store import ClientStore
+from refresh_tokens.minting.mint import Mint
+from refresh_tokens.runner_table import RunnerTable
+from refresh_tokens.token_writer import TokenWriter
+from refresh_tokens.work.leases import UnitLeases
+from refresh_tokens.work.mints import UnitMints
+from refresh_tokens.work.refresher import Outcome, Report, UnitRefresher
+from refresh_tokens.work.sweeper import Sweeper
+from refresh_tokens.write_limiter import WriteLimiter
+from stand_ins.aws_server import AwsServer, serve_aws
+from stand_ins.clock import Clock
+from stand_ins.secret_store import Behaviour
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, serve_issuer
 from tests.runs.table_server import ACCESS_TABLE, table_definition
-from tests.stand_ins.aws_server import AwsServer, serve_aws
-from tests.stand_ins.clock import Clock
-from tests.stand_ins.secret_store import Behaviour
-from token_writer import TokenWriter
-from unit_lease import UnitLeases
-from unit_mints import UnitMints
-from write_limiter import WriteLimiter
 
 TABLE = "RunnersTable"
 CLIENT = RegisteredClient("scheduler", "client_secret_basic", "S3CRET-of-scheduler")

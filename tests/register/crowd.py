@@ -11,10 +11,10 @@ from random import Random
 
 from greenlet import getcurrent, greenlet
 
-from registration_claims import SETTLE_SECONDS
+from register_resources.claims import SETTLE_SECONDS
+from register_resources.pending_rows import RunKey
+from stand_ins.authorization_service import DONE, Fails, Fault, Hangs
 from tests.register.world import LIFE_SECONDS, World
-from tests.stand_ins.authorization_service import DONE, Fails, Fault, Hangs
-from unregistered_rows import RunKey
 
 TROUBLES: tuple[Fault, ...] = (
     Fails(503),

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from byline.authorization_service import (
+from byline.fetch import POST_TIMEOUT_SECONDS, post_json
+from byline.registration.authorization_service import (
     ATTEMPTS,
     DELIVERY_SECONDS,
     PASSING,
@@ -18,15 +19,14 @@ from byline.authorization_service import (
     principal,
     resource,
 )
-from byline.fetch import POST_TIMEOUT_SECONDS, post_json
-from tests.identity.loopback import Respond, answer, serve, silence
-from tests.stand_ins.authorization_service import (
+from stand_ins.authorization_service import (
     AuthorizationStandIn,
     Fails,
     Hangs,
     serve_authorization,
 )
-from tests.stand_ins.clock import Clock
+from stand_ins.clock import Clock
+from tests.identity.loopback import Respond, answer, serve, silence
 
 ADA = principal("user", subject="ada", issuer="https://issuer.example")
 NIGHTLY = principal("application", subject="nightly", issuer="https://issuer.example")

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from run_requests import CreateRun
+from register_resources.pending_rows import RunKey
+from serve_runs.runs.requests import CreateRun
+from stand_ins.authorization_service import Fails, serve_authorization
 from tests.register.world import ADA, World
 from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
-from tests.stand_ins.authorization_service import Fails, serve_authorization
 from tools.backfill import backfill, on_this_machine
 from tools.mark_unregistered import mark_all
-from unregistered_rows import RunKey
 
 
 @pytest.mark.parametrize(

@@ -14,27 +14,27 @@ from uuid import uuid4
 
 import pytest
 
-from acts import Act
-from audit import AuditTrail
 from byline.aws import dynamodb
-from byline.caller import Caller
 from byline.errors import Misconfigured
-from byline.outbox import unregistered_mark
-from run_requests import CreateRun
-from run_store import RunStore
-from tests.refresh.deployment import Context
-from tests.runs.runs_api import log_to_standard_output, metrics
-from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Refusal, serve_dynamodb
-from tests.stand_ins.authorization_service import (
+from byline.identity.caller import Caller
+from byline.registration.outbox import unregistered_mark
+from register_resources.pending_rows import RunKey, UnregisteredRows
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
+from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.store import RunStore
+from stand_ins.authorization_service import (
     AuthorizationStandIn,
     Fails,
     Hangs,
     serve_authorization,
 )
+from tests.refresh.deployment import Context
+from tests.runs.runs_api import log_to_standard_output, metrics
+from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Refusal, serve_dynamodb
 from tools.register_events import record_of
-from unregistered_rows import RunKey, UnregisteredRows
 
-MODULES = ("register_resources", "registration_sight")
+MODULES = ("register_resources.handler", "register_resources.metrics")
 """The modules that keep something between invocations: each environment has them anew."""
 
 ADA = Caller("user", "bearer", "https://issuer.example", "ada", "ada", "ada")
@@ -117,7 +117,7 @@ class _imported_anew:  # noqa: N801 - a context manager
     def __enter__(self) -> ModuleType:
         dynamodb.cache_clear()
         self._kept = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-        return importlib.import_module("register_resources")
+        return importlib.import_module("register_resources.handler")
 
     def __exit__(self, *_: object) -> None:
         for name in MODULES:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from byline.caller import Caller
-from registration_claims import KEPT_SECONDS, SETTLE_SECONDS
+from byline.identity.caller import Caller
+from register_resources.claims import KEPT_SECONDS, SETTLE_SECONDS
+from register_resources.pending_rows import RunKey
+from stand_ins.authorization_service import Fails, Hangs
 from tests.register.world import LIFE_SECONDS, Step, World
-from tests.stand_ins.authorization_service import Fails, Hangs
-from unregistered_rows import RunKey
 
 NIGHTLY = Caller("application", "bearer", "https://issuer.example", "nightly", "nightly", "nightly")
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from registration_claims import SETTLE_SECONDS
+from register_resources.claims import SETTLE_SECONDS
 from tests.register.crowd import Crowd
 from tests.register.world import LIFE_SECONDS, new_world
 

@@ -14,20 +14,20 @@ from uuid import uuid4
 import boto3
 from moto import mock_aws
 
-from acts import Act
-from audit import AuditTrail
-from byline.authorization_service import AuthorizationService
-from byline.caller import Caller
 from byline.fetch import Answer, TimedOut
-from byline.outbox import UNREGISTERED_INDEX, no_mark, unregistered_mark
-from registrar import Registrar, Result
-from registration_claims import Claims
-from run_requests import CreateRun
-from run_store import RunStore
+from byline.identity.caller import Caller
+from byline.registration.authorization_service import AuthorizationService
+from byline.registration.outbox import UNREGISTERED_INDEX, no_mark, unregistered_mark
+from register_resources.claims import Claims
+from register_resources.pending_rows import RunKey, UnregisteredRows, Waiting
+from register_resources.registrar import Registrar, Result
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
+from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.store import RunStore
+from stand_ins.authorization_service import Fault, Graph, Told
+from stand_ins.clock import Clock
 from tests.runs.table_server import ACCESS_TABLE, TABLE, table_definition
-from tests.stand_ins.authorization_service import Fault, Graph, Told
-from tests.stand_ins.clock import Clock
-from unregistered_rows import RunKey, UnregisteredRows, Waiting
 
 WORK_SECONDS = 110
 """How long a worker may begin calls, and after how long Lambda has killed it."""

@@ -9,7 +9,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
-import serve_runs
+from serve_runs import handler as serve_runs
 
 
 def main() -> None:

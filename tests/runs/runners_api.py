@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from byline.refresh_units import Unit
-from byline.runner_rows import RunnerRow, read_runner
+from byline.refresh.runner_rows import RunnerRow, read_runner
+from byline.refresh.work_units import Unit
 from tests.refresh.world import TABLE, World
 from tests.runs.identity_server import Credential
 from tests.runs.runs_api import Answer, RunsApi

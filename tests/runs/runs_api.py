@@ -7,17 +7,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from problems import PROBLEM_REASONS
+from serve_runs.web.problems import PROBLEM_REASONS
 from tests.identity import alb_tokens
 from tests.runs import contract
 from tests.runs.identity_server import Credential
-
-FOLDER = Path(__file__).parents[2] / "functions" / "serve_runs"
 
 
 def load_function(environment: Mapping[str, str]) -> ModuleType:
@@ -29,7 +26,7 @@ def load_function(environment: Mapping[str, str]) -> ModuleType:
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        function = importlib.import_module("serve_runs")
+        function = importlib.import_module("serve_runs.handler")
         function.routes()  # later it would find none of its own modules
         return function
     finally:
@@ -42,7 +39,7 @@ def load_function(environment: Mapping[str, str]) -> ModuleType:
 
 def _modules_of_the_function() -> list[str]:
     """What is loaded of it. Some of it keeps state, so each environment has it anew."""
-    return [name for name in sys.modules if (FOLDER / f"{name}.py").exists()]
+    return [name for name in sys.modules if name.partition(".")[0] == "serve_runs"]
 
 
 @dataclass(frozen=True, slots=True)

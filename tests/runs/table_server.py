@@ -26,8 +26,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local.aws import ROOT
 from local.template import Template
-from tests.stand_ins.key_sizes import bad_keys
-from tests.stand_ins.role import RUNS_ROLE, refused
+from stand_ins.key_sizes import bad_keys
+from stand_ins.role import RUNS_ROLE, refused
 
 TABLE = "RunsTable"
 ACCESS_TABLE = "AccessTable"

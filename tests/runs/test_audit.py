@@ -9,18 +9,19 @@ from typing import Any, get_args
 import pytest
 from botocore.exceptions import ClientError
 
-from acts import Act, Person
-from audit import AUDIT, Action, AuditTrail, Resource
-from byline.caller import Caller
-from problems import Problem
-from run_items import run_json
-from run_requests import CreateRun
-from run_states import TRANSITIONS
-from run_store import RunStore
+from byline.identity.caller import Caller
+from serve_runs.access.context import Act, Person
+from serve_runs.access.decisions import POLICIES
+from serve_runs.audit.records import AUDIT, Action, AuditTrail, Resource
+from serve_runs.runs.items import run_json
+from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.states import TRANSITIONS
+from serve_runs.runs.store import RunStore
+from serve_runs.web.problems import Problem
 from tests.identity.alb_tokens import segments_of
 from tests.runs.audit_api import actions, records
 from tests.runs.identity_server import Credential, Web
-from tests.runs.runs_api import FOLDER, RunsApi
+from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Refusal, conflict
 
 RUNS = "/v1/projects/apollo/runs"
@@ -277,7 +278,7 @@ def test_records_hold_no_token(
 
 def test_records_are_named_as_the_policies_name_actions() -> None:
     """Every action that changes or hands out something is recorded by its own name, no other is."""
-    schema = (FOLDER / "policies" / "byline.cedarschema").read_text()
+    schema = (POLICIES / "byline.cedarschema").read_text()
     kinds: dict[str, set[str]] = {}
     for names, kind in re.findall(r"^\s*action ([\w, ]+) in \[(\w+)\]", schema, re.MULTILINE):
         kinds.setdefault(kind, set()).update(names.split(", "))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from acts import Act, Person
-from audit import AuditTrail, Resource
-from byline.caller import Caller
-from run_listing import PAGES_A_LISTING, ROWS_A_PAGE
+from byline.identity.caller import Caller
+from serve_runs.access.context import Act, Person
+from serve_runs.audit.records import AuditTrail, Resource
+from serve_runs.runs.listing import PAGES_A_LISTING, ROWS_A_PAGE
 from tests.runs.audit_api import actions, ask, pages, records
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import RunsApi

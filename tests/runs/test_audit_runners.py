@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from byline.runner_rows import LastError
+from byline.refresh.runner_rows import LastError
+from stand_ins.faults import Call, LoseAnswer
+from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
 from tests.runs.audit_api import actions, records
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runners_api import RunnersApi
 from tests.runs.table_server import ACCESS_TABLE
-from tests.stand_ins.faults import Call, LoseAnswer
-from tests.stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
 
 RUN = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
 

@@ -50,7 +50,7 @@ def start(dynamodb: DynamoDb, web: Web) -> Start:
     """A process that starts cold, with variables changed, and serves events."""
 
     def run(*events: dict[str, Any], **changes: str) -> ColdStart:
-        paths = ("layers/identity", "functions/serve_runs", ".")
+        paths = ("layers/identity", "functions", ".")
         process = subprocess.run(
             [sys.executable, str(PROBE)],
             input=json.dumps(events),
@@ -118,7 +118,7 @@ class TestWithoutSnapStart:
         cold = start(request("GET", "/healthz", by=NOBODY))
         assert cold.answers == [200]
         assert not HEAVY & cold.at_start
-        assert "priming" not in cold.at_start
+        assert "serve_runs.priming" not in cold.at_start
         assert cold.loaded == [set()]
 
     def test_browsers_request_goes_without_pyjwt(self, start: Start, web: Web) -> None:
@@ -148,8 +148,10 @@ class TestWithoutSnapStart:
         runner = request("POST", "/v1/projects/apollo/runners", by=NOBODY)
         cold = start(create, runner, create)
         assert cold.answers == [201, 405, 201]
-        assert not {"serve_runners", "byline.runner_rows"} & (cold.at_start | cold.loaded[0])
-        assert "serve_runners" in cold.loaded[1]
+        assert not {"serve_runs.runners.routes", "byline.refresh.runner_rows"} & (
+            cold.at_start | cold.loaded[0]
+        )
+        assert "serve_runs.runners.routes" in cold.loaded[1]
 
 
 class TestWithSnapStart:
@@ -160,7 +162,7 @@ class TestWithSnapStart:
         cold = start(*every_kind_of_request(web), AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
         assert cold.answers == EXPECTED
         assert cold.loaded == [set()] * len(EXPECTED)
-        assert {"jwt", "byline.bearer_token"} <= cold.at_start
+        assert {"jwt", "byline.identity.bearer_token"} <= cold.at_start
         assert not (HEAVY - {"jwt"}) & cold.at_start
         assert "not primed" not in cold.log
         assert len(dynamodb.rows()) == 3

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from acts import Act
-from run_items import new_item
-from run_requests import CreateRun
-from run_store import put_once
+from serve_runs.access.context import Act
+from serve_runs.runs.items import new_item
+from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.store import put_once
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import TABLE, DynamoDb

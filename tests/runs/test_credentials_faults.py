@@ -10,22 +10,22 @@ from uuid import uuid4
 
 import pytest
 
-from acts import Act
-from audit import AuditTrail
-from credential_requests import PutCredential
-from credential_secrets import CredentialSecrets
-from credential_store import DELETION_SECONDS, CredentialStore
-from problems import Problem
-from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
-from tests.runs.identity_server import Credential, Web
-from tests.runs.table_server import ACCESS_TABLE
-from tests.stand_ins.faults import LoseAnswer, Reset
-from tests.stand_ins.refusal import (
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
+from serve_runs.credentials.requests import PutCredential
+from serve_runs.credentials.secrets import CredentialSecrets
+from serve_runs.credentials.store import DELETION_SECONDS, CredentialStore
+from serve_runs.web.problems import Problem
+from stand_ins.faults import LoseAnswer, Reset
+from stand_ins.refusal import (
     ACCESS_DENIED,
     INTERNAL_ERROR,
     RATE_EXCEEDED,
     transaction_cancelled,
 )
+from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
+from tests.runs.identity_server import Credential, Web
+from tests.runs.table_server import ACCESS_TABLE
 
 PUT_CALLS = ("GetItem", "CreateSecret", "TransactWriteItems")
 CHANGE_CALLS = ("GetItem", "GetSecretValue", "PutSecretValue", "TransactWriteItems")

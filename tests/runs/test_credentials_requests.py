@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credential_requests import (
+from serve_runs.credentials.requests import (
     JIRA_SITE,
     KEY_FILE,
     MAX_TOKEN_CHARACTERS,
@@ -16,7 +16,7 @@ from credential_requests import (
     TOO_LONG,
     put_credential,
 )
-from problems import Problem
+from serve_runs.web.problems import Problem
 from tests.runs.credentials_api import TOKEN, CredentialsApi
 from tests.runs.identity_server import Credential
 

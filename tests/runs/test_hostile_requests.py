@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from incoming import MAX_BODY_BYTES
+from serve_runs.web.requests import MAX_BODY_BYTES
 from tests.identity import alb_tokens
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi, request

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from acts import Act
-from audit import AuditTrail
-from run_requests import CreateRun
-from run_store import IDEMPOTENCY_SECONDS, RunStore
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
+from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.store import IDEMPOTENCY_SECONDS, RunStore
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import Rights
 from tests.runs.runs_api import Answer, RunsApi

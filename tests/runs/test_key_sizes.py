@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cursors import encode_text
-from principals import MAX_PRINCIPAL_BYTES
+from byline.identity.caller import MAX_PRINCIPAL_BYTES
+from serve_runs.web.cursors import encode_text
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import ACCOUNTS, register
 from tests.runs.runs_api import RunsApi

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acts import Act
-from byline.caller import Caller
-from cursors import encode_text
-from run_items import Item, new_item
-from run_requests import CreateRun
+from byline.identity.caller import Caller
+from byline.tables.items import Item
+from serve_runs.access.context import Act
+from serve_runs.runs.items import new_item
+from serve_runs.runs.requests import CreateRun
+from serve_runs.web.cursors import encode_text
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import Rights
 from tests.runs.runs_api import Answer, RunsApi

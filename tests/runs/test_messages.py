@@ -12,12 +12,12 @@ from uuid import uuid4
 import pytest
 from ulid import ULID
 
-from acts import Act
-from byline.runner_rows import RunnerRow, runner_item
-from message_items import GAP_SECONDS
-from message_requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage
-from message_store import LIFETIME_SECONDS, MessageStore
-from problems import Problem
+from byline.refresh.runner_rows import RunnerRow, runner_item
+from serve_runs.access.context import Act
+from serve_runs.messages.requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage
+from serve_runs.messages.store import LIFETIME_SECONDS, MessageStore
+from serve_runs.messages.views import GAP_SECONDS
+from serve_runs.web.problems import Problem
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, DynamoDb, LostAnswer

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from access import Access, Holder
-from acts import Act
-from audit import AuditTrail
-from byline.runner_rows import RunnerRow, runner_item
-from parent_runs import ParentRuns
-from principals import Principal
-from problems import Problem
-from run_store import RunStore
+from byline.identity.caller import Principal
+from byline.refresh.runner_rows import RunnerRow, runner_item
+from serve_runs.access.context import Act
+from serve_runs.access.control import Access, Holder
+from serve_runs.audit.records import AuditTrail
+from serve_runs.runs.parents import ParentRuns
+from serve_runs.runs.store import RunStore
+from serve_runs.web.problems import Problem
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import ACCOUNTS, RUNS, Rights, register
 from tests.runs.runs_api import RunsApi

@@ -14,9 +14,9 @@ import msgspec
 import openapi_spec_validator
 import pytest
 
-from problems import PROBLEM_REASONS
-from run_requests import CreateRun, ListRuns
-from run_states import TRANSITIONS
+from serve_runs.runs.requests import CreateRun, ListRuns
+from serve_runs.runs.states import TRANSITIONS
+from serve_runs.web.problems import PROBLEM_REASONS
 from tests.runs import contract
 from tests.runs.runs_api import RunsApi
 from tools.openapi.document import text

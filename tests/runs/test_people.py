@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from byline.caller import Caller
-from credential_rows import Credential as StoredCredential
-from credential_rows import credential_item, read_credential
-from people import People, profile_key
-from principals import Principal, principal_of
+from byline.identity.caller import Caller, Principal, principal_of
+from serve_runs.credentials.items import Credential as StoredCredential
+from serve_runs.credentials.items import credential_item, read_credential
+from serve_runs.profiles.store import People, profile_key
 from tests.runs.conftest import Said
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import RUNS, Rights

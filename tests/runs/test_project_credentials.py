@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from access_rows import project_key
+from serve_runs.access.rows import project_key
 from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import Answer

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from byline.outbox import MARK
+from byline.registration.outbox import MARK
 from tests.runs.identity_server import Credential
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import DynamoDb

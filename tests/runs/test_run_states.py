@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from acts import Act
-from audit import AuditTrail
-from byline.caller import Caller
-from run_items import run_key
-from run_states import TRANSITIONS
-from run_store import READS_BEFORE_WRITING, RunStore
+from byline.identity.caller import Caller
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
+from serve_runs.runs.items import run_key
+from serve_runs.runs.states import TRANSITIONS
+from serve_runs.runs.store import READS_BEFORE_WRITING, RunStore
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Meanwhile, conflict

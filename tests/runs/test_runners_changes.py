@@ -5,11 +5,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acts import Act
-from byline.caller import Caller
-from byline.runner_rows import LastError, RunnerRow, read_runner, runner_item
-from runner_changes import RESTART_SPACING_SECONDS, deleted, new_runner, registered
-from runner_requests import RegisterRunner, Registration
+from byline.identity.caller import Caller
+from byline.refresh.runner_rows import LastError, RunnerRow, read_runner, runner_item
+from serve_runs.access.context import Act
+from serve_runs.runners.changes import RESTART_SPACING_SECONDS, deleted, new_runner, registered
+from serve_runs.runners.requests import RegisterRunner, Registration
 
 NOW = 1_800_000_000.25
 SOME = st.none() | st.sampled_from(["a", "b"])

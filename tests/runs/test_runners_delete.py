@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from byline.refresh_units import token_secret_name
+from byline.refresh.work_units import token_secret_name
+from stand_ins.faults import LoseAnswer
 from tests.runs.identity_server import Credential
 from tests.runs.runners_api import RunnersApi
-from tests.stand_ins.faults import LoseAnswer
 
 
 def secrets_of(runners: RunnersApi, runner: str = "nightly") -> list[str]:

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from acts import Act
-from audit import AuditTrail
-from byline.refresh_units import Unit
-from byline.runner_rows import RunnerRow
-from refresh_plan import SWEEP_AGAIN_SECONDS
-from runner_requests import RegisterRunner, Registration
-from runner_store import RunnerStore
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.work_units import Unit
+from refresh_tokens.plan import SWEEP_AGAIN_SECONDS
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
+from serve_runs.runners.requests import RegisterRunner, Registration
+from serve_runs.runners.store import RunnerStore
 from tests.identity.loopback import answer
 from tests.refresh.troubles import assert_consistent, assert_no_secret_told
 from tests.refresh.world import TABLE, World, new_world

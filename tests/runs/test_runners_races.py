@@ -16,17 +16,17 @@ from uuid import uuid4
 
 import pytest
 
-from acts import Act
-from audit import AuditTrail
-from byline.refresh_units import token_secret_name
-from byline.runner_rows import RunnerRow, read_runner
-from problems import Problem
-from refresh_plan import SWEEP_AGAIN_SECONDS
-from runner_requests import RegisterRunner, Registration
-from runner_store import RunnerStore
+from byline.refresh.runner_rows import RunnerRow, read_runner
+from byline.refresh.work_units import token_secret_name
+from refresh_tokens.plan import SWEEP_AGAIN_SECONDS
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
+from serve_runs.runners.requests import RegisterRunner, Registration
+from serve_runs.runners.store import RunnerStore
+from serve_runs.web.problems import Problem
+from stand_ins.faults import Afterwards
 from tests.refresh.world import TABLE, Worker, World, new_world
 from tests.runs.table_server import ACCESS_TABLE
-from tests.stand_ins.faults import Afterwards
 
 TURNS = 6
 

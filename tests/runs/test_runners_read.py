@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byline.refresh_units import token_secret_name
-from byline.runner_rows import LastError, RunnerRow, runner_item
-from cursors import Position, encode_cursor
-from runner_views import runner_json, secrets_of, status_of
+from byline.refresh.runner_rows import LastError, RunnerRow, runner_item
+from byline.refresh.work_units import token_secret_name
+from serve_runs.runners.views import runner_json, secrets_of, status_of
+from serve_runs.web.cursors import Position, encode_cursor
 from tests.runs.identity_server import NOBODY, Credential
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer

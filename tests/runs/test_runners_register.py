@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from byline.runner_rows import LastError, client_key
-from runner_changes import RESTART_SPACING_SECONDS
+from byline.refresh.runner_rows import LastError, client_key
+from serve_runs.runners.changes import RESTART_SPACING_SECONDS
+from stand_ins.faults import LoseAnswer
+from stand_ins.refusal import Refusal
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runners_api import RunnersApi
-from tests.stand_ins.faults import LoseAnswer
-from tests.stand_ins.refusal import Refusal
 
 UNAVAILABLE = Refusal("InternalServerError", "not now", status=500)
 

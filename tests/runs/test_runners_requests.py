@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner_requests import MAX_CHARACTERS, RegisterRunner
+from serve_runs.runners.requests import MAX_CHARACTERS, RegisterRunner
 from tests.runs import contract
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runners_api import RunnersApi

@@ -9,18 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from access import Access, Holder
-from byline.caller import Caller
-from byline.refresh_units import token_secret_name, version_token
-from byline.runner_rows import RunnerRow
-from principals import Principal, principal_of
-from runner_tokens import own_principal
+from byline.identity.caller import Caller, Principal, principal_of
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.work_units import token_secret_name, version_token
+from serve_runs.access.control import Access, Holder
+from serve_runs.runners.tokens import own_principal
+from stand_ins.faults import LoseAnswer
+from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
 from tests.identity import alb_tokens
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer
-from tests.stand_ins.faults import LoseAnswer
-from tests.stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
 
 
 def is_own(row: RunnerRow, caller: Caller | None) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service_account_requests import CreateServiceAccount
+from serve_runs.service_accounts.requests import CreateServiceAccount
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.rights_given import (
     ACCOUNTS,

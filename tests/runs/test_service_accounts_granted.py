@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from stand_ins.authorization_service import AuthorizationStandIn, Fails, serve_authorization
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import ACCOUNTS, Rights, acts_for, register, token_of
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import DynamoDb, Meanwhile
-from tests.stand_ins.authorization_service import AuthorizationStandIn, Fails, serve_authorization
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from byline.refresh_timing import DAY_SECONDS
-from mint import MintedToken
+from byline.refresh.timing import DAY_SECONDS
+from refresh_tokens.minting.mint import MintedToken
 from simulation.fleet import fleet, project_sizes
 from simulation.runner_index import RunnerIndex
 from simulation.secret_versions import SecretVersions, WriteQuota

@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from byline.refresh_timing import WRITES_PER_DAY
+from byline.refresh.timing import WRITES_PER_DAY
 from simulation.deployment import deployed
 from simulation.goals import missed
 from simulation.outcome import Outcome

@@ -15,9 +15,9 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from botocore.session import get_session
 
-from tests.stand_ins.aws_server import AwsServer, serve_aws
-from tests.stand_ins.clock import Clock
-from tests.stand_ins.faults import (
+from stand_ins.aws_server import AwsServer, serve_aws
+from stand_ins.clock import Clock
+from stand_ins.faults import (
     ANY,
     PASSED,
     Afterwards,
@@ -28,7 +28,7 @@ from tests.stand_ins.faults import (
     Meanwhile,
     Reset,
 )
-from tests.stand_ins.refusal import (
+from stand_ins.refusal import (
     ACCESS_DENIED,
     INTERNAL_ERROR,
     RATE_EXCEEDED,
@@ -390,7 +390,7 @@ def test_private_key_is_found_by_a_line_of_it(aws: AwsServer, dynamodb: Any) -> 
 
 def test_server_in_its_own_process_ends_with_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """For benchmarks: found by the SDK's own variable, slow as it is told, and gone afterwards."""
-    command = (sys.executable, "-m", "tests.stand_ins", "--latency", "0.05", "--unlimited")
+    command = (sys.executable, "-m", "stand_ins", "--latency", "0.05", "--unlimited")
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

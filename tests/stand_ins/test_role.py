@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.stand_ins.role import refused
+from stand_ins.role import refused
 
 RUN = {"project": {"S": "apollo"}, "id": {"S": "1"}}
 RECORD = {"scope": {"S": "audit#apollo#run#1"}, "entry": {"S": "1"}}

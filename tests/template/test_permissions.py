@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from audit import AUDIT
+from serve_runs.audit.records import AUDIT
 from tests.template.stack import ROOT, listed, properties, resources, statements, template
 
 WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
@@ -246,7 +246,9 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemappin
 def test_function_calls_what_its_role_allows_and_all_of_it(function: str) -> None:
     """Neither a call that IAM would refuse, nor a permission that nobody needs any more."""
     body = properties("AWS::Serverless::Function", function)
-    code = "".join(module.read_text() for module in (ROOT / body["CodeUri"]).glob("*.py"))
+    package = body["Handler"].partition(".")[0]
+    sources = (ROOT / body["CodeUri"] / package).rglob("*.py")
+    code = "".join(module.read_text() for module in sources)
     calls = re.findall(rf"\.({'|'.join(CALLS)})\(", code)
     members = re.findall(r'"(Put|Update|Delete|ConditionCheck)":', code)
     needed = {CALLS[call] for call in calls} | {f"dynamodb:{member}Item" for member in members}

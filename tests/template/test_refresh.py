@@ -4,18 +4,18 @@ import json
 from datetime import datetime
 from typing import Any
 
-from byline.refresh_timing import (
+from byline.refresh.timing import (
     MARGIN_SECONDS,
     READERS_SECONDS,
     SOON_SECONDS,
     TICK_SECONDS,
     WRITES_PER_DAY,
 )
+from plan_refresh.tick_share import WRITES_PER_SECOND
+from plan_refresh.tick_time import scheduled_time
+from refresh_tokens.work.time_slices import UNITS_AT_ONCE
 from tests.template.stack import Json, properties, template, translate
-from tick_share import WRITES_PER_SECOND
-from tick_time import scheduled_time
 from tools.refresh_events import AT
-from unit_turns import UNITS_AT_ONCE
 
 FUNCTION = "AWS::Serverless::Function"
 QUEUE = "AWS::SQS::Queue"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from byline.authorization_service import DELIVERY_SECONDS
-from byline.outbox import MARK
+from byline.registration.authorization_service import DELIVERY_SECONDS
+from byline.registration.outbox import MARK
 from local.stream_poller import matches
-from registration_claims import SETTLE_SECONDS
+from register_resources.claims import SETTLE_SECONDS
 from tests.template.stack import NO_VALUE, Json, properties, template, translate
 
 FUNCTION = "AWS::Serverless::Function"

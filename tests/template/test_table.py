@@ -1,8 +1,8 @@
 """What the tables promise: they are backed up, encrypted, and outlive mistakes."""
 
-from audit_listing import PERSON_INDEX
-from byline.outbox import MARK, UNREGISTERED_INDEX
-from byline.runner_rows import DUE_INDEX
+from byline.refresh.runner_rows import DUE_INDEX
+from byline.registration.outbox import MARK, UNREGISTERED_INDEX
+from serve_runs.audit.listing import PERSON_INDEX
 from tests.template.stack import properties, resources
 
 TABLE = "AWS::DynamoDB::Table"

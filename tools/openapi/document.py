@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from credential_requests import PutCredential
-from message_requests import PostMessage
-from role_requests import RoleBinding
-from run_requests import CreateRun
-from run_states import TRANSITIONS
-from runner_requests import RegisterRunner
-from service_account_requests import CreateServiceAccount
+from serve_runs.credentials.requests import PutCredential
+from serve_runs.messages.requests import PostMessage
+from serve_runs.role_bindings.requests import RoleBinding
+from serve_runs.runners.requests import RegisterRunner
+from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.states import TRANSITIONS
+from serve_runs.service_accounts.requests import CreateServiceAccount
 from tools.openapi.answers import answers, shared_answers
 from tools.openapi.operations import OPERATIONS, Operation
 from tools.openapi.parameters import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from byline.errors import Reason
-from problems import ProblemReason
+from serve_runs.web.problems import ProblemReason
 from tools.openapi.shapes import (
     AuditRecordList,
     Caller,

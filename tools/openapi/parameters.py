@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from audit_requests import ListAudit, ReadToken
-from byline.names import Name
-from credential_requests import ListCredentials
-from message_requests import ListMessages
-from role_requests import ListRoleBindings, RoleBinding
-from run_requests import ListRuns, RunId
-from runner_requests import ListRunners
-from service_account_requests import ListServiceAccounts, ServiceAccountId
+from byline.names import Name, RunId
+from serve_runs.audit.requests import ListAudit, ReadToken
+from serve_runs.credentials.requests import ListCredentials
+from serve_runs.messages.requests import ListMessages
+from serve_runs.role_bindings.requests import ListRoleBindings, RoleBinding
+from serve_runs.runners.requests import ListRunners
+from serve_runs.runs.requests import ListRuns
+from serve_runs.service_accounts.requests import ListServiceAccounts, ServiceAccountId
 from tools.openapi.examples import (
     CREATE_RUN,
     CREATE_SERVICE_ACCOUNT,

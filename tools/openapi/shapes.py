@@ -7,17 +7,16 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+from serve_runs.audit.records import Action, ResourceType
 
-from audit import Action, ResourceType
-from byline.caller import Source
-from byline.executed_by import ExecutedBy
-from byline.names import Name
-from credential_requests import Provider
-from message_requests import Role
-from problems import PROBLEM_REASONS
-from run_requests import RunId, Status
-from runner_views import RunnerStatus
-from service_account_requests import ServiceAccountId
+from byline.identity.caller import ExecutedBy, Source
+from byline.names import Name, RunId
+from serve_runs.credentials.requests import Provider
+from serve_runs.messages.requests import Role
+from serve_runs.runners.views import RunnerStatus
+from serve_runs.runs.requests import Status
+from serve_runs.service_accounts.requests import ServiceAccountId
+from serve_runs.web.problems import PROBLEM_REASONS
 
 Time = Annotated[
     str,

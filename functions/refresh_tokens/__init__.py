@@ -1,0 +1,1 @@
+"""RefreshTokensFunction: replaces the tokens of runners that are due."""

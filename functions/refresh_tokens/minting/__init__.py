@@ -1,0 +1,1 @@
+"""Token requests to an issuer, and how its answers are read."""

@@ -1,0 +1,1 @@
+"""RegisterResourcesFunction: registers runs in the organisation's authorization service."""

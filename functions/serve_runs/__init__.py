@@ -1,0 +1,1 @@
+"""RunsFunction: answers every request that the load balancer forwards."""

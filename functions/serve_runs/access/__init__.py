@@ -1,0 +1,1 @@
+"""Access decisions: principals, their roles, and the Cedar policies."""

@@ -1,0 +1,110 @@
+"""Decisions by the Cedar policies in `policies/`, which alone say who may do what.
+
+The policies are loaded with the first decision, so a cold start that decides nothing goes without.
+https://docs.cedarpolicy.com/
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from byline.identity.caller import Principal
+
+POLICIES = Path(__file__).parent / "policies"
+
+REMEMBERED_ANSWERS = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The resource of a question: an entity of the schema, with what the policies know of it."""
+
+    type: str
+    id: str
+    attributes: Mapping[str, Principal] = field(default_factory=dict)
+
+    @property
+    def uid(self) -> dict[str, str]:
+        """Its entity in Cedar."""
+        return {"type": f"Byline::{self.type}", "id": self.id}
+
+
+class Question(NamedTuple):
+    """All that a decision depends on: equal questions have the same answer."""
+
+    principal: Principal
+    action: str
+    resource_type: str
+    resource_id: str
+    attributes: tuple[tuple[str, Principal], ...]
+    roles: tuple[str, ...]
+    context: tuple[tuple[str, Any], ...]
+
+
+class Decisions:
+    """The policies of a folder, read once. `answer` is `decide`, remembering its last answers.
+
+    The policies do not change while a process lives, and the caller's roles are in the question.
+    """
+
+    def __init__(self, folder: Path = POLICIES) -> None:
+        import cedarpy  # noqa: PLC0415 - 50 ms, needed only for a decision
+
+        self._cedar = cedarpy
+        self._policies = cedarpy.PolicySet.from_str(policy_text(folder))
+        self._schema = cedarpy.Schema.from_str((folder / "byline.cedarschema").read_text())
+        self.answer = lru_cache(REMEMBERED_ANSWERS)(self.decide)
+
+    def decide(self, question: Question) -> bool:
+        """Whether the policies allow it.
+
+        Cedar's errors are refusals: an action that no schema names, an attribute that is missing.
+        """
+        principal, action, resource_type, resource_id, attributes, roles, context = question
+        resource = Resource(resource_type, resource_id, dict(attributes))
+        entities = [
+            {
+                "uid": principal.uid,
+                "attrs": {},
+                "parents": [{"type": "Byline::Role", "id": role} for role in roles],
+            },
+            {
+                "uid": resource.uid,
+                "attrs": {
+                    name: {"__entity": value.uid} for name, value in resource.attributes.items()
+                },
+                "parents": [],
+            },
+        ]
+        request = {
+            "principal": principal.uid,
+            "action": {"type": "Byline::Action", "id": action},
+            "resource": resource.uid,
+            "context": msgspec.json.encode(dict(context)).decode(),
+        }
+        answer = self._cedar.is_authorized(
+            request, self._policies, msgspec.json.encode(entities).decode(), self._schema
+        )
+        # Cedar skips a policy that fails, and that policy may be one that forbids.
+        return answer.allowed and not answer.diagnostics.errors
+
+
+@cache
+def decisions() -> Decisions:
+    """The policies that are shipped."""
+    return Decisions()
+
+
+@cache
+def role_names() -> frozenset[str]:
+    """The roles that can be granted."""
+    return frozenset(msgspec.json.decode((POLICIES / "roles.json").read_bytes()))
+
+
+def policy_text(folder: Path) -> str:
+    """All policies of a folder."""
+    return "\n".join(path.read_text() for path in sorted(folder.glob("*.cedar")))

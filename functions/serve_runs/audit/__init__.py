@@ -1,0 +1,1 @@
+"""The audit trail: a record of each change and of each token that was read."""

@@ -1,0 +1,43 @@
+"""The queries of the audit trail and of token reads; docs/openapi.json is generated from them."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from byline.identity.caller import MAX_PRINCIPAL_BYTES
+from byline.names import Name, RunId
+from serve_runs.web.paging import PageQuery
+from serve_runs.web.requests import PRINTABLE
+
+SUBJECTS = ("run", "runner", "credential", "person")
+"""The parameters that say what a listing is about."""
+
+PersonQuery = Annotated[str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
+
+
+class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """What a listing is about, exactly one of four, and how much of it; from the query."""
+
+    run: Annotated[RunId | None, Meta(description="Records about this run.")] = None
+    runner: Annotated[Name | None, Meta(description="Records about this runner.")] = None
+    credential: Annotated[Name | None, Meta(description="Records about this credential.")] = None
+    person: Annotated[
+        PersonQuery | None,
+        Meta(
+            description="Records of actions by a principal or on its behalf: `me`, a subject of the "
+            "issuer that browsers sign in with, an e-mail address, or a record's `principal`."
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if sum(getattr(self, name) is not None for name in SUBJECTS) != 1:
+            raise ValueError("Give exactly one of `run`, `runner`, `credential`, `person`.")
+
+
+class ReadToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The purpose of reading a token, from the query."""
+
+    run: Annotated[
+        RunId | None, Meta(description="The run for which it is read, as the caller says; recorded.")
+    ] = None

@@ -1,0 +1,1 @@
+"""Credentials: secrets of other services that runs may use."""

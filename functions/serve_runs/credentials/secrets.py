@@ -1,0 +1,133 @@
+"""The secrets of credentials: a version for each change, one of which the credential's row names.
+
+`AWSCURRENT` may be a version that the row does not name. A reader that does not ask this API goes by
+that label, and may see a change a moment before the row is written.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from serve_runs.credentials.requests import PutCredential
+from serve_runs.errors import RequestFailed
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager.client import SecretsManagerClient
+
+RECOVERY_DAYS = 7
+"""The shortest recovery window of AWS. Within it an operator can undo a deletion, and a put of the
+same name need not wait for the end of a forced deletion. The secret cannot be read and costs
+nothing."""
+
+
+class CredentialSecret(msgspec.Struct, frozen=True):
+    """The content of a secret, as JSON."""
+
+    provider: str
+    token: str
+    url: str | None
+    email: str | None
+
+    def __repr__(self) -> str:
+        return f"<secret of {self.provider}>"
+
+
+class CredentialSecrets:
+    """The secrets in Secrets Manager. `client` makes its client when it is first used, because a
+    listing needs none. `name`: see `secret_name`."""
+
+    def __init__(self, client: "Callable[[], SecretsManagerClient]") -> None:
+        self._make_client = client
+
+    @property
+    def _client(self) -> "SecretsManagerClient":
+        return self._make_client()
+
+    def read(self, name: str, version: str) -> CredentialSecret | None:
+        """The content of a version; None where it is absent, not visible yet, or unreadable."""
+        errors = self._client.exceptions
+        try:
+            answer = self._client.get_secret_value(SecretId=name, VersionId=version)
+        except (errors.ResourceNotFoundException, errors.InvalidRequestException):
+            return None
+        try:
+            return msgspec.json.decode(answer.get("SecretString", ""), type=CredentialSecret)
+        except (msgspec.MsgspecError, UnicodeError):
+            return None
+
+    def create(self, name: str, secret: CredentialSecret, *, version: str) -> None:
+        """Write the first version of a secret, or a further one where a deleted secret remains.
+
+        Writing the same `version` twice is harmless. Raises `RequestFailed`: `store_unavailable`,
+        `too_many_changes`.
+        """
+        errors = self._client.exceptions
+        try:
+            self._create(name, secret, version)
+        except (errors.ResourceExistsException, errors.InvalidRequestException):
+            self._restore(name, secret, version)
+
+    def put(self, name: str, secret: CredentialSecret, *, version: str) -> None:
+        """Write a further version. Raises `RequestFailed` as `create` does."""
+        errors = self._client.exceptions
+        try:
+            self._put(name, secret, version)
+        except (errors.ResourceNotFoundException, errors.InvalidRequestException):
+            self._restore(name, secret, version)
+
+    def delete(self, name: str) -> None:
+        """Delete a secret with all its versions; a deleted one stays deleted."""
+        errors = self._client.exceptions
+        try:
+            self._client.delete_secret(SecretId=name, RecoveryWindowInDays=RECOVERY_DAYS)
+        except (errors.ResourceNotFoundException, errors.InvalidRequestException):
+            return
+
+    def _restore(self, name: str, secret: CredentialSecret, version: str) -> None:
+        """Write where the secret is deleted, gone for good, or half made."""
+        errors = self._client.exceptions
+        try:
+            self._client.restore_secret(SecretId=name)
+            self._put(name, secret, version)
+        except errors.ResourceNotFoundException:
+            try:
+                self._create(name, secret, version)
+            except (errors.ResourceExistsException, errors.InvalidRequestException):
+                raise RequestFailed(
+                    "store_unavailable", "Another request is writing the same secret. Retry."
+                ) from None
+        except errors.InvalidRequestException:
+            # An operator forced its deletion, which AWS completes later.
+            raise RequestFailed(
+                "store_unavailable", "An earlier secret of this name is being deleted. Retry."
+            ) from None
+
+    def _create(self, name: str, secret: CredentialSecret, version: str) -> None:
+        self._client.create_secret(
+            Name=name,
+            Description="A credential that runs may use. Byline writes it.",
+            ClientRequestToken=version,
+            SecretString=msgspec.json.encode(secret).decode(),
+        )
+
+    def _put(self, name: str, secret: CredentialSecret, version: str) -> None:
+        try:
+            self._client.put_secret_value(
+                SecretId=name,
+                ClientRequestToken=version,
+                SecretString=msgspec.json.encode(secret).decode(),
+            )
+        except self._client.exceptions.LimitExceededException:
+            # AWS keeps all versions of 24 hours, and at most 100.
+            raise RequestFailed("too_many_changes") from None
+
+
+def secret_name(project: str, credential: str) -> str:
+    """The name of a credential's secret. Names have no `/`, so no two share one."""
+    return f"byline/credentials/{project}/{credential}"
+
+
+def secret_of(body: PutCredential) -> CredentialSecret:
+    """The secret of a request."""
+    return CredentialSecret(body.provider, body.token, body.url, body.email)

@@ -1,0 +1,237 @@
+"""Reading and writing credentials: metadata in `AccessTable`, the secret in Secrets Manager.
+
+A change writes a new version of the secret, then one transaction makes the row name that version
+and records the caller. A request that dies in between has changed nothing that can be read.
+
+Whether anything changes is decided by reading the secret. A digest in the row would spare the call,
+but a reader of the table could try passwords against it, salted or not.
+
+A deletion first replaces the row by a deletion marker, then deletes the secret, then the marker. No
+request writes past a marker that is younger than any request can live: a late deletion of the secret
+would delete a new credential's secret too.
+"""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from byline.caching import Clock
+from byline.tables.items import Item, rfc3339
+from serve_runs.access.store import keep_project_row, project_key
+from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
+from serve_runs.credentials.views import (
+    DELETING_UNTIL,
+    PREFIX,
+    Credential,
+    credential_item,
+    credential_key,
+    new_version,
+    read_credential,
+    unchanged,
+)
+from serve_runs.credentials.requests import PutCredential
+from serve_runs.credentials.secrets import (
+    CredentialSecret,
+    CredentialSecrets,
+    secret_name,
+    secret_of,
+)
+from byline.tables.writes import ConditionFailed, write_row, write_together
+from serve_runs.errors import RequestFailed, contended, not_found
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+ATTEMPTS = 3
+"""How often a credential is read again that changes meanwhile. Each attempt costs a version."""
+
+DELETION_SECONDS = 60
+"""Twice as long as a request can live, because clocks differ."""
+
+
+class CredentialStore:
+    """The credentials of one table. Every change is written together with its record."""
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        secrets: CredentialSecrets,
+        audit: AuditTrail,
+        now: Clock,
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._secrets = secrets
+        self._audit = audit
+        self._now = now
+
+    def put(
+        self, project: str, name: str, *, body: PutCredential, action: ActionContext
+    ) -> tuple[Credential, Literal["created", "changed", "unchanged"]]:
+        """Store a credential, or change it; where it is the same already, nothing is written.
+
+        Raises `RequestFailed`: `store_unavailable` where other requests change it at the same time,
+        `too_many_changes`.
+        """
+        resource = AuditedResource(project, "credential", name)
+        record = self._audit.record(action, "write_credential", resource)
+        secret, at = secret_of(body), self._now()
+        for attempt in range(ATTEMPTS):
+            item = self._read(project, name)
+            before = None if item is None or DELETING_UNTIL in item else read_credential(item)
+            if attempt and item is not None and before is None:
+                break  # a deletion began meanwhile, perhaps before the secret was written
+            if before is None:
+                self._refuse_during_deletion(item)
+            elif self._is_same(before, secret):
+                return before, "unchanged"
+            after = Credential(
+                project,
+                name,
+                # Of this attempt alone: a put of an existing version would not make it current.
+                new_version(project, name, action, f"put {attempt}"),
+                body.provider,
+                url=body.url,
+                email=body.email,
+                created_at=rfc3339(at) if before is None else before.created_at,
+                created_by=action.identity if before is None else before.created_by,
+                updated_at=rfc3339(at),
+                updated_by=action.identity,
+            )
+            write = self._secrets.create if before is None else self._secrets.put
+            write(secret_name(project, name), secret, version=after.version)
+            if self._commit(item, credential_item(after), record=record):
+                return after, "created" if before is None else "changed"
+        self._take_back(project, name, action)
+        raise contended("credential")
+
+    def get(self, project: str, name: str) -> Credential:
+        """A credential. Raises `RequestFailed` (`not_found`)."""
+        item = self._read(project, name)
+        if item is None or DELETING_UNTIL in item:
+            raise not_found()
+        return read_credential(item)
+
+    def read_secret(self, credential: Credential) -> CredentialSecret:
+        """The secret, of exactly the credential's version.
+
+        Raises `RequestFailed` (`token_unavailable`) where it cannot be read: reads of Secrets
+        Manager may be behind its writes.
+        """
+        name = secret_name(credential.project, credential.name)
+        secret = self._secrets.read(name, credential.version)
+        if secret is None:
+            raise RequestFailed("token_unavailable")
+        return secret
+
+    def delete(self, project: str, name: str, *, action: ActionContext) -> None:
+        """Delete a credential, then its secret. Raises `RequestFailed` (`not_found`).
+
+        Where the secret cannot be deleted now, AWS's error is raised, and the same request again
+        continues. Meanwhile no route reads the secret.
+        """
+        resource = AuditedResource(project, "credential", name)
+        record = self._audit.record(action, "delete_credential", resource)
+        marker = self._marker(project, name, action, "delete")
+        for _ in range(ATTEMPTS):
+            item = self._read(project, name)
+            if item is None:
+                raise not_found()
+            self._refuse_during_deletion(item)
+            # A request that continues another one's deletion is not recorded again.
+            others: dict[str, TransactWriteItemTypeDef] = {}
+            if DELETING_UNTIL not in item:
+                others = {"project": keep_project_row(self._table, project), "record": record}
+            if self._commit(item, marker, **others):
+                break
+        else:
+            raise contended("credential")
+        try:
+            self._secrets.delete(secret_name(project, name))
+        except self._client.exceptions.ClientError:
+            # AWS refused, so no deletion comes late: the next request need not wait.
+            self._commit(marker, marker | {DELETING_UNTIL: {"N": "0"}})
+            raise
+        with suppress(ConditionFailed):
+            write_row(
+                self._client,
+                lambda: self._client.delete_item(
+                    TableName=self._table, Key=credential_key(project, name), **unchanged(marker)
+                ),
+            )
+
+    def list_credentials(
+        self, project: str, *, limit: int, after: str | None
+    ) -> tuple[list[Credential], str | None]:
+        """Up to `limit` credentials by name, and the last name if there are more."""
+        found: list[Credential] = []
+        start = after
+        while len(found) <= limit:
+            page = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="#scope = :scope AND entry BETWEEN :first AND :last",
+                FilterExpression=f"attribute_not_exists({DELETING_UNTIL})",
+                ExpressionAttributeNames={"#scope": "scope"},
+                ExpressionAttributeValues={
+                    ":scope": project_key(project)["scope"],
+                    # `!` sorts before `-`, which sorts before the letters and digits of names.
+                    ":first": {"S": f"{PREFIX}{start or ''}!"},
+                    ":last": {"S": f"{PREFIX}~"},
+                },
+                ConsistentRead=True,
+                Limit=limit + 1,
+            )
+            found += [read_credential(item) for item in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                break
+            start = page["LastEvaluatedKey"]["entry"]["S"].removeprefix(PREFIX)
+        shown = found[:limit]
+        return shown, shown[-1].name if len(found) > limit else None
+
+    def _take_back(self, project: str, name: str, action: ActionContext) -> None:
+        """Delete a secret that this request has written, unless a credential's row names it.
+
+        Where a deletion came between, Secrets Manager has restored the deleted secret, and no other
+        request would delete it. The marker stays for its time: this deletion may come late too.
+        """
+        marker = self._marker(project, name, action, "take back")
+        for _ in range(ATTEMPTS):
+            item = self._read(project, name)
+            if item is not None and DELETING_UNTIL not in item:
+                return
+            if self._commit(item, marker):
+                self._secrets.delete(secret_name(project, name))
+                return
+
+    def _marker(self, project: str, name: str, action: ActionContext, step: str) -> Item:
+        return credential_key(project, name) | {
+            "version": {"S": new_version(project, name, action, step)},
+            DELETING_UNTIL: {"N": str(int(self._now()) + DELETION_SECONDS)},
+        }
+
+    def _is_same(self, before: Credential, secret: CredentialSecret) -> bool:
+        """Whether the credential is the same. Its secret is read only where the metadata is."""
+        metadata = (before.provider, before.url, before.email)
+        if metadata != (secret.provider, secret.url, secret.email):
+            return False
+        name = secret_name(before.project, before.name)
+        return self._secrets.read(name, before.version) == secret
+
+    def _refuse_during_deletion(self, item: Item | None) -> None:
+        if item is not None and DELETING_UNTIL in item and int(item[DELETING_UNTIL]["N"]) > self._now():
+            raise RequestFailed("store_unavailable", "The credential is being deleted. Retry.")
+
+    def _commit(
+        self, before: Item | None, after: Item, **others: "TransactWriteItemTypeDef"
+    ) -> bool:
+        """Whether `after` was put in the place of `before`, together with `others`."""
+        put: Any = {"TableName": self._table, "Item": after, **unchanged(before)}
+        return not write_together(self._client, {"credential": {"Put": put}, **others})
+
+    def _read(self, project: str, name: str) -> Item | None:
+        answer = self._client.get_item(
+            TableName=self._table, Key=credential_key(project, name), ConsistentRead=True
+        )
+        return answer.get("Item")

@@ -1,0 +1,210 @@
+"""The messages of runs: each is a row of its own, in the order in which they were written.
+
+A reader that has read up to a message must find every later message after it, whoever wrote it by
+whatever clock. So a run has a row with its last message's id. Each message moves that row on in its
+own transaction, so ids grow in the order in which messages become visible. A timestamp alone would
+not do: a writer whose clock is behind would place its message before one that was read already.
+
+Each message also names its predecessor. Transactions are serial to each other, but a query beside
+them may see a message a moment before its predecessor. Messages after such a gap are not shown yet.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-isolation
+
+Messages are not in the audit trail: each has its author, and none is ever changed.
+
+Access patterns, keys and costs: docs/data-model.md.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from byline.caching import Clock
+from byline.retries import attempts
+from byline.tables.items import Item, rfc3339
+from byline.tables.writes import write_together
+from serve_runs.audit.trail import ActionContext
+from serve_runs.errors import RequestFailed, not_found
+from serve_runs.messages.requests import PostMessage, content_text
+from serve_runs.messages.views import LAST, before_a_gap, digest, next_id, partition
+from serve_runs.runs.store import IDEMPOTENCY_SECONDS
+from serve_runs.runs.views import run_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+LIFETIME_SECONDS = 90 * 86_400
+"""For how long messages are kept. The deletion of a run hides them at once, without a write for each
+of them; DynamoDB deletes them later at no cost."""
+
+ATTEMPTS = 8
+"""How often a message is tried that other messages overtake."""
+
+WAIT_SECONDS = 0.04
+
+
+class MessageStore:
+    """The messages in one table of runs."""
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        now: Clock,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+        self._sleep = sleep
+
+    def post(
+        self,
+        project: str,
+        run_id: str,
+        *,
+        message: PostMessage,
+        action: ActionContext,
+        key: str | None,
+    ) -> tuple[Item, Literal["created", "repeated"]]:
+        """Write a message, or find the message that `key` wrote: by the same caller, in this run.
+
+        Raises `RequestFailed`: `not_found` without such a run, `idempotency_conflict` for another
+        message of the same key, `store_unavailable`.
+        """
+        content = content_text(message)
+        for _ in attempts(ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=self._sleep):
+            last, at = self._last(project, run_id), self._now()
+            item = self._new_item(project, run_id, message, action, at=at)
+            item |= {"id": {"S": next_id(last, at=at)}, "content": {"S": content}}
+            if last is not None:
+                item["previous"] = {"S": last}
+            actions = {
+                "run": self._require_run(project, run_id),
+                "last": self._move_last(item, last),
+                "message": self._put(item),
+            }
+            memory = None if key is None else self._memory(item, message, action, key)
+            if memory is not None:
+                actions["key"] = self._remember(memory, at=at)
+            refused = write_together(self._client, actions)
+            if not refused:
+                return item, "created"
+            if "run" in refused:
+                raise not_found()
+            if memory is not None and "key" in refused:
+                return self._remembered(project, run_id, memory, refused["key"]), "repeated"
+            # Another message came first: this one gets an id after it.
+        raise RequestFailed("store_unavailable", "Other requests write messages of this run. Retry.")
+
+    def after(self, project: str, run_id: str, *, after: str | None, limit: int) -> list[Item]:
+        """Up to `limit` messages after the one with the id `after`, the oldest first."""
+        page = self._client.query(
+            TableName=self._table,
+            KeyConditionExpression="#project = :messages AND id > :after",
+            ExpressionAttributeNames={"#project": "project"},
+            ExpressionAttributeValues={
+                ":messages": {"S": partition(project, run_id)},
+                ":after": {"S": after or LAST},
+            },
+            ConsistentRead=True,
+            Limit=limit,
+        )
+        return before_a_gap(page["Items"], after=after or LAST, now=self._now())
+
+    def find_run(self, project: str, run_id: str) -> Item | None:
+        """The run; None where it does not exist, or was deleted."""
+        return self._read(run_key(project, run_id))
+
+    def _new_item(
+        self, project: str, run_id: str, message: PostMessage, action: ActionContext, *, at: float
+    ) -> Item:
+        person = None if action.on_behalf_of is None else action.on_behalf_of.identity
+        texts = {
+            "project": partition(project, run_id),
+            "role": message.role,
+            "created_at": rfc3339(at),
+            "author": action.identity,
+            "on_behalf_of": person,
+            "last_request": action.request_id,
+        }
+        item: Item = {name: {"S": text} for name, text in texts.items() if text is not None}
+        return item | {"expires_at": {"N": str(int(at) + LIFETIME_SECONDS)}}
+
+    def _require_run(self, project: str, run_id: str) -> "TransactWriteItemTypeDef":
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": run_key(project, run_id),
+                "ConditionExpression": "attribute_exists(id)",
+            }
+        }
+
+    def _move_last(self, item: Item, last: str | None) -> "TransactWriteItemTypeDef":
+        put: Any = {
+            "TableName": self._table,
+            "Item": {
+                "project": item["project"],
+                "id": {"S": LAST},
+                "last": item["id"],
+                "expires_at": item["expires_at"],
+            },
+        }
+        if last is None:
+            return {"Put": put | {"ConditionExpression": "attribute_not_exists(id)"}}
+        return {
+            "Put": put
+            | {
+                "ConditionExpression": "#last = :last",
+                "ExpressionAttributeNames": {"#last": "last"},
+                "ExpressionAttributeValues": {":last": {"S": last}},
+            }
+        }
+
+    def _put(self, item: Item) -> "TransactWriteItemTypeDef":
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": item,
+                "ConditionExpression": "attribute_not_exists(id)",
+            }
+        }
+
+    def _memory(self, item: Item, message: PostMessage, action: ActionContext, key: str) -> Item:
+        return {
+            # Beside the keys of runs, whose ids have no `#`.
+            "project": {"S": item["project"]["S"].replace("messages#", "idempotency#", 1)},
+            "id": {"S": f"message#{digest(action.principal, key)}"},
+            "message": item["id"],
+            "body": {"S": digest(message.role, item["content"]["S"])},
+            "expires_at": {"N": str(int(self._now()) + IDEMPOTENCY_SECONDS)},
+        }
+
+    def _remember(self, memory: Item, *, at: float) -> "TransactWriteItemTypeDef":
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": memory,
+                # DynamoDB deletes expired rows within days: until then they are in the table.
+                "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now",
+                "ExpressionAttributeValues": {":now": {"N": str(int(at))}},
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+
+    def _remembered(self, project: str, run_id: str, memory: Item, found: Item) -> Item:
+        if found["body"] != memory["body"]:
+            raise RequestFailed("idempotency_conflict")
+        message = self._read({"project": {"S": partition(project, run_id)}, "id": found["message"]})
+        if message is None:
+            raise not_found()
+        return message
+
+    def _last(self, project: str, run_id: str) -> str | None:
+        item = self._read({"project": {"S": partition(project, run_id)}, "id": {"S": LAST}})
+        return None if item is None else item["last"]["S"]
+
+    def _read(self, key: Item) -> Item | None:
+        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        return answer.get("Item")

@@ -1,0 +1,1 @@
+"""Profiles: the display names and e-mail addresses of callers."""

@@ -1,0 +1,173 @@
+"""Profiles: the display names and e-mail addresses of callers, as their latest tokens had them.
+
+For showing and finding only, never for deciding: (issuer, subject) alone says who somebody is. No
+failure here fails a request. Access patterns, keys and costs: docs/data-model.md.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from byline.caching import BoundedCache, Clock
+from byline.identity.caller import (
+    Application,
+    ApplicationSpec,
+    Caller,
+    ExecutedBy,
+    Principal,
+    Subject,
+    User,
+    UserSpec,
+    principal_of,
+    read_principal,
+)
+from byline.tables.items import Item
+from byline.tables.reads import KEYS_PER_CALL, read_rows
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+EMAIL_INDEX = "by-email"
+"""(e-mail address in lower case, principal): holds only profiles that have an address."""
+
+REMEMBERED = 1_024
+REMEMBERED_SECONDS = 86_400
+"""How many written profiles this process remembers, and for how long, to not write them again."""
+
+RETRY_SECONDS = 60
+"""After a failed write a profile is not written for so long: requests must not wait for it."""
+
+OWNERS_OF_AN_EMAIL = 5
+"""The most principals that an e-mail address may mean: issuers do not agree on its owner."""
+
+_PRINCIPAL = "principal#"
+
+
+class Profiles:
+    """The profiles of one table. `failed` is called with the error of a failed read or write.
+
+    A profile is what tokens have said so far: a fact that a token leaves out stays as the last
+    token had it. Otherwise a browser's token and an SDK's would overwrite each other in turn.
+    """
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        now: Clock,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+        self._failed = failed
+        self._written: BoundedCache[Caller, bool] = BoundedCache(REMEMBERED, now=now)
+
+    def remember(self, caller: Caller) -> None:
+        """Write the names of a verified caller where they have changed.
+
+        At most one call; none for a caller whose names this process has written, or whose token has
+        none.
+        """
+        if self._written.get(caller):
+            return
+        names = _names_of(caller)
+        if not names:
+            return
+        seconds = REMEMBERED_SECONDS
+        try:
+            self._write(principal_of(caller), names)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            pass  # the profile has these names, or those of a later token
+        except (BotoCoreError, ClientError) as error:
+            self._failed(error)
+            seconds = RETRY_SECONDS
+        self._written.put(caller, True, until=self._now() + seconds)
+
+    def find_by_email(self, email: str) -> list[Principal]:
+        """Up to five principals whose latest e-mail address this is, in whatever case."""
+        page = self._client.query(
+            TableName=self._table,
+            IndexName=EMAIL_INDEX,
+            # Rows of other kinds have no column `email`; the prefix guards against a later one.
+            KeyConditionExpression="email = :email AND begins_with(#scope, :principal)",
+            ExpressionAttributeNames={"#scope": "scope"},
+            ExpressionAttributeValues={
+                ":email": {"S": email.lower()},
+                ":principal": {"S": _PRINCIPAL},
+            },
+            Limit=OWNERS_OF_AN_EMAIL,
+        )
+        return [_principal_of(item) for item in page["Items"]]
+
+    def display_names(self, principals: Iterable[Principal]) -> dict[Principal, ExecutedBy]:
+        """The names of those of `principals` that have a profile.
+
+        At most one call, for the first hundred principals; empty where it fails.
+        """
+        keys = [profile_key(principal) for principal in dict.fromkeys(principals)]
+        if not keys:
+            return {}
+        try:
+            found = read_rows(
+                self._client, self._table, keys[:KEYS_PER_CALL], consistent=False, tries=1
+            )
+        except (BotoCoreError, ClientError) as error:
+            self._failed(error)
+            return {}
+        return {
+            principal: _identity(principal, item)
+            for item in found.items
+            for principal in (_principal_of(item),)
+        }
+
+    def _write(self, principal: Principal, names: dict[str, str]) -> None:
+        # Names that the profile has change nothing, and a token that comes late changes nothing.
+        is_change = " OR ".join(f"#{name} <> :{name}" for name in names)
+        self._client.update_item(
+            TableName=self._table,
+            Key=profile_key(principal),
+            UpdateExpression="SET seen_at = :now, "
+            + ", ".join(f"#{name} = :{name}" for name in names),
+            ConditionExpression=(
+                f"attribute_not_exists(seen_at) OR (seen_at < :now AND ({is_change}))"
+            ),
+            ExpressionAttributeNames={f"#{name}": name for name in names},
+            ExpressionAttributeValues={
+                ":now": {"N": str(int(self._now() * 1000))},
+                **{f":{name}": {"S": text} for name, text in names.items()},
+            },
+        )
+
+
+def profile_key(principal: Principal) -> Item:
+    """The key of a principal's profile."""
+    return {"scope": {"S": f"{_PRINCIPAL}{principal.text}"}, "entry": {"S": "profile"}}
+
+
+def _names_of(caller: Caller) -> dict[str, str]:
+    """The names in a caller's token, as columns; empty where the token has its subject alone."""
+    if caller.kind == "application":
+        return {"name": caller.name} if caller.name != caller.subject else {}
+    names = {
+        "first_name": caller.given_name,
+        "last_name": caller.family_name,
+        "address": caller.email,
+        "email": caller.email.lower(),
+    }
+    return {name: text for name, text in names.items() if text}
+
+
+def _identity(principal: Principal, item: Item) -> ExecutedBy:
+    text = {name: value.get("S", "") for name, value in item.items()}
+    subject = Subject(principal.subject)
+    if principal.kind == "application":
+        return ExecutedBy(application=Application(subject, ApplicationSpec(text.get("name", ""))))
+    spec = UserSpec(text.get("first_name", ""), text.get("last_name", ""), text.get("address", ""))
+    return ExecutedBy(user=User(subject, spec))
+
+
+def _principal_of(item: Item) -> Principal:
+    return read_principal(item["scope"]["S"].removeprefix(_PRINCIPAL))

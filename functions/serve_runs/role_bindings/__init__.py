@@ -1,0 +1,1 @@
+"""Role bindings: who has which role in a project."""

@@ -1,0 +1,73 @@
+"""The admin of a new project: with `ProjectCreation` = `anyone`, the creator of its first run.
+
+The claim is written together with that run, or not at all. A project that has a row of any kind, in
+any table, is not new, whatever the setting was when the row was written.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from byline.identity.caller import principal_of
+from serve_runs.access.control import ADMIN_ROLE, Access, RoleAssignment
+from serve_runs.audit.trail import ActionContext, AuditTrail
+from serve_runs.role_bindings.store import RoleStore
+from serve_runs.role_bindings.views import binding_resource
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+
+class NewProjects:
+    """Finds projects that do not exist yet, in all tables."""
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        roles: RoleStore,
+        *,
+        audit: AuditTrail,
+        runs_table: str,
+        runners_table: str,
+    ) -> None:
+        self._client = client
+        self._roles = roles
+        self._audit = audit
+        self._tables = (runs_table, runners_table)
+
+    def claim(
+        self, access: Access, action: ActionContext
+    ) -> "tuple[Access, dict[str, TransactWriteItemTypeDef]]":
+        """The access of a run's creator, and the actions that make it admin of a new project.
+
+        No actions where the project exists. None either for an anonymous caller, whom no role would
+        reach again, and for a service account that acts for a person: it has the role it was given.
+        """
+        if action.caller is None or access.acts_for is not None or access.may("create_run"):
+            return access, {}
+        if not self._is_new(access.project):
+            return access, {}
+        principal = principal_of(action.caller)
+        resource = binding_resource(access.project, principal, ADMIN_ROLE)
+        record = self._audit.record(action, "grant_role", resource)
+        assignment = RoleAssignment(principal, frozenset({ADMIN_ROLE}))
+        claim = self._roles.claim(access.project, principal)
+        return replace(access, assignments=(assignment,)), claim | {"role record": record}
+
+    def _is_new(self, project: str) -> bool:
+        return self._roles.is_unclaimed(project) and not any(
+            self._has_rows(table, partition)
+            for table in self._tables
+            for partition in (project, f"deleted#{project}")
+        )
+
+    def _has_rows(self, table: str, partition: str) -> bool:
+        page = self._client.query(
+            TableName=table,
+            KeyConditionExpression="#project = :project",
+            ExpressionAttributeNames={"#project": "project"},
+            ExpressionAttributeValues={":project": {"S": partition}},
+            ConsistentRead=True,
+            Limit=1,
+        )
+        return bool(page["Items"])

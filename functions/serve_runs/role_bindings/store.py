@@ -1,0 +1,169 @@
+"""Granting and revoking roles. Every write is conditional, and running it twice is harmless.
+
+A project's own row counts its admins, in the same transaction as the role. So the last admin cannot
+be removed, whoever else is being removed at the same moment.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from byline.caching import Clock
+from byline.identity.caller import Principal, read_principal
+from byline.tables.items import Item, rfc3339
+from byline.tables.writes import write_together
+from serve_runs.access.control import ADMIN_ROLE
+from serve_runs.access.store import project_key, roles_key
+from serve_runs.errors import RequestFailed, not_found
+from serve_runs.role_bindings.views import binding_json
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+_ROLES = "roles#"
+
+
+class RoleStore:
+    """The role bindings of one table. `record`: the audit record written together with a change."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, now: Clock) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    def grant(
+        self, project: str, principal: Principal, role: str, *, record: "TransactWriteItemTypeDef"
+    ) -> Literal["created", "unchanged"]:
+        """Give a principal a role that it may have already."""
+        actions = {"role": self._grant(project, principal, role)}
+        if role == ADMIN_ROLE:
+            actions["admins"] = self._count(project, 1)
+        refused = write_together(self._client, actions | {"record": record})
+        return "unchanged" if refused else "created"
+
+    def revoke(
+        self, project: str, principal: Principal, role: str, *, record: "TransactWriteItemTypeDef"
+    ) -> None:
+        """Take a role away.
+
+        Raises `RequestFailed`: `not_found` where the principal does not have it, `last_admin`.
+        """
+        actions: dict[str, TransactWriteItemTypeDef] = {
+            "role": {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": roles_key(project, principal),
+                    "UpdateExpression": "DELETE #roles :these SET updated_at = :now",
+                    "ConditionExpression": "contains(#roles, :role)",
+                    "ExpressionAttributeNames": {"#roles": "roles"},
+                    "ExpressionAttributeValues": self._values(role),
+                }
+            }
+        }
+        if role == ADMIN_ROLE:
+            actions["admins"] = self._count(project, -1)
+        refused = write_together(self._client, actions | {"record": record})
+        if "role" in refused:
+            raise not_found()
+        if "admins" in refused:
+            raise RequestFailed("last_admin")
+
+    def claim(
+        self, project: str, principal: Principal
+    ) -> "dict[str, TransactWriteItemTypeDef]":
+        """The actions that make a principal the admin of a new project, with its first run."""
+        return {
+            "project": {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": project_key(project) | {"admins": {"N": "1"}},
+                    "ConditionExpression": "attribute_not_exists(entry)",
+                }
+            },
+            "role": self._grant(project, principal, ADMIN_ROLE),
+        }
+
+    def is_unclaimed(self, project: str) -> bool:
+        """Whether this table has no row of the project: no role, and nothing else."""
+        page = self._client.query(
+            TableName=self._table,
+            KeyConditionExpression="#scope = :scope",
+            ExpressionAttributeNames={"#scope": "scope"},
+            ExpressionAttributeValues={":scope": project_key(project)["scope"]},
+            ConsistentRead=True,
+            Limit=1,
+        )
+        return not page["Items"]
+
+    def list_bindings(
+        self, project: str, *, limit: int, after: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Up to `limit` principals with their roles, and after which to go on if there are more."""
+        found: list[Item] = []
+        start = after
+        while len(found) <= limit:
+            query: Any = {
+                "TableName": self._table,
+                "KeyConditionExpression": "#scope = :scope AND begins_with(entry, :roles)",
+                # The row of a principal stays when its last role is revoked.
+                "FilterExpression": "attribute_exists(#roles)",
+                "ExpressionAttributeNames": {"#scope": "scope", "#roles": "roles"},
+                "ExpressionAttributeValues": {
+                    ":scope": project_key(project)["scope"],
+                    ":roles": {"S": _ROLES},
+                },
+                "ConsistentRead": True,
+                "Limit": limit + 1,
+            }
+            if start is not None:
+                # The project comes from the request: a forged cursor cannot leave it.
+                query["ExclusiveStartKey"] = project_key(project) | {
+                    "entry": {"S": f"{_ROLES}{start}"}
+                }
+            page = self._client.query(**query)
+            found += page["Items"]
+            if "LastEvaluatedKey" not in page:
+                break
+            start = page["LastEvaluatedKey"]["entry"]["S"].removeprefix(_ROLES)
+        shown = found[:limit]
+        last = _principal_text(shown[-1]) if len(found) > limit else None
+        return [_binding_json(item) for item in shown], last
+
+    def _grant(self, project: str, principal: Principal, role: str) -> "TransactWriteItemTypeDef":
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": roles_key(project, principal),
+                "UpdateExpression": "ADD #roles :these SET updated_at = :now",
+                "ConditionExpression": "NOT contains(#roles, :role)",
+                "ExpressionAttributeNames": {"#roles": "roles"},
+                "ExpressionAttributeValues": self._values(role),
+            }
+        }
+
+    def _count(self, project: str, change: Literal[1, -1]) -> "TransactWriteItemTypeDef":
+        values: Item = {":change": {"N": str(change)}}
+        update: Any = {
+            "TableName": self._table,
+            "Key": project_key(project),
+            "UpdateExpression": "ADD admins :change",
+            "ExpressionAttributeValues": values,
+        }
+        if change < 0:
+            update["ConditionExpression"] = "admins > :one"
+            values[":one"] = {"N": "1"}
+        return {"Update": update}
+
+    def _values(self, role: str) -> Item:
+        return {
+            ":these": {"SS": [role]},
+            ":role": {"S": role},
+            ":now": {"S": rfc3339(self._now())},
+        }
+
+
+def _binding_json(item: Item) -> dict[str, Any]:
+    return binding_json(read_principal(_principal_text(item)), list(item["roles"]["SS"]))
+
+
+def _principal_text(item: Item) -> str:
+    return item["entry"]["S"].removeprefix(_ROLES)

@@ -1,0 +1,116 @@
+"""The row of a runner after a registration or deletion. It calls nothing."""
+
+from dataclasses import replace
+
+from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow
+from byline.tables.items import rfc3339
+from serve_runs.audit.trail import ActionContext
+from serve_runs.runners.requests import RunnerRegistration
+
+RESTART_SPACING_SECONDS = 60
+"""After a failed refresh, a restart makes the next one due this long after it at the earliest: a
+runner that restarts in a loop must not cause a request to its issuer each time."""
+
+
+def new_runner(registration: RunnerRegistration, *, above: int, now: float) -> RunnerRow:
+    """The row of a new runner: due at once, with a generation greater than `above`.
+
+    `now` is in seconds since the epoch.
+    """
+    body = registration.body
+    row = RunnerRow(
+        project=registration.project,
+        runner=registration.runner,
+        client=body.client,
+        audience=body.audience,
+        resource=body.resource,
+        scope=body.scope,
+        subject=body.subject,
+        subject_issuer=registration.subject_issuer,
+        revision=registration.action.request_id,
+        generation=_generation(above=above, now=now),
+        deadline=int(now),
+        due_at=int(now),
+        created_at=rfc3339(now),
+        updated_at=rfc3339(now),
+        registered_by=registration.action.identity,
+        last_request=registration.action.request_id,
+    )
+    return replace(row, shard=row.unit.shard)
+
+
+def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) -> RunnerRow:
+    """The row after another registration of the runner; `row` itself where nothing changes.
+
+    A registration that asks for another token starts without one: the old token has the old rights,
+    and must not be handed to a new subject. `now` is in seconds since the epoch.
+    """
+    body = registration.body
+    after = replace(
+        row,
+        client=body.client,
+        audience=body.audience,
+        resource=body.resource,
+        scope=body.scope,
+        subject=body.subject,
+        # The same subject keeps its issuer, whoever registers it again.
+        subject_issuer=(
+            row.subject_issuer
+            if row.subject_issuer is not None and body.subject == row.subject
+            else registration.subject_issuer
+        ),
+    )
+    if after == row:
+        return _restarted(row, registration, now=now)
+    after = replace(
+        after,
+        # The commit of a refresh that began before this registration then fails.
+        revision=registration.action.request_id,
+        updated_at=rfc3339(now),
+        registered_by=registration.action.identity,
+        last_request=registration.action.request_id,
+    )
+    if after.mint_key == row.mint_key:
+        return _restarted(after, registration, now=now)
+    return replace(
+        after,
+        generation=_generation(above=row.generation, now=now),
+        shard=after.unit.shard,
+        due_at=int(now),
+        deadline=int(now),
+        slot=None,
+        lifetime=None,
+        issued_at=None,
+        expires_at=None,
+        refreshed_at=None,
+        attempts=0,
+        last_error=None,
+    )
+
+
+def deleted(row: RunnerRow, *, action: ActionContext, now: float) -> RunnerRow:
+    """The tombstone of a runner, due at once, so that its secrets are swept."""
+    return replace(
+        row,
+        shard=row.unit.shard,
+        due_at=int(now),
+        deleted_at=int(now),
+        deleted_by=action.identity,
+        last_request=action.request_id,
+        ttl=int(now) + DELETED_LIFETIME_SECONDS,
+    )
+
+
+def _restarted(row: RunnerRow, registration: RunnerRegistration, *, now: float) -> RunnerRow:
+    """The row of a runner that restarted: where its last refresh failed, the next is due sooner."""
+    if row.last_error is None or row.due_at is None:
+        return row
+    due_at = max(int(now), row.last_error.at + RESTART_SPACING_SECONDS)
+    if due_at >= row.due_at:
+        return row
+    return replace(row, due_at=due_at, last_request=registration.action.request_id)
+
+
+def _generation(*, above: int, now: float) -> int:
+    """The time in milliseconds, so that it exceeds every count of an earlier runner, and `above`."""
+    return max(above + 1, int(now * 1000))

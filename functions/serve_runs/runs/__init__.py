@@ -1,0 +1,1 @@
+"""Runs: creation, listing and changes of state."""

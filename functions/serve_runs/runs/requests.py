@@ -1,0 +1,32 @@
+"""The bodies and queries of runs; docs/openapi.json is generated from them."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from byline.names import Name, RunId
+from serve_runs.web.paging import PageQuery
+from serve_runs.web.requests import END, PRINTABLE
+
+Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
+LabelName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._/-]+" + END)]
+LabelValue = Annotated[str, Meta(max_length=256, pattern=PRINTABLE)]
+Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+
+
+class CreateRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A run to create. The creator is never in the body: it follows from the credential."""
+
+    name: Text | None = None
+    agent: Text | None = None
+    runner: Name | None = None
+    parent_run: RunId | None = None
+    labels: Annotated[dict[LabelName, LabelValue], Meta(max_length=32)] = {}
+
+
+class ListRuns(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """The filters of a listing, and how much of it; from the query."""
+
+    status: Status | None = None
+    created_by: Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)] | None = None

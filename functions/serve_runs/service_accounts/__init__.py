@@ -1,0 +1,1 @@
+"""Service accounts: applications that act for a person."""

@@ -1,0 +1,66 @@
+"""The body of a service account; docs/openapi.json is generated from it."""
+
+import re
+from base64 import b32encode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from byline.identity.caller import Principal
+from byline.identity.unverified import MAX_TOKEN_BYTES
+from serve_runs.errors import RequestFailed
+from serve_runs.role_bindings.requests import RoleName
+from serve_runs.web.requests import END, PRINTABLE, path_id, read_body
+
+ID_CHARACTERS = 26
+"""130 bits of a hash."""
+
+ID_PATTERN = f"^[a-z2-7]{{{ID_CHARACTERS}}}" + END
+
+_ID = re.compile(ID_PATTERN)
+
+ServiceAccountId = Annotated[str, Meta(pattern=ID_PATTERN)]
+ServiceAccountToken = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_BYTES)]
+ServiceAccountName = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
+
+
+class CreateServiceAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A service account that is to act for the caller.
+
+    Its own token, verified like a caller's, says which one it is. So no subject is ever typed.
+    """
+
+    token: ServiceAccountToken
+    name: ServiceAccountName | None = None
+    role: RoleName = "project:editor"
+
+    def __repr__(self) -> str:
+        return "<a service account's token, and its role>"
+
+
+def create_service_account(event: Mapping[str, Any]) -> CreateServiceAccount:
+    """The body of a create. Raises `RequestFailed`; no detail quotes the body."""
+    try:
+        return read_body(event, CreateServiceAccount)
+    except RequestFailed as failure:
+        if "unknown field" not in failure.detail:
+            raise
+    # The name of an unknown member may be the token, where a client mixed them up.
+    raise RequestFailed("invalid_body", "The body has `token`, and perhaps `name` and `role`.")
+
+
+def id_of(application: Principal) -> str:
+    """The id of a service account, which follows from its issuer and subject alone.
+
+    It is fit for a path, which issuer and subject are not.
+    """
+    digest = sha256(application.text.encode()).digest()
+    return b32encode(digest).decode().lower()[:ID_CHARACTERS]
+
+
+def service_account_id(text: str) -> str:
+    """An id in a path. Raises `RequestFailed` (`not_found`) for text that cannot be an id."""
+    return path_id(text, pattern=_ID)

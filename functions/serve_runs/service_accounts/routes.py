@@ -1,0 +1,197 @@
+"""The routes of service accounts: applications that act for a person.
+
+person → may it → the service account's own token, verified → the grant of the authorization service
+→ one transaction of both rows and the record. From the next request on it acts for that person.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import Response
+
+from byline.errors import Rejected
+from byline.identity.caller import Caller, Principal, principal_of, read_principal
+from byline.identity.identity import Identity
+from byline.identity.unverified import UnverifiedToken
+from byline.tables.items import Item
+from byline.tables.writes import Contended
+from serve_runs.access.control import AccessControl
+from serve_runs.audit.trail import AuditedResource, AuditTrail
+from serve_runs.calls import Call, json_answer, no_content
+from serve_runs.errors import RequestFailed, contended, not_found
+from serve_runs.role_bindings.requests import require_role
+from serve_runs.service_accounts.grants import Grants
+from serve_runs.service_accounts.requests import (
+    CreateServiceAccount,
+    create_service_account,
+    id_of,
+    service_account_id,
+)
+from serve_runs.service_accounts.store import ATTEMPTS, ServiceAccountStore
+from serve_runs.service_accounts.views import ServiceAccountRegistration, service_account_json
+from serve_runs.web.paging import PageQuery, decode_cursor, encode_cursor
+from serve_runs.web.routing import Route
+
+SERVICE_ACCOUNTS = "/v1/projects/<project>/service-accounts"
+SERVICE_ACCOUNT = f"{SERVICE_ACCOUNTS}/<account_id>"
+
+logger = Logger(service="byline")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccountRoutes:
+    """`grants` is None where the organisation has no authorization service."""
+
+    store: ServiceAccountStore
+    audit: AuditTrail
+    identity: Identity
+    access_control: AccessControl
+    grants: "Grants | None"
+
+    def routes(self) -> tuple[Route, ...]:
+        """The routes, with their paths."""
+        return (
+            Route("POST", SERVICE_ACCOUNTS, self.create_service_account),
+            Route("GET", SERVICE_ACCOUNTS, self.list_service_accounts),
+            Route("GET", SERVICE_ACCOUNT, self.show_service_account),
+            Route("DELETE", SERVICE_ACCOUNT, self.delete_service_account),
+        )
+
+    def create_service_account(self, call: Call) -> Response[str]:
+        """Let a service account act for the caller: 201, or 200 where it does already.
+
+        It may do what both its role and the caller allow, and loses what either loses.
+        """
+        call.access.require("create_service_account")
+        body = create_service_account(call.event)
+        require_role(body.role)
+        person = call.caller
+        if person is None:
+            raise not_found()  # no policy allows it to an anonymous caller
+        row, outcome = self._register(call, person, body)
+        account_id = row["id"]["S"]
+        call.log(f"service account {outcome}", service_account=account_id)
+        document = service_account_json(row)
+        if outcome == "created":
+            location = f"/v1/projects/{call.project}/service-accounts/{account_id}"
+            return json_answer(201, document, location=location)
+        return json_answer(200, document)
+
+    def list_service_accounts(self, call: Call) -> Response[str]:
+        """A project's service accounts and the people they act for, by id."""
+        call.access.require("read_service_account")
+        query = call.query(PageQuery)
+        binding = f"service accounts of {call.project}"
+        after = decode_cursor(query.cursor, query=binding) if query.cursor else None
+        rows, last = self.store.list_of(call.project, limit=query.limit, after=after)
+        next_cursor = encode_cursor(last, query=binding) if last else None
+        found = [service_account_json(row) for row in rows]
+        return json_answer(200, {"service_accounts": found, "next_cursor": next_cursor})
+
+    def show_service_account(self, call: Call, account_id: str) -> Response[str]:
+        """One service account, for a caller that may read the project's, and for its person."""
+        account_id = service_account_id(account_id)
+        row = self.store.find(call.project, account_id)
+        _require("read_service_account", call, account_id, row)
+        return json_answer(200, service_account_json(_existing(row)))
+
+    def delete_service_account(self, call: Call, account_id: str) -> Response[str]:
+        """Stop a service account from acting for a person: 204, or 404 where it does not exist."""
+        account_id = service_account_id(account_id)
+        resource = AuditedResource(call.project, "service_account", account_id)
+        record = self.audit.record(call.action, "delete_service_account", resource)
+        row = self._delete(call, account_id, record=record)
+        call.log("service account deleted", service_account=account_id)
+        self._revoke(row)
+        return no_content()
+
+    def _register(
+        self, call: Call, person: Caller, body: CreateServiceAccount
+    ) -> tuple[Item, str]:
+        application = self._verified(body.token)
+        action = call.action
+        wanted = ServiceAccountRegistration(
+            project=call.project,
+            application=principal_of(application),
+            person=principal_of(person),
+            identity=msgspec.json.encode(person.identity).decode(),
+            role=body.role,
+            name=body.name or application.name,
+            request_id=action.request_id,
+        )
+        account_id = id_of(wanted.application)
+        granted = False
+
+        def grant() -> None:
+            nonlocal granted
+            if self.grants is not None and not granted:
+                self.grants.grant(wanted.person, account_id)
+                granted = True
+
+        resource = AuditedResource(call.project, "service_account", account_id)
+        record = self.audit.record(action, "create_service_account", resource)
+        try:
+            return self.store.register(wanted, grant=grant, record=record)
+        except (RequestFailed, Contended):
+            if granted and self.grants is not None:
+                if not self._acts_for(application, wanted.person):
+                    # Another request came first: no row exists that this grant is for.
+                    self.grants.revoke(wanted.person, account_id)
+            raise
+
+    def _verified(self, token: str) -> Caller:
+        """The service account of a token.
+
+        Raises `RequestFailed` (`invalid_service_account_token`): a 401 would be about the caller.
+        """
+        try:
+            # The signature counts in every mode: rows outlive a network without a way out.
+            application = self.identity.verify_bearer(UnverifiedToken(token))
+        except Rejected as rejected:
+            logger.warning("service account token rejected", reason=rejected.reason)
+            raise _invalid_token(f"it was refused as `{rejected.reason}`") from None
+        if application.kind != "application":
+            # So it is never the caller's own token: only people may register service accounts.
+            raise _invalid_token("its subject is no service account")
+        return application
+
+    def _acts_for(self, application: Caller, person: Principal) -> bool:
+        """Whether the application acts for the person, in whatever project."""
+        link = self.access_control.acts_for(application)
+        return link is not None and link.person == person
+
+    def _delete(self, call: Call, account_id: str, *, record: Any) -> Item:
+        for _ in range(ATTEMPTS):
+            # Read at each attempt: a service account registered since may be another person's.
+            row = self.store.find(call.project, account_id)
+            _require("delete_service_account", call, account_id, row)
+            if self.store.delete(_existing(row), record=record):
+                return _existing(row)
+        raise contended("service account")
+
+    def _revoke(self, row: Item) -> None:
+        if self.grants is None:
+            return
+        error = self.grants.revoke(read_principal(row["person"]["S"]), row["id"]["S"])
+        if error is not None:
+            logger.error("grant not revoked", service_account=row["id"]["S"], error=error)
+
+
+def _require(action: str, call: Call, account_id: str, row: Item | None) -> None:
+    """Raise `RequestFailed` unless the action is allowed. A row that does not exist has no person."""
+    person = None if row is None else read_principal(row["person"]["S"])
+    resource = call.access.resource("ServiceAccount", account_id, person=person)
+    call.access.require(action, resource, find=lambda: _existing(row))
+
+
+def _existing(row: Item | None) -> Item:
+    if row is None:
+        raise not_found()
+    return row
+
+
+def _invalid_token(why: str) -> RequestFailed:
+    detail = f"`token` must be a current token of the service account: {why}."
+    return RequestFailed("invalid_service_account_token", detail)

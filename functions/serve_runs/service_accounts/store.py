@@ -1,0 +1,146 @@
+"""The service accounts that act for people. Every write is conditional, and harmless twice.
+
+Each has two rows with the same content, written and deleted together: one by the application,
+because it acts for one person in one project only; and one by the project, which lists it.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from byline.caching import Clock
+from byline.identity.caller import read_principal
+from byline.tables.items import Item, rfc3339
+from byline.tables.writes import write_together
+from serve_runs.access.store import acts_for_key, keep_project_row, project_key
+from serve_runs.errors import RequestFailed, contended
+from serve_runs.service_accounts.views import ENTRY, ServiceAccountRegistration, listed_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+ATTEMPTS = 3
+"""How often a service account is read again that changes meanwhile."""
+
+_UNCHANGED = "last_request = :seen"
+
+
+class ServiceAccountStore:
+    """The service accounts of one table. `record`: the record written together with a change."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, now: Clock) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    def register(
+        self,
+        wanted: ServiceAccountRegistration,
+        *,
+        grant: Callable[[], None],
+        record: "TransactWriteItemTypeDef",
+    ) -> tuple[Item, Literal["created", "changed", "unchanged"]]:
+        """Let a service account act for a person, or change its role or name.
+
+        `grant` is called before the first write of a new one, and may raise. Raises `RequestFailed`:
+        `already_registered` where it acts for another person or elsewhere, `store_unavailable`.
+        """
+        for _ in range(ATTEMPTS):
+            before = self._read(acts_for_key(wanted.application))
+            now = rfc3339(self._now())
+            if before is None:
+                grant()
+                row = wanted.item(created_at=now, updated_at=now)
+                if self._put(row, wanted, "attribute_not_exists(entry)", {}, record):
+                    return row, "created"
+                continue
+            row = wanted.item(created_at=before["created_at"]["S"], updated_at=now)
+            if (before["person"], before["project"]) != (row["person"], row["project"]):
+                raise RequestFailed("already_registered")
+            if (before["role"], before["name"]) == (row["role"], row["name"]):
+                return before, "unchanged"
+            if self._put(row, wanted, _UNCHANGED, {":seen": before["last_request"]}, record):
+                return row, "changed"
+        raise contended("service account")
+
+    def find(self, project: str, account_id: str) -> Item | None:
+        """A project's service account, None where it does not exist."""
+        return self._read(listed_key(project, account_id))
+
+    def delete(self, row: Item, *, record: "TransactWriteItemTypeDef") -> bool:
+        """Whether both rows were deleted; neither is where they changed since `row` was read."""
+        application = read_principal(row["principal"]["S"])
+        project = row["project"]["S"]
+
+        def delete(key: Item) -> "TransactWriteItemTypeDef":
+            return {
+                "Delete": {
+                    "TableName": self._table,
+                    "Key": key,
+                    "ConditionExpression": _UNCHANGED,
+                    "ExpressionAttributeValues": {":seen": row["last_request"]},
+                }
+            }
+
+        return not write_together(
+            self._client,
+            {
+                "by application": delete(acts_for_key(application)),
+                "by project": delete(listed_key(project, row["id"]["S"])),
+                "project": keep_project_row(self._table, project),
+                "record": record,
+            },
+        )
+
+    def list_of(
+        self, project: str, *, limit: int, after: str | None
+    ) -> tuple[list[Item], str | None]:
+        """Up to `limit` of a project's, by id, and after which to go on if there are more."""
+        query: Any = {
+            "TableName": self._table,
+            "KeyConditionExpression": "#scope = :scope AND begins_with(entry, :entry)",
+            "ExpressionAttributeNames": {"#scope": "scope"},
+            "ExpressionAttributeValues": {
+                ":scope": project_key(project)["scope"],
+                ":entry": {"S": ENTRY},
+            },
+            "ConsistentRead": True,
+            "Limit": limit + 1,
+        }
+        if after is not None:
+            # The project comes from the request: a forged cursor cannot leave it.
+            query["ExclusiveStartKey"] = listed_key(project, after)
+        found = self._client.query(**query)["Items"]
+        last = found[limit - 1]["id"]["S"] if len(found) > limit else None
+        return found[:limit], last
+
+    def _put(
+        self,
+        row: Item,
+        wanted: ServiceAccountRegistration,
+        condition: str,
+        values: Item,
+        record: "TransactWriteItemTypeDef",
+    ) -> bool:
+        """Whether both rows were written, each under the same condition."""
+
+        def put(key: Item) -> "TransactWriteItemTypeDef":
+            request: Any = {
+                "TableName": self._table,
+                "Item": row | key,
+                "ConditionExpression": condition,
+            }
+            return {"Put": request | ({"ExpressionAttributeValues": values} if values else {})}
+
+        return not write_together(
+            self._client,
+            {
+                "by application": put(acts_for_key(wanted.application)),
+                "by project": put(listed_key(wanted.project, row["id"]["S"])),
+                "record": record,
+            },
+        )
+
+    def _read(self, key: Item) -> Item | None:
+        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        return answer.get("Item")

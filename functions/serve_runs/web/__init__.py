@@ -1,0 +1,1 @@
+"""Web plumbing: requests, answers, problems, cursors. It knows no subject of the API."""

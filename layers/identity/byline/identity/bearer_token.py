@@ -1,0 +1,105 @@
+"""Verifying Bearer tokens of trusted issuers (RFC 6750; RFC 9068, section 4; RFC 8725).
+
+The order lets no stranger make us dial out: everything that can be refused without a key is
+refused before one is fetched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from byline.caching import Clock
+from byline.fetch import Fetch
+from byline.identity.bearer_checks import check_unsigned, issuer_of, key_id, signed_claims
+from byline.identity.caller import Caller, Verified
+from byline.identity.claims import SignedClaims, optional_text, preferred_name, required_text
+from byline.identity.discovery import Discovery, discovery
+from byline.identity.issuer_keys import IssuerKeys
+from byline.identity.issuer_profiles import kind_of, person_of, userinfo_subjects
+from byline.identity.settings import TrustedIssuer
+from byline.identity.unverified import UnverifiedToken, parse
+from byline.identity.userinfo import Incomplete, Userinfo, is_incomplete
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoints:
+    """What is fetched from one issuer. `userinfo` is None where the configuration leaves it off."""
+
+    discovery: Discovery
+    keys: IssuerKeys
+    userinfo: Userinfo | None
+
+
+class BearerTokens:
+    """Verifies access tokens of the configured issuers. Without one, everybody is refused."""
+
+    def __init__(self, issuers: Sequence[TrustedIssuer], *, fetch: Fetch, now: Clock) -> None:
+        self._issuers = {issuer.issuer: issuer for issuer in issuers}
+        self._endpoints = {
+            issuer.issuer: _endpoints(issuer, fetch=fetch, now=now) for issuer in issuers
+        }
+        self._now = now
+
+    @property
+    def failed_fetches(self) -> int:
+        """How many fetches of keys, or of where they are, failed since the process started."""
+        return sum(
+            endpoints.discovery.failed_fetches + endpoints.keys.failed_fetches
+            for endpoints in self._endpoints.values()
+        )
+
+    def verify(self, token: UnverifiedToken) -> Verified:
+        """The person or service account that the token names, and until when it counts.
+
+        Raises `Rejected`, and `Unavailable` where the signing keys could not be fetched.
+        """
+        parts = parse(token, padded=False)
+        issuer = issuer_of(parts, self._issuers)
+        expiry = check_unsigned(parts, issuer, now=self._now())
+        endpoints = self._endpoints[issuer.issuer]
+        key = endpoints.keys.get(key_id(parts.header), parts.header["alg"])
+        key.check(parts.signature, signed=parts.signed)
+        claims = signed_claims(parts)
+        # A token counts no longer than its key counts without a fetch.
+        verified = Verified(_caller(issuer, claims), until=min(expiry, key.fresh_until))
+        if endpoints.userinfo is None or not is_incomplete(verified.caller):
+            return verified
+        incomplete = Incomplete(verified.caller, expiry, userinfo_subjects(issuer, claims))
+        completed = endpoints.userinfo.complete(incomplete, token=token)
+        return Verified(completed.caller, until=min(verified.until, completed.until))
+
+    def decode_without_signature(self, token: UnverifiedToken) -> Caller:
+        """All of `verify` but the signature and userinfo, for networks without a way out.
+
+        Whoever can reach the function past the load balancer can then be anybody.
+        """
+        parts = parse(token, padded=False)
+        issuer = issuer_of(parts, self._issuers)
+        check_unsigned(parts, issuer, now=self._now())
+        return _caller(issuer, signed_claims(parts))
+
+
+def _endpoints(issuer: TrustedIssuer, *, fetch: Fetch, now: Clock) -> _Endpoints:
+    document = discovery(issuer.issuer, fetch=fetch, now=now)
+    return _Endpoints(
+        discovery=document,
+        keys=IssuerKeys(issuer, discovery=document, fetch=fetch, now=now),
+        userinfo=Userinfo(discovery=document, fetch=fetch, now=now) if issuer.userinfo else None,
+    )
+
+
+def _caller(issuer: TrustedIssuer, claims: SignedClaims) -> Caller:
+    token_subject = required_text(claims, "sub")
+    kind = kind_of(issuer, claims)
+    subject = person_of(issuer, claims) if kind == "user" else token_subject
+    name = preferred_name(claims, subject)
+    return Caller(
+        kind=kind,
+        source="bearer",
+        issuer=issuer.issuer,
+        subject=subject,
+        token_subject=token_subject,
+        name=issuer.service_accounts.get(token_subject, name),
+        given_name=optional_text(claims, "given_name"),
+        family_name=optional_text(claims, "family_name"),
+        email=optional_text(claims, "email"),
+    )

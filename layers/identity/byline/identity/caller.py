@@ -1,0 +1,179 @@
+"""Who sent a request, after verification: a `Caller`, its `Principal`, and how a run remembers it.
+
+`ExecutedBy` is Flyte's `EnrichedIdentity`:
+`{"user": {"id": {"subject": …}, "spec": {"firstName": …, "lastName": …, "email": …}}}` or
+`{"application": {"id": {"subject": …}, "spec": {"name": …}}}`. Empty fields are left out.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import msgspec
+
+Kind = Literal["user", "application", "unknown"]
+"""A person, a service account, or a verified subject whose kind the issuer's rules cannot tell.
+A caller of unknown kind counts as anonymous: it creates nothing in its own name."""
+
+Source = Literal["alb", "bearer"]
+"""Which credential was verified: the load balancer's own token, or a Bearer token."""
+
+PrincipalKind = Literal["user", "application", "anonymous"]
+
+MAX_PRINCIPAL_BYTES = 840
+"""A DynamoDB sort key has at most 1,024 bytes, in an index too. `scope` is one, and that of an
+audit record holds the project and the role beside the principal.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
+_CEDAR_TYPES = {"user": "User", "application": "Application", "anonymous": "Anonymous"}
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What the issuer calls the caller."""
+
+    subject: str
+
+
+class UserSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What is known of a person."""
+
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+
+
+class ApplicationSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of a service account."""
+
+    name: str = ""
+
+
+class User(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A person."""
+
+    id: Subject
+    spec: UserSpec = UserSpec()
+
+
+class Application(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A service account."""
+
+    id: Subject
+    spec: ApplicationSpec = ApplicationSpec()
+
+
+class ExecutedBy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Exactly one of the two."""
+
+    user: User | None = None
+    application: Application | None = None
+
+    def __post_init__(self) -> None:
+        if (self.user is None) == (self.application is None):
+            raise ValueError("exactly one of user and application")
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """A verified caller. It is identified by (`issuer`, `subject`), never by e-mail.
+
+    `token_subject` is the token's own `sub`; it differs from `subject` only where an issuer puts
+    the client's id there and another claim, or userinfo, names the person (see `profiles`).
+    `name` is what to call it: the first of the verified `preferred_username`, `username`, `sub`;
+    for a service account the configured name goes before them.
+    """
+
+    kind: Kind
+    source: Source
+    issuer: str
+    subject: str
+    token_subject: str
+    name: str
+    given_name: str = ""
+    family_name: str = ""
+    email: str = ""
+
+    @property
+    def identity(self) -> ExecutedBy | None:
+        """The caller as a run remembers it; None for a caller of unknown kind."""
+        subject = Subject(self.subject)
+        if self.kind == "user":
+            spec = UserSpec(self.given_name, self.family_name, self.email)
+            # Left out is only what is never given, not what equals the default.
+            user = User(subject) if spec == UserSpec() else User(subject, spec)
+            return ExecutedBy(user=user)
+        if self.kind == "application":
+            return ExecutedBy(application=Application(subject, ApplicationSpec(self.name)))
+        return None
+
+    @property
+    def executed_by(self) -> dict[str, Any] | None:
+        """`identity` as JSON's types."""
+        return None if self.identity is None else msgspec.to_builtins(self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The caller that a token names, after every check of the token.
+
+    `until` is the time from which the token must be verified again, seconds since the epoch: the
+    token expired, or its key must be fetched again.
+    """
+
+    caller: Caller
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller, as roles and policies name it. `issuer` and `subject` are empty for nobody."""
+
+    kind: PrincipalKind
+    issuer: str = ""
+    subject: str = ""
+
+    @property
+    def text(self) -> str:
+        """As it is stored. An issuer has no fragment (OpenID Connect Discovery 1.0, section 3), so
+        the first `#` ends it, and no two principals have the same text."""
+        return "anonymous" if self.kind == "anonymous" else f"{self.kind}:{self.name}"
+
+    @property
+    def name(self) -> str:
+        """The same within its kind."""
+        return "anonymous" if self.kind == "anonymous" else f"{self.issuer}#{self.subject}"
+
+    @property
+    def uid(self) -> dict[str, str]:
+        """Its entity in Cedar."""
+        return {"type": f"Byline::{_CEDAR_TYPES[self.kind]}", "id": self.name}
+
+
+ANONYMOUS = Principal("anonymous")
+
+
+def principal_of(caller: Caller | None) -> Principal:
+    """The principal that a caller is."""
+    if caller is None or caller.kind == "unknown":
+        return ANONYMOUS
+    return Principal(caller.kind, caller.issuer, caller.subject)
+
+
+def read_principal(text: str) -> Principal:
+    """The principal of a stored `text`. Raises `ValueError`."""
+    if text == "anonymous":
+        return ANONYMOUS
+    kind, _, name = text.partition(":")
+    issuer, hash_sign, subject = name.partition("#")
+    if kind not in ("user", "application") or not (issuer and hash_sign and subject):
+        raise ValueError("not a principal")
+    return Principal(cast(PrincipalKind, kind), issuer, subject)
+
+
+_DECODER = msgspec.json.Decoder(ExecutedBy)
+
+
+def read_executed_by(stored: str | bytes) -> dict[str, Any] | None:
+    """What was stored, checked: None for whatever is not an identity, never an error."""
+    try:
+        return msgspec.to_builtins(_DECODER.decode(stored))  # type: ignore[no-any-return]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

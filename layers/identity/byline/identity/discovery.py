@@ -1,0 +1,61 @@
+"""What an issuer says of itself (OpenID Connect Discovery 1.0, section 4)."""
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+from byline.caching import Clock
+from byline.errors import Misconfigured
+from byline.fetch import Fetch, FetchFailed
+from byline.identity.documents import LastGood, fetch_document
+from byline.settings import require_https
+
+DISCOVERY_LIFETIME_SECONDS = 3_600
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """The members of a discovery document that are used here; the others are passed over.
+
+    Only those that verifying callers needs are checked with the document. Who uses another asks
+    `require_as_private` first.
+    """
+
+    issuer: str
+    jwks_uri: str
+    userinfo_endpoint: str | None = None
+    token_endpoint: str | None = None
+    revocation_endpoint: str | None = None
+
+
+type Discovery = LastGood[Metadata]
+
+
+def discovery(issuer: str, *, fetch: Fetch, now: Clock) -> Discovery:
+    """The discovery document of `issuer`, fetched when it is first asked for."""
+
+    def load() -> Metadata:
+        # A terminating "/" of the issuer is removed first (section 4).
+        url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+        metadata = fetch_document(url, Metadata, fetch=fetch)
+        if metadata.issuer != issuer:
+            # Section 4.3. Otherwise one issuer could answer with another's keys.
+            raise FetchFailed("the discovery document is of another issuer")
+        require_as_private(metadata.jwks_uri, issuer)
+        if metadata.userinfo_endpoint is not None:
+            require_as_private(metadata.userinfo_endpoint, issuer)
+        return metadata
+
+    return LastGood(load, source="discovery", lifetime=DISCOVERY_LIFETIME_SECONDS, now=now)
+
+
+def require_as_private(url: str, issuer: str) -> None:
+    """Raise `FetchFailed` unless `url` is https, or on loopback beside a loopback `issuer`.
+
+    An issuer on https must not send us to this machine: Lambda's runtime API listens on it.
+    """
+    try:
+        require_https("TRUSTED_ISSUERS", url)
+    except Misconfigured:
+        raise FetchFailed("an endpoint in the discovery document is not https") from None
+    if urlsplit(url).scheme != "https" and urlsplit(issuer).scheme == "https":
+        raise FetchFailed("an endpoint in the discovery document is not https")

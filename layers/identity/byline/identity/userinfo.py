@@ -1,0 +1,115 @@
+"""Filling gaps in a person's profile at the issuer's userinfo endpoint.
+
+OpenID Connect Core 1.0, section 5.3. Best effort: whatever goes wrong here leaves the caller as the
+verified token named it, which is never overruled.
+"""
+
+from copy import replace
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from byline.caching import BoundedCache, Clock, SingleFlight
+from byline.errors import Rejected, Unavailable
+from byline.fetch import Fetch, FetchFailed
+from byline.identity.caller import Caller, Verified
+from byline.identity.claims import optional_text, required_text
+from byline.identity.discovery import Discovery
+from byline.identity.documents import fetch_document
+from byline.identity.unverified import UnverifiedToken
+
+ANSWER_LIFETIME_SECONDS = 600
+"""How long an answer counts, and never longer than its token."""
+
+FAILURE_LIFETIME_SECONDS = 30
+"""For how long after a failure the same token is not tried again."""
+
+CACHED_ANSWERS = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """A verified caller whose profile has gaps, and who may fill them.
+
+    `expiry` is the token's, seconds since the epoch. `subjects` are those that an answer may name.
+    """
+
+    caller: Caller
+    expiry: float
+    subjects: frozenset[str]
+
+
+def is_incomplete(caller: Caller) -> bool:
+    """Whether userinfo could add to a person's profile, or name the person at all."""
+    profile = (caller.email, caller.given_name, caller.family_name)
+    return caller.kind == "user" and (not all(profile) or _is_named_by_client(caller))
+
+
+class Userinfo:
+    """The userinfo endpoint of one issuer, found by discovery."""
+
+    def __init__(self, *, discovery: Discovery, fetch: Fetch, now: Clock) -> None:
+        self._discovery = discovery
+        self._fetch = fetch
+        self._now = now
+        self._answered: BoundedCache[bytes, Verified] = BoundedCache(CACHED_ANSWERS, now=now)
+        self._flights: SingleFlight[bytes] = SingleFlight()
+
+    def complete(self, incomplete: Incomplete, *, token: UnverifiedToken) -> Verified:
+        """The caller with the values that the endpoint adds, and until when they count.
+
+        The caller is unchanged where the endpoint fails; this is never an error. `token` is the
+        caller's verified token. It is sent to this endpoint and to no other address.
+        """
+        digest = sha256(token.text.encode()).digest()
+        return self._flights.run(digest, lambda: self._known_or_asked(incomplete, digest, token))
+
+    def _known_or_asked(
+        self, incomplete: Incomplete, digest: bytes, token: UnverifiedToken
+    ) -> Verified:
+        if known := self._answered.get(digest):
+            return known
+        try:
+            caller = _filled(incomplete, self._answer(token))
+            lifetime = ANSWER_LIFETIME_SECONDS
+        except (FetchFailed, Rejected, Unavailable):
+            caller = incomplete.caller
+            lifetime = FAILURE_LIFETIME_SECONDS
+        answered = Verified(caller, until=min(incomplete.expiry, self._now() + lifetime))
+        self._answered.put(digest, answered, until=answered.until)
+        return answered
+
+    def _answer(self, token: UnverifiedToken) -> dict[str, Any]:
+        """A signed answer (`application/jwt`) is not JSON, and so a failure like any other."""
+        endpoint = self._discovery.get().value.userinfo_endpoint
+        if endpoint is None:
+            raise FetchFailed("the issuer has no userinfo endpoint")
+        headers = {"authorization": f"Bearer {token.text}", "accept": "application/json"}
+        return fetch_document(endpoint, dict[str, Any], fetch=self._fetch, headers=headers)
+
+
+def _filled(incomplete: Incomplete, answer: dict[str, Any]) -> Caller:
+    """Raises `Rejected` for an answer about somebody else (section 5.3.2)."""
+    caller = incomplete.caller
+    subject = required_text(answer, "sub")
+    if _is_named_by_client(caller):
+        # The token's `sub` is its client's, so it cannot be compared; the answer names the person.
+        if subject == caller.token_subject:
+            raise Rejected("subject_mismatch", "userinfo speaks of the client too")
+        caller = replace(caller, subject=subject, name=_name(caller, subject))
+    elif subject not in incomplete.subjects:
+        raise Rejected("subject_mismatch", "userinfo speaks of somebody else")
+    return replace(
+        caller,
+        given_name=caller.given_name or optional_text(answer, "given_name"),
+        family_name=caller.family_name or optional_text(answer, "family_name"),
+        email=caller.email or optional_text(answer, "email"),
+    )
+
+
+def _is_named_by_client(caller: Caller) -> bool:
+    return caller.subject != caller.token_subject
+
+
+def _name(caller: Caller, subject: str) -> str:
+    return subject if caller.name == caller.subject else caller.name

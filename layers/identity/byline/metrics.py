@@ -1,0 +1,98 @@
+"""The metrics of all functions, on which the alarms and the dashboard are built.
+
+CloudWatch's embedded metric format, through standard output: no call, and nothing that can fail.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from collections import Counter
+from threading import Lock
+from typing import Literal
+
+from aws_lambda_powertools.metrics import Metrics as PowertoolsMetrics
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+NAMESPACE = "Byline"
+SERVICE = "byline"
+
+MetricName = Literal[
+    # RunsFunction
+    "Rejected",
+    "KeyFetchFailed",
+    "Unavailable",
+    "InternalError",
+    "ProfileUnavailable",
+    # PlanRefreshFunction
+    "Ticks",
+    "OldestDueAge",
+    "LeastRemainingLife",
+    "TokensWithinMargin",
+    "TokensExpired",
+    "RunnersWithoutToken",
+    "MostWritesPerSecret",
+    "DueUnits",
+    "UnreadableRunner",
+    # RefreshTokensFunction
+    "Refreshed",
+    "Postponed",
+    "MintFailed",
+    "StoreThrottled",
+    "MessageNotUnderstood",
+    # RegisterResourcesFunction; the first four of RunsFunction too, for grants
+    "RegistrationAttempt",
+    "RegistrationSuccess",
+    "RegistrationRetry",
+    "RegistrationFailure",
+    "RegistrationPasses",
+    "PendingRegistrations",
+    "RefusedRegistrations",
+    "OldestPendingAge",
+]
+"""Every metric that a function writes. docs/runbook.md says what each alarm on one means."""
+
+type _Dimensions = tuple[tuple[str, str], ...]
+
+
+class Metrics:
+    """The metrics of one invocation, kept until `flush`. For several threads."""
+
+    def __init__(self) -> None:
+        self.totals: dict[MetricName, tuple[int, MetricUnit]] = {}
+        self._parts: Counter[tuple[MetricName, _Dimensions]] = Counter()
+        self._lock = Lock()
+        self._document = PowertoolsMetrics(namespace=NAMESPACE, service=SERVICE)
+
+    def count(self, name: MetricName, value: int = 1, **dimensions: str) -> None:
+        """Add `value` to a metric: to its total, and where `dimensions` are given to theirs too.
+
+        Dimensions come from closed lists only, because every combination is a metric that costs.
+        """
+        with self._lock:
+            total, unit = self.totals.get(name, (0, MetricUnit.Count))
+            self.totals[name] = total + value, unit
+            if dimensions:
+                self._parts[name, tuple(dimensions.items())] += value
+
+    def report(self, name: MetricName, value: int, unit: MetricUnit = MetricUnit.Count) -> None:
+        """Write down a state that this invocation saw, in place of an earlier one."""
+        with self._lock:
+            self.totals[name] = value, unit
+
+    def flush(self) -> None:
+        """Write what this invocation counted and reported, if anything, and forget it."""
+        with self._lock:
+            totals, parts = dict(self.totals), dict(self._parts)
+            self.totals.clear()
+            self._parts.clear()
+        for name, (value, unit) in totals.items():
+            self._document.add_metric(name=name, unit=unit, value=value)
+        if totals:
+            self._document.flush_metrics()
+        for (name, dimensions), value in parts.items():
+            with single_metric(
+                name=name,
+                unit=MetricUnit.Count,
+                value=value,
+                namespace=NAMESPACE,
+                default_dimensions={"service": SERVICE, **dict(dimensions)},
+            ):
+                pass

@@ -1,0 +1,1 @@
+"""Runners' rows, work units, and when a token is due."""

@@ -1,0 +1,1 @@
+"""The organisation's authorization service, and the outbox of runs to register."""

@@ -1,0 +1,1 @@
+"""DynamoDB plumbing: items, reads of many rows, conditional writes. It knows no subject."""

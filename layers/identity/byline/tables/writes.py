@@ -1,0 +1,89 @@
+"""Conditional writes: one row, or several rows together. Running one of them twice is harmless.
+
+A conflict with another writer is tried again after a jittered wait. A condition that does not hold
+is told by name. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from byline.retries import attempts
+from byline.tables.items import Item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+WRITE_ATTEMPTS = 4
+WAIT_SECONDS = 0.05
+
+_PASSING = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
+"""Why a transaction is cancelled that may succeed later. botocore does not try these again."""
+
+type Refused = Mapping[str, Item]
+"""The actions whose conditions did not hold, by name, each with the row that was found.
+
+The row is empty where no row exists, and where the action did not ask for it
+(`ReturnValuesOnConditionCheckFailure`)."""
+
+
+class ConditionFailed(Exception):
+    """The row is not what the condition demands. Nothing was written."""
+
+
+class Contended(Exception):
+    """Other requests keep changing the same rows. Nothing was written; a retry may succeed."""
+
+
+def write_together(
+    client: "DynamoDBClient",
+    actions: "Mapping[str, TransactWriteItemTypeDef]",
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Refused:
+    """Carry out all named `actions`, or none; returns those whose conditions did not hold.
+
+    An empty answer means that all are done. botocore sends a `ClientRequestToken`, so a call that
+    it repeats by itself is carried out once. Raises `Contended`, and
+    `TransactionCanceledException` where DynamoDB cancels for another reason.
+    """
+    for _ in attempts(WRITE_ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=sleep):
+        try:
+            client.transact_write_items(TransactItems=list(actions.values()))
+        except client.exceptions.TransactionCanceledException as error:
+            reasons = dict(zip(actions, error.response["CancellationReasons"], strict=True))
+            refused = {
+                name: cast(Item, reason.get("Item", {}))
+                for name, reason in reasons.items()
+                if reason.get("Code") == "ConditionalCheckFailed"
+            }
+            if refused:
+                return refused
+            if not any(reason.get("Code") in _PASSING for reason in reasons.values()):
+                raise
+        else:
+            return {}
+    raise Contended
+
+
+def write_row[Answer](
+    client: "DynamoDBClient",
+    write: Callable[[], Answer],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Answer:
+    """Carry out `write`, one conditional put, update or delete, and return DynamoDB's answer.
+
+    botocore repeats a call whose answer was lost, and then the condition sees the first call's own
+    effect: `write` must accept it (`OR owner = :me`), or the caller must compare the row.
+    Raises `ConditionFailed` and `Contended`.
+    """
+    for _ in attempts(WRITE_ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=sleep):
+        try:
+            return write()
+        except client.exceptions.ConditionalCheckFailedException:
+            raise ConditionFailed from None
+        except client.exceptions.TransactionConflictException:
+            continue
+    raise Contended

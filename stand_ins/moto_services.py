@@ -1,0 +1,75 @@
+"""The other services of AWS, by moto in this process.
+
+https://docs.getmoto.org/en/latest/docs/server_mode.html
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from threading import Lock
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Response
+
+from stand_ins.listener import HttpAnswer, HttpRequest
+from stand_ins.refusal import Refused
+
+TOKEN_IS_KNOWN_SECONDS = 600
+
+# moto's state is the process's, and not made for threads.
+_one_at_a_time = Lock()
+_moto = DomainDispatcherApplication(create_backend_app)
+_accounts = count(111_111_111_111)
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    at: float
+    request: bytes
+    answer: HttpAnswer
+
+
+class MotoServices:
+    """An account of its own in moto, so that servers side by side share nothing.
+
+    Kept beside it: DynamoDB answers a transaction's repetition, told by its `ClientRequestToken`,
+    as it answered the transaction; moto would check its conditions again, and cancel it.
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self.account = str(next(_accounts))
+        self._clock = clock
+        self._transactions: dict[str, _Transaction] = {}
+        self._transacting = Lock()
+
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        """Pass a request on as it is."""
+        builder = EnvironBuilder(
+            request.path,
+            f"http://{request.headers['Host']}",
+            method="POST",
+            headers=[*request.headers.items(), ("x-moto-account-id", self.account)],
+            data=request.body,
+        )
+        with _one_at_a_time:
+            response = Response.from_app(_moto, builder.get_environ(), buffered=True)
+        return HttpAnswer(response.status_code, dict(response.headers), response.get_data())
+
+    def transact(self, token: str, request: HttpRequest) -> HttpAnswer:
+        """Pass on a `TransactWriteItems` of this token, once."""
+        digest = hashlib.sha256(request.body).digest()
+        with self._transacting:
+            known = self._transactions.get(token)
+            if known is None or self._clock() - known.at >= TOKEN_IS_KNOWN_SECONDS:
+                answer = self.answer(request)
+                if answer.status == 200:
+                    self._transactions[token] = _Transaction(self._clock(), digest, answer)
+                return answer
+        if known.request != digest:
+            message = "The token was used for another request."
+            raise Refused("IdempotentParameterMismatchException", message)
+        return known.answer
