@@ -3,6 +3,7 @@
 SHELL := bash
 export SAM_CLI_TELEMETRY := 0
 PYTHON := .venv/bin/python
+TEMPLATES := template.yaml observability.yaml
 
 .PHONY: help
 help: ## list the commands
@@ -60,12 +61,12 @@ audit: ## look up known vulnerabilities of every pinned dependency
 build: ## build the artifacts that `sam deploy` uploads
 	@tools/setup sam
 	.venv-sam/bin/sam build
-validate: ## check the template with SAM's linter
+validate: ## check both templates with SAM's linter
 	@tools/setup sam
-	.venv-sam/bin/sam validate --lint
-scan: ## check the template with the policy scan (checkov)
+	@for template in $(TEMPLATES); do .venv-sam/bin/sam validate --lint --template $$template || exit 1; done
+scan: ## check both templates against the policy scan
 	@tools/setup checkov
-	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
+	.venv-checkov/bin/checkov $(TEMPLATES:%=--file %) --framework cloudformation --skip-download --compact --quiet
 
 .PHONY: policies property
 policies: ## check the Cedar policies against their schema and roles.json
@@ -81,9 +82,9 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 	$(PYTHON) -m benchmarks
 
 .PHONY: simulate
-simulate: ## simulate two days of token refresh, and write docs/simulation.md
+simulate: ## simulate two days of token refresh, and write docs/simulation.md; FLEETS="10000x900"
 	@tools/setup project
-	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation
+	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation --write $(FLEETS)
 
 .PHONY: backfill
 backfill: ## register all pending runs with the authorization service

@@ -173,8 +173,10 @@ class Api:
         return self._problems.answer(error, request_id=self._request_id)
 
     def _answer_unknown_route(self, _: NotFoundError) -> Response[str]:
-        methods = self.routes.methods_of(self._resolver.current_event.path)
-        if methods:
+        event = self._resolver.current_event
+        methods = self.routes.methods_of(event.path)
+        # A path that has the method was not taken for its characters: no name has them.
+        if methods and event.http_method not in methods:
             return method_not_allowed(methods, request_id=self._request_id)
         return problem("not_found", request_id=self._request_id)
 
@@ -191,12 +193,15 @@ class Api:
 
 def json_answer(status: int, document: Any, *, location: str | None = None) -> Response[str]:
     """An answer with a JSON body. `location` is the path of what was created."""
+    # Answers differ by caller: no cache on the way may keep one.
+    headers = {"Cache-Control": "no-store"}
+    if location is not None:
+        headers["Location"] = location
     return Response(
         status_code=status,
         content_type="application/json",
         body=msgspec.json.encode(document).decode(),
-        # Answers differ by caller: no cache on the way may keep one.
-        headers={"Cache-Control": "no-store", **({} if location is None else {"Location": location})},
+        headers=headers,
     )
 
 

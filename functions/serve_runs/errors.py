@@ -72,4 +72,6 @@ def forbidden(action: str) -> RequestFailed:
 
 def contended(resource: str) -> RequestFailed:
     """The error for a write that other requests overtook at every attempt; a retry may succeed."""
-    return RequestFailed("store_unavailable", f"Other requests keep changing the {resource}. Retry.")
+    return RequestFailed(
+        "store_unavailable", f"Other requests keep changing the {resource}. Retry."
+    )

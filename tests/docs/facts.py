@@ -2,15 +2,11 @@
 
 from typing import get_args
 
-import plan_sight
-import refresh_sight
-import registration_sight
-import sight
-from byline.authorization_service import ErrorClass as RegistrationErrorClass
-from problems import PROBLEM_REASONS
-from refresh_errors import ERROR_CLASSES as REFRESH_ERROR_CLASSES
-
 from byline.errors import REASONS as REFUSED_CREDENTIAL_REASONS
+from byline.metrics import METRICS
+from byline.registration.authorization_service import ErrorClass as RegistrationErrorClass
+from refresh_tokens.errors import ERROR_CLASSES as REFRESH_ERROR_CLASSES
+from serve_runs.web.reasons import REASONS
 
 __all__ = [
     "METRICS",
@@ -22,10 +18,4 @@ __all__ = [
 
 REGISTRATION_ERROR_CLASSES = frozenset(get_args(RegistrationErrorClass))
 
-METRICS: dict[str, frozenset[str]] = {
-    "RunsFunction": frozenset(get_args(sight.MetricName)),
-    "PlanRefreshFunction": frozenset(get_args(plan_sight.MetricName)),
-    "RefreshTokensFunction": frozenset(get_args(refresh_sight.MetricName)),
-    "RegisterResourcesFunction": frozenset(get_args(registration_sight.MetricName)),
-}
-"""The names of the metrics that each function writes."""
+PROBLEM_REASONS: frozenset[str] = frozenset(REASONS)

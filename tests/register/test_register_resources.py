@@ -13,14 +13,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
 
 from byline.aws import dynamodb
 from byline.errors import Misconfigured
 from byline.identity.caller import Caller
 from byline.registration.outbox import unregistered_mark
 from register_resources.pending_rows import RunKey, UnregisteredRows
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import RunStore
 from stand_ins.authorization_service import (

@@ -13,6 +13,8 @@ from uuid import uuid4
 
 import boto3
 from moto import mock_aws
+from serve_runs.access.context import Act
+from serve_runs.audit.records import AuditTrail
 
 from byline.fetch import Answer, TimedOut
 from byline.identity.caller import Caller
@@ -21,8 +23,6 @@ from byline.registration.outbox import UNREGISTERED_INDEX, no_mark, unregistered
 from register_resources.claims import Claims
 from register_resources.pending_rows import RunKey, UnregisteredRows, Waiting
 from register_resources.registrar import Registrar, Result
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import RunStore
 from stand_ins.authorization_service import Fault, Graph, Told

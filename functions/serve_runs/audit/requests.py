@@ -25,8 +25,8 @@ class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
     person: Annotated[
         PersonQuery | None,
         Meta(
-            description="Records of actions by a principal or on its behalf: `me`, a subject of the "
-            "issuer that browsers sign in with, an e-mail address, or a record's `principal`."
+            description="Records of actions by a principal or on its behalf: `me`, a subject of "
+            "the issuer that browsers sign in with, an e-mail address, or a record's `principal`."
         ),
     ] = None
 
@@ -39,5 +39,6 @@ class ReadToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The purpose of reading a token, from the query."""
 
     run: Annotated[
-        RunId | None, Meta(description="The run for which it is read, as the caller says; recorded.")
+        RunId | None,
+        Meta(description="The run for which it is read, as the caller says; recorded."),
     ] = None

@@ -50,9 +50,7 @@ class AuditRoutes:
         shown = fitting([record_json(item) for item in found])
         if len(shown) < len(found):
             last = shown[-1]["id"]
-        next_cursor = (
-            encode_position(Position(call.project, last), query=binding) if last else None
-        )
+        next_cursor = encode_position(Position(call.project, last), query=binding) if last else None
         return json_answer(200, {"records": shown, "next_cursor": next_cursor})
 
     def _subject(self, query: ListAudit, call: Call) -> AuditedResource | ActorRecords:
@@ -68,9 +66,7 @@ class AuditRoutes:
         """The records of the principals whose e-mail address `person` is, if it is one."""
         if person is None or "@" not in person or _is_principal(person):
             return []
-        return [
-            ActorRecords(project, owner.text) for owner in self.profiles.find_by_email(person)
-        ]
+        return [ActorRecords(project, owner.text) for owner in self.profiles.find_by_email(person)]
 
     def _principal(self, person: str, call: Call) -> str:
         """The principal that `person` names.

@@ -101,7 +101,7 @@ def principal_text(caller: Caller | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AuditedResource:
-    """The resource of a record. `id`: a run's id, a name, or the role and principal of a binding."""
+    """The resource of a record. `id`: a run's id, a name, or a binding's role and principal."""
 
     project: str
     type: ResourceType
@@ -141,8 +141,8 @@ class AuditTrail:
     ) -> None:
         """Record an action that changes no row, before it is carried out.
 
-        `run`: the run for which it is, as the caller says. Raises what DynamoDB's client raises, and
-        `Contended`: then the action must not be carried out.
+        `run`: the run for which it is, as the caller says. Raises what DynamoDB's client raises,
+        and `Contended`: then the action must not be carried out.
         """
         put = self._put(context, action, resource, run=run)
         try:
@@ -181,9 +181,7 @@ class AuditTrail:
         }
 
 
-def _entry(
-    context: ActionContext, action: Action, resource: AuditedResource, *, at: float
-) -> str:
+def _entry(context: ActionContext, action: Action, resource: AuditedResource, *, at: float) -> str:
     """A ULID of the time; its random bits are a digest of request, action and resource."""
     digest = sha256(f"{context.request_id}\0{action}\0{resource.scope}".encode()).digest()
     return str(ULID(int(at * 1000).to_bytes(6) + digest[:10]))

@@ -24,7 +24,7 @@ class CallerRoutes:
         )
 
     def show_caller(self, call: Call) -> Response[str]:
-        """The caller, and the person that it acts for. 401 for an anonymous caller, in every mode."""
+        """The caller, and the person that it acts for. 401 for an anonymous caller."""
         caller = call.known_caller()
         acts_for = self.access_control.acts_for(caller)
         return json_answer(

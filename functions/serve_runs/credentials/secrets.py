@@ -1,7 +1,7 @@
 """The secrets of credentials: a version for each change, one of which the credential's row names.
 
-`AWSCURRENT` may be a version that the row does not name. A reader that does not ask this API goes by
-that label, and may see a change a moment before the row is written.
+`AWSCURRENT` may be a version that the row does not name. A reader that does not ask this API goes
+by that label, and may see a change a moment before the row is written.
 """
 
 from collections.abc import Callable

@@ -7,8 +7,8 @@ Whether anything changes is decided by reading the secret. A digest in the row w
 but a reader of the table could try passwords against it, salted or not.
 
 A deletion first replaces the row by a deletion marker, then deletes the secret, then the marker. No
-request writes past a marker that is younger than any request can live: a late deletion of the secret
-would delete a new credential's secret too.
+request writes past a marker that is younger than any request can live: a late deletion of the
+secret would delete a new credential's secret too.
 """
 
 from contextlib import suppress
@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
 from byline.tables.items import Item, rfc3339
+from byline.tables.writes import ConditionFailed, write_row, write_together
 from serve_runs.access.store import keep_project_row, project_key
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
+from serve_runs.credentials.requests import PutCredential
+from serve_runs.credentials.secrets import (
+    CredentialSecret,
+    CredentialSecrets,
+    secret_name,
+    secret_of,
+)
 from serve_runs.credentials.views import (
     DELETING_UNTIL,
     PREFIX,
@@ -28,14 +36,6 @@ from serve_runs.credentials.views import (
     read_credential,
     unchanged,
 )
-from serve_runs.credentials.requests import PutCredential
-from serve_runs.credentials.secrets import (
-    CredentialSecret,
-    CredentialSecrets,
-    secret_name,
-    secret_of,
-)
-from byline.tables.writes import ConditionFailed, write_row, write_together
 from serve_runs.errors import RequestFailed, contended, not_found
 
 if TYPE_CHECKING:
@@ -220,7 +220,11 @@ class CredentialStore:
         return self._secrets.read(name, before.version) == secret
 
     def _refuse_during_deletion(self, item: Item | None) -> None:
-        if item is not None and DELETING_UNTIL in item and int(item[DELETING_UNTIL]["N"]) > self._now():
+        if (
+            item is not None
+            and DELETING_UNTIL in item
+            and int(item[DELETING_UNTIL]["N"]) > self._now()
+        ):
             raise RequestFailed("store_unavailable", "The credential is being deleted. Retry.")
 
     def _commit(

@@ -6,8 +6,8 @@ from uuid import UUID, uuid5
 
 from byline.identity.caller import read_executed_by
 from byline.tables.items import Item
-from serve_runs.audit.trail import ActionContext
 from serve_runs.access.store import project_key
+from serve_runs.audit.trail import ActionContext
 from serve_runs.credentials.secrets import secret_name
 
 PREFIX = "credential#"

@@ -21,8 +21,8 @@ ContentText = Annotated[str, Meta(min_length=1, max_length=MAX_CONTENT_BYTES)]
 
 
 class PostMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message to post. `role`: only the run's own runner may post as `runner`, and it may not post
-    as `user`. The author is never in the body: it follows from the credential."""
+    """A message to post. `role`: only the run's own runner may post as `runner`, and it may not
+    post as `user`. The author is never in the body: it follows from the credential."""
 
     role: MessageRole
     content: ContentText | dict[str, Any]

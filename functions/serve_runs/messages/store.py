@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 LIFETIME_SECONDS = 90 * 86_400
-"""For how long messages are kept. The deletion of a run hides them at once, without a write for each
-of them; DynamoDB deletes them later at no cost."""
+"""For how long messages are kept. The deletion of a run hides them at once, without a write for
+each of them; DynamoDB deletes them later at no cost."""
 
 ATTEMPTS = 8
 """How often a message is tried that other messages overtake."""
@@ -96,7 +96,9 @@ class MessageStore:
             if memory is not None and "key" in refused:
                 return self._remembered(project, run_id, memory, refused["key"]), "repeated"
             # Another message came first: this one gets an id after it.
-        raise RequestFailed("store_unavailable", "Other requests write messages of this run. Retry.")
+        raise RequestFailed(
+            "store_unavailable", "Other requests write messages of this run. Retry."
+        )
 
     def after(self, project: str, run_id: str, *, after: str | None, limit: int) -> list[Item]:
         """Up to `limit` messages after the one with the id `after`, the oldest first."""

@@ -63,7 +63,7 @@ class Profiles:
         self._table = table
         self._now = now
         self._failed = failed
-        self._written: BoundedCache[Caller, bool] = BoundedCache(REMEMBERED, now=now)
+        self._written: BoundedCache[Caller, Caller] = BoundedCache(REMEMBERED, now=now)
 
     def remember(self, caller: Caller) -> None:
         """Write the names of a verified caller where they have changed.
@@ -84,7 +84,7 @@ class Profiles:
         except (BotoCoreError, ClientError) as error:
             self._failed(error)
             seconds = RETRY_SECONDS
-        self._written.put(caller, True, until=self._now() + seconds)
+        self._written.put(caller, caller, until=self._now() + seconds)
 
     def find_by_email(self, email: str) -> list[Principal]:
         """Up to five principals whose latest e-mail address this is, in whatever case."""

@@ -67,9 +67,7 @@ class RoleStore:
         if "admins" in refused:
             raise RequestFailed("last_admin")
 
-    def claim(
-        self, project: str, principal: Principal
-    ) -> "dict[str, TransactWriteItemTypeDef]":
+    def claim(self, project: str, principal: Principal) -> "dict[str, TransactWriteItemTypeDef]":
         """The actions that make a principal the admin of a new project, with its first run."""
         return {
             "project": {

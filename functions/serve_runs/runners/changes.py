@@ -112,5 +112,5 @@ def _restarted(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
 
 
 def _generation(*, above: int, now: float) -> int:
-    """The time in milliseconds, so that it exceeds every count of an earlier runner, and `above`."""
+    """The time in milliseconds, so that it exceeds an earlier runner's count, and `above`."""
     return max(above + 1, int(now * 1000))

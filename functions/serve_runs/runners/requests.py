@@ -30,7 +30,7 @@ class RegisterRunner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A runner to register: the OAuth client of its tokens, and what the tokens are for.
 
     `subject` is the runner's own, at the issuer of the caller that registers it: this subject alone
-    may fetch the runner's token. A member that is left out is not kept from an earlier registration.
+    may fetch the runner's token. A member that is left out is not kept from earlier.
     """
 
     client: ClientName

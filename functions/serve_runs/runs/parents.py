@@ -34,8 +34,8 @@ class ParentRuns:
     ) -> ActionContext:
         """`action`, on behalf of the person that a child of `parent_run` is for.
 
-        Raises `RequestFailed` (`invalid_parent_run`) where the run does not exist, or the caller may
-        not read it.
+        Raises `RequestFailed` (`invalid_parent_run`) where the run does not exist, or the caller
+        may not read it.
         """
         parent = self._runs.find(access.project, parent_run)
         if parent is None or not access.may("read_run"):

@@ -39,7 +39,7 @@ def list_runs(
 ) -> Page:
     """Up to `limit` runs of all `queries`, newest first, and the id after which to go on.
 
-    A run that several queries find comes once. A filtered listing may end early with an id to go on.
+    A run that several queries find comes once. A filtered listing may end early with an id.
     """
     pages = [
         list_pages(
@@ -65,7 +65,7 @@ def list_visible_runs(
     may be hidden. Then its id is shown, which is of no use without its project.
     """
     found: list[Item] = []
-    # One more than asked for tells whether another visible run follows. Later reads are whole pages.
+    # One more than asked for tells whether a visible run follows. Later reads are whole pages.
     size = limit + 1
     for _ in range(PAGES_PER_LISTING):
         rows, after = list_runs(client, table, queries, limit=size, after=after)

@@ -1,7 +1,8 @@
 """Grants of service accounts in the organisation's authorization service, where it has one.
 
-A grant precedes the row: without a grant no row is written. A revocation follows the deletion of the
-row, is tried once, and changes no answer: without the row the service account has no rights here.
+A grant precedes the row: without a grant no row is written. A revocation follows the deletion of
+the row, is tried once, and changes no answer: without the row the service account has no rights
+here.
 """
 
 import random
@@ -9,8 +10,8 @@ import time
 from typing import Literal
 
 from byline.fetch import post_json
-from byline.metrics import Metrics
 from byline.identity.caller import Principal
+from byline.metrics import Metrics
 from byline.registration.authorization_service import (
     PASSING,
     AuthorizationService,
@@ -56,7 +57,7 @@ class Grants:
             raise RequestFailed("grant_refused")
 
     def revoke(self, person: Principal, account_id: str) -> ErrorClass | None:
-        """Revoke the grant, in one attempt: None where it succeeded, else the class of the error."""
+        """Revoke the grant, in one attempt: the class of the error, None where it succeeded."""
         who, what = _named(person, account_id)
         return self._service.revoke(who, what, operation=OPERATION, until=time.time()).error
 

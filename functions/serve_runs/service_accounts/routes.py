@@ -107,9 +107,7 @@ class ServiceAccountRoutes:
         self._revoke(row)
         return no_content()
 
-    def _register(
-        self, call: Call, person: Caller, body: CreateServiceAccount
-    ) -> tuple[Item, str]:
+    def _register(self, call: Call, person: Caller, body: CreateServiceAccount) -> tuple[Item, str]:
         application = self._verified(body.token)
         action = call.action
         wanted = ServiceAccountRegistration(
@@ -135,10 +133,10 @@ class ServiceAccountRoutes:
         try:
             return self.store.register(wanted, grant=grant, record=record)
         except (RequestFailed, Contended):
-            if granted and self.grants is not None:
-                if not self._acts_for(application, wanted.person):
-                    # Another request came first: no row exists that this grant is for.
-                    self.grants.revoke(wanted.person, account_id)
+            # Where another request came first, no row exists that this grant is for.
+            is_unused = granted and not self._acts_for(application, wanted.person)
+            if is_unused and self.grants is not None:
+                self.grants.revoke(wanted.person, account_id)
             raise
 
     def _verified(self, token: str) -> Caller:
@@ -180,7 +178,7 @@ class ServiceAccountRoutes:
 
 
 def _require(action: str, call: Call, account_id: str, row: Item | None) -> None:
-    """Raise `RequestFailed` unless the action is allowed. A row that does not exist has no person."""
+    """Raise `RequestFailed` unless the action is allowed. Without a row there is no person."""
     person = None if row is None else read_principal(row["person"]["S"])
     resource = call.access.resource("ServiceAccount", account_id, person=person)
     call.access.require(action, resource, find=lambda: _existing(row))

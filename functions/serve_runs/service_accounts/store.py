@@ -42,8 +42,9 @@ class ServiceAccountStore:
     ) -> tuple[Item, Literal["created", "changed", "unchanged"]]:
         """Let a service account act for a person, or change its role or name.
 
-        `grant` is called before the first write of a new one, and may raise. Raises `RequestFailed`:
-        `already_registered` where it acts for another person or elsewhere, `store_unavailable`.
+        `grant` is called before the first write of a new one, and may raise. Raises
+        `RequestFailed`: `already_registered` where it acts for another person or elsewhere,
+        `store_unavailable`.
         """
         for _ in range(ATTEMPTS):
             before = self._read(acts_for_key(wanted.application))

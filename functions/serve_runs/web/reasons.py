@@ -165,9 +165,7 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
         "This service account already acts for another person, or in another project.",
         "A service account acts for one person in one project.",
     ),
-    "body_too_large": ReasonEntry(
-        413, "The body is too large.", "The body has over 65,536 bytes."
-    ),
+    "body_too_large": ReasonEntry(413, "The body is too large.", "The body has over 65,536 bytes."),
     "unsupported_media_type": ReasonEntry(
         415, "The body must be application/json.", "`Content-Type` is not `application/json`."
     ),

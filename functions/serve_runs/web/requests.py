@@ -69,7 +69,7 @@ def read_body[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
 
 
 def read_query[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
-    """The query as a `shape`. Raises `RequestFailed` (`invalid_parameter`), for unknown names too."""
+    """The query as a `shape`. Raises `RequestFailed` (`invalid_parameter`): unknown names too."""
     try:
         query: dict[str, str | int] = {**_query(event)}
         for name in ("limit", "wait"):

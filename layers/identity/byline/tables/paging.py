@@ -27,9 +27,9 @@ def list_pages(
 ) -> Page:
     """Up to `limit` rows of a query, and the sort key after which to go on if there are more.
 
-    `query` gives the request for the rows after a sort key, None for the first; it must ask for more
-    than `limit` rows. At most `PAGES_PER_LISTING` pages are read, so a filtered listing may end early
-    with a key to go on.
+    `query` gives the request for the rows after a sort key, None for the first; it must ask for
+    more than `limit` rows. At most `PAGES_PER_LISTING` pages are read, so a filtered listing may
+    end early with a key to go on.
     """
     found: list[Item] = []
     for _ in range(PAGES_PER_LISTING):
