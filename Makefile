@@ -65,9 +65,9 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 	$(PYTHON) -m benchmarks
 
 .PHONY: simulate
-simulate: ## run two simulated days of refreshes under all rules, and write docs/simulation.md [FLEETS="10000x900"]
+simulate: ## run two simulated days of refreshes under all rules, and write docs/simulation.md [ARGS=1000x900]
 	@tools/setup project
-	PYTHONPATH=layers/identity:functions/plan_refresh:functions/refresh_tokens:. $(PYTHON) -m simulation --write $(FLEETS)
+	PYTHONPATH=layers/identity:functions/plan_refresh:functions/refresh_tokens:. $(PYTHON) -m simulation --write $(ARGS)
 
 .PHONY: backfill
 backfill: ## tell the authorization service of all runs that it does not know of yet
