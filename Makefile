@@ -65,7 +65,7 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 	$(PYTHON) -m benchmarks
 
 .PHONY: simulate
-simulate: ## run two simulated days of refreshes under all rules, and write docs/simulation.md [ARGS=1000x900]
+simulate: ## run two simulated days of refreshes under all rules, and write docs/simulation.md [ARGS=20000x900]
 	@tools/setup project
 	PYTHONPATH=layers/identity:functions/plan_refresh:functions/refresh_tokens:. $(PYTHON) -m simulation --write $(ARGS)
 
