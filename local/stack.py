@@ -200,8 +200,8 @@ class Stack:
             here = replace(function, environment={**function.environment, **self.aws.environment})
             log = exits.enter_context((self.log_folder / f"{name}.log").open("wb"))
             hosts[name] = exits.enter_context(FunctionHost(here, instances=INSTANCES, log=log))
-        for name, host in hosts.items():
-            self._progress(f"starting {name}, {INSTANCES} processes")
+        self._progress(f"starting {', '.join(hosts)}")
+        for host in hosts.values():
             host.wait_until_ready()
         return hosts
 
