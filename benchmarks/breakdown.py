@@ -1,8 +1,8 @@
 """Measures the pieces of one cold start, then the pieces of warm creates.
 
 Runs in an interpreter that has the built function and layer. Reads JSON from standard input: the
-start of its process (seconds of `time.perf_counter`), events with a new token each, and a row of the
-table. Writes the pieces of the cold start in milliseconds, and those of a warm create in
+start of its process (seconds of `time.perf_counter`), events with a new token each, and a row of
+the table. Writes the pieces of the cold start in milliseconds, and those of a warm create in
 microseconds of CPU time.
 """
 
@@ -84,7 +84,9 @@ def warm_create(events: Sequence[Event], item: dict[str, Any]) -> dict[str, floa
     """The CPU time of a create with a new token, and of its larger parts, each by itself."""
     create = import_module("serve_runs.handler").handler
     client = import_module("byline.aws").dynamodb()
-    settings = import_module("byline.settings").Settings.from_environment(os.environ)
+    settings = import_module("byline.identity.settings").IdentitySettings.from_environment(
+        os.environ
+    )
     identity = import_module("byline.identity.identity").Identity(settings)
     resolver = import_module("aws_lambda_powertools.event_handler").ALBResolver()
     resolver.post("/v1/projects/<project>/runs")(lambda project: {})

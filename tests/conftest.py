@@ -20,6 +20,12 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
 )
 
+# A handler's module builds its function when it is imported. Tests build others beside it, each
+# with an environment of its own; these values only let the import succeed.
+os.environ.update(
+    RUNS_TABLE="-", RUNNERS_TABLE="-", ACCESS_TABLE="-", REFRESH_QUEUE_URL="https://sqs.example/-"
+)
+
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from byline.errors import Misconfigured
-from byline.settings import MAX_ISSUER_BYTES, Settings, is_loopback, require_https, required
+from byline.identity.settings import MAX_ISSUER_BYTES, IdentitySettings
+from byline.settings import is_loopback, require_https, required
 from tests.identity.alb_tokens import BEARER_GROUP, CLIENT, ENVIRONMENT, ISSUER, KEYS_URL, SIGNER
 
 TRUSTED = {"issuer": "https://issuer.example.com", "audiences": ["byline"], "profile": "generic"}
 VALID: Mapping[str, str] = {**ENVIRONMENT, "TRUSTED_ISSUERS": json.dumps([TRUSTED])}
 
 
-def read(**changes: str) -> Settings:
-    return Settings.from_environment({**VALID, **changes})
+def read(**changes: str) -> IdentitySettings:
+    return IdentitySettings.from_environment({**VALID, **changes})
 
 
 def trusted(**changes: Any) -> str:
@@ -45,8 +46,8 @@ def test_valid_environment_is_read() -> None:
 
 def test_empty_environment_believes_nobody() -> None:
     """The default settings verify tokens and trust no issuer."""
-    settings = Settings.from_environment({})
-    assert settings == Settings()
+    settings = IdentitySettings.from_environment({})
+    assert settings == IdentitySettings()
     assert (settings.trust, settings.anonymous) == ("verify", "refuse")
     assert not settings.signers
     assert not settings.trusted_issuers
@@ -55,7 +56,7 @@ def test_empty_environment_believes_nobody() -> None:
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
 def test_variable_of_nothing_but_space_is_not_set(empty: str) -> None:
     """CloudFormation passes an unset parameter as empty text."""
-    assert Settings.from_environment(dict.fromkeys(VALID, empty)) == Settings()
+    assert IdentitySettings.from_environment(dict.fromkeys(VALID, empty)) == IdentitySettings()
 
 
 @pytest.mark.parametrize(
@@ -156,8 +157,8 @@ def test_browsers_alone_and_bearer_tokens_alone_are_legal() -> None:
     """A team may want one way in only."""
     browsers = {name: VALID[name] for name in VALID if name not in BEARER_ONLY}
     bearer = {name: VALID[name] for name in BEARER_ONLY}
-    assert not Settings.from_environment(browsers).trusted_issuers
-    assert not Settings.from_environment(bearer).signers
+    assert not IdentitySettings.from_environment(browsers).trusted_issuers
+    assert not IdentitySettings.from_environment(bearer).signers
 
 
 BEARER_ONLY = ("TRUSTED_ISSUERS", "BEARER_TARGET_GROUP")
@@ -260,10 +261,11 @@ def test_other_addresses_are_refused(url: str) -> None:
     assert error.value.variable == "OIDC"
 
 
-def test_message_does_not_quote_a_password() -> None:
-    """An address with a password in it is refused without repeating it."""
+@pytest.mark.parametrize("port", ["", ":port"])
+def test_message_does_not_quote_a_password(port: str) -> None:
+    """A URL with a password is refused without a quote, and so is one that is malformed too."""
     detail = assert_misconfigured(
-        "ALB_PUBLIC_KEYS_URL", ALB_PUBLIC_KEYS_URL="https://user:SECRET@keys.example.com"
+        "ALB_PUBLIC_KEYS_URL", ALB_PUBLIC_KEYS_URL=f"https://user:SECRET@keys.example.com{port}"
     )
     assert "SECRET" not in detail
 

@@ -54,10 +54,10 @@ def test_backfill_on_this_machine_registers_pending_runs(server: DynamoDb) -> No
 def test_runs_from_before_registration_get_one_outbox_entry(world: RegistrationWorld) -> None:
     """Idempotency records, registered runs and deleted runs get none. A second time adds none."""
     store = world.store(registers="off")
-    run, _ = store.create_once(CreateRun(), project="apollo", act=world.act(ADA), key="k")
+    run, _ = store.create(CreateRun(), project="apollo", action=world.action(ADA), key="k")
     before = RunKey("apollo", run["id"]["S"])
-    gone = store.create(CreateRun(), project="apollo", act=world.act(ADA))
-    store.delete("apollo", gone["id"]["S"], act=world.act(ADA))
+    gone, _ = store.create(CreateRun(), project="apollo", action=world.action(ADA))
+    store.delete("apollo", gone["id"]["S"], action=world.action(ADA))
     known = world.create()
     world.settle(known)
     assert add_outbox_entries(world.client, TABLE) == 1
@@ -71,7 +71,7 @@ def test_run_deleted_while_registration_was_off_is_deregistered(world: Registrat
     """The tombstone of a registered run gets an outbox entry."""
     run = world.create()
     world.settle(run)
-    world.store(registers="off").delete("apollo", run.run, act=world.act(ADA))
+    world.store(registers="off").delete("apollo", run.run, action=world.action(ADA))
     assert world.pending() == []
     assert add_outbox_entries(world.client, TABLE) == 1
     assert world.settle(run) == "deregistered"

@@ -17,8 +17,7 @@ from byline.errors import Misconfigured
 from byline.identity.caller import Caller
 from byline.registration.outbox import outbox_entry
 from register_resources.pending import PendingRegistrations, RunKey
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
+from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import RunStore
 from stand_ins.authorization_service import (
@@ -59,15 +58,17 @@ class RegistrationDeployment:
         client = self.table.client
         audit = AuditTrail(client, ACCESS_TABLE, now=now)
         ids = iter(lambda: f"01M6DMBE00{uuid4().int % 10**16:016}", "")
-        return RunStore(client, TABLE, audit=audit, now=now, new_id=ids.__next__, mark=outbox_entry)
+        return RunStore(
+            client, TABLE, audit=audit, now=now, new_id=ids.__next__, outbox=outbox_entry
+        )
 
     def create(self, *, age: float = 0) -> RunKey:
-        act = Act(ADA, str(uuid4()))
-        run = self.store(age=age).create(CreateRun(), project="apollo", act=act)
+        action = ActionContext(ADA, str(uuid4()))
+        run, _ = self.store(age=age).create(CreateRun(), project="apollo", action=action)
         return RunKey("apollo", run["id"]["S"])
 
     def delete(self, key: RunKey) -> None:
-        self.store().delete(key.project, key.run, act=Act(ADA, str(uuid4())))
+        self.store().delete(key.project, key.run, action=ActionContext(ADA, str(uuid4())))
 
     def deliver(self, *keys: RunKey, seconds: float = 100) -> list[str]:
         """Deliver a batch of the stream. Returns the numbers of the records that failed."""

@@ -17,12 +17,11 @@ from moto import mock_aws
 from byline.fetch import Answer, TimedOut
 from byline.identity.caller import Caller
 from byline.registration.authorization_service import AuthorizationService
-from byline.registration.outbox import PENDING_INDEX, no_outbox_entry, outbox_entry
+from byline.registration.outbox import PENDING_INDEX, outbox_entry
 from register_resources.claims import RunClaims
 from register_resources.pending import IndexEntry, PendingRegistrations, RunKey
 from register_resources.registrar import Registrar, Result
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
+from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import RunStore
 from stand_ins.authorization_service import Fault, Graph, ServiceCall
@@ -86,21 +85,22 @@ class RegistrationWorld:
             audit=AuditTrail(client, ACCESS_TABLE, now=self.clock),
             now=self.clock,
             new_id=lambda: f"01M6DMBE00{next(self._runs):016}",
-            mark=outbox_entry if registers == "on" else no_outbox_entry,
+            outbox=outbox_entry if registers == "on" else None,
         )
 
     def create(self, *, step: Step = nothing, by: Caller | None = ADA, **body: Any) -> RunKey:
         """Create a run."""
-        run = self.store(step=step).create(CreateRun(**body), project="apollo", act=self.act(by))
+        store, action = self.store(step=step), self.action(by)
+        run, _ = store.create(CreateRun(**body), project="apollo", action=action)
         return RunKey("apollo", run["id"]["S"])
 
     def delete(self, key: RunKey, *, step: Step = nothing) -> None:
         """Delete a run."""
-        self.store(step=step).delete(key.project, key.run, act=self.act(ADA))
+        self.store(step=step).delete(key.project, key.run, action=self.action(ADA))
 
-    def act(self, caller: Caller | None) -> Act:
+    def action(self, caller: Caller | None) -> ActionContext:
         """The context of a new request."""
-        return Act(caller, f"request-{next(self._requests)}")
+        return ActionContext(caller, f"request-{next(self._requests)}")
 
     def settle(self, key: RunKey, *, step: Step = nothing) -> Result:
         """Let a new worker settle a run. Returns its result."""

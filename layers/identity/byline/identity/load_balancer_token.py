@@ -1,31 +1,26 @@
-"""Verifying `x-amzn-oidc-data`, the token in which a load balancer names who signed in.
+"""Verification of `x-amzn-oidc-data`, the token in which a load balancer names a signed-in person.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
 
-The signing keys are shared by every customer's load balancers in a region: only the header's
-`signer` tells ours from an attacker's ("ALBeast", 2024). The order below lets no stranger make us
-dial out: everything that can be refused without a key is refused before one is fetched.
+All load balancers of a region sign with the same keys, those of other AWS customers too. Only the
+header's `signer` shows which load balancer signed ("ALBeast", 2024). All checks that need no key
+come first. So a stranger's token causes no request.
 """
 
 import re
-from hashlib import sha256
-from typing import Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from byline.caching import BoundedCache, Clock
+from byline.caching import Clock
 from byline.errors import Rejected
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Verified
 from byline.identity.claims import SignedClaims, optional_text, preferred_name, required_text
 from byline.identity.load_balancer_keys import KEY_LIFETIME_SECONDS, LoadBalancerKeys
+from byline.identity.settings import IdentitySettings
 from byline.identity.unverified import UnverifiedHeader, UnverifiedToken, parse
-from byline.settings import Settings
-
-CACHED_CALLERS = 1_024
-"""Verified tokens remembered by their hash, each of a browser's session for its minutes of life."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ES256 = ECDSA(SHA256())
@@ -34,36 +29,31 @@ _ES256 = ECDSA(SHA256())
 class LoadBalancerTokens:
     """Verifies tokens of the configured load balancers for the configured client and issuer."""
 
-    def __init__(self, settings: Settings, *, keys: LoadBalancerKeys, now: Clock) -> None:
+    def __init__(self, settings: IdentitySettings, *, keys: LoadBalancerKeys, now: Clock) -> None:
         self._keys_urls = {signer.signer: signer.keys_url for signer in settings.signers}
         self._issuer = settings.oidc_issuer
         self._client_id = settings.oidc_client_id
         self._keys = keys
         self._now = now
-        self._verified: BoundedCache[bytes, Caller] = BoundedCache(CACHED_CALLERS, now=now)
 
-    def verify(self, token: UnverifiedToken) -> Caller:
-        """The person whom the token names.
+    def verify(self, token: UnverifiedToken) -> Verified:
+        """The person that the token names, and until when it counts.
 
-        Raises `Rejected`, and `Unavailable` where the key cannot be had.
+        Raises `Rejected`, and `Unavailable` where the signing key could not be fetched.
         """
-        digest = sha256(token.text.encode("utf-8", "surrogatepass")).digest()
-        if caller := self._verified.get(digest):
-            return caller
         parts = parse(token, padded=True)
         keys_url, kid, expiry = self._check_header(parts.header)
         key = self._keys.get(keys_url, kid)
         _check_signature(key, parts.signature, parts.signed)
         caller = self._caller(parts.header, SignedClaims(parts.claims), expiry)
-        # No longer than the key is believed without a fetch.
-        until = min(expiry, self._now() + KEY_LIFETIME_SECONDS)
-        self._verified.put(digest, caller, until=until)
-        return caller
+        # A token counts no longer than its key counts without a fetch.
+        return Verified(caller, until=min(expiry, self._now() + KEY_LIFETIME_SECONDS))
 
     def decode_without_signature(self, token: UnverifiedToken) -> Caller:
-        """All of `verify` but the signature, for networks without a way out to the keys.
+        """The person after all checks of `verify` but the signature.
 
-        Whoever can reach the function past the load balancer can then be anybody.
+        It makes no request, for networks without internet access. Anyone who can invoke the
+        function without the load balancer can then claim to be any person. Raises `Rejected`.
         """
         parts = parse(token, padded=True)
         _, _, expiry = self._check_header(parts.header)
@@ -72,38 +62,58 @@ class LoadBalancerTokens:
     def _check_header(self, header: UnverifiedHeader) -> tuple[str, str, int]:
         """Every check that needs no key. Returns the keys' base URL, the key id and the expiry."""
         if header.get("alg") != "ES256":
-            raise Rejected("unsupported_algorithm", "a load balancer signs with ES256")
+            raise Rejected(
+                "unsupported_algorithm",
+                "The token header's `alg` is not ES256.",
+            )
         if "crit" in header:
-            # RFC 7515, 4.1.11: extensions we do not know must not be passed over.
-            raise Rejected("unsupported_critical_header", "the header demands an extension")
+            # RFC 7515, 4.1.11: an unknown extension must not be ignored.
+            raise Rejected(
+                "unsupported_critical_header", "The token header's `crit` demands an extension."
+            )
         kid = header.get("kid")
         if not isinstance(kid, str) or not _UUID.fullmatch(kid):
-            # It becomes part of a URL.
-            raise Rejected("malformed_token", "a load balancer's key id is a UUID")
+            # The key id becomes part of a URL.
+            raise Rejected("malformed_token", "The token header's `kid` is not a UUID.")
         signer = header.get("signer")
         keys_url = self._keys_urls.get(signer) if isinstance(signer, str) else None
         if keys_url is None:
             raise Rejected(
                 "untrusted_signer",
-                "another load balancer signed",
+                "A load balancer signed the token that is not in LOAD_BALANCER_ARNS.",
                 expected=sorted(self._keys_urls),
                 actual=signer,
             )
-        _require("untrusted_client", self._client_id, header.get("client"))
-        _require("untrusted_issuer", self._issuer, header.get("iss"))
+        # An empty setting matches no token: an unset policy refuses everyone.
+        if not self._client_id or header.get("client") != self._client_id:
+            raise Rejected(
+                "untrusted_client",
+                "The token's `client` is not OIDC_CLIENT_ID.",
+                expected=self._client_id,
+                actual=header.get("client"),
+            )
+        if not self._issuer or header.get("iss") != self._issuer:
+            raise Rejected(
+                "untrusted_issuer",
+                "The token's `iss` is not OIDC_ISSUER.",
+                expected=self._issuer,
+                actual=header.get("iss"),
+            )
         expiry = header.get("exp")
         if type(expiry) is not int:
-            raise Rejected("missing_claim", "the header has no `exp` in seconds")
+            raise Rejected("missing_claim", "The token header has no `exp` in whole seconds.")
         now = self._now()
         if expiry <= now:
-            # The load balancer's clock and Lambda's are AWS's own: no leeway.
-            raise Rejected("expired", "the token's time is over", expected=now, actual=expiry)
+            # AWS keeps the clocks of load balancers and of Lambda, so no leeway is needed.
+            raise Rejected(
+                "expired", "The token has expired. Sign in again.", expected=now, actual=expiry
+            )
         return keys_url, kid, expiry
 
     def _caller(self, header: UnverifiedHeader, claims: SignedClaims, expiry: int) -> Caller:
         for repeated, authority in (("exp", expiry), ("iss", header["iss"])):
             if repeated in claims and claims[repeated] != authority:
-                raise Rejected("malformed_claim", f"`{repeated}` differs from the header's")
+                raise Rejected("malformed_claim", f"`{repeated}` of payload and header differ.")
         subject = required_text(claims, "sub")
         return Caller(
             kind="user",
@@ -118,20 +128,12 @@ class LoadBalancerTokens:
         )
 
 
-def _require(
-    reason: Literal["untrusted_client", "untrusted_issuer"], expected: str, actual: object
-) -> None:
-    # An empty expectation never matches: an unset policy refuses everyone.
-    if not expected or actual != expected:
-        raise Rejected(reason, "the token is for another one", expected=expected, actual=actual)
-
-
 def _check_signature(key: EllipticCurvePublicKey, signature: bytes, signed: bytes) -> None:
     """RFC 7518, section 3.4: an ES256 signature is r and s, 32 bytes each."""
     if len(signature) != 64:
-        raise Rejected("bad_signature", "an ES256 signature has 64 bytes")
+        raise Rejected("bad_signature", "The token's ES256 signature does not have 64 bytes.")
     der = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
     try:
         key.verify(der, signed, _ES256)
     except InvalidSignature:
-        raise Rejected("bad_signature", "the signature does not match") from None
+        raise Rejected("bad_signature", "The token's signature is not valid.") from None

@@ -1,47 +1,46 @@
-"""Filling gaps in a person's profile at the issuer's userinfo endpoint.
+"""Completion of a person's profile from the issuer's userinfo endpoint.
 
-OpenID Connect Core 1.0, section 5.3. Best effort: whatever goes wrong here leaves the caller as the
-verified token named it, which is never overruled.
+OpenID Connect Core 1.0, section 5.3. It is best effort: after any failure the caller stays as the
+verified token names it. A value of the verified token is never replaced.
 """
 
 from copy import replace
 from dataclasses import dataclass
-from typing import Any, Literal
+from hashlib import sha256
+from typing import Any
 
 from byline.caching import BoundedCache, Clock, SingleFlight
 from byline.errors import Rejected, Unavailable
 from byline.fetch import Fetch, FetchFailed
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Verified
 from byline.identity.claims import optional_text, required_text
 from byline.identity.discovery import Discovery
 from byline.identity.documents import fetch_document
 from byline.identity.unverified import UnverifiedToken
 
 ANSWER_LIFETIME_SECONDS = 600
-"""How long an answer counts, and never longer than its token."""
+"""How long an answer is used; never longer than its token counts."""
 
 FAILURE_LIFETIME_SECONDS = 30
-"""For how long after a failure the same token is not tried again."""
+"""The time after a failure in which the same token is not sent again."""
 
 CACHED_ANSWERS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """A verified caller whose profile has gaps, and who may fill them.
+    """A verified caller whose profile lacks values.
 
-    `digest` is the token's SHA-256 and `expiry` its end, seconds since the epoch. `subjects` are
-    those of whom an answer may speak.
+    `expiry` is the token's, seconds since the epoch. `subjects` are those that an answer may name.
     """
 
     caller: Caller
-    digest: bytes
     expiry: float
     subjects: frozenset[str]
 
 
 def is_incomplete(caller: Caller) -> bool:
-    """Whether userinfo could add to a person's profile, or name the person at all."""
+    """Whether userinfo could add values to a person's profile, or the person's own subject."""
     profile = (caller.email, caller.given_name, caller.family_name)
     return caller.kind == "user" and (not all(profile) or _is_named_by_client(caller))
 
@@ -53,41 +52,35 @@ class Userinfo:
         self._discovery = discovery
         self._fetch = fetch
         self._now = now
-        self._completed: BoundedCache[bytes, Caller] = BoundedCache(CACHED_ANSWERS, now=now)
-        self._failed: BoundedCache[bytes, Literal["failed"]] = BoundedCache(CACHED_ANSWERS, now=now)
+        self._answered: BoundedCache[bytes, Verified] = BoundedCache(CACHED_ANSWERS, now=now)
         self._flights: SingleFlight[bytes] = SingleFlight()
 
-    def complete(self, incomplete: Incomplete, *, token: UnverifiedToken) -> Caller:
-        """The caller with what the endpoint adds, or as it is; never an error.
+    def complete(self, incomplete: Incomplete, *, token: UnverifiedToken) -> Verified:
+        """The caller with the values that the endpoint adds, and until when they count.
 
-        `token` is the caller's verified one. It is sent to this endpoint and nowhere else.
+        The caller is unchanged where the endpoint fails; this is never an error. `token` is the
+        caller's verified token. It is sent to this endpoint and to no other address.
         """
-        known = self._known(incomplete)
-        if known is not None:
+        digest = sha256(token.text.encode()).digest()
+        return self._flights.run(digest, lambda: self._known_or_asked(incomplete, digest, token))
+
+    def _known_or_asked(
+        self, incomplete: Incomplete, digest: bytes, token: UnverifiedToken
+    ) -> Verified:
+        if known := self._answered.get(digest):
             return known
-        return self._flights.run(incomplete.digest, lambda: self._ask(incomplete, token))
-
-    def _known(self, incomplete: Incomplete) -> Caller | None:
-        if completed := self._completed.get(incomplete.digest):
-            return completed
-        return incomplete.caller if self._failed.get(incomplete.digest) else None
-
-    def _ask(self, incomplete: Incomplete, token: UnverifiedToken) -> Caller:
-        known = self._known(incomplete)
-        if known is not None:
-            return known  # another thread has asked meanwhile
         try:
-            completed = _filled(incomplete, self._answer(token))
+            caller = _filled(incomplete, self._answer(token))
+            lifetime = ANSWER_LIFETIME_SECONDS
         except (FetchFailed, Rejected, Unavailable):
-            until = self._now() + FAILURE_LIFETIME_SECONDS
-            self._failed.put(incomplete.digest, "failed", until=until)
-            return incomplete.caller
-        until = min(incomplete.expiry, self._now() + ANSWER_LIFETIME_SECONDS)
-        self._completed.put(incomplete.digest, completed, until=until)
-        return completed
+            caller = incomplete.caller
+            lifetime = FAILURE_LIFETIME_SECONDS
+        answered = Verified(caller, until=min(incomplete.expiry, self._now() + lifetime))
+        self._answered.put(digest, answered, until=answered.until)
+        return answered
 
     def _answer(self, token: UnverifiedToken) -> dict[str, Any]:
-        """A signed answer (`application/jwt`) is not JSON, and so a failure like any other."""
+        """The endpoint's answer. A signed answer (`application/jwt`) is not JSON, so it fails."""
         endpoint = self._discovery.get().value.userinfo_endpoint
         if endpoint is None:
             raise FetchFailed("the issuer has no userinfo endpoint")
@@ -96,16 +89,16 @@ class Userinfo:
 
 
 def _filled(incomplete: Incomplete, answer: dict[str, Any]) -> Caller:
-    """Raises `Rejected` for an answer about somebody else (section 5.3.2)."""
+    """The caller with the answer's values. Raises `Rejected` for another subject (5.3.2)."""
     caller = incomplete.caller
     subject = required_text(answer, "sub")
     if _is_named_by_client(caller):
-        # The token's `sub` is its client's, so it cannot be compared; the answer names the person.
+        # The token's `sub` is the client's id, so only the answer's `sub` names the person.
         if subject == caller.token_subject:
-            raise Rejected("subject_mismatch", "userinfo speaks of the client too")
+            raise Rejected("subject_mismatch", "userinfo names the client, not the person")
         caller = replace(caller, subject=subject, name=_name(caller, subject))
     elif subject not in incomplete.subjects:
-        raise Rejected("subject_mismatch", "userinfo speaks of somebody else")
+        raise Rejected("subject_mismatch", "userinfo names another subject than the token")
     return replace(
         caller,
         given_name=caller.given_name or optional_text(answer, "given_name"),

@@ -31,11 +31,6 @@ class NewOutboxEntry(Protocol):
     def __call__(self, run_id: str, *, since: str) -> "Item": ...
 
 
-def no_outbox_entry(run_id: str, *, since: str) -> "Item":
-    """No attributes: for rows that are written while registration is off."""
-    return {}
-
-
 def outbox_entry(run_id: str, *, since: str) -> "Item":
     """The outbox entry of a run whose registration is pending from `since`, RFC 3339."""
     shard, time = ENTRY_ATTRIBUTES
