@@ -20,6 +20,10 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
 )
 
+# A handler's module builds the handler when it is imported. Tests build their own.
+os.environ.setdefault("RUNNERS_TABLE", "RunnersTable")
+os.environ.setdefault("REFRESH_QUEUE_URL", "https://queue.invalid/refresh")
+
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

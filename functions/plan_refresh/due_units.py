@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from aws_lambda_powertools.metrics import MetricUnit
+
+from byline.metrics import Metrics
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import (
     MARGIN_SECONDS,
@@ -109,6 +112,18 @@ def health(rows: Iterable[RunnerRow], *, now: int) -> Health:
         most_writes_per_secret=max(map(_writes_to_busiest, live), default=0),
         due_units=len({_unit(row) for row in live if row.due_at is not None and row.due_at <= now}),
     )
+
+
+def report_health(metrics: Metrics, state: Health) -> None:
+    """Write `state` into the metrics of a tick."""
+    metrics.report("OldestDueAge", state.oldest_due_age, MetricUnit.Seconds)
+    if state.least_life is not None:
+        metrics.report("LeastRemainingLife", state.least_life, MetricUnit.Seconds)
+    metrics.report("TokensWithinMargin", state.within_margin)
+    metrics.report("TokensExpired", state.expired)
+    metrics.report("RunnersWithoutToken", state.waiting_for_first)
+    metrics.report("MostWritesPerSecret", state.most_writes_per_secret)
+    metrics.report("DueUnits", state.due_units)
 
 
 def _last_deadline(rows: list[RunnerRow], chosen: int) -> int | None:

@@ -10,6 +10,7 @@ import pytest
 from byline.aws import dynamodb
 from byline.errors import Misconfigured
 from byline.refresh.runner_rows import RunnerRow, lease_key
+from refresh_tokens.handler import RESERVE_SECONDS
 from stand_ins.refusal import ACCESS_DENIED, RATE_EXCEEDED
 from tests.identity.loopback import answer
 from tests.refresh.conftest import Said
@@ -254,7 +255,7 @@ def test_work_that_time_does_not_suffice_for_waits_for_the_next_tick(
     with deployed(present, WRITES_PER_SECOND="10") as deployment:
         rows = [registered(present, f"project-{n}", runners=30) for n in range(2)]
         records = [message_of(row.unit) for row in rows]
-        assert deployment.invoke(records, seconds=deployment.worker.RESERVE_SECONDS + 1.5) == []
+        assert deployment.invoke(records, seconds=RESERVE_SECONDS + 1.5) == []
         assert 5 <= present.aws.count("CreateSecret", "done") < 60
         assert deployment.sent() == []
     with deployed(present) as deployment:
@@ -267,8 +268,7 @@ def test_work_that_time_does_not_suffice_for_waits_for_the_next_tick(
 def test_worker_without_time_touches_nothing(deployment: Deployment) -> None:
     """An invocation with no more time than its reserve leaves all of its units to the tick."""
     row = registered(deployment.world, "payments")
-    reserve = deployment.worker.RESERVE_SECONDS
-    assert deployment.invoke([message_of(row.unit)], seconds=reserve - 1) == []
+    assert deployment.invoke([message_of(row.unit)], seconds=RESERVE_SECONDS - 1) == []
     assert deployment.world.aws.calls == []
     assert deployment.tick() == {"units": 1}
     assert deployment.work_off() == []
@@ -281,7 +281,7 @@ def test_small_units_do_not_wait_for_a_big_one(present: World, said: Said) -> No
         big = registered(present, "big", runners=60)
         small = [registered(present, f"small-{n}") for n in range(9)]
         records = [message_of(row.unit) for row in (big, *small)]
-        assert deployment.invoke(records, seconds=deployment.worker.RESERVE_SECONDS + 3) == []
+        assert deployment.invoke(records, seconds=RESERVE_SECONDS + 3) == []
         assert all(has_token(present, row) for row in small)
         assert present.aws.count("CreateSecret", "done") < 60
     del said

@@ -6,9 +6,8 @@ from typing import Any, get_args
 
 import pytest
 
-from plan_refresh import metrics as plan_sight
-from plan_refresh.due_units import Health
-from refresh_tokens import metrics as refresh_sight
+from byline.metrics import MetricName, Metrics
+from plan_refresh.due_units import Health, report_health
 from register_resources import metrics as registration_sight
 from serve_runs import metrics as sight
 from tests.template.stack import NO_VALUE, ROOT, properties, resources, template
@@ -17,10 +16,17 @@ ALARM = "AWS::CloudWatch::Alarm"
 
 NAMESPACE = "Byline"
 
-SIGHTS = (sight, plan_sight, refresh_sight, registration_sight)
+COUNTED = sorted(get_args(MetricName))
 
-COUNTED = sorted({name for module in SIGHTS for name in get_args(module.MetricName)})
-"""RunsFunction asks the authorization service too, so four names are in two lists."""
+OF_REFRESH: tuple[MetricName, ...] = (
+    "Ticks",
+    "UnreadableRunner",
+    "Refreshed",
+    "Postponed",
+    "StoreThrottled",
+    "MessageNotUnderstood",
+)
+"""What the planner and the refresher count one by one."""
 
 WITHOUT_ALARM = {
     "DueUnits",
@@ -57,12 +63,12 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
     for name in get_args(sight.MetricName):
         sight.count(name)
     sight.flush(failed_fetches=0)
-    plan_sight.count_unreadable()
-    plan_sight.report_tick(HEALTH)
-    refresh_sight.count_failed_mint("invalid_client")
-    for name in get_args(refresh_sight.MetricName):
-        refresh_sight.count(name)
-    refresh_sight.flush()
+    metrics = Metrics()
+    for counted in OF_REFRESH:
+        metrics.count(counted)
+    metrics.count("MintFailed", error_class="invalid_client")
+    report_health(metrics, HEALTH)
+    metrics.flush()
     registration_sight.count("attempt", "register", None)
     registration_sight.count("success", "register", None)
     registration_sight.count("retry", "register", "unavailable")
@@ -73,10 +79,10 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
     found: dict[str, list[dict[str, str]]] = {}
     for line in capsys.readouterr().out.splitlines():
         document = json.loads(line)
-        for metrics in document["_aws"]["CloudWatchMetrics"]:
-            assert metrics["Namespace"] == NAMESPACE
-            for metric in metrics["Metrics"]:
-                for names in metrics["Dimensions"]:
+        for written in document["_aws"]["CloudWatchMetrics"]:
+            assert written["Namespace"] == NAMESPACE
+            for metric in written["Metrics"]:
+                for names in written["Dimensions"]:
                     dimensions = {name: document[name] for name in names}
                     found.setdefault(metric["Name"], []).append(dimensions)
     return found
