@@ -17,13 +17,11 @@ from byline.fetch import Answer
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import Unit
 from refresh_tokens.clients.secrets import ClientSecret, read_client_secret
-from refresh_tokens.clients.states import ClientState, ClientStates
 from refresh_tokens.clients.store import ClientStore, VersionedClient
 from refresh_tokens.minting.mint import MintedToken
 from refresh_tokens.plan import is_meant
-from refresh_tokens.runner_table import RunnerTable
+from refresh_tokens.runner_table import ClientState, ClientStates, RunnerTable, UnitLeases
 from refresh_tokens.token_writer import TokenSecret, TokenWriter
-from refresh_tokens.work.leases import UnitLeases
 from refresh_tokens.write_limiter import WriteLimiter
 from simulation.fleet import unit_of_audience
 from simulation.timeline import Died, Timeline, Turnstile

@@ -26,14 +26,12 @@ from byline.refresh.messages import message_body
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import Unit
 from byline.settings import required, whole_number
-from refresh_tokens.clients.states import ClientStates
 from refresh_tokens.clients.store import ClientStore
 from refresh_tokens.minting.mint import Mint
-from refresh_tokens.runner_table import RunnerTable
+from refresh_tokens.runner_table import ClientStates, RunnerTable, UnitLeases
 from refresh_tokens.token_writer import TokenWriter
 from refresh_tokens.work.batches import read_batch
 from refresh_tokens.work.due_soon import DueSoon
-from refresh_tokens.work.leases import UnitLeases
 from refresh_tokens.work.mints import UnitMints
 from refresh_tokens.work.refresher import Outcome, Report, UnitRefresher
 from refresh_tokens.work.sweeper import Sweeper

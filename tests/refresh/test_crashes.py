@@ -11,8 +11,8 @@ import pytest
 
 from byline.refresh.runner_rows import RunnerRow, lease_key
 from byline.refresh.work_units import token_secret_name
-from refresh_tokens.clients.states import ClientState, ClientStates
 from refresh_tokens.plan import BREAKER_RECHECK_SECONDS, SWEEP_AGAIN_SECONDS
+from refresh_tokens.runner_table import ClientState, ClientStates
 from stand_ins.secret_store import Behaviour
 from tests.identity.loopback import answer
 from tests.refresh.troubles import (

@@ -68,6 +68,27 @@ def test_nothing_is_decided_by_a_read_that_may_be_late(world: World) -> None:
     assert operations.index("BatchGetItem") < operations.index("GetSecretValue")
 
 
+def test_runner_that_is_on_two_pages_of_the_index_is_refreshed_once(world: World) -> None:
+    """A row that moves along the index while its pages are read is named by both of them."""
+    row = world.register("nightly")
+    worker = world.worker()
+    pages: list[dict[str, Any]] = []
+
+    def repeat(parsed: dict[str, Any], **_: object) -> None:
+        if not pages:
+            index = {"shard": {"S": row.shard}, "due_at": {"N": str(row.due_at)}}
+            parsed["LastEvaluatedKey"] = row.key | index
+            pages.append({"Items": parsed["Items"]})
+        elif len(pages) == 1:
+            pages.append(parsed)
+            parsed["Items"] = pages[0]["Items"]
+
+    worker.clients[0].meta.events.register("after-call.dynamodb.Query", repeat)
+    assert worker.refresh(row.unit) == "done"
+    assert len(pages) == 2
+    assert worker.refreshed == ["nightly"]
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize(
     "meanwhile", [{"generation": 7}, {"revision": "changed"}, {"due_at": 1_800_000_000}], ids=str

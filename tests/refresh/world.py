@@ -14,12 +14,10 @@ from byline.fetch import fetch
 from byline.fetch import post as send
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
 from byline.refresh.work_units import Unit, client_secret_name, token_secret_name, version_token
-from refresh_tokens.clients.states import ClientStates
 from refresh_tokens.clients.store import ClientStore
 from refresh_tokens.minting.mint import Mint
-from refresh_tokens.runner_table import RunnerTable
+from refresh_tokens.runner_table import ClientStates, RunnerTable, UnitLeases
 from refresh_tokens.token_writer import TokenWriter
-from refresh_tokens.work.leases import UnitLeases
 from refresh_tokens.work.mints import UnitMints
 from refresh_tokens.work.refresher import Outcome, Report, UnitRefresher
 from refresh_tokens.work.sweeper import Sweeper

@@ -228,6 +228,9 @@ CALLS = {
 }
 """The clients' methods, and what each needs. A transaction needs what its members do."""
 
+HELPERS = {"read_rows": "dynamodb:BatchGetItem"}
+"""The functions of `byline.tables` that call DynamoDB by themselves."""
+
 OF_THE_EVENT_SOURCE = {
     "sqs:ReceiveMessage",
     "sqs:DeleteMessage",
@@ -252,6 +255,7 @@ def test_function_calls_what_its_role_allows_and_all_of_it(function: str) -> Non
     calls = re.findall(rf"\.({'|'.join(CALLS)})\(", code)
     members = re.findall(r'"(Put|Update|Delete|ConditionCheck)":', code)
     needed = {CALLS[call] for call in calls} | {f"dynamodb:{member}Item" for member in members}
+    needed |= {action for helper, action in HELPERS.items() if f"{helper}(" in code}
     allowed = {
         action
         for action, resource in ALLOWED[body["Role"]["Fn::GetAtt"][0]]

@@ -10,11 +10,11 @@ from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import KnownToken, due_window, is_nearly_dead
 from byline.refresh.work_units import MintKey
-from refresh_tokens.clients.states import ClientState, ClientStates
 from refresh_tokens.clients.store import ClientStore, VersionedClient
 from refresh_tokens.errors import REFUSALS_OF_A_CLIENT, REFUSALS_OF_A_REQUEST, RefreshFailed
 from refresh_tokens.minting.mint import Mint, MintedToken
 from refresh_tokens.plan import BREAKER_RECHECK_SECONDS, REFUSED_RETRY_SECONDS, retry_at
+from refresh_tokens.runner_table import ClientState, ClientStates
 
 
 class Postponed(Exception):

@@ -18,11 +18,11 @@ from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import LEASE_SECONDS
 from byline.refresh.work_units import Unit, slot_of, token_secret_name
+from byline.tables.writes import Contended
 from refresh_tokens.minting.mint import MintedToken
 from refresh_tokens.plan import by_deadline, next_slots, postponed, refreshed, retry_at, swept
-from refresh_tokens.runner_table import COMMITS_A_CALL, Change, RunnerTable
+from refresh_tokens.runner_table import COMMITS_A_CALL, Change, RunnerTable, UnitLeases
 from refresh_tokens.token_writer import TokenWriter, UnreadableSecret
-from refresh_tokens.work.leases import UnitLeases
 from refresh_tokens.work.mints import Postponed, UnitMints
 from refresh_tokens.work.sweeper import Sweeper
 
@@ -62,7 +62,7 @@ class UnitRefresher:
         `up_to`: the latest deadline that is meant, None for all. A first token always is. `due_by`:
         when they were due at the latest, None for now. "held":
         another worker is at it, and looks again before it leaves. "unfinished": rows are still due.
-        Raises `ClientError` and `BotoCoreError` where the table cannot be used.
+        Raises `ClientError`, `BotoCoreError` and `Contended` where the table cannot be used.
         """
         while self._hold(unit):
             try:
@@ -125,9 +125,7 @@ class UnitRefresher:
         for before, after in changes:
             if before not in stale:
                 self._tell(before, after)
-        for row, _ in minted:
-            if row in stale:
-                self._mend(row)
+        self._mend_all([row for row, _ in minted if row in stale])
         return len(changes) - len(stale)
 
     def _put(self, work: tuple[RunnerRow, MintedToken]) -> Change:
@@ -164,7 +162,7 @@ class UnitRefresher:
     def _swept(self, row: RunnerRow) -> RunnerRow:
         try:
             self.sweeper.sweep(row)
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError, Contended):
             return replace(row, due_at=int(self.now()) + SWEEP_RETRY_SECONDS)
         return swept(row, now=int(self.now()))
 
@@ -174,11 +172,28 @@ class UnitRefresher:
         elif after.last_error is not None and before.is_live:
             self.report.runner_postponed(after, after.last_error.error_class)
 
+    def _mend_all(self, rows: Sequence[RunnerRow]) -> None:
+        """Mend each of `rows`. Raises the first error after all others were mended."""
+        failures: list[Exception] = []
+        for row in rows:
+            try:
+                self._mend(row)
+            except (ClientError, BotoCoreError, Contended) as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
     def _mend(self, row: RunnerRow) -> None:
-        """What was put for `row` did not count, because the row is not what it was."""
-        registered = self.runners.registered(row)
-        if registered is None:
+        """Undo the write for `row` where its commit was refused.
+
+        Only an absent row means that the runner was deleted. A row that cannot be read may be the
+        registered runner's, whose token is in use.
+        """
+        found = self.runners.registered(row)
+        if found == "absent":
             self.sweeper.discard(row)
-        elif registered.revision != row.revision or registered.generation > row.generation + 1:
-            # Our token may stand over a newer one, or over one of another registration.
-            self.runners.hasten(registered, now=int(self.now()))
+        elif found != "unreadable" and (
+            found.revision != row.revision or found.generation > row.generation + 1
+        ):
+            # This worker's token may stand over a newer one, or over another registration's.
+            self.runners.make_due_now(found, now=int(self.now()))

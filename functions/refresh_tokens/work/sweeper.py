@@ -20,7 +20,7 @@ from refresh_tokens.token_writer import TokenWriter, UnreadableSecret
 class Sweeper:
     """Sweeps, with everything that it needs for it. Deletes on `threads`.
 
-    Its methods raise `ClientError` and `BotoCoreError`, and can then be called again.
+    Its methods raise `ClientError`, `BotoCoreError` and `Contended`; a later call does the rest.
     """
 
     runners: RunnerTable
@@ -36,13 +36,13 @@ class Sweeper:
         A runner that was registered under the name since writes over them, and is left alone.
         """
         self._revoke(row)
-        if self.runners.registered(row) is not None:
+        if self.runners.registered(row) != "absent":
             return
         self._discard(row, slots=slots_to_sweep(row, now=int(self.now())))
         registered = self.runners.registered(row)
-        if registered is not None:
-            # Registered meanwhile: a token of its own may have gone with the old ones.
-            self.runners.hasten(registered, now=int(self.now()))
+        if isinstance(registered, RunnerRow):
+            # Registered meanwhile: its own token may have been deleted with the old ones.
+            self.runners.make_due_now(registered, now=int(self.now()))
 
     def discard(self, row: RunnerRow) -> None:
         """Delete every secret that the runner may have had."""
