@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cache
 
-from refresh_tokens.work.time_slices import UNITS_AT_ONCE
+from refresh_tokens.refresher import UNITS_AT_ONCE
 from tests.template.stack import properties, template
 
 

@@ -6,11 +6,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Protocol
 
-from byline.refresh.work_units import Unit
-from refresh_tokens.work.batches import Wanted
-from refresh_tokens.work.due_soon import SoonDue
-from refresh_tokens.work.refresher import Outcome
-from refresh_tokens.work.time_slices import take_turns
+from byline.refresh.work_units import Selection, WorkUnit
+from refresh_tokens.refresher import DueSoonUnit, SliceOutcome, run_time_slices
 from simulation.ports import TurnThreads
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
@@ -26,9 +23,9 @@ class Worker(Protocol):
 
     def begin(self) -> None: ...
     def refresh(
-        self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
-    ) -> Outcome: ...
-    def take_soon(self) -> list[SoonDue]: ...
+        self, unit: WorkUnit, *, up_to: int | None, due_by: int | None, until: float
+    ) -> SliceOutcome: ...
+    def take_soon(self) -> list[DueSoonUnit]: ...
 
 
 type NewEnvironment = Callable[[Sandbox, str], Worker]
@@ -39,18 +36,18 @@ class Queue:
 
     def __init__(self, world: World[Any]) -> None:
         self._world = world
-        self._messages: list[tuple[float, int, Unit, Wanted]] = []
+        self._messages: list[tuple[float, int, WorkUnit, Selection]] = []
         self._serial = count()
 
-    def send(self, unit: Unit, wanted: Wanted, *, delay: float = 0) -> None:
+    def send(self, unit: WorkUnit, wanted: Selection, *, delay: float = 0) -> None:
         """Send a message that is delivered after `delay` seconds, or a little later."""
         delay += self._world.random.random() * DELIVERY_SECONDS
         visible_at = self._world.timeline.now + delay
         heappush(self._messages, (visible_at, next(self._serial), unit, wanted))
 
-    def receive(self, at_most: int) -> dict[Unit, Wanted]:
+    def receive(self, at_most: int) -> dict[WorkUnit, Selection]:
         """So many messages that are there, as the worker reads them."""
-        batch: dict[Unit, Wanted] = {}
+        batch: dict[WorkUnit, Selection] = {}
         now = self._world.timeline.now
         for _ in range(at_most):
             if not self._messages or self._messages[0][0] > now:
@@ -95,14 +92,14 @@ class EventSource:
             else:
                 sandbox.spend(POLL_SECONDS)
 
-    def _invoke(self, batch: dict[Unit, Wanted], worker: Worker, sandbox: Sandbox) -> None:
+    def _invoke(self, batch: dict[WorkUnit, Selection], worker: Worker, sandbox: Sandbox) -> None:
         """The handler, and what becomes of the messages that it did not answer for."""
         timeline, deployment = self._world.timeline, self._world.deployment
         started_at = timeline.now
         end = started_at + deployment.time_limit - RESERVE_SECONDS
-        unfinished, lost = set(batch), set[Unit]()
+        unfinished, lost = set(batch), set[WorkUnit]()
 
-        def refresh(unit: Unit, until: float) -> Outcome:
+        def refresh(unit: WorkUnit, until: float) -> SliceOutcome:
             if sandbox.is_dead:
                 raise Died
             wanted = batch[unit]
@@ -124,7 +121,7 @@ class EventSource:
             return outcome
 
         worker.begin()
-        take_turns(
+        run_time_slices(
             batch,
             refresh=refresh,
             failed=_fail,
@@ -141,10 +138,10 @@ class EventSource:
             self._queue.send(unit, batch[unit])
         for soon in worker.take_soon():
             delay = max(0.0, soon.due_at - timeline.now)
-            wanted = Wanted(soon.deadline, None, (f"soon-{next(self._names)}",))
-            self._queue.send(soon.unit, wanted, delay=delay)
+            wanted = Selection(soon.deadline, None, (f"soon-{next(self._names)}",))
+            self._queue.send(soon.work_unit, wanted, delay=delay)
 
 
-def _fail(unit: Unit, error: Exception) -> None:
+def _fail(unit: WorkUnit, error: Exception) -> None:
     """No unit fails here but by a fault of ours."""
     raise error

@@ -6,14 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from byline.refresh.timing import (
-    BACK_OFF_CAP_SECONDS,
-    MARGIN_SECONDS,
-    TICK_SECONDS,
-)
-from byline.refresh.work_units import Unit
-from plan_refresh.tick_share import WRITES_PER_SECOND
-from refresh_tokens.plan import BREAKER_RECHECK_SECONDS
+from byline.refresh.timing import MARGIN_SECONDS, TICK_SECONDS
+from byline.refresh.work_units import WorkUnit
+from plan_refresh.planning import WRITES_PER_SECOND
+from refresh_tokens.retries import BACK_OFF_CAP_SECONDS, BREAKER_RECHECK_SECONDS
 from simulation.issuer import Mints
 from simulation.measures import Measures
 from simulation.scenario import Scenario
@@ -148,9 +144,9 @@ def _drain(measures: Measures, scenario: Scenario) -> Drain:
     )
 
 
-def _in_order(drained: list[tuple[Unit, int]]) -> float:
+def _in_order(drained: list[tuple[WorkUnit, int]]) -> float:
     """The share of entries that no entry of the same unit with a later deadline came before."""
-    latest: dict[Unit, int] = {}
+    latest: dict[WorkUnit, int] = {}
     in_order = 0
     for unit, deadline in drained:
         in_order += deadline >= latest.get(unit, deadline)

@@ -15,14 +15,18 @@ from botocore.exceptions import ClientError
 
 from byline.fetch import Answer
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import Unit
-from refresh_tokens.clients.secrets import ClientSecret, read_client_secret
-from refresh_tokens.clients.store import ClientStore, VersionedClient
-from refresh_tokens.minting.mint import MintedToken
-from refresh_tokens.plan import is_meant
-from refresh_tokens.runner_table import ClientState, ClientStates, RunnerTable, UnitLeases
-from refresh_tokens.token_writer import TokenSecret, TokenWriter
-from refresh_tokens.write_limiter import WriteLimiter
+from byline.refresh.timing import MintedToken, is_meant
+from byline.refresh.work_units import TokenSecret, WorkUnit
+from refresh_tokens.clients import (
+    ClientSecret,
+    ClientState,
+    ClientStates,
+    ClientStore,
+    VersionedClient,
+    read_client_secret,
+)
+from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
+from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from simulation.fleet import unit_of_audience
 from simulation.timeline import Died, Timeline, Turnstile
 from simulation.world import Sandbox, World
@@ -40,7 +44,7 @@ class SimulatedTable(RunnerTable):
         self._world = world
         self._sandbox = sandbox
 
-    def due(self, unit: Unit, *, up_to: int | None, now: int) -> list[RunnerRow]:
+    def due(self, unit: WorkUnit, *, up_to: int | None, now: int) -> list[RunnerRow]:
         rows = [row for row in self._world.index.due(unit, now=now) if is_meant(row, up_to=up_to)]
         # The query, the reads, and the lease that was taken before or is given back after.
         self._sandbox.spend(DYNAMODB_SECONDS * (2 + 2 * -(-len(rows) // ROWS_A_READ)))
@@ -122,7 +126,7 @@ class SimulatedStates(ClientStates):
             del self._states[project, client]
 
 
-class SimulatedLeases(UnitLeases):
+class SimulatedLeases(WorkUnitLeases):
     """Leases of one worker. Those of a turn that died are never given back."""
 
     def __init__(self, world: World[RunnerRow], sandbox: Sandbox, *, owner: str) -> None:
@@ -130,21 +134,21 @@ class SimulatedLeases(UnitLeases):
         self._sandbox = sandbox
         self._worker = owner
         self._invocations = count()
-        self._of_the_dead: set[Unit] = set()
+        self._of_the_dead: set[WorkUnit] = set()
         self.begin()
 
     def begin(self) -> None:
         """An invocation begins, and each owns what it takes for itself."""
         self._owner = f"{self._worker}/{next(self._invocations)}"
 
-    def take(self, unit: Unit, *, now: float, until: float) -> bool:
+    def take(self, unit: WorkUnit, *, now: float, until: float) -> bool:
         owner, held_until = self._leases.get(unit, (self._owner, 0.0))
         if owner != self._owner and held_until > now:
             return False
         self._leases[unit] = (self._owner, int(until) + 1)
         return True
 
-    def release(self, unit: Unit) -> None:
+    def release(self, unit: WorkUnit) -> None:
         if unit in self._of_the_dead:
             self._of_the_dead.discard(unit)
             return
@@ -153,7 +157,7 @@ class SimulatedLeases(UnitLeases):
         if self._leases.get(unit, ("", 0))[0] == self._owner:
             del self._leases[unit]
 
-    def die_with(self, unit: Unit) -> None:
+    def die_with(self, unit: WorkUnit) -> None:
         """The turn at `unit` dies."""
         self._of_the_dead.add(unit)
 

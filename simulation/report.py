@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from plan_refresh.tick_share import WRITES_PER_SECOND
+from plan_refresh.planning import WRITES_PER_SECOND
 from simulation.goals import missed
 from simulation.outcome import Outcome
 

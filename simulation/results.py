@@ -22,9 +22,9 @@ KEPT = ROOT / ".simulation"
 
 WITHOUT_EFFECT = {
     *("__main__.py", "charts.py", "goals.py", "report.py", "results.py"),  # judge and show
-    *("handler.py", "metrics.py"),  # not run here
+    "handler.py",  # not run here
 }
-RIVALS_RUN = {"plan.py", "batches.py", "time_slices.py"}
+RIVALS_RUN = {"refresher.py", "retries.py"}
 """Of the worker, what runs for rivals too."""
 
 

@@ -14,12 +14,9 @@ from typing import cast
 
 from byline.fetch import TimedOut
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.timing import DAY_SECONDS, LEASE_SECONDS
-from byline.refresh.work_units import Unit
-from refresh_tokens.minting.mint import MintedToken
-from refresh_tokens.plan import by_deadline, is_meant
-from refresh_tokens.work.due_soon import SoonDue
-from refresh_tokens.work.refresher import Outcome
+from byline.refresh.timing import DAY_SECONDS, LEASE_SECONDS, MintedToken, by_deadline, is_meant
+from byline.refresh.work_units import WorkUnit
+from refresh_tokens.refresher import DueSoonUnit, SliceOutcome
 from simulation.ports import DYNAMODB_SECONDS, SECRET_WRITE_SECONDS
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
@@ -35,7 +32,7 @@ class RivalRow:
 
     project: str
     runner: str
-    unit: Unit
+    work_unit: WorkUnit
     audience: str
     expires_at: int
     deadline: int
@@ -121,7 +118,7 @@ def rival_row(row: RunnerRow, rule: Rule, random: Random) -> RivalRow:
     return RivalRow(
         project=row.project,
         runner=row.runner,
-        unit=row.unit,
+        work_unit=row.work_unit,
         audience=row.audience or "",
         expires_at=issued_at + lifetime,
         deadline=issued_at + lifetime,
@@ -139,8 +136,8 @@ class RivalWorker:
         self._sandbox = sandbox
 
     def refresh(
-        self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
-    ) -> Outcome:
+        self, unit: WorkUnit, *, up_to: int | None, due_by: int | None, until: float
+    ) -> SliceOutcome:
         """Refresh what is due of `unit`."""
         world = self._world
         if world.leases.get(unit, ("", 0.0))[1] > world.timeline.now:
@@ -198,7 +195,7 @@ class RivalWorker:
     def begin(self) -> None:
         """An invocation begins: nothing is kept of the one before."""
 
-    def take_soon(self) -> list[SoonDue]:
+    def take_soon(self) -> list[DueSoonUnit]:
         """None of these systems asks for anything but its own next look."""
         return []
 

@@ -7,10 +7,8 @@ from typing import Any, cast
 
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import TICK_SECONDS
-from plan_refresh.due_units import AGAIN_SECONDS, due_units
-from plan_refresh.tick_share import WRITES_A_TICK
-from plan_refresh.tick_time import work_begins
-from refresh_tokens.work.batches import Wanted
+from byline.refresh.work_units import Selection
+from plan_refresh.planning import REPEAT_SECONDS, WRITES_A_TICK, planned_units, work_begins
 from simulation.deployment import Deployment
 from simulation.event_source import EventSource, NewEnvironment, Queue
 from simulation.fleet import fleet
@@ -91,11 +89,13 @@ def _run(
         begins = work_begins(scheduled=scheduled, now=now) if deployment.on_the_minute else now
         rows = cast(Iterable[RunnerRow], world.index.all_due(now=begins))
         writes = WRITES_A_TICK if deployment.bounded else scenario.runners
-        for due in due_units(rows, now=begins, writes=writes):
-            queue.send(due.unit, Wanted(due.up_to, None, (f"tick-{begins}",)), delay=begins - now)
-            if due.again is not None and sent_twice:
-                again = Wanted(due.again, begins, (f"again-{begins}",))
-                queue.send(due.unit, again, delay=begins - now + AGAIN_SECONDS)
+        for due in planned_units(rows, now=begins, writes=writes):
+            queue.send(
+                due.work_unit, Selection(due.up_to, None, (f"tick-{begins}",)), delay=begins - now
+            )
+            if due.repeat_up_to is not None and sent_twice:
+                repeated = Selection(due.repeat_up_to, begins, (f"again-{begins}",))
+                queue.send(due.work_unit, repeated, delay=begins - now + REPEAT_SECONDS)
 
     def ticks() -> None:
         minute = 0

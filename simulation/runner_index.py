@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit
 
 
 class Row(Protocol):
@@ -13,7 +13,7 @@ class Row(Protocol):
     @property
     def runner(self) -> str: ...
     @property
-    def unit(self) -> Unit: ...
+    def work_unit(self) -> WorkUnit: ...
     @property
     def due_at(self) -> int | None: ...
 
@@ -23,7 +23,7 @@ class RunnerIndex[R: Row]:
 
     def __init__(self, rows: Iterable[R]) -> None:
         self._rows = {row.runner: row for row in rows}
-        self._due: defaultdict[Unit, dict[str, R]] = defaultdict(dict)
+        self._due: defaultdict[WorkUnit, dict[str, R]] = defaultdict(dict)
         self._calendar: defaultdict[int, list[R]] = defaultdict(list)
         self._until = -1
         for row in self._rows.values():
@@ -35,7 +35,7 @@ class RunnerIndex[R: Row]:
     def get(self, runner: str) -> R:
         return self._rows[runner]
 
-    def due(self, unit: Unit, *, now: float) -> list[R]:
+    def due(self, unit: WorkUnit, *, now: float) -> list[R]:
         """The unit's rows that are due; a planner may have looked further ahead."""
         self._advance(int(now))
         return [row for row in self._due[unit].values() if (row.due_at or 0) <= now]
@@ -49,7 +49,7 @@ class RunnerIndex[R: Row]:
     def put(self, row: R) -> None:
         """Write a row, whose due time is another one than before."""
         self._rows[row.runner] = row
-        due = self._due[row.unit]
+        due = self._due[row.work_unit]
         due.pop(row.runner, None)
         due_at = row.due_at or 0
         if due_at <= self._until:
@@ -65,5 +65,5 @@ class RunnerIndex[R: Row]:
         for second in range(self._until + 1, now + 1):
             for row in self._calendar.pop(second, ()):
                 if self._holds(row, second):
-                    self._due[row.unit][row.runner] = row
+                    self._due[row.work_unit][row.runner] = row
         self._until = max(self._until, now)

@@ -14,18 +14,25 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import dynamodb, error_name, sqs
 from byline.metrics import Metrics
-from byline.refresh.messages import message_body
 from byline.refresh.runner_rows import DUE_INDEX, RunnerRow, UnreadableRow, read_runner
-from byline.refresh.work_units import shards
+from byline.refresh.work_units import message_body, shards
 from byline.settings import required, whole_number
-from plan_refresh.due_units import AGAIN_SECONDS, DueUnit, due_units, health, report_health
-from plan_refresh.tick_share import SHARE_SECONDS
-from plan_refresh.tick_time import scheduled_time, work_begins
+from plan_refresh.planning import (
+    PLANNED_SECONDS,
+    REPEAT_SECONDS,
+    PlannedUnit,
+    TokenHealth,
+    planned_units,
+    scheduled_time,
+    token_health,
+    work_begins,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -49,13 +56,25 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
     planner = Planner(
         table=required(environ, "RUNNERS_TABLE"),
         queue_url=required(environ, "REFRESH_QUEUE_URL"),
-        writes=writes_per_second * SHARE_SECONDS,
+        writes=writes_per_second * PLANNED_SECONDS,
         dynamodb=dynamodb(),
         sqs=sqs(),
         metrics=Metrics(),
         logger=Logger(service="byline"),
     )
     return planner.tick
+
+
+def report_health(metrics: Metrics, health: TokenHealth) -> None:
+    """Write `health` into the metrics of a tick."""
+    metrics.report("OldestDueAge", health.oldest_due_age, MetricUnit.Seconds)
+    if health.least_life is not None:
+        metrics.report("LeastRemainingLife", health.least_life, MetricUnit.Seconds)
+    metrics.report("TokensWithinMargin", health.within_margin)
+    metrics.report("TokensExpired", health.expired)
+    metrics.report("RunnersWithoutToken", health.waiting_for_first)
+    metrics.report("MostWritesPerSecret", health.most_writes_per_secret)
+    metrics.report("DueUnits", health.due_units)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +105,7 @@ class Planner:
             except (ClientError, BotoCoreError) as error:
                 self.logger.error("shard not read", shard=shard, error=error_name(error))
                 unread.append(error)
-        units = due_units(
+        units = planned_units(
             (row for row in rows if row.due_at is not None and row.due_at <= begins),
             now=begins,
             writes=self.writes,
@@ -94,7 +113,7 @@ class Planner:
         unsent = self._send(units, begins=begins, now=now)
         self.metrics.count("Ticks")
         if not unread:  # Rows that were not read must not be reported as healthy.
-            report_health(self.metrics, health(rows, now=now))
+            report_health(self.metrics, token_health(rows, now=now))
         self.metrics.flush()
         if failures := [*unread, *unsent]:
             raise failures[0]
@@ -131,7 +150,7 @@ class Planner:
                 self.logger.error("row not readable", row=str(unreadable))
                 self.metrics.count("UnreadableRunner")
 
-    def _send(self, units: list[DueUnit], *, begins: int, now: int) -> list[Exception]:
+    def _send(self, units: list[PlannedUnit], *, begins: int, now: int) -> list[Exception]:
         """Send the messages of `units`, to be delivered when the work `begins`; the failures."""
         failures: list[Exception] = []
         for entries in batched(
@@ -150,24 +169,26 @@ class Planner:
 
 
 def _entries(
-    units: list[DueUnit], *, begins: int, now: int
+    units: list[PlannedUnit], *, begins: int, now: int
 ) -> "Iterator[SendMessageBatchRequestEntryTypeDef]":
     """The first messages, the most urgent first, then the second messages, half a minute later."""
-    for number, due in enumerate(units):
+    for number, planned in enumerate(units):
         yield {
             "Id": str(number),
-            "MessageBody": message_body(due.unit, deadline=due.up_to),
+            "MessageBody": message_body(planned.work_unit, deadline=planned.up_to),
             # A standard queue shares its consumers fairly between groups.
-            "MessageGroupId": due.unit.project,
+            "MessageGroupId": planned.work_unit.project,
             "DelaySeconds": begins - now,
         }
-    for number, due in enumerate(units):
-        if due.again is not None:
+    for number, planned in enumerate(units):
+        if planned.repeat_up_to is not None:
             yield {
                 "Id": f"again-{number}",
-                "MessageBody": message_body(due.unit, deadline=due.again, due_by=begins),
-                "MessageGroupId": due.unit.project,
-                "DelaySeconds": begins - now + AGAIN_SECONDS,
+                "MessageBody": message_body(
+                    planned.work_unit, deadline=planned.repeat_up_to, due_by=begins
+                ),
+                "MessageGroupId": planned.work_unit.project,
+                "DelaySeconds": begins - now + REPEAT_SECONDS,
             }
 
 

@@ -22,21 +22,22 @@ from botocore.exceptions import BotoCoreError, ClientError
 from byline.aws import dynamodb, error_name, secrets_manager, sqs
 from byline.fetch import fetch, post
 from byline.metrics import Metrics
-from byline.refresh.messages import message_body
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit, message_body, read_batch
 from byline.settings import required, whole_number
-from refresh_tokens.clients.store import ClientStore
-from refresh_tokens.minting.mint import Mint
-from refresh_tokens.runner_table import ClientStates, RunnerTable, UnitLeases
-from refresh_tokens.token_writer import TokenWriter
-from refresh_tokens.work.batches import read_batch
-from refresh_tokens.work.due_soon import DueSoon
-from refresh_tokens.work.mints import UnitMints
-from refresh_tokens.work.refresher import Outcome, Report, UnitRefresher
-from refresh_tokens.work.sweeper import Sweeper
-from refresh_tokens.work.time_slices import UNITS_AT_ONCE, take_turns
-from refresh_tokens.write_limiter import WriteLimiter
+from refresh_tokens.clients import ClientStates, ClientStore
+from refresh_tokens.minting import Mint, SharedMints
+from refresh_tokens.refresher import (
+    UNITS_AT_ONCE,
+    DueSoonUnits,
+    Refresher,
+    RefreshReport,
+    SliceOutcome,
+    run_time_slices,
+)
+from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
+from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -47,10 +48,8 @@ RESERVE_SECONDS = 10
 WRITES_AT_ONCE = 8
 """Threads that write. At 20 ms a write they are far above one worker's share of writes."""
 
-type Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
-
-def build(environ: Mapping[str, str]) -> Handler:
+def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext], dict[str, Any]]:
     """RefreshTokensFunction's handler, with its clients, stores, threads and settings.
 
     Raises `Misconfigured` where a variable is missing or wrong.
@@ -75,25 +74,25 @@ def build(environ: Mapping[str, str]) -> Handler:
         now=time.time,
     )
 
-    def new_refresher(owner: str, report: Report) -> UnitRefresher:
-        return UnitRefresher(
+    def new_refresher(owner: str, report: RefreshReport) -> Refresher:
+        return Refresher(
             runners=runners,
             writer=writer,
             sweeper=sweeper,
-            mints=UnitMints(
+            mints=SharedMints(
                 mint=mint, clients=clients, states=states, now=time.time, random=random.random
             ),
-            leases=UnitLeases(dynamodb(), table, owner=owner),
+            leases=WorkUnitLeases(dynamodb(), table, owner=owner),
             threads=threads,
             report=report,
             now=time.time,
             random=random.random,
         )
 
-    worker = Worker(
+    worker = RefreshWorker(
         new_refresher=new_refresher,
         threads=ThreadPoolExecutor(UNITS_AT_ONCE),
-        due_soon=DueSoon(now=time.time),
+        due_soon=DueSoonUnits(now=time.time),
         sqs=sqs(),
         queue_url=queue_url,
         metrics=Metrics(),
@@ -103,12 +102,12 @@ def build(environ: Mapping[str, str]) -> Handler:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
-    """What an invocation needs. `new_refresher`: a refresher for one invocation's lease owner."""
+class RefreshWorker:
+    """What invocations need. `new_refresher`: makes the refresher of one lease owner."""
 
-    new_refresher: Callable[[str, Report], UnitRefresher]
+    new_refresher: Callable[[str, RefreshReport], Refresher]
     threads: Executor
-    due_soon: DueSoon
+    due_soon: DueSoonUnits
     sqs: "SQSClient"
     queue_url: str
     metrics: Metrics
@@ -124,48 +123,48 @@ class Worker:
         """
         self.logger.append_keys(request_id=context.aws_request_id)
         end = time.time() + context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
-        batch = read_batch(event["Records"], not_understood=self._not_understood)
+        batch = read_batch(event["Records"], unreadable=self._unreadable)
         refresher = self.new_refresher(context.aws_request_id, self._report())
 
-        def refresh(unit: Unit, until: float) -> Outcome:
-            wanted = batch[unit]
+        def refresh(work_unit: WorkUnit, until: float) -> SliceOutcome:
+            selection = batch[work_unit]
             return refresher.refresh(
-                unit,
-                up_to=wanted.up_to,
-                due_by=wanted.due_by,
+                work_unit,
+                up_to=selection.up_to,
+                due_by=selection.due_by,
                 # The planner has limited this work already, so that earlier deadlines come first.
-                until=until if wanted.up_to is None else end,
+                until=until if selection.up_to is None else end,
             )
 
-        failed = take_turns(
+        failed = run_time_slices(
             batch,
             refresh=refresh,
-            failed=self._unit_failed,
+            failed=self._work_unit_failed,
             threads=self.threads,
             now=time.time,
             end=end,
         )
         self._send_soon()
         self.metrics.flush()
-        again = [message_id for unit in failed for message_id in batch[unit].message_ids]
+        again = [message_id for work_unit in failed for message_id in batch[work_unit].message_ids]
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
 
-    def _report(self) -> Report:
-        return Report(
+    def _report(self) -> RefreshReport:
+        return RefreshReport(
             runner_refreshed=self._runner_refreshed,
-            runner_postponed=self._runner_postponed,
+            runner_failed=self._runner_failed,
             mint_failed=self._mint_failed,
         )
 
-    def _not_understood(self, message_id: str) -> None:
-        self.logger.error("message not understood", message_id=message_id)
+    def _unreadable(self, message_id: str) -> None:
+        self.logger.error("message not readable", message_id=message_id)
         self.metrics.count("MessageNotUnderstood")
 
-    def _unit_failed(self, unit: Unit, error: Exception) -> None:
+    def _work_unit_failed(self, work_unit: WorkUnit, error: Exception) -> None:
         self.logger.error(
-            "unit not refreshed",
-            shard=unit.shard,
-            project=unit.project,
+            "work unit failed",
+            shard=work_unit.shard,
+            project=work_unit.project,
             error=error_name(error),
             # Not a traceback, which ends with the error's message: that may quote a secret.
             at=[f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)],
@@ -175,12 +174,12 @@ class Worker:
         self.metrics.count("Refreshed")
         self.due_soon.note(row)
 
-    def _runner_postponed(self, row: RunnerRow, error_class: str) -> None:
+    def _runner_failed(self, row: RunnerRow, error_class: str) -> None:
         self.metrics.count("Postponed")
         if error_class == "store_throttled":
             self.metrics.count("StoreThrottled")
         self.logger.warning(
-            "refresh postponed", project=row.project, runner=row.runner, error_class=error_class
+            "refresh failed", project=row.project, runner=row.runner, error_class=error_class
         )
         self.due_soon.note(row)
 
@@ -200,9 +199,9 @@ class Worker:
             try:
                 self.sqs.send_message(
                     QueueUrl=self.queue_url,
-                    MessageBody=message_body(soon.unit, deadline=soon.deadline),
+                    MessageBody=message_body(soon.work_unit, deadline=soon.deadline),
                     DelaySeconds=max(soon.due_at - int(time.time()), 0),
-                    MessageGroupId=soon.unit.project,
+                    MessageGroupId=soon.work_unit.project,
                 )
             except (ClientError, BotoCoreError) as error:
                 self.logger.warning("message not sent", error=error_name(error))

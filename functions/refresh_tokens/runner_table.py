@@ -1,32 +1,30 @@
-"""What the refresher reads and writes in RunnersTable: due runners, leases and client states.
+"""Runners' rows and work units' leases in RunnersTable, as the refresher uses them.
 
 Every write is conditional. A commit counts only for the generation and the registration that it was
 decided on: a late worker, a second worker, or a deleted runner's refresh changes nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
-import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.refresh.runner_rows import (
     DUE_INDEX,
     RunnerRow,
     UnreadableRow,
-    client_key,
     lease_key,
     read_runner,
     runner_item,
     runner_key,
 )
-from byline.refresh.work_units import MintKey, Unit
-from byline.tables.items import Item, attributes, values_of
+from byline.refresh.timing import DAY_SECONDS, is_meant
+from byline.refresh.work_units import MintKey, WorkUnit
+from byline.tables.items import Item
 from byline.tables.reads import read_rows
 from byline.tables.writes import ConditionFailed, Contended, write_row, write_together
-from refresh_tokens.plan import is_meant
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 
 COMMITS_A_CALL = 25
 """A transaction takes 100, but one condition that does not hold cancels all of them."""
-
-DAY_SECONDS = 86_400
 
 type Change = tuple[RunnerRow, RunnerRow]
 """A row as it was read, and the row that replaces it."""
@@ -51,18 +47,18 @@ class RunnerTable:
         self._client = client
         self._table = table
 
-    def due(self, unit: Unit, *, up_to: int | None, now: int) -> list[RunnerRow]:
+    def due(self, work_unit: WorkUnit, *, up_to: int | None, now: int) -> list[RunnerRow]:
         """The work unit's rows that are due at `now`, read consistently.
 
         Of runners that have a token, only those with a deadline `up_to` this one, or all. Rows that
         DynamoDB did not answer for are left to the next tick; rows that cannot be read are left out
         (the planner counts them).
         """
-        rows = read_rows(self._client, self._table, self._due_keys(unit, up_to=up_to, now=now))
+        rows = read_rows(self._client, self._table, self._due_keys(work_unit, up_to=up_to, now=now))
         return [
             row
             for row in _readable(rows.items)
-            if row.shard == unit.shard
+            if row.shard == work_unit.shard
             and row.due_at is not None
             and row.due_at <= now
             and is_meant(row, up_to=up_to)
@@ -122,13 +118,13 @@ class RunnerTable:
             raise failures[0]
         return stale
 
-    def _due_keys(self, unit: Unit, *, up_to: int | None, now: int) -> list[Item]:
+    def _due_keys(self, work_unit: WorkUnit, *, up_to: int | None, now: int) -> list[Item]:
         """The keys of the due rows, by the index, which may be behind."""
         values: Item = {
-            ":shard": {"S": unit.shard},
+            ":shard": {"S": work_unit.shard},
             ":now": {"N": str(now)},
-            ":project": {"S": unit.project},
-            ":deleted": {"S": f"deleted#{unit.project}"},
+            ":project": {"S": work_unit.project},
+            ":deleted": {"S": f"deleted#{work_unit.project}"},
         }
         wanted = "#project IN (:project, :deleted)"
         if up_to is not None:
@@ -204,7 +200,7 @@ class RunnerTable:
         }
 
 
-class UnitLeases:
+class WorkUnitLeases:
     """The leases of one `owner`: one worker at a time for a work unit.
 
     A lease only saves mints that a second worker would do in vain. Tokens are consistent without
@@ -216,13 +212,13 @@ class UnitLeases:
         self._table = table
         self._owner = owner
 
-    def take(self, unit: Unit, *, now: float, until: float) -> bool:
+    def take(self, work_unit: WorkUnit, *, now: float, until: float) -> bool:
         """Whether the lease is this owner's now, for work that ends before `until`."""
         return self._written(
             lambda: self._client.put_item(
                 TableName=self._table,
                 Item={
-                    **lease_key(unit),
+                    **lease_key(work_unit),
                     "owner": {"S": self._owner},
                     "until": {"N": str(int(until) + 1)},
                     "ttl": {"N": str(int(until) + DAY_SECONDS)},
@@ -235,95 +231,24 @@ class UnitLeases:
             )
         )
 
-    def release(self, unit: Unit) -> None:
+    def release(self, work_unit: WorkUnit) -> None:
         """Give the lease back, unless it has become another owner's."""
         self._written(
             lambda: self._client.delete_item(
                 TableName=self._table,
-                Key=lease_key(unit),
+                Key=lease_key(work_unit),
                 ConditionExpression="#owner = :me",
                 ExpressionAttributeNames={"#owner": "owner"},
                 ExpressionAttributeValues={":me": {"S": self._owner}},
             )
         )
 
-    def _written(self, write: Any) -> bool:
+    def _written(self, write: Callable[[], object]) -> bool:
         try:
             write_row(self._client, write)
         except ConditionFailed:
             return False
         return True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientState:
-    """Why an OAuth client is not asked for tokens, since `since`. Times: seconds since the epoch.
-
-    `broken_version`: the version of the client's secret that the issuer refused, if it did; another
-    version closes the breaker. `retry_at`: when the issuer may be asked again. `attempts`: failures
-    in a row.
-    """
-
-    error_class: str
-    since: int
-    retry_at: int
-    attempts: int
-    broken_version: str | None = None
-
-
-class ClientStates:
-    """Clients' breakers and back-offs. A client that works has no row.
-
-    Writes are best effort: a lost state is found out again by asking the issuer, each runner's own
-    row says when, and a token that was minted must not be lost over it.
-    """
-
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client = client
-        self._table = table
-
-    def get(self, project: str, client: str) -> ClientState | None:
-        """The client's state. None for a client that works, and for a row that cannot be read."""
-        answer = self._client.get_item(
-            TableName=self._table, Key=client_key(project, client), ConsistentRead=True
-        )
-        try:
-            return msgspec.convert(values_of(answer["Item"]), ClientState)
-        except (KeyError, ValueError, msgspec.ValidationError):
-            return None
-
-    def put(
-        self, project: str, client: str, state: ClientState, *, before: ClientState | None
-    ) -> None:
-        """Keep `state`, unless another worker has changed it since `before` was read."""
-        values: dict[str, Any] = msgspec.to_builtins(state)
-        item = attributes(values) | client_key(project, client)
-        self._write(
-            lambda: self._client.put_item(TableName=self._table, Item=item, **_unchanged(before))
-        )
-
-    def clear(self, project: str, client: str, *, before: ClientState) -> None:
-        """Delete the state, unless another worker has changed it since `before` was read."""
-        key = client_key(project, client)
-        self._write(
-            lambda: self._client.delete_item(TableName=self._table, Key=key, **_unchanged(before))
-        )
-
-    def _write(self, write: Any) -> None:
-        with suppress(ConditionFailed, Contended, ClientError, BotoCoreError):
-            write_row(self._client, write)
-
-
-def _unchanged(before: ClientState | None) -> Any:
-    if before is None:
-        return {"ConditionExpression": "attribute_not_exists(runner)"}
-    return {
-        "ConditionExpression": "since = :since AND attempts = :attempts",
-        "ExpressionAttributeValues": {
-            ":since": {"N": str(before.since)},
-            ":attempts": {"N": str(before.attempts)},
-        },
-    }
 
 
 def _readable(items: Iterable[Item]) -> Iterable[RunnerRow]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from byline.errors import Misconfigured
-from byline.settings import MAX_ISSUER_BYTES, Settings, is_loopback, require_https, required
+from byline.fetch import is_loopback, require_https
+from byline.settings import MAX_ISSUER_BYTES, Settings, required
 from tests.identity.alb_tokens import BEARER_GROUP, CLIENT, ENVIRONMENT, ISSUER, KEYS_URL, SIGNER
 
 TRUSTED = {"issuer": "https://issuer.example.com", "audiences": ["byline"], "profile": "generic"}

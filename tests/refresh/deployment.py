@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from byline.aws import dynamodb, secrets_manager, sqs
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit
 from plan_refresh.handler import build as build_planner
 from refresh_tokens.handler import build as build_worker
 from stand_ins.clock import Clock
@@ -103,7 +103,7 @@ def sqs_record(body: str) -> dict[str, Any]:
     }
 
 
-def message_of(unit: Unit, *, deadline: int | None = None) -> dict[str, Any]:
+def message_of(unit: WorkUnit, *, deadline: int | None = None) -> dict[str, Any]:
     """A record that names a unit."""
     document = {"shard": unit.shard, "project": unit.project, "deadline": deadline}
     return sqs_record(json.dumps({k: v for k, v in document.items() if v is not None}))

@@ -26,7 +26,7 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def due(world: World) -> RunnerRow:
     """A runner whose token is due for its second refresh."""
-    world.worker().refresh(world.register("nightly").unit)
+    world.worker().refresh(world.register("nightly").work_unit)
     world.clock.advance(600)
     return row_of(world, "nightly")
 
@@ -48,13 +48,13 @@ def refresh_overtaken(world: World, due: RunnerRow, meanwhile: Callable[[Worker]
     worker = world.worker()
     world.aws.faults.follow("PutItem", Meanwhile(lambda: meanwhile(worker)), concerns=is_commit)
     with suppress(ClientError):
-        worker.refresh(due.unit)
+        worker.refresh(due.work_unit)
 
 
 def refresh_by_another_worker(world: World, due: RunnerRow) -> None:
     """What a second worker does once the first one's lease is over."""
-    world.dynamodb.delete_item(TableName=TABLE, Key=lease_key(due.unit))
-    assert world.worker().refresh(due.unit) == "done"
+    world.dynamodb.delete_item(TableName=TABLE, Key=lease_key(due.work_unit))
+    assert world.worker().refresh(due.work_unit) == "done"
 
 
 def spoil(world: World, row: RunnerRow) -> None:
@@ -107,7 +107,7 @@ def test_sweep_spares_the_secrets_of_a_row_that_cannot_be_read(
     """A deleted runner's name was registered again, and the new row was changed by hand."""
     world.delete(due)
     spoil(world, world.register("nightly"))
-    world.worker().refresh(due.unit)
+    world.worker().refresh(due.work_unit)
     assert world.aws.count("DeleteSecret") == 0
 
 
@@ -116,10 +116,10 @@ def test_token_is_not_revoked_while_an_unreadable_runner_may_share_it(world: Wor
     world.give_client(token_endpoint="", issuer=world.issuer.url)
     deleted, other = world.register("deleted"), world.register("other")
     worker = world.worker()
-    worker.refresh(other.unit)
+    worker.refresh(other.work_unit)
     spoil(world, other)
     world.delete(row_of(world, "deleted"))
-    worker.refresh(deleted.unit)
+    worker.refresh(deleted.work_unit)
     assert world.issuer.revoked == []
 
 

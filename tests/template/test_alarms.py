@@ -7,7 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from byline.metrics import MetricName, Metrics
-from plan_refresh.due_units import Health, report_health
+from plan_refresh.handler import report_health
+from plan_refresh.planning import TokenHealth
 from register_resources import metrics as registration_sight
 from serve_runs import metrics as sight
 from tests.template.stack import NO_VALUE, ROOT, properties, resources, template
@@ -44,7 +45,7 @@ that failed is pending, and the alarms are on what is pending for long or for go
 FOR_SILENCE = {"TicksMissingAlarm", "PassesMissingAlarm"}
 """The alarms that are there for what does not happen."""
 
-HEALTH = Health(
+HEALTH = TokenHealth(
     oldest_due_age=1,
     least_life=1,
     within_margin=1,

@@ -36,7 +36,7 @@ def new_runner(registration: Registration, *, above: int, now: float) -> RunnerR
         registered_by=registration.act.identity,
         last_request=registration.act.request_id,
     )
-    return replace(row, shard=row.unit.shard)
+    return replace(row, shard=row.work_unit.shard)
 
 
 def registered(row: RunnerRow, registration: Registration, *, now: float) -> RunnerRow:
@@ -75,7 +75,7 @@ def registered(row: RunnerRow, registration: Registration, *, now: float) -> Run
     return replace(
         after,
         generation=_generation(above=row.generation, now=now),
-        shard=after.unit.shard,
+        shard=after.work_unit.shard,
         due_at=int(now),
         deadline=int(now),
         slot=None,
@@ -92,7 +92,7 @@ def deleted(row: RunnerRow, *, act: Act, now: float) -> RunnerRow:
     """The row of a runner that is deleted, due for its secrets to be swept."""
     return replace(
         row,
-        shard=row.unit.shard,
+        shard=row.work_unit.shard,
         due_at=int(now),
         deleted_at=int(now),
         deleted_by=act.identity,

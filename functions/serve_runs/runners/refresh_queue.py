@@ -4,8 +4,8 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import error_name, sqs
-from byline.refresh.messages import message_body
 from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.work_units import message_body
 
 DELAY_SECONDS = 1
 """A worker finds what is due by an index, which follows the table within a second: one that came
@@ -20,7 +20,7 @@ def announce(row: RunnerRow, *, queue_url: str) -> None:
     It names the runner's deadline, so that what else is due in its unit waits for its turn. Best
     effort: the row is due, so the next tick sends the same.
     """
-    unit = row.unit
+    unit = row.work_unit
     try:
         sqs().send_message(
             QueueUrl=queue_url,

@@ -11,7 +11,7 @@ from byline.caching import Clock
 from byline.refresh.runner_rows import (
     RunnerRow,
     client_key,
-    floor_key,
+    minimum_generation_key,
     read_runner,
     runner_item,
     runner_key,
@@ -123,7 +123,7 @@ class RunnerStore:
             {
                 "ConditionCheck": {
                     "TableName": self._table,
-                    "Key": floor_key(row.project, row.runner),
+                    "Key": minimum_generation_key(row.project, row.runner),
                     "ConditionExpression": _ABOVE_FLOOR,
                     "ExpressionAttributeValues": {":generation": {"N": str(row.generation)}},
                 }
@@ -149,7 +149,7 @@ class RunnerStore:
 
     def _bury(self, row: RunnerRow, buried: RunnerRow, record: "TransactWriteItemTypeDef") -> bool:
         generation = {"N": str(row.generation)}
-        floor = floor_key(row.project, row.runner) | {
+        floor = minimum_generation_key(row.project, row.runner) | {
             "generation": generation,
             "ttl": {"N": str(buried.ttl)},
         }
@@ -191,7 +191,7 @@ class RunnerStore:
             raise
 
     def _floor(self, registration: Registration) -> int:
-        item = self._read(floor_key(registration.project, registration.runner))
+        item = self._read(minimum_generation_key(registration.project, registration.runner))
         return 0 if item is None else int(item["generation"]["N"])
 
     def _close_breaker(self, row: RunnerRow) -> None:

@@ -7,13 +7,12 @@ same name. A contradiction fails the cold start with `Misconfigured`, which name
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Annotated, Literal, cast, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 
 from byline.errors import Misconfigured
+from byline.fetch import require_https
 
 Trust = Literal["verify", "forwarded", "ignore"]
 Anonymous = Literal["refuse", "allow"]
@@ -238,30 +237,3 @@ def whole_number(environment: Mapping[str, str], variable: str, *, default: int,
     if not (text.isascii() and text.isdigit()) or int(text) < least:
         raise Misconfigured(variable, f"must be a whole number, at least {least}")
     return int(text)
-
-
-def require_https(variable: str, url: str) -> None:
-    """Raise `Misconfigured` unless `url` is https, or http to a loopback host."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        parts.port  # noqa: B018 - raises where the port is not a number
-    except ValueError:
-        raise Misconfigured(variable, f"{url!r} is not a URL") from None
-    if parts.username is not None or parts.password is not None:
-        raise Misconfigured(variable, "a URL carries no user name or password")
-    if parts.scheme == "https" and host:
-        return
-    if parts.scheme == "http" and is_loopback(host):
-        return
-    raise Misconfigured(variable, f"{url!r} must be https (http only on loopback)")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1 (RFC 6761, 6.3)."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
