@@ -1,61 +1,78 @@
-# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+# Every command installs what it needs on a fresh machine. CONTRIBUTING.md lists the commands.
 .DEFAULT_GOAL := help
 SHELL := bash
 export SAM_CLI_TELEMETRY := 0
 PYTHON := .venv/bin/python
+TEMPLATES := template.yaml observability.yaml
 
 .PHONY: help
-help: ## show the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s'|'
+help: ## list the commands
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | column -t -s'|'
 
 .PHONY: setup
-setup: ## make the environments (done by the other commands as needed)
+setup: ## create the environments (the other commands do so as needed)
 	@tools/setup project sam checkov
 
 .PHONY: demo up
-demo: ## the main job on this machine: who ran what, and forgeries refused
+demo: ## show the main job on the local stack: who ran what, and forged credentials refused
 	@tools/setup project
 	@$(PYTHON) -m local.demo
-up: ## the whole stack on this machine, until interrupted
+up: ## run the whole stack on this machine until you press Ctrl-C
 	@tools/setup project
 	@exec $(PYTHON) -m local.up
 
-.PHONY: test
+# Tests that start no stack, build nothing and take seconds. A path that does not exist is an error.
+QUICK := tests/identity tests/template tests/benchmarks tests/repository \
+    tests/access/test_decisions.py tests/access/test_policies.py tests/runs/test_openapi.py \
+    tests/register/test_authorization_service.py \
+    $(addprefix tests/refresh/test_,$(addsuffix .py,client_secrets due_units mint_locally post refresh_plan \
+        refresh_timing refresh_units retry_after runner_rows tick_time token_answers unit_batch unit_turns))
+.PHONY: check test
+check: lint types ## the loop while you work: lint, types and the tests that need no stack
+	$(PYTHON) -m pytest -q -n logical $(QUICK)
 test: ## run all tests
 	@tools/setup project sam
 	$(PYTHON) -m pytest
 
 .PHONY: lint types
-lint: ## ruff
+lint: ## check style (ruff), spelling (codespell) and workflows (zizmor)
 	@tools/setup project
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-types: ## mypy, strict
+	.venv/bin/codespell
+	.venv/bin/zizmor --offline --quiet --strict-collection .github
+types: ## check types (mypy, strict)
 	@tools/setup project
 	$(PYTHON) -m mypy
 
-.PHONY: lock
-lock: ## pin everything anew from the .in files
-	@for name in layers/identity/requirements requirements/dev requirements/sam requirements/checkov requirements/uv; do \
+LOCKS := layers/identity/requirements $(patsubst %.in,%,$(wildcard requirements/*.in))
+.PHONY: lock audit
+lock: ## pin what a changed .in file asks for; UPGRADE=--upgrade moves all pins
+	@for name in $(LOCKS); do \
 	    "$$(tools/setup --uv)" pip compile --quiet --python "$$(tools/setup --python)" --generate-hashes \
-	        --no-header --no-annotate $$name.in -o $$name.txt; done
+	        --no-header --no-annotate $(UPGRADE) $$name.in -o $$name.txt || exit 1; done
+audit: ## look up known vulnerabilities of every pinned dependency
+	@tools/setup audit
+	@for name in $(LOCKS); do echo "$$name.txt"; \
+	    .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$name.txt || failed=1; \
+	    done; [ -z "$$failed" ]
 
 .PHONY: build validate scan
-build: ## build the artifacts that `sam deploy` ships
+build: ## build the artifacts that `sam deploy` uploads
 	@tools/setup sam
 	.venv-sam/bin/sam build
-validate: ## check template.yaml with SAM's linter
+validate: ## check both templates with SAM's linter
 	@tools/setup sam
-	.venv-sam/bin/sam validate --lint
-scan: ## check template.yaml against the policy scan
+	@for template in $(TEMPLATES); do .venv-sam/bin/sam validate --lint --template $$template || exit 1; done
+scan: ## check both templates against the policy scan
 	@tools/setup checkov
-	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
+	.venv-checkov/bin/checkov $(TEMPLATES:%=--file %) --framework cloudformation --skip-download --compact --quiet
 
 .PHONY: policies property
-policies: ## check who may what: policies against their schema, and roles
+policies: ## check the Cedar policies against their schema and roles.json
 	@tools/setup project
 	$(PYTHON) -m tools.check_policies
-property: ## ten thousand random sequences of requests against the model of the rules
+property: ## run 10,000 random sequences of requests against the model of the access rules
 	@tools/setup project
 	PROPERTY_SEQUENCES=10000 $(PYTHON) -m pytest tests/access/test_model.py -s
 
@@ -65,21 +82,26 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 	$(PYTHON) -m benchmarks
 
 .PHONY: simulate
-simulate: ## run two simulated days of refreshes, ours and others', and write docs/simulation.md
+simulate: ## simulate two days of token refresh, and write docs/simulation.md; FLEETS="10000x900"
 	@tools/setup project
-	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation
+	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation --write $(FLEETS)
 
 .PHONY: backfill
-backfill: ## tell the authorization service of all runs that it does not know of yet
+backfill: ## register all pending runs with the authorization service
 	@tools/setup project
 	@$(PYTHON) -m tools.backfill
 
+.PHONY: release-notes
+release-notes: ## print the changelog's section of a release: TAG=v1.2.3
+	@tools/setup project
+	@$(PYTHON) -m tools.release_notes "$(TAG)"
+
 .PHONY: events
-events: ## make the sample events in events/ anew
+events: ## regenerate the sample events in events/
 	@tools/setup project
 	$(PYTHON) -m tools.make_events
 
 .PHONY: openapi
-openapi: ## make docs/openapi.json anew
+openapi: ## regenerate docs/openapi.json
 	@tools/setup project
 	$(PYTHON) -m tools.openapi

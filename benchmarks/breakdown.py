@@ -84,7 +84,9 @@ def warm_create(events: Sequence[Event], item: dict[str, Any]) -> dict[str, floa
     """A create with a token never seen before, then its larger parts, each by itself."""
     create = import_module("serve_runs.handler").handler
     client = import_module("byline.aws").dynamodb()
-    settings = import_module("byline.settings").Settings.from_environment(os.environ)
+    settings = import_module("byline.identity.settings").IdentitySettings.from_environment(
+        os.environ
+    )
     identity = import_module("byline.identity.identity").Identity(settings)
     resolver = import_module("aws_lambda_powertools.event_handler").ALBResolver()
     resolver.post("/v1/projects/<project>/runs")(lambda project: {})

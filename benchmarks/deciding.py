@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from itertools import count, islice
 
 from byline.identity.caller import Principal
-from serve_runs.access.control import Access, Holder
+from serve_runs.access.control import Access, RoleAssignment
 from serve_runs.access.decisions import Resource
-from serve_runs.access.rows import ActsFor
+from serve_runs.access.store import ActsFor
 
 DECISIONS_A_ROUND = 500
 
@@ -29,9 +29,12 @@ def main() -> None:
     context = {"source": "bearer", "verified": True}
     acts_for = ActsFor(ada, "{}", "research", "project:editor")
     accesses: dict[str, Access] = {
-        "person": Access("research", (Holder(ada, editor),), None, context),
+        "person": Access("research", (RoleAssignment(ada, editor),), None, context),
         "service_account": Access(
-            "research", (Holder(nightly, editor), Holder(ada, editor)), acts_for, context
+            "research",
+            (RoleAssignment(nightly, editor), RoleAssignment(ada, editor)),
+            acts_for,
+            context,
         ),
     }
     runs = (Resource("Run", f"research/{number:026}") for number in count())

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from byline.fetch import Answer
 from byline.identity.load_balancer_keys import LoadBalancerKeys
 from byline.identity.load_balancer_token import LoadBalancerTokens
+from byline.identity.settings import IdentitySettings
 from byline.identity.unverified import UnverifiedToken
-from byline.settings import Settings
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         return Answer(200, pem)
 
     keys = LoadBalancerKeys(fetch=publish, now=time.time)
-    settings = Settings.from_environment(given["settings"])
+    settings = IdentitySettings.from_environment(given["settings"])
     tokens = LoadBalancerTokens(settings, keys=keys, now=time.time)
     key = load_pem_public_key(pem)
     assert isinstance(key, EllipticCurvePublicKey)

@@ -2,7 +2,8 @@
 
 SAM's own translator reads it. Tables, queues and the like are created by CloudFormation (moto's),
 which also resolves every intrinsic function in the environment of the functions: each value is an
-output of the stack.
+output of the stack. The nested application `observability.yaml` is left out: nothing here raises
+alarms.
 """
 
 import json
@@ -158,6 +159,7 @@ def _take_code(template: Json, folder: Path) -> dict[str, tuple[Path, ...]]:
     """Take the folders out of `template`: the translator takes nothing but S3 addresses."""
     folders: dict[str, Path] = {}
     layers: dict[str, list[Json]] = {}
+    global_layers = template.get("Globals", {}).get("Function", {}).get("Layers", [])
     for logical_id, body in template["Resources"].items():
         properties = body.get("Properties", {})
         for name in ("CodeUri", "ContentUri"):
@@ -165,7 +167,7 @@ def _take_code(template: Json, folder: Path) -> dict[str, tuple[Path, ...]]:
                 folders[logical_id] = folder / properties[name]
                 properties[name] = "s3://local/code"
         if body["Type"] == "AWS::Serverless::Function":
-            layers[logical_id] = properties.get("Layers", [])
+            layers[logical_id] = [*global_layers, *properties.get("Layers", [])]
     return {
         function: (folders[function], *(folders[layer["Ref"]] for layer in refs))
         for function, refs in layers.items()

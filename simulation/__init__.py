@@ -1,4 +1,4 @@
-"""Two simulated days of refreshing runners' tokens, by the real planner and the real worker.
+"""Simulates two days of token refreshes with the deployed planner and worker.
 
-`make simulate` runs it; what is modelled, and what came out: docs/simulation.md.
+`make simulate` runs it. docs/simulation.md says what is modelled, and holds the results.
 """

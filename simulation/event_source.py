@@ -1,14 +1,14 @@
-"""The queue, and the workers that Lambda invokes with its messages."""
+"""The queue of work units, and the Lambda event source that invokes workers with its messages."""
 
 from collections.abc import Callable
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 from byline.refresh.work_units import Selection, WorkUnit
-from refresh_tokens.refresher import DueSoonUnit, SliceOutcome, run_time_slices
-from simulation.ports import TurnThreads
+from refresh_tokens.refresher import UNITS_AT_ONCE, DueSoonUnit, SliceOutcome, run_time_slices
+from simulation.threads import TurnThreads
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
 
@@ -21,32 +21,37 @@ COLD_START_SECONDS = 1.0
 class Worker(Protocol):
     """An execution environment of a function that refreshes units."""
 
-    def begin(self) -> None: ...
+    def begin(self) -> None:
+        """Begin an invocation."""
+
     def refresh(
         self, unit: WorkUnit, *, up_to: int | None, due_by: int | None, until: float
-    ) -> SliceOutcome: ...
-    def take_soon(self) -> list[DueSoonUnit]: ...
+    ) -> SliceOutcome:
+        """Refresh the due runners of a work unit, as `Refresher.refresh` does."""
+
+    def take_soon(self) -> list[DueSoonUnit]:
+        """The work units that are due before the next tick, each once."""
 
 
 type NewEnvironment = Callable[[Sandbox, str], Worker]
 
 
 class Queue:
-    """Messages, more or less in the order in which they become visible."""
+    """A standard SQS queue: messages arrive up to a second late, so not quite in order."""
 
-    def __init__(self, world: World[Any]) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._messages: list[tuple[float, int, WorkUnit, Selection]] = []
         self._serial = count()
 
     def send(self, unit: WorkUnit, wanted: Selection, *, delay: float = 0) -> None:
-        """Send a message that is delivered after `delay` seconds, or a little later."""
+        """Send a message that becomes visible after `delay` seconds, or up to a second later."""
         delay += self._world.random.random() * DELIVERY_SECONDS
         visible_at = self._world.timeline.now + delay
         heappush(self._messages, (visible_at, next(self._serial), unit, wanted))
 
     def receive(self, at_most: int) -> dict[WorkUnit, Selection]:
-        """So many messages that are there, as the worker reads them."""
+        """Up to `at_most` visible messages, joined by work unit as the worker reads them."""
         batch: dict[WorkUnit, Selection] = {}
         now = self._world.timeline.now
         for _ in range(at_most):
@@ -59,9 +64,9 @@ class Queue:
 
 
 class EventSource:
-    """Invokes workers with batches of messages, never more at once than are allowed."""
+    """Invokes as many workers at once as the deployment allows, each with a batch of messages."""
 
-    def __init__(self, world: World[Any], queue: Queue, *, new_environment: NewEnvironment) -> None:
+    def __init__(self, world: World, queue: Queue, *, new_environment: NewEnvironment) -> None:
         self._world = world
         self._queue = queue
         self._new_environment = new_environment
@@ -69,14 +74,14 @@ class EventSource:
         self._names = count()
 
     def start(self) -> None:
-        """Bring all workers up."""
+        """Start all workers."""
         for _ in range(self._world.deployment.workers):
             sandbox = Sandbox(self._world.timeline)
             self._sandboxes.append(sandbox)
             self._world.timeline.start(partial(self._work, sandbox, f"worker-{next(self._names)}"))
 
     def deploy(self) -> None:
-        """All workers die where they are, and others take their places."""
+        """Stop all workers at once, in the middle of their work, and start new ones."""
         for sandbox in self._sandboxes:
             sandbox.is_dead = True
         self._sandboxes.clear()
@@ -93,7 +98,7 @@ class EventSource:
                 sandbox.spend(POLL_SECONDS)
 
     def _invoke(self, batch: dict[WorkUnit, Selection], worker: Worker, sandbox: Sandbox) -> None:
-        """The handler, and what becomes of the messages that it did not answer for."""
+        """Run the handler on a batch, and make the messages of what died visible again."""
         timeline, deployment = self._world.timeline, self._world.deployment
         started_at = timeline.now
         end = started_at + deployment.time_limit - RESERVE_SECONDS
@@ -115,7 +120,7 @@ class EventSource:
                 if sandbox.is_dead:
                     raise
                 lost.add(unit)
-                return "done"  # nobody will hear of this turn; the others go on
+                return "done"  # only this time slice died; the other work units go on
             if outcome != "unfinished":
                 unfinished.discard(unit)
             return outcome
@@ -125,17 +130,17 @@ class EventSource:
             batch,
             refresh=refresh,
             failed=_fail,
-            threads=TurnThreads(timeline, at_once=deployment.units_at_once),
+            threads=TurnThreads(timeline, at_once=UNITS_AT_ONCE),
             now=timeline.clock,
             end=end,
         )
         hidden_for = max(0.0, started_at + deployment.visibility - timeline.now)
-        for unit in unfinished if sandbox.is_dead else lost:
-            self._queue.send(unit, batch[unit], delay=hidden_for)
+        again = unfinished if sandbox.is_dead else lost
+        for unit, wanted in batch.items():
+            if unit in again:
+                self._queue.send(unit, wanted, delay=hidden_for)
         if sandbox.is_dead:
             raise Died
-        for unit in unfinished - lost if deployment.sent_again else ():
-            self._queue.send(unit, batch[unit])
         for soon in worker.take_soon():
             delay = max(0.0, soon.due_at - timeline.now)
             wanted = Selection(soon.deadline, None, (f"soon-{next(self._names)}",))
@@ -143,5 +148,5 @@ class EventSource:
 
 
 def _fail(unit: WorkUnit, error: Exception) -> None:
-    """No unit fails here but by a fault of ours."""
+    """Raise: in the simulation a work unit fails only because of a defect."""
     raise error

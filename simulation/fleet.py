@@ -1,9 +1,9 @@
-"""Runners in projects of realistic sizes, each with a token that is some way through its life.
+"""Runners in projects of realistic sizes, each with a token of random age.
 
-The n-th largest project is an n-th of the largest, which has 12 % of all runners: a few are large,
-most have one runner or two. A project has one OAuth client. From a hundred runners on they want
-tokens for up to four audiences; only the largest project's are all behind one mint key, because
-that is the worst: such a unit can never be shared between workers.
+The largest project has 12 % of all runners; the n-th largest has an n-th of that. Half of the
+projects have one runner or two. A project has one OAuth client. A project of a hundred runners or
+more uses up to four audiences. The largest project uses one audience, which is the worst case: its
+work unit cannot be divided between workers.
 """
 
 from collections.abc import Iterator
@@ -21,21 +21,23 @@ RUNNERS_AN_AUDIENCE = 50
 
 
 class SimulatedRow(RunnerRow):
-    """A row that remembers its mint key and its unit: hashing them anew is no part of any rule."""
+    """A row whose mint key and work unit are cached, to save the time of hashing them again."""
 
     __slots__ = ()
 
     @property
     def mint_key(self) -> MintKey:
+        """The runner's mint key, cached."""
         return _mint_key(self.project, self.client, self.audience)
 
     @property
-    def work_unit(self) -> WorkUnit:
+    def unit(self) -> WorkUnit:
+        """The runner's work unit, cached."""
         return _unit(self.project, self.client, self.audience)
 
 
 def project_sizes(runners: int) -> Iterator[int]:
-    """How many runners each project has, the largest first, `runners` in all."""
+    """The number of runners in each project, the largest first; their sum is `runners`."""
     largest, left, rank = LARGEST_SHARE * runners, runners, 1
     while left:
         size = min(left, max(1, round(largest / rank)))
@@ -45,7 +47,7 @@ def project_sizes(runners: int) -> Iterator[int]:
 
 
 def fleet(runners: int, *, lifetime: int, random: Random) -> list[SimulatedRow]:
-    """All rows, with tokens as old as a steady state makes them at the time 0."""
+    """The rows of all runners at time 0. `lifetime` in seconds; the tokens' ages are random."""
     rows: list[SimulatedRow] = []
     for number, size in enumerate(project_sizes(runners)):
         audiences = 1 if number == 0 else min(AUDIENCES, max(1, size // RUNNERS_AN_AUDIENCE))
@@ -83,7 +85,7 @@ def _row(
 
 
 def unit_of_audience(project: str, audience: str) -> WorkUnit:
-    """The unit of a project's runners that want tokens for an audience."""
+    """The work unit of a project's runners that use an audience."""
     return _unit(project, CLIENT, audience)
 
 

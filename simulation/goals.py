@@ -1,4 +1,4 @@
-"""What a run of ours must reach, in the words of what was promised."""
+"""The goals that a run of Byline must reach."""
 
 from byline.refresh.timing import WRITES_PER_DAY, due_window
 from plan_refresh.planning import WRITES_PER_SECOND
@@ -6,22 +6,22 @@ from refresh_tokens.retries import BACK_OFF_CAP_SECONDS
 from simulation.outcome import PATIENCE_SECONDS, Outcome
 
 IN_ORDER = 0.95
-"""Of the refreshes after an outage, so many with no later deadline of their unit before them."""
+"""The least share of refreshes after an outage that follow the deadlines of their work unit."""
 
 ACROSS_UNITS = 0.9
-"""The rank correlation of the order in which a backlog drains with that of its deadlines. Perfect
-order is out of reach: one client's back-off ends two minutes after another's, and a unit's runners
-are refreshed one after the other, for which they share a mint."""
+"""The least rank correlation between the order of a drain and the order of all its deadlines.
+1 is out of reach: two clients' back-offs end up to two minutes apart, and the runners of a work
+unit follow one another because they share a mint."""
 
 LONG_DRAIN_SECONDS = 4 * BACK_OFF_CAP_SECONDS
-"""A backlog that drains sooner comes in the order in which the clients' back-offs end."""
+"""A shorter drain follows the order in which the clients' back-offs end."""
 
 SPREAD = 0.75
-"""Of the time in which runners could fall due again, the middle 90 % of them take so much."""
+"""The least share of the available time over which the middle 90 % of runners fall due again."""
 
 
 def missed(outcome: Outcome) -> list[str]:
-    """Which goals the run misses, in words; none is the goal."""
+    """The goals that a run of Byline misses, in words; an empty list if it reaches all."""
     drain, mints = outcome.drain, outcome.mints
     window = due_window(outcome.scenario.lifetime)
     spread = max(window.last - window.first, drain.planned_seconds)

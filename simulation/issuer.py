@@ -1,4 +1,4 @@
-"""The issuer of everybody's tokens: how long it takes, and when it does not work."""
+"""The OAuth issuer of all clients: its latency, its rate limit and its outage."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from simulation.scenario import Scenario
 from simulation.timeline import Timeline
 
 LATENCY_SECONDS = 0.15
-"""The median; one answer in twenty takes more than twice as long."""
+"""The median latency of an answer. One answer in twenty takes more than twice as long."""
 
 MINTS_A_SECOND = 100
-"""What the larger plans of hosted issuers allow a tenant."""
+"""The rate limit of the larger plans of hosted issuers, for one tenant."""
 
 RETRY_AFTER_SECONDS = 30
 
@@ -26,29 +26,33 @@ BROKEN_PROJECT = "project-3"
 WRONG = "wrong"
 
 type Key = tuple[str, str]
-"""Whose token, and for which audience."""
+"""A project and an audience: in the simulation, this is a mint key."""
 
 
 @dataclass(slots=True)
 class Mints:
-    """How often the issuer was asked, and what became of it.
+    """The numbers of tokens that were requested, granted, and not granted.
 
-    `lost` tokens never reached a secret, because who asked died. `most_a_message` and
-    `most_a_minute`: granted for one key on account of one message, and within one minute by the
-    clock, not counting what was lost.
+    `refused`: because of a wrong client secret (401). `rate_limited`: because of the rate limit
+    (429). `lost`: granted, but the worker died before the put. `most_a_message` and
+    `most_a_minute`: the most granted for one mint key because of one queue message, and in one
+    minute by the clock, without the lost ones.
     """
 
     asked: int = 0
     granted: int = 0
     refused: int = 0
-    told_to_wait: int = 0
+    rate_limited: int = 0
     lost: int = 0
     most_a_message: int = 0
     most_a_minute: int = 0
 
 
 class Issuer:
-    """Grants tokens of one lifetime, at `MINTS_A_SECOND`, to clients with the right secret."""
+    """Grants up to `MINTS_A_SECOND` tokens a second to clients with the right secret.
+
+    `message_of`: by work unit, the message that is being worked on. Workers set it.
+    """
 
     def __init__(self, scenario: Scenario, *, timeline: Timeline, random: Random) -> None:
         self.mints = Mints()
@@ -64,7 +68,7 @@ class Issuer:
         )
 
     def secret_of(self, project: str) -> str:
-        """What the project has stored now as its client's secret."""
+        """The client secret that the project has stored at this time."""
         wrong, now = self._scenario.wrong_secret, self._timeline.now
         if project != BROKEN_PROJECT or now < wrong.start:
             return "right"
@@ -73,11 +77,11 @@ class Issuer:
     def post(
         self, url: str, *, form: Mapping[str, str], headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """The token endpoint, as `client_secret_post` uses it."""
+        """Answer a token request of a client that uses `client_secret_post`. Raises `TimedOut`."""
         return self.ask((form["client_id"], form["audience"]), secret=form["client_secret"])
 
     def ask(self, key: Key, *, secret: str, tokens: int = 1) -> Answer:
-        """So many tokens at once, as one. Raises `TimedOut`."""
+        """Answer so many simultaneous token requests with one answer. Raises `TimedOut`."""
         self.mints.asked += tokens
         outage, asked_at = self._scenario.outage, self._timeline.now
         if outage.covers(asked_at):
@@ -91,13 +95,13 @@ class Issuer:
             return self._answer(Answer(401, b'{"error": "invalid_client"}'))
         self._in_second[int(asked_at)] += tokens
         if self._in_second[int(asked_at)] > MINTS_A_SECOND:
-            self.mints.told_to_wait += tokens
+            self.mints.rate_limited += tokens
             return self._answer(Answer(429, b"", "1"))
         self._grant(key, tokens)
         return self._answer(Answer(200, self._granted))
 
     def lost(self, key: Key, *, tokens: int = 1) -> None:
-        """Who asked has died before anybody had the token, so somebody will ask once more."""
+        """Count tokens whose worker died before the put; they will be requested again."""
         self.mints.lost += tokens
         self._of_message.add(key, -tokens)
         self._of_minute.add(key, -tokens)
@@ -119,13 +123,13 @@ class Issuer:
 
 
 class Busiest:
-    """Counts tokens of each key since something else began: a message, a minute."""
+    """Counts tokens by mint key, from 0 again for each message or each minute."""
 
     def __init__(self) -> None:
         self._counts: dict[Key, tuple[int | str, int]] = {}
 
     def add(self, key: Key, tokens: int, *, of: int | str | None = None) -> int:
-        """How many there are of this key now, `of` the same as before."""
+        """The key's count after adding `tokens`. A new `of`, a message or minute, resets it."""
         known, so_far = self._counts.get(key, ("", 0) if of is None else (of, 0))
         if of is not None and of != known:
             known, so_far = of, 0

@@ -1,36 +1,22 @@
-"""What is kept of a simulated run while it goes on. Times in seconds."""
+"""The measurements that a run collects while it goes on. Times are in simulated seconds."""
 
 from array import array
 from collections.abc import Iterable
 from math import inf
-from typing import Protocol
 
+from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import WorkUnit
 from simulation.issuer import BROKEN_PROJECT
 from simulation.scenario import Scenario
 
 
-class Refreshed(Protocol):
-    """What a refresh tells of the token that it replaced."""
-
-    @property
-    def project(self) -> str: ...
-    @property
-    def runner(self) -> str: ...
-    @property
-    def work_unit(self) -> WorkUnit: ...
-    @property
-    def expires_at(self) -> int | None: ...
-    @property
-    def deadline(self) -> int: ...
-    @property
-    def due_at(self) -> int | None: ...
-    @property
-    def attempts(self) -> int: ...
-
-
 class Measures:
-    """Told of every refresh; asked when all is over."""
+    """Collects every replaced token; `outcome_of` evaluates it after the run.
+
+    `expired_at`, `replaced_at`, `of_broken_project`: one entry for each token that expired in use.
+    `lives_by_minute`: the least remaining life of a replaced token, by minute of the run.
+    `drain_order` and `backlog_left`: one entry for each runner of the backlog, as it is refreshed.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
         self.refreshed = 0
@@ -48,8 +34,8 @@ class Measures:
         self._waiting: dict[str, bool] = {}
         self._scenario = scenario
 
-    def replaced(self, row: Refreshed, *, due_at: float, now: float) -> None:
-        """The token of `row` was replaced by one that is due at `due_at`."""
+    def replaced(self, row: RunnerRow, *, due_at: float, now: float) -> None:
+        """Record that the token of `row` was replaced by a token that is due at `due_at`."""
         self.refreshed += 1
         expires_at = row.expires_at or 0
         left = expires_at - now
@@ -67,8 +53,8 @@ class Measures:
             if not self._waiting:
                 self.drained_at = now
 
-    def outage_ended(self, rows: Iterable[Refreshed], *, now: float) -> None:
-        """From now on these rows are what is to be drained: due, or postponed after a failure."""
+    def outage_ended(self, rows: Iterable[RunnerRow], *, now: float) -> None:
+        """Record the backlog: the rows that are due, or that wait for a retry after a failure."""
         self._waiting = {
             row.runner: row.attempts > 0
             for row in rows
@@ -77,13 +63,13 @@ class Measures:
         self.backlog = len(self._waiting)
         self.backlog_left.append((now, self.backlog))
 
-    def ended(self, rows: Iterable[Refreshed], *, now: float) -> None:
-        """What is expired at the end counts as well."""
+    def ended(self, rows: Iterable[RunnerRow], *, now: float) -> None:
+        """Record the tokens that are expired when the run ends."""
         for row in rows:
             if (row.expires_at or 0) <= now:
                 self._expired(row, replaced_at=inf)
 
-    def _expired(self, row: Refreshed, *, replaced_at: float) -> None:
+    def _expired(self, row: RunnerRow, *, replaced_at: float) -> None:
         self.expired_at.append(row.expires_at or 0)
         self.replaced_at.append(replaced_at)
         self.of_broken_project.append(row.project == BROKEN_PROJECT)

@@ -1,7 +1,6 @@
-"""What came out of a run, in figures."""
+"""The figures of a run."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,17 @@ from simulation.scenario import Scenario
 from simulation.world import World
 
 PATIENCE_SECONDS = BACK_OFF_CAP_SECONDS + 2 * TICK_SECONDS
-"""After trouble: until the last client asks again, and a tick has told its runners so."""
+"""The time after a fault until the last client's back-off has ended, and two ticks have passed."""
 
 type Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
-    """Tokens that died in use, by what there was to blame; `unexplained` is what must not be."""
+    """The numbers of tokens that expired before they were replaced, by cause.
+
+    `unexplained`: neither the outage, nor its drain, nor the wrong secret excuses them.
+    """
 
     in_outage: int
     in_drain: int
@@ -33,13 +35,14 @@ class Expired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
-    """What followed the outage: so many runners due at once. Times in seconds after its end.
+    """The refreshing of the `backlog` of an outage. Times are in seconds after the outage's end.
 
-    `rate`: writes a second from the first to the last but 5 %. `in_order`: the share of refreshes
-    before which no later deadline of the same unit had its turn. `across_units`: the same for all
-    units at once, of those that had failed by the outage's end, as a rank correlation: 1 for
-    perfect order, 0 for none. `next_round`: how long
-    it takes the middle 90 % of these runners to fall due again.
+    `seconds`: until the whole backlog was refreshed. `rate`: writes a second, without the last 5 %.
+    `in_order`: the share of refreshes that no later deadline of the same work unit came before.
+    `across_units`: the rank correlation of the order of refreshes with the order of all deadlines,
+    for runners that had failed when the outage ended; 1 for perfect order, 0 for none.
+    `next_round`: the time in which the middle 90 % of the backlog falls due again.
+    `left`: times and how many runners were left then. `due_again`: when each falls due again.
     """
 
     backlog: int
@@ -53,12 +56,21 @@ class Drain:
 
     @property
     def planned_seconds(self) -> float:
+        """The time that the backlog needs at the write limit of all workers."""
         return self.backlog / WRITES_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A run in figures. `lives`: of each minute, the least life left at a refresh, in seconds."""
+    """The figures of a run.
+
+    `refreshed`: tokens written. `least_life`: the least remaining life in seconds of a replaced
+    token, outside of the outage and its drain and without the project whose secret was wrong.
+    `writes_a_secret`: the most to one secret in 24 hours. `writes_a_second`: in any second.
+    `throttled` and `limit_exceeded`: writes that the account's rate and the version quota refused.
+    `lives`: by minute, the least remaining life of a replaced token, in seconds.
+    `writes_by_minute`: by minute, the mean number of writes a second.
+    """
 
     rule: str
     scenario: Scenario
@@ -75,8 +87,8 @@ class Outcome:
     writes_by_minute: list[float]
 
 
-def outcome_of(world: World[Any], *, rule: str) -> Outcome:
-    """The figures of a run that is over."""
+def outcome_of(world: World, *, rule: str) -> Outcome:
+    """The figures of a run that has ended."""
     scenario, measures = world.scenario, world.measures
     drain = _drain(measures, scenario)
     recovered_at = scenario.outage.end + drain.planned_seconds + PATIENCE_SECONDS
@@ -103,7 +115,7 @@ def outcome_of(world: World[Any], *, rule: str) -> Outcome:
 
 
 def _expired(measures: Measures, scenario: Scenario, *, recovered_at: float) -> Expired:
-    """Only a token that was replaced as soon as can be is excused by what befell it."""
+    """Count expired tokens by cause. A cause excuses only a token that was replaced in time."""
     outage, wrong = scenario.outage, scenario.wrong_secret
     at, replaced_at = np.array(measures.expired_at), np.array(measures.replaced_at)
     in_time = replaced_at <= recovered_at
@@ -145,7 +157,7 @@ def _drain(measures: Measures, scenario: Scenario) -> Drain:
 
 
 def _in_order(drained: list[tuple[WorkUnit, int]]) -> float:
-    """The share of entries that no entry of the same unit with a later deadline came before."""
+    """The share of refreshes that no later deadline of the same work unit came before."""
     latest: dict[WorkUnit, int] = {}
     in_order = 0
     for unit, deadline in drained:
@@ -155,7 +167,7 @@ def _in_order(drained: list[tuple[WorkUnit, int]]) -> float:
 
 
 def _rank_correlation(values: Floats) -> float:
-    """Of the order in which they came with their own order; 1 for fewer than three."""
+    """Rank correlation of the values' order with ascending order; 1 for fewer than three values."""
     if len(values) < 3 or values.min() == values.max():
         return 1.0
     _, ranks, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -164,7 +176,7 @@ def _rank_correlation(values: Floats) -> float:
 
 
 def _busiest_second(times: Floats) -> int:
-    """The most writes in any span of a second; sums of floats are off by under a microsecond."""
+    """The most writes in any span of one second, with a tolerance of 1 µs for rounding."""
     if not len(times):
         return 0
     ends = np.searchsorted(times, times + 1 - 1e-6)

@@ -1,14 +1,12 @@
-"""What the real worker is given instead of AWS: its ports, in memory, on simulated time.
+"""In-memory replacements for the AWS clients of the deployed worker, on simulated time.
 
-Every call takes its time, and a dead process makes none: what it holds, a lease, stays as it is.
+Every call takes simulated time. A process that died makes no more calls, so its lease stays held.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from itertools import count
-from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -28,7 +26,7 @@ from refresh_tokens.clients import (
 from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from simulation.fleet import unit_of_audience
-from simulation.timeline import Died, Timeline, Turnstile
+from simulation.timeline import Died
 from simulation.world import Sandbox, World
 
 DYNAMODB_SECONDS = 0.006
@@ -38,24 +36,27 @@ ROWS_A_READ = 100
 
 
 class SimulatedTable(RunnerTable):
-    """Due rows by the index; commits under the same condition as the real ones."""
+    """`RunnersTable` in memory, with the commit condition of the deployed code."""
 
-    def __init__(self, world: World[RunnerRow], sandbox: Sandbox) -> None:
+    def __init__(self, world: World, sandbox: Sandbox) -> None:
         self._world = world
         self._sandbox = sandbox
 
     def due(self, unit: WorkUnit, *, up_to: int | None, now: int) -> list[RunnerRow]:
+        """The due rows of a work unit with deadlines `up_to`."""
         rows = [row for row in self._world.index.due(unit, now=now) if is_meant(row, up_to=up_to)]
-        # The query, the reads, and the lease that was taken before or is given back after.
+        # The query, the reads, and one call for the lease, before or after.
         self._sandbox.spend(DYNAMODB_SECONDS * (2 + 2 * -(-len(rows) // ROWS_A_READ)))
         return rows
 
     def commit(self, changes: Sequence[tuple[RunnerRow, RunnerRow]]) -> list[RunnerRow]:
-        # The puts run side by side, so only the last one's latency is waited for.
+        """Write the new rows, and return the old rows that are not current any more."""
+        # The puts run side by side, so only the last put's latency adds time.
         self._sandbox.spend(SECRET_WRITE_SECONDS + 2 * DYNAMODB_SECONDS)
         return [before for before, after in changes if not self._commit_one(before, after)]
 
     def registered(self, row: RunnerRow) -> RunnerRow:
+        """The current row of the same runner."""
         return self._world.index.get(row.runner)
 
     def _commit_one(self, before: RunnerRow, after: RunnerRow) -> bool:
@@ -70,13 +71,14 @@ class SimulatedTable(RunnerTable):
 
 
 class SimulatedWriter(TokenWriter):
-    """Secrets without a token's text, under Secrets Manager's limits."""
+    """Runner secrets in memory, without token text, under the limits of Secrets Manager."""
 
-    def __init__(self, world: World[RunnerRow], *, limiter: WriteLimiter) -> None:
+    def __init__(self, world: World, *, limiter: WriteLimiter) -> None:
         self._world = world
         self._limiter = limiter
 
     def write(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
+        """Put a token. Raises `ClientError` where a quota of Secrets Manager refuses it."""
         self._limiter.wait()
         now = self._world.timeline.now
         if not self._world.quota.admit(now):
@@ -94,42 +96,46 @@ class SimulatedWriter(TokenWriter):
 
 
 class SimulatedClients(ClientStore):
-    """Clients' secrets. The version is the secret: another one is another version."""
+    """Client secrets in memory. A version id is the secret itself, so a new secret has a new id."""
 
-    def __init__(self, world: World[RunnerRow], sandbox: Sandbox) -> None:
+    def __init__(self, world: World, sandbox: Sandbox) -> None:
         self._world = world
         self._sandbox = sandbox
 
     def get(self, project: str, client: str) -> VersionedClient:
-        self._sandbox.spend(DYNAMODB_SECONDS + SECRET_READ_SECONDS)  # the state before it as well
+        """The client secret that the project has stored at this time."""
+        self._sandbox.spend(DYNAMODB_SECONDS + SECRET_READ_SECONDS)  # DynamoDB: the client state
         secret = self._world.issuer.secret_of(project)
         return VersionedClient(secret, _client_secret(project, secret))
 
 
 class SimulatedStates(ClientStates):
-    """Breakers and back-offs."""
+    """Circuit breakers and back-offs of clients, in memory."""
 
-    def __init__(self, world: World[RunnerRow]) -> None:
+    def __init__(self, world: World) -> None:
         self._states = world.client_states
 
     def get(self, project: str, client: str) -> ClientState | None:
+        """The client's state, None where it has not failed."""
         return self._states.get((project, client))
 
     def put(
         self, project: str, client: str, state: ClientState, *, before: ClientState | None
     ) -> None:
+        """Write the client's state if it is still `before`."""
         if self._states.get((project, client)) == before:
             self._states[project, client] = state
 
     def clear(self, project: str, client: str, *, before: ClientState) -> None:
+        """Delete the client's state if it is still `before`."""
         if self._states.get((project, client)) == before:
             del self._states[project, client]
 
 
 class SimulatedLeases(WorkUnitLeases):
-    """Leases of one worker. Those of a turn that died are never given back."""
+    """The leases of one worker, in memory. A time slice that died never gives its lease back."""
 
-    def __init__(self, world: World[RunnerRow], sandbox: Sandbox, *, owner: str) -> None:
+    def __init__(self, world: World, sandbox: Sandbox, *, owner: str) -> None:
         self._leases = world.leases
         self._sandbox = sandbox
         self._worker = owner
@@ -138,10 +144,11 @@ class SimulatedLeases(WorkUnitLeases):
         self.begin()
 
     def begin(self) -> None:
-        """An invocation begins, and each owns what it takes for itself."""
+        """Begin an invocation, which is a lease owner of its own."""
         self._owner = f"{self._worker}/{next(self._invocations)}"
 
     def take(self, unit: WorkUnit, *, now: float, until: float) -> bool:
+        """Take or renew the lease of `unit`; False if another owner holds it at `now`."""
         owner, held_until = self._leases.get(unit, (self._owner, 0.0))
         if owner != self._owner and held_until > now:
             return False
@@ -149,6 +156,7 @@ class SimulatedLeases(WorkUnitLeases):
         return True
 
     def release(self, unit: WorkUnit) -> None:
+        """Give the lease back, unless the time slice or the process died."""
         if unit in self._of_the_dead:
             self._of_the_dead.discard(unit)
             return
@@ -157,17 +165,15 @@ class SimulatedLeases(WorkUnitLeases):
         if self._leases.get(unit, ("", 0))[0] == self._owner:
             del self._leases[unit]
 
-    def die_with(self, unit: WorkUnit) -> None:
-        """The turn at `unit` dies."""
+    def keep_held(self, unit: WorkUnit) -> None:
+        """Keep the lease of `unit`, because the time slice that took it dies."""
         self._of_the_dead.add(unit)
 
 
-class MortalPost:
-    """Asks the issuer. After some answers, the turn that asked is no more."""
+class CrashingPost:
+    """Posts to the issuer, and lets the caller die after the scenario's share of its answers."""
 
-    def __init__(
-        self, world: World[RunnerRow], sandbox: Sandbox, *, leases: SimulatedLeases
-    ) -> None:
+    def __init__(self, world: World, sandbox: Sandbox, *, leases: SimulatedLeases) -> None:
         self._world = world
         self._sandbox = sandbox
         self._leases = leases
@@ -175,42 +181,15 @@ class MortalPost:
     def __call__(
         self, url: str, *, form: Mapping[str, str], headers: Mapping[str, str] | None = None
     ) -> Answer:
+        """The issuer's answer. Raises `TimedOut`, and `Died` where the caller dies."""
         answer = self._world.issuer.post(url, form=form, headers=headers)
         self._sandbox.spend(0)
         if answer.status == 200 and self._world.random.random() < self._world.scenario.crashes:
             project, audience = form["client_id"], form["audience"]
             self._world.issuer.lost((project, audience))
-            self._leases.die_with(unit_of_audience(project, audience))
+            self._leases.keep_held(unit_of_audience(project, audience))
             raise Died
         return answer
-
-
-class TurnThreads(Executor):
-    """The threads that turns run on, so many at once."""
-
-    def __init__(self, timeline: Timeline, *, at_once: int) -> None:
-        self._timeline = timeline
-        self._at_once = at_once
-
-    def map[T](  # type: ignore[override]
-        self, fn: Callable[..., T], *iterables: Iterable[Any]
-    ) -> Iterable[T]:
-        works = [partial(fn, *arguments) for arguments in zip(*iterables, strict=True)]
-        self._timeline.gather(works[: self._at_once])
-        return []
-
-
-class PutThreads(Executor):
-    """The threads that put: first come, first served, all of them waiting for the limiter."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self._turnstile = Turnstile(timeline)
-
-    def map[T](  # type: ignore[override]
-        self, fn: Callable[..., T], *iterables: Iterable[Any]
-    ) -> Iterable[T]:
-        with self._turnstile.passing():
-            return [fn(*arguments) for arguments in zip(*iterables, strict=True)]
 
 
 @cache

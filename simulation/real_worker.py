@@ -1,10 +1,9 @@
-"""The real worker, given ports on simulated time."""
+"""The deployed worker, composed with in-memory clients on simulated time."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from byline.fetch import Answer
-from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import WorkUnit
 from refresh_tokens.minting import Mint, SharedMints
 from refresh_tokens.refresher import (
@@ -17,26 +16,26 @@ from refresh_tokens.refresher import (
 from refresh_tokens.sweeper import Sweeper
 from refresh_tokens.token_writer import WriteLimiter
 from simulation.ports import (
-    MortalPost,
-    PutThreads,
+    CrashingPost,
     SimulatedClients,
     SimulatedLeases,
     SimulatedStates,
     SimulatedTable,
     SimulatedWriter,
 )
+from simulation.threads import PutThreads
 from simulation.world import Sandbox, World
 
 
 class RealWorker:
     """An execution environment of RefreshTokensFunction."""
 
-    def __init__(self, world: World[RunnerRow], sandbox: Sandbox, owner: str) -> None:
+    def __init__(self, world: World, sandbox: Sandbox, owner: str) -> None:
         clock = world.timeline.clock
         limiter = WriteLimiter(world.deployment.writes_per_second, now=clock, sleep=sandbox.spend)
         leases = self._leases = SimulatedLeases(world, sandbox, owner=owner)
         mint = Mint(
-            post=MortalPost(world, sandbox, leases=leases),
+            post=CrashingPost(world, sandbox, leases=leases),
             fetch=_no_fetch,
             now=clock,
             default_lifetime=world.scenario.lifetime,
@@ -78,21 +77,21 @@ class RealWorker:
         )
 
     def begin(self) -> None:
-        """An invocation begins."""
+        """Begin an invocation: mints are shared within it."""
         self._leases.begin()
         self._refresher = replace(self._refresher, mints=self._new_mints())
 
     def refresh(
         self, unit: WorkUnit, *, up_to: int | None, due_by: int | None, until: float
     ) -> SliceOutcome:
-        """A turn at a unit."""
+        """Refresh the due runners of a work unit, as `Refresher.refresh` does."""
         return self._refresher.refresh(unit, up_to=up_to, due_by=due_by, until=until)
 
     def take_soon(self) -> list[DueSoonUnit]:
-        """What is due before a tick may come."""
+        """The work units that are due before the next tick, each once."""
         return self._soon.take()
 
 
 def _no_fetch(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
-    """All clients name their token endpoint, so there is nothing to discover."""
+    """Raise: no client needs discovery, because each names its token endpoint."""
     raise AssertionError(url)

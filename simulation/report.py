@@ -1,102 +1,52 @@
-"""The tables of docs/simulation.md and of the terminal, made of outcomes alone."""
+"""The tables of docs/simulation.md and of the terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from math import isfinite
 
-from plan_refresh.planning import WRITES_PER_SECOND
-from simulation.goals import missed
 from simulation.outcome import Outcome
 
-type Rows = Sequence[Sequence[str]]
+type Column = tuple[str, Callable[[Outcome], str]]
 
-_COLUMNS = (
-    "rule",
-    "expired, unexplained",
-    "expired in the outage / its drain",
-    "expired by the wrong secret",
-    "least life (s)",
-    "writes to a secret in 24 h",
-    "writes in a second",
-    "throttled",
-    "refused by the version quota",
-    "mints granted",
-    "with a wrong secret",
-    "most for a key on a message / in a minute",
+TOKENS: Sequence[Column] = (
+    ("rule", lambda run: run.rule),
+    ("tokens written", lambda run: f"{run.refreshed:,}"),
+    ("expired, unexplained", lambda run: f"{run.expired.unexplained:,}"),
+    (
+        "expired in the outage / its drain",
+        lambda run: f"{run.expired.in_outage:,} / {run.expired.in_drain:,}",
+    ),
+    ("expired by the wrong secret", lambda run: f"{run.expired.by_wrong_secret:,}"),
+    ("least life (s)", lambda run: f"{run.least_life:,.0f}"),
+    ("writes to a secret in 24 h", lambda run: f"{run.writes_a_secret}"),
+    ("refused by the version quota", lambda run: f"{run.limit_exceeded:,}"),
+    ("writes in a second", lambda run: f"{run.writes_a_second}"),
+    ("throttled", lambda run: f"{run.throttled:,}"),
 )
+"""One row for each rule: its tokens and its writes to Secrets Manager."""
+
+MINTS: Sequence[Column] = (
+    ("rule", lambda run: run.rule),
+    ("mints granted", lambda run: f"{run.mints.granted:,}"),
+    ("lost to crashes", lambda run: f"{run.mints.lost:,}"),
+    ("refused, 429", lambda run: f"{run.mints.rate_limited:,}"),
+    ("refused, 401", lambda run: f"{run.mints.refused:,}"),
+    (
+        "most for a key on a message / in a minute",
+        lambda run: f"{run.mints.most_a_message} / {run.mints.most_a_minute}",
+    ),
+    ("backlog", lambda run: f"{run.drain.backlog:,}"),
+    ("drained after (s)", lambda run: _seconds(run.drain.seconds)),
+    ("in order within a work unit", lambda run: f"{run.drain.in_order:.1%}"),
+    ("rank correlation across work units", lambda run: f"{run.drain.across_units:.2f}"),
+    ("middle 90 % of the next round (s)", lambda run: _seconds(run.drain.next_round)),
+)
+"""One row for each rule: its mints, and the drain of its backlog after the outage."""
 
 
-def scenario_table(outcomes: Iterable[Outcome]) -> str:
-    """A row for each rule."""
-    return _table(
-        _COLUMNS,
-        [
-            (
-                outcome.rule,
-                f"{outcome.expired.unexplained:,}",
-                f"{outcome.expired.in_outage:,} / {outcome.expired.in_drain:,}",
-                f"{outcome.expired.by_wrong_secret:,}",
-                f"{outcome.least_life:,.0f}",
-                f"{outcome.writes_a_secret}",
-                f"{outcome.writes_a_second}",
-                f"{outcome.throttled:,}",
-                f"{outcome.limit_exceeded:,}",
-                f"{outcome.mints.granted:,}",
-                f"{outcome.mints.refused:,}",
-                f"{outcome.mints.most_a_message} / {outcome.mints.most_a_minute}",
-            )
-            for outcome in outcomes
-        ],
-    )
-
-
-def drain_table(outcomes: Iterable[Outcome]) -> str:
-    """A row for each of our runs: what followed its outage."""
-    return _table(
-        (
-            "runners",
-            "backlog",
-            f"at {WRITES_PER_SECOND} a second (s)",
-            "drained after (s)",
-            "writes a second",
-            "in order within a unit",
-            "rank correlation across units",
-            "middle 90 % of the next round (s)",
-            "mints lost to crashes",
-        ),
-        [
-            (
-                f"{outcome.scenario.runners:,}",
-                f"{outcome.drain.backlog:,}",
-                f"{outcome.drain.planned_seconds:.0f}",
-                f"{outcome.drain.seconds:.0f}",
-                f"{outcome.drain.rate:.1f}",
-                f"{outcome.drain.in_order:.1%}",
-                f"{outcome.drain.across_units:.2f}",
-                f"{outcome.drain.next_round:.0f}",
-                f"{outcome.mints.lost:,} of {outcome.mints.granted:,}",
-            )
-            for outcome in outcomes
-        ],
-    )
-
-
-def variants_table(outcomes: Mapping[str, Outcome]) -> str:
-    """A row for each way to run the workers."""
-    return _table(
-        ("workers run", "expired, unexplained", "least life (s)", "drained after (s)", "misses"),
-        [
-            (
-                name,
-                f"{outcome.expired.unexplained:,}",
-                f"{outcome.least_life:,.0f}",
-                f"{outcome.drain.seconds:,.0f}",
-                "; ".join(missed(outcome)) or "nothing",
-            )
-            for name, outcome in outcomes.items()
-        ],
-    )
-
-
-def _table(header: Sequence[str], rows: Rows) -> str:
+def table(columns: Sequence[Column], outcomes: Sequence[Outcome]) -> str:
+    """A Markdown table with a row for each outcome."""
+    header = [title for title, _ in columns]
+    rows = [[cell(outcome) for _, cell in columns] for outcome in outcomes]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
@@ -104,3 +54,7 @@ def _table(header: Sequence[str], rows: Rows) -> str:
     ]
     lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
     return "\n".join(lines)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.0f}" if isfinite(seconds) else "never"

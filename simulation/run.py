@@ -1,69 +1,75 @@
-"""One run: a scenario under one rule, from the first tick to the last."""
+"""Runs the two simulated days of a fleet under one refresh rule."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import Any, cast
 
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import TICK_SECONDS
 from byline.refresh.work_units import Selection
-from plan_refresh.planning import REPEAT_SECONDS, WRITES_A_TICK, planned_units, work_begins
-from simulation.deployment import Deployment
+from plan_refresh.planning import REPEAT_SECONDS, planned_units, work_begins
+from simulation.deployment import deployed
 from simulation.event_source import EventSource, NewEnvironment, Queue
 from simulation.fleet import fleet
 from simulation.issuer import Issuer
 from simulation.measures import Measures
 from simulation.outcome import Outcome, outcome_of
 from simulation.real_worker import RealWorker
-from simulation.rivals import RivalWorker, Rule, rival_row
-from simulation.runner_index import Row, RunnerIndex
+from simulation.rival_rules import Rule, rule_named
+from simulation.rivals import RivalWorker, rival_row
+from simulation.runner_index import RunnerIndex
 from simulation.scenario import Scenario
 from simulation.timeline import Timeline
-from simulation.world import World
+from simulation.world import Sandbox, World
 
 OURS = "Byline"
 
 
-def run_ours(scenario: Scenario, *, deployment: Deployment) -> Outcome:
-    """The scenario with the real planner and the real worker."""
+def run(scenario: Scenario, rule: str) -> Outcome:
+    """The outcome of a scenario under the rule of this name: Byline, or another system's rule.
+
+    Raises `StopIteration` where no rule has the name.
+    """
+    if rule == OURS:
+        return _run_ours(scenario)
+    return _run_rival(rule_named(rule, lifetime=scenario.lifetime), scenario)
+
+
+def _run_ours(scenario: Scenario) -> Outcome:
+    """The outcome of the deployed planner and worker."""
     random = Random(scenario.seed)
-    rows: list[RunnerRow] = [*fleet(scenario.runners, lifetime=scenario.lifetime, random=random)]
-    world = _world(scenario, deployment, rows, random)
-    new_worker = partial(RealWorker, world)
-    _run(world, new_worker, restart=_nothing, sent_twice=deployment.sent_twice)
+    rows = fleet(scenario.runners, lifetime=scenario.lifetime, random=random)
+    world = _world(scenario, rows, random)
+    _simulate(world, partial(RealWorker, world), restart=lambda: None, has_second_messages=True)
     return outcome_of(world, rule=OURS)
 
 
-def run_rival(rule: Rule, scenario: Scenario, *, deployment: Deployment) -> Outcome:
-    """The same scenario by another system's rule."""
+def _run_rival(rule: Rule, scenario: Scenario) -> Outcome:
+    """The outcome of another system's rule with the same fleet and faults."""
     random = Random(scenario.seed)
     rows = [
         rival_row(row, rule, random)
         for row in fleet(scenario.runners, lifetime=scenario.lifetime, random=random)
     ]
-    world = _world(scenario, deployment, rows, random)
+    world = _world(scenario, rows, random)
 
     def restart() -> None:
-        for row in rows:
-            row.due_at = int(world.timeline.now)
-            world.index.put(row)
+        for row in () if rule.remembers else list(world.index.rows()):
+            world.index.put(replace(row, due_at=int(world.timeline.now)))
 
-    _run(
-        world,
-        lambda sandbox, owner: RivalWorker(rule, world, sandbox),
-        restart=_nothing if rule.remembers else restart,
-    )
+    def new_worker(sandbox: Sandbox, owner: str) -> RivalWorker:
+        return RivalWorker(rule, world, sandbox)
+
+    _simulate(world, new_worker, restart=restart, has_second_messages=False)
     return outcome_of(world, rule=rule.name)
 
 
-def _world[R: Row](
-    scenario: Scenario, deployment: Deployment, rows: list[R], random: Random
-) -> World[R]:
+def _world(scenario: Scenario, rows: Sequence[RunnerRow], random: Random) -> World:
     timeline = Timeline()
     return World(
         scenario=scenario,
-        deployment=deployment,
+        deployment=deployed(),
         timeline=timeline,
         random=random,
         issuer=Issuer(scenario, timeline=timeline, random=random),
@@ -72,35 +78,33 @@ def _world[R: Row](
     )
 
 
-def _run(
-    world: World[Any],
+def _simulate(
+    world: World,
     new_environment: NewEnvironment,
     *,
     restart: Callable[[], None],
-    sent_twice: bool = False,
+    has_second_messages: bool,
 ) -> None:
-    timeline, scenario, deployment = world.timeline, world.scenario, world.deployment
+    timeline, scenario = world.timeline, world.scenario
     queue = Queue(world)
     source = EventSource(world, queue, new_environment=new_environment)
 
     def tick(scheduled: int | None) -> None:
-        """PlanRefreshFunction."""
+        """Do what PlanRefreshFunction does."""
         now = int(timeline.now)
-        begins = work_begins(scheduled=scheduled, now=now) if deployment.on_the_minute else now
-        rows = cast(Iterable[RunnerRow], world.index.all_due(now=begins))
-        writes = WRITES_A_TICK if deployment.bounded else scenario.runners
-        for due in planned_units(rows, now=begins, writes=writes):
+        begins = work_begins(scheduled=scheduled, now=now)
+        for due in planned_units(world.index.all_due(now=begins), now=begins):
             queue.send(
                 due.work_unit, Selection(due.up_to, None, (f"tick-{begins}",)), delay=begins - now
             )
-            if due.repeat_up_to is not None and sent_twice:
-                repeated = Selection(due.repeat_up_to, begins, (f"again-{begins}",))
-                queue.send(due.work_unit, repeated, delay=begins - now + REPEAT_SECONDS)
+            if due.repeat_up_to is not None and has_second_messages:
+                second = Selection(due.repeat_up_to, begins, (f"again-{begins}",))
+                queue.send(due.work_unit, second, delay=begins - now + REPEAT_SECONDS)
 
     def ticks() -> None:
         minute = 0
         while True:
-            # "A schedule at 1:00 invokes between 1:00:00 and 1:00:59."
+            # EventBridge Scheduler invokes a schedule for 1:00 between 1:00:00 and 1:00:59.
             timeline.wait(minute * TICK_SECONDS + world.random.uniform(0, 59) - timeline.now)
             tick(minute * TICK_SECONDS)
             minute += 1
@@ -119,7 +123,3 @@ def _run(
     timeline.start(outage_ended, after=scenario.outage.end)
     timeline.run(scenario.seconds)
     world.measures.ended(world.index.rows(), now=timeline.now)
-
-
-def _nothing() -> None:
-    """Whoever has everything in a table starts where it stopped."""

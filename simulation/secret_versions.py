@@ -1,6 +1,6 @@
-"""Secrets Manager's limits: the account's writes in a second, a secret's versions in a day.
+"""Secrets Manager's quotas: the account's writes a second, and the versions of a secret.
 
-The same rules as the tests' stand-in enforces, kept in flat arrays: millions of writes.
+The rules are those of the tests' stand-in, in flat arrays, because a run makes millions of writes.
 https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
 """
 
@@ -16,7 +16,7 @@ WRITES_A_SECOND = next(most for names, most in SECRETS_MANAGER if "PutSecretValu
 
 
 class SecretVersions:
-    """Secrets by name: when their last 100 versions were made, and what the newest one is."""
+    """Secrets by name: the times in seconds of their last 100 versions, and the newest version."""
 
     def __init__(self) -> None:
         self.most_in_a_day = 0
@@ -30,9 +30,10 @@ class SecretVersions:
     def put(
         self, name: str, token: MintedToken, *, generation: int, now: float
     ) -> MintedToken | None:
-        """Make a version, unless this generation has one: what it holds is returned.
+        """The token that the secret holds for `generation`, which is `token` if it had none.
 
-        None where a hundred versions are too young to go (`LimitExceededException`).
+        None where Secrets Manager answers `LimitExceededException`: the secret has a hundred
+        versions, and all are too young to be removed.
         """
         number = self._numbers.get(name)
         if number is None:
@@ -70,7 +71,7 @@ class SecretVersions:
 
 
 class WriteQuota:
-    """The account's writes: when each was, and whether there may be one more."""
+    """The account's writes to Secrets Manager: their times in seconds, and the throttled ones."""
 
     def __init__(self) -> None:
         self.times = array("d")
@@ -78,7 +79,7 @@ class WriteQuota:
         self._recent = deque([-inf] * WRITES_A_SECOND, maxlen=WRITES_A_SECOND)
 
     def admit(self, now: float) -> bool:
-        """Whether the account lets one more write through now."""
+        """Whether the account accepts one more write at `now`."""
         if now < self._recent[0] + 1:
             self.throttled += 1
             return False
@@ -87,7 +88,7 @@ class WriteQuota:
         return True
 
     def admit_later(self, now: float) -> float:
-        """When a write is let through that is tried until it is."""
+        """The time at which a write is accepted that is retried from `now` on until it is."""
         at = max(now, self._recent[0] + 1)
         self.throttled += at > now
         self._recent.append(at)

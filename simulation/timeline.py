@@ -1,12 +1,11 @@
-"""Simulated time. Processes are ordinary functions, and only one of them runs at a moment.
+"""Simulated time. Processes are plain functions, and only one of them runs at a time.
 
-The worker under test is synchronous code that sleeps: a greenlet lets it wait for simulated time
-without knowing of it.
+The deployed worker is synchronous code that sleeps. Each process is a greenlet, so that the same
+code waits for simulated time.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -15,7 +14,7 @@ from greenlet import getcurrent, greenlet
 
 
 class Died(BaseException):
-    """A process is no more. Nothing is left in it that could catch this."""
+    """Ends a process. A `BaseException`, so that the code of the process does not catch it."""
 
 
 class Timeline:
@@ -28,24 +27,24 @@ class Timeline:
         self._hub = getcurrent()
 
     def clock(self) -> float:
-        """The simulated time, for code that wants to call something."""
+        """The simulated time in seconds, as a function."""
         return self.now
 
     def start(self, work: Callable[[], object], *, after: float = 0) -> None:
-        """Let `work` begin in so many seconds."""
+        """Start the process `work` after so many seconds."""
         self._schedule(after, greenlet(partial(_until_death, work), parent=self._hub))
 
     def wait(self, seconds: float) -> None:
-        """Let so many seconds pass for the process that calls."""
+        """Let so many seconds pass for the calling process."""
         at = self.now + seconds
         if self._agenda and self._agenda[0][0] > at:
-            self.now = at  # nobody else has anything to do before
+            self.now = at  # no other process is scheduled before
             return
         self._schedule(seconds, getcurrent())
         self._hub.switch()
 
     def gather(self, works: Iterable[Callable[[], object]]) -> None:
-        """Let all of `works` run side by side, and go on when the last has ended or died."""
+        """Run all of `works` side by side, and return when the last has ended or died."""
         waiting, left = getcurrent(), 0
 
         def run(work: Callable[[], object]) -> None:
@@ -62,7 +61,7 @@ class Timeline:
             self._hub.switch()
 
     def run(self, until: float) -> None:
-        """Let everything happen that happens before `until`. Whatever is under way stays there."""
+        """Run all processes up to the time `until`. Those that have not ended stay suspended."""
         self._schedule(until - self.now, self._hub)
         while self._agenda:
             self.now, _, process = heappop(self._agenda)
@@ -71,11 +70,11 @@ class Timeline:
             process.switch()
 
     def pause(self) -> None:
-        """Wait until somebody calls `resume`."""
+        """Suspend the calling process until another process calls `resume` for it."""
         self._hub.switch()
 
     def resume(self, process: greenlet) -> None:
-        """Let a process go on that waits in `pause`."""
+        """Continue a process that is suspended in `pause`."""
         self._schedule(0, process)
 
     def _schedule(self, seconds: float, process: greenlet) -> None:
@@ -85,27 +84,3 @@ class Timeline:
 def _until_death(work: Callable[[], object]) -> None:
     with suppress(Died):
         work()
-
-
-class Turnstile:
-    """Lets one process through at a time, in the order in which they come."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self._timeline = timeline
-        self._is_taken = False
-        self._queue: deque[greenlet] = deque()
-
-    @contextmanager
-    def passing(self) -> Iterator[None]:
-        """Hold it while the block runs."""
-        if self._is_taken:
-            self._queue.append(getcurrent())
-            self._timeline.pause()
-        self._is_taken = True
-        try:
-            yield
-        finally:
-            if self._queue:
-                self._timeline.resume(self._queue.popleft())
-            else:
-                self._is_taken = False

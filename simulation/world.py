@@ -1,4 +1,4 @@
-"""All that the workers of a run share, and the process that one of them is."""
+"""The state that all workers of a run share, and the process that each worker runs in."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -8,22 +8,26 @@ from refresh_tokens.clients import ClientState
 from simulation.deployment import Deployment
 from simulation.issuer import Issuer
 from simulation.measures import Measures
-from simulation.runner_index import Row, RunnerIndex
+from simulation.runner_index import RunnerIndex
 from simulation.scenario import Scenario
 from simulation.secret_versions import SecretVersions, WriteQuota
 from simulation.timeline import Died, Timeline
 
 
 @dataclass(slots=True, kw_only=True)
-class World[R: Row]:
-    """A run's AWS account and its issuer."""
+class World:
+    """A run's AWS account and issuer.
+
+    `leases`: by work unit, the owner and the time in seconds until which the lease is held.
+    `client_states`: by project and client.
+    """
 
     scenario: Scenario
     deployment: Deployment
     timeline: Timeline
     random: Random
     issuer: Issuer
-    index: RunnerIndex[R]
+    index: RunnerIndex
     measures: Measures
     secrets: SecretVersions = field(default_factory=SecretVersions)
     quota: WriteQuota = field(default_factory=WriteQuota)
@@ -32,14 +36,14 @@ class World[R: Row]:
 
 
 class Sandbox:
-    """An execution environment of a function: one process, until it dies."""
+    """An execution environment of a Lambda function: one process, until it dies."""
 
     def __init__(self, timeline: Timeline) -> None:
         self.is_dead = False
         self._timeline = timeline
 
     def spend(self, seconds: float) -> None:
-        """Let time pass for the caller. Raises `Died` where the process has died meanwhile."""
+        """Let so many seconds pass for the caller. Raises `Died` if the process died meanwhile."""
         self._timeline.wait(seconds)
         if self.is_dead:
             raise Died

@@ -1,10 +1,10 @@
-"""The organisation's authorization service on loopback: keeps the graph, and fails as scripted.
+"""The authorization service on loopback: keeps a graph of resources, and fails as a test demands.
 
     with serve_authorization() as authorization:
         authorization.faults.extend([Fails(503), Hangs("late")])
         ... AUTHORIZATION_SERVICE_URL=authorization.url ...
 
-`Graph` is the service without its network, for tests that decide the order of everything.
+`Graph` is the service without its network, for tests that decide the order of all calls.
 """
 
 import json
@@ -26,7 +26,7 @@ type Thing = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Fails:
-    """The call is answered so, and nothing is done; `is_done`: it is done all the same."""
+    """Answers the call with this status and body. It takes effect only with `is_done`."""
 
     status: int = 503
     body: bytes = b'{"error": "out of order"}'
@@ -35,8 +35,7 @@ class Fails:
 
 @dataclass(frozen=True, slots=True)
 class Hangs:
-    """Nothing is answered in time. The call is carried out at once, or when `Graph.catch_up` lets
-    it, or never."""
+    """Does not answer. The call takes effect at once, "late" (by `Graph.catch_up`), or never."""
 
     carried_out: str = "never"
     is_reset: bool = False
@@ -46,37 +45,37 @@ type Fault = Fails | Hangs
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A call as it came."""
+class ServiceCall:
+    """A call that reached the service."""
 
     operation: str
     document: Json
 
     @property
     def thing(self) -> Thing:
-        """What it is about."""
+        """The type and the selector of the call's resource."""
         return _thing(self.document["resource"])
 
 
 @dataclass
 class Graph:
-    """What the service believes: things, each with its owner and its parent; and grants."""
+    """The service's resources, each with its owner and its parent, and its grants."""
 
     owners: dict[Thing, Json] = field(default_factory=dict)
     parents: dict[Thing, Thing | None] = field(default_factory=dict)
     grants: set[tuple[str, Thing, str]] = field(default_factory=set)
-    told: list[Told] = field(default_factory=list)
-    late: list[Told] = field(default_factory=list)
-    """Calls that were taken, not answered, and are still to be carried out."""
+    calls: list[ServiceCall] = field(default_factory=list)
+    late: list[ServiceCall] = field(default_factory=list)
+    """Calls that were not answered and have not taken effect yet."""
 
     @property
     def tasks(self) -> set[str]:
-        """The runs that it knows."""
+        """The ids of the registered runs."""
         return {selector for kind, selector in self.owners if kind == "task"}
 
-    def meet(self, call: Told, fault: Fault | None) -> tuple[int, bytes] | None:
-        """Take a call: status and body, or None for no answer."""
-        self.told.append(call)
+    def meet(self, call: ServiceCall, fault: Fault | None) -> tuple[int, bytes] | None:
+        """The status and body for a call; None for no answer."""
+        self.calls.append(call)
         match fault:
             case None:
                 self.carry_out(call)
@@ -93,13 +92,13 @@ class Graph:
                 return None
 
     def catch_up(self, *, calls: int | None = None) -> None:
-        """Carry out what was left lying, in its order: all of it, or the first so many."""
+        """Carry out the late calls in their order: all, or the first `calls`."""
         for call in self.late[:calls]:
             self.carry_out(call)
         del self.late[:calls]
 
-    def carry_out(self, call: Told) -> None:
-        """Do as told; twice is as good as once, and what is not there is gone."""
+    def carry_out(self, call: ServiceCall) -> None:
+        """Apply a call to the graph. A repeated call changes nothing."""
         document = call.document
         match call.operation:
             case "register":
@@ -116,7 +115,7 @@ class Graph:
 
 
 class AuthorizationStandIn:
-    """The graph behind HTTP; `faults` befall the next calls, one each."""
+    """The graph behind HTTP. Each of `faults` applies to one call, in order."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -128,10 +127,10 @@ class AuthorizationStandIn:
         self._lock = Lock()
 
     def receive(self, request: HttpRequest) -> HttpAnswer | NoAnswer:
-        """What becomes of a request."""
+        """The answer to a request."""
         with self._lock:
             self.requests.append(request)
-            call = Told(request.path.removeprefix(PATH), json.loads(request.body))
+            call = ServiceCall(request.path.removeprefix(PATH), json.loads(request.body))
             if f"{PATH}{call.operation}" != request.path or call.operation not in OPERATIONS:
                 return HttpAnswer(404, {}, b"")
             fault = self.faults.popleft() if self.faults else None
@@ -148,7 +147,7 @@ OPERATIONS = ("register", "deregister", "grant", "revoke")
 
 @contextmanager
 def serve_authorization() -> Iterator[AuthorizationStandIn]:
-    """The service on a free port, until the block ends."""
+    """Runs the service on a free port until the block ends."""
     stand_in = AuthorizationStandIn()
     with serve(stand_in.receive, over=stand_in.over) as url:
         stand_in.url = url
@@ -159,6 +158,6 @@ def _thing(resource: Json) -> Thing:
     return resource["type"], resource["selector"]
 
 
-def _grant(call: Told) -> tuple[str, Thing, str]:
+def _grant(call: ServiceCall) -> tuple[str, Thing, str]:
     who = json.dumps(call.document["principal"], sort_keys=True)
     return who, call.thing, call.document["operation"]

@@ -20,9 +20,11 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
 )
 
-# A handler's module builds the handler when it is imported. Tests build their own.
-os.environ.setdefault("RUNNERS_TABLE", "RunnersTable")
-os.environ.setdefault("REFRESH_QUEUE_URL", "https://queue.invalid/refresh")
+# A handler's module builds its function when it is imported. Tests build others beside it, each
+# with an environment of its own; these values only let the import succeed.
+os.environ.update(
+    RUNS_TABLE="-", RUNNERS_TABLE="-", ACCESS_TABLE="-", REFRESH_QUEUE_URL="https://sqs.example/-"
+)
 
 
 @pytest.fixture(autouse=True)

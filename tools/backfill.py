@@ -1,10 +1,10 @@
-"""Tells the authorization service of all that waits, also of what it has refused before.
+"""Registers all pending runs, including those that the authorization service has refused.
 
     python -m tools.backfill
 
-for the deployed stack `STACK` (by default `byline`), with the credentials and region of the
-environment; where `LOCAL_AUTHORIZATION_SERVICE_URL` is set, for the stack that `make up` runs on
-this machine. Ends with status 1 where something still waits.
+invokes RegisterResourcesFunction of the deployed stack `STACK` (by default `byline`), with the
+credentials and region of the environment. If `LOCAL_AUTHORIZATION_SERVICE_URL` is set, it runs the
+function for the stack of `make up` on this machine. Ends with status 1 if any registration is left.
 """
 
 import json
@@ -22,14 +22,14 @@ from tools.register_events import backfill as event
 
 FUNCTION = "RegisterResourcesFunction"
 SECONDS = 120
-"""An invocation's time limit in the template."""
+"""The function's time limit in the template."""
 
 type Answer = Mapping[str, int]
 type Invoke = Callable[[Mapping[str, object]], Answer]
 
 
 def backfill(invoke: Invoke, *, say: Callable[[str], object]) -> int:
-    """Invoke until nothing waits or nothing more is achieved. Returns how many runs wait."""
+    """Invoke until no registration is pending or the number stops falling. Returns the number."""
     before: int | None = None
     while True:
         answer = invoke(event())
@@ -44,18 +44,18 @@ def backfill(invoke: Invoke, *, say: Callable[[str], object]) -> int:
 
 
 def deployed(stack: str) -> Invoke:
-    """Invokes the function of a stack on AWS. Raises `RuntimeError` where it fails."""
+    """Invokes the function of a stack on AWS. Raises `RuntimeError` if the function fails."""
     resources = boto3.client("cloudformation")
     found = resources.describe_stack_resource(StackName=stack, LogicalResourceId=FUNCTION)
     name = found["StackResourceDetail"]["PhysicalResourceId"]
-    # Each invocation once: the next one goes on where this one stopped.
+    # A repeated invocation has no use: the next one goes on where this one stopped.
     once = Config(read_timeout=SECONDS + 10, retries={"total_max_attempts": 1})
     functions = boto3.client("lambda", config=once)
 
     def invoke(event: Mapping[str, object]) -> Answer:
         answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
         if "FunctionError" in answer:
-            raise RuntimeError(f"{name} failed; its log tells why")
+            raise RuntimeError(f"{name} failed. Its log has the error.")
         document: Answer = json.loads(answer["Payload"].read())
         return document
 
@@ -64,7 +64,7 @@ def deployed(stack: str) -> Invoke:
 
 @contextmanager
 def on_this_machine(service: str, *, aws: str) -> Iterator[Invoke]:
-    """Invokes the function here, before the tables of the stack whose AWS is at `aws`."""
+    """Invokes the function in a process of this machine, with the AWS endpoint at `aws`."""
     function = Function(
         name=FUNCTION,
         handler="register_resources.handler.handler",
@@ -84,6 +84,7 @@ def on_this_machine(service: str, *, aws: str) -> Iterator[Invoke]:
 
 
 def main() -> int:
+    """Make the backfill. Returns the exit status."""
     service = os.environ.get("LOCAL_AUTHORIZATION_SERVICE_URL", "")
     if not service:
         return min(1, backfill(deployed(os.environ.get("STACK") or "byline"), say=print))

@@ -1,4 +1,4 @@
-"""The sample events of RegisterResourcesFunction: changes of the table, a pass, and a backfill."""
+"""Sample events of RegisterResourcesFunction: changes of the table, a pass, and a backfill."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ TABLE = "RunsTable"
 
 
 def changes(runs: Sequence[str], *, project: str) -> Mapping[str, Any]:
-    """What Lambda's event source hands over: a batch of the table's stream.
+    """A batch of the table's stream, as Lambda delivers it.
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
     """
@@ -22,10 +22,10 @@ def changes(runs: Sequence[str], *, project: str) -> Mapping[str, Any]:
 
 
 def record_of(*, project: str, run_id: str, number: str) -> Mapping[str, Any]:
-    """A row that appeared: a run, or with the project `deleted#…` the end of one."""
+    """The record of a new row: of a run, or of a tombstone if `project` is `deleted#…`."""
     keys = {"project": {"S": project}, "id": {"S": run_id}}
     since = "2026-11-02T08:00:00.000Z"
-    mark = {"unregistered": {"S": run_id[-1]}, "unregistered_since": {"S": since}}
+    entry = {"unregistered": {"S": run_id[-1]}, "unregistered_since": {"S": since}}
     return {
         "eventID": f"change-{number}",
         "eventName": "INSERT",
@@ -35,7 +35,7 @@ def record_of(*, project: str, run_id: str, number: str) -> Mapping[str, Any]:
         "dynamodb": {
             "ApproximateCreationDateTime": int(AT_MILLISECONDS) / 1000,
             "Keys": keys,
-            "NewImage": {**keys, **mark},
+            "NewImage": {**keys, **entry},
             "SequenceNumber": number,
             "SizeBytes": 118,
             "StreamViewType": "NEW_IMAGE",
@@ -47,10 +47,10 @@ def record_of(*, project: str, run_id: str, number: str) -> Mapping[str, Any]:
 
 
 def a_pass() -> Mapping[str, Any]:
-    """What EventBridge Scheduler sends: nothing that the function goes by."""
+    """The event of EventBridge Scheduler. The function reads nothing of it."""
     return scheduled_event("RegisterResourcesFunctionPass")
 
 
 def backfill() -> Mapping[str, Any]:
-    """What `make backfill` sends."""
+    """The event of `make backfill`."""
     return {"backfill": True}

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 from byline.aws import dynamodb
 from byline.identity.caller import Caller
 from byline.refresh.runner_rows import RunnerRow
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
+from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runners.refresh_queue import announce
-from serve_runs.runners.requests import RegisterRunner, Registration
+from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
 from tools.make_events import PROJECT, SAMPLE_RUNNERS, SAMPLE_RUNNERS_CLIENT
 from tools.sample_tokens import ISSUER
@@ -40,11 +39,11 @@ def seed(client: "DynamoDBClient", table: str, access_table: str) -> list[Runner
     store = RunnerStore(client, table, audit=audit, now=time.time)
     return [
         store.register(
-            Registration(
+            RunnerRegistration(
                 project=PROJECT,
                 runner=runner,
                 body=RegisterRunner(client=SAMPLE_RUNNERS_CLIENT, subject=SAMPLE_RUNNERS_CLIENT),
-                act=Act(_OPERATOR, f"sample-{runner}"),
+                action=ActionContext(_OPERATOR, f"sample-{runner}"),
             ),
             permit=lambda *_: None,
         )[0]

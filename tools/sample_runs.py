@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from byline.aws import dynamodb
 from byline.identity.caller import Caller, Principal
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail, Resource
+from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.role_bindings.store import RoleStore
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.states import TRANSITIONS
@@ -54,12 +53,12 @@ def seed(client: "DynamoDBClient", table: str, access_table: str) -> None:
     """
     audit = AuditTrail(client, access_table, now=lambda: ISSUED_AT)
     grace = Principal("user", ISSUER, "user-1906")
-    granted = Resource(PROJECT, "role_binding", f"project:editor {grace.text}")
+    granted = AuditedResource(PROJECT, "role_binding", f"project:editor {grace.text}")
     RoleStore(client, access_table, now=lambda: ISSUED_AT).grant(
         PROJECT,
         grace,
         "project:editor",
-        record=audit.record(Act(_CREATOR, "sample-grant"), "grant_role", granted),
+        record=audit.record(ActionContext(_CREATOR, "sample-grant"), "grant_role", granted),
     )
     for event, run_id in SAMPLE_RUN_IDS.items():
         store = RunStore(
@@ -70,13 +69,13 @@ def seed(client: "DynamoDBClient", table: str, access_table: str) -> None:
             new_id=lambda: run_id,  # noqa: B023
         )
         body = CreateRun(name=f"For events/{event}.json", labels={"sample": "yes"})
-        store.create(body, project=PROJECT, act=Act(_CREATOR, f"sample-{event}"))
+        store.create(body, project=PROJECT, action=ActionContext(_CREATOR, f"sample-{event}"))
         for change in _CHANGES[event]:
             store.change(
                 PROJECT,
                 run_id,
                 transition=TRANSITIONS[change],
-                act=Act(_CREATOR, f"sample-{event}-{change}"),
+                action=ActionContext(_CREATOR, f"sample-{event}-{change}"),
             )
 
 

@@ -1,4 +1,4 @@
-"""Working off all rows that wait: what failed, what no event told of, what had to settle first."""
+"""The backlog of one pass: all pending registrations that the index lists, counted and settled."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -7,72 +7,73 @@ from itertools import batched, chain
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import Clock
-from register_resources.pending_rows import RunKey, Waiting
+from byline.tables.writes import Contended
+from register_resources.pending import IndexEntry, RunKey
 from register_resources.registrar import Result
 
-AT_ONCE = 8
-"""Runs that are settled beside each other."""
+CONCURRENCY = 8
+"""Runs that are settled at the same time."""
 
-MOST_A_PASS = 20_000
-"""Rows that one pass takes on, in memory; the others are counted, and are the next pass's."""
+MAX_DUE = 20_000
+"""Runs that one pass settles, because they are kept in memory. It counts the others."""
 
-FAILURES_IN_A_ROW = 2 * AT_ONCE
-"""With so many and no success between them the service is down, and asking on for all that waits is
-of no use to anybody."""
+MAX_FAILURES = 2 * CONCURRENCY
+"""After this many failures without a success between them, the service is taken to be down, and the
+pass ends."""
 
-type Ended = Result | ClientError | BotoCoreError
-"""What became of a run; an error where the store did not play along."""
+type Ended = Result | ClientError | BotoCoreError | Contended
+"""The result for a run, or the error of the table."""
 
 SETTLED: frozenset[Ended] = frozenset({"registered", "deregistered", "nothing"})
 
 
 class Backlog:
-    """All rows that wait, counted while they are read; `due` are those that a pass takes on.
+    """The pending registrations of a pass. `due` lists those that the pass is to settle.
 
-    `pending` and `refused` go down as rows are settled, so that in the end they tell what is left.
+    `pending` and `refused` count the registrations that are left. `settle_due` lowers them.
     """
 
     def __init__(self) -> None:
         self.pending = 0
         self.refused = 0
-        self.due: list[Waiting] = []
+        self.due: list[IndexEntry] = []
         self.oldest_left: str | None = None
-        """Since when the oldest that is left has waited, RFC 3339."""
+        """The time since when the oldest registration that is left is pending, RFC 3339."""
 
-    def see(self, rows: Iterable[Waiting], *, is_due: Callable[[Waiting], bool]) -> None:
-        """Count `rows`; those that are due are taken on, while there is room."""
-        for row in rows:
+    def add(self, entries: Iterable[IndexEntry], *, is_due: Callable[[IndexEntry], bool]) -> None:
+        """Count `entries`, and keep those that are due, up to `MAX_DUE`."""
+        for entry in entries:
             self.pending += 1
-            self.refused += row.is_refused
-            if is_due(row) and len(self.due) < MOST_A_PASS:
-                self.due.append(row)
+            self.refused += entry.is_refused
+            if is_due(entry) and len(self.due) < MAX_DUE:
+                self.due.append(entry)
             else:
-                self._leave(row)
+                self._leave(entry)
 
-    def work_off(
+    def settle_due(
         self, *, settle: Callable[[RunKey], Ended], threads: Executor, now: Clock, until: float
     ) -> Iterator[Ended]:
-        """Settle what is due until time is over or the service seems down.
+        """Settle what is due, until time is over or the service seems to be down.
 
-        The order is the caller's: by age, a few that always fail would be the first of every pass,
-        and those behind them would never have their turn.
+        The caller decides the order of `due`. By age, a few runs that always fail would come first
+        in every pass, and the runs behind them would never be settled.
         """
         failures = 0
-        waiting = iter(batched(self.due, AT_ONCE, strict=False))
-        for some in waiting:
-            if now() >= until or failures >= FAILURES_IN_A_ROW:
-                for row in chain(some, *waiting):
-                    self._leave(row)
+        batches = iter(batched(self.due, CONCURRENCY, strict=False))
+        for batch in batches:
+            if now() >= until or failures >= MAX_FAILURES:
+                for entry in chain(batch, *batches):
+                    self._leave(entry)
                 return
-            ends = threads.map(settle, [row.key for row in some])
-            for row, ended in zip(some, ends, strict=True):
-                failures = failures + 1 if ended == "failed" else 0
-                if ended in SETTLED:
+            results = threads.map(settle, [entry.key for entry in batch])
+            for entry, result in zip(batch, results, strict=True):
+                failures = failures + 1 if result == "failed" else 0
+                if result in SETTLED:
                     self.pending -= 1
-                    self.refused -= row.is_refused
+                    self.refused -= entry.is_refused
                 else:
-                    self._leave(row)
-                yield ended
+                    self._leave(entry)
+                yield result
 
-    def _leave(self, row: Waiting) -> None:
-        self.oldest_left = min(self.oldest_left or row.since, row.since)
+    def _leave(self, entry: IndexEntry) -> None:
+        self.oldest_left = min(self.oldest_left or entry.since, entry.since)

@@ -1,39 +1,37 @@
-"""One worker at a time tells the authorization service of a run, and the next one knows what the
-last one left in doubt.
+"""Claims: one worker at a time registers or deregisters a run.
 
-A claim is a row beside the run's, `registration#{project}`, because the run's own row moves when it
-is deleted. It is written before anything is sent, so it also remembers what was sent by a worker
-that did not live to say how it ended.
+A claim is a row of its own, `registration#{project}`, because the run's row moves when the run is
+deleted. It is written before the first call of the service. So the claim of a worker that died says
+until when the worker may have sent a registration.
 """
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from byline.tables.items import Item
-from register_resources.pending_rows import RunKey, UnregisteredRow, taking_off
+from byline.tables.writes import ConditionFailed, write_row, write_together
+from register_resources.pending import PendingRow, RunKey, clearing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 SETTLE_SECONDS = 900
-"""After so long, what was sent to the service has been carried out or never will be. No gateway or
-load balancer holds a request nearly as long, and it is the longest that a Lambda function runs."""
+"""A call that was sent takes effect within this time, or never. No gateway or load balancer holds a
+request nearly as long, and no Lambda function runs longer."""
 
 KEPT_SECONDS = 86_400
-"""After it means nothing any more, DynamoDB may take its time to delete a row."""
-
-FINISH_ATTEMPTS = 4
-CONFLICT_SECONDS = 0.1
+"""A claim's row expires this long after its last doubt has ended."""
 
 
 @dataclass(slots=True)
-class Claim:
-    """A run that is this worker's until `until`; all times are seconds since the epoch.
+class RunClaim:
+    """A worker's claim on a run, held until `until`. All times are seconds since the epoch.
 
-    `doubt_until`: until then a registration may still come into effect of which nobody knows how it
-    ended. 0 where there is none.
+    `doubt_until`: until then, a registration whose end is unknown may still take effect. 0 if there
+    is none.
     """
 
     key: RunKey
@@ -42,12 +40,12 @@ class Claim:
     is_held: bool = True
 
     def note_doubt(self, *, now: float) -> None:
-        """A registration was sent by `now` that may be carried out later."""
+        """Note that a registration was sent by `now` and may still take effect."""
         self.doubt_until = now + SETTLE_SECONDS
 
 
-class Claims:
-    """The claims of one `owner`. No two workers, and no two invocations, have the same."""
+class RunClaims:
+    """Takes and gives back claims as `owner`. Each settling of a run needs an owner of its own."""
 
     def __init__(
         self,
@@ -62,42 +60,51 @@ class Claims:
         self._owner = owner
         self._sleep = sleep
 
-    def take(self, key: RunKey, *, now: float, until: float) -> Claim | None:
-        """The claim, None while it is another's.
+    def take(self, key: RunKey, *, now: float, until: float) -> RunClaim | None:
+        """The claim on a run; None while another worker has it.
 
-        `until` must be a time at which this worker is certainly dead or done. A claim that was
-        never given back was its holder's who died: whatever it was about to send may have been
-        sent until the claim's very end.
+        By `until` this worker must have ended. A claim that was never given back belonged to a
+        worker that died: it may have sent a registration until the end of its claim.
         """
         try:
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key=_keys(key),
-                UpdateExpression=(
-                    "SET claimed_by = :me, claimed_until = :until, expires_at = :expires"
+            answer = write_row(
+                self._client,
+                lambda: self._client.update_item(
+                    TableName=self._table,
+                    Key=_keys(key),
+                    UpdateExpression=(
+                        "SET claimed_by = :me, claimed_until = :until, expires_at = :expires"
+                    ),
+                    ConditionExpression=(
+                        "attribute_not_exists(claimed_by) OR claimed_until <= :now"
+                        " OR claimed_by = :me"
+                    ),
+                    ExpressionAttributeValues={
+                        ":me": {"S": self._owner},
+                        ":until": _number(until),
+                        ":now": _number(now),
+                        ":expires": _number(until + SETTLE_SECONDS + KEPT_SECONDS),
+                    },
+                    ReturnValues="ALL_OLD",
                 ),
-                ConditionExpression="attribute_not_exists(claimed_by) OR claimed_until <= :now",
-                ExpressionAttributeValues={
-                    ":me": {"S": self._owner},
-                    ":until": _number(until),
-                    ":now": _number(now),
-                    ":expires": _number(until + SETTLE_SECONDS + KEPT_SECONDS),
-                },
-                ReturnValues="ALL_OLD",
+                sleep=self._sleep,
             )
-        except (
-            self._client.exceptions.ConditionalCheckFailedException,
-            self._client.exceptions.TransactionConflictException,
-        ):
+        except ConditionFailed:
             return None
         before: Item = answer.get("Attributes", {})
         doubts = [float(before["doubt_until"]["N"])] if "doubt_until" in before else []
         if "claimed_until" in before:
-            doubts.append(float(before["claimed_until"]["N"]) + SETTLE_SECONDS)
-        return Claim(key, until, max(doubts, default=0.0))
+            # The claim of a dead worker, or our own if the answer to the first call was lost. Any
+            # claim that the first call replaced had ended by now.
+            ended = min(float(before["claimed_until"]["N"]), now)
+            doubts.append(ended + SETTLE_SECONDS)
+        return RunClaim(key, until, max(doubts, default=0.0))
 
-    def give_back(self, claim: Claim, *, now: float) -> None:
-        """Let others have it, with the doubt that remains; nothing where it is another's by now."""
+    def give_back(self, claim: RunClaim, *, now: float) -> None:
+        """Give a claim back, and keep its doubt for the next worker.
+
+        Does nothing where another worker holds the claim by now.
+        """
         if not claim.is_held:
             return
         of_mine: Any = {
@@ -106,12 +113,11 @@ class Claims:
             "ConditionExpression": "claimed_by = :me",
         }
         me = {":me": {"S": self._owner}}
-        claim.is_held = False
-        try:
+
+        def write() -> object:
             if claim.doubt_until <= now:
-                self._client.delete_item(**of_mine, ExpressionAttributeValues=me)
-                return
-            self._client.update_item(
+                return self._client.delete_item(**of_mine, ExpressionAttributeValues=me)
+            return self._client.update_item(
                 **of_mine,
                 UpdateExpression=(
                     "SET doubt_until = :doubt, expires_at = :expires"
@@ -123,44 +129,36 @@ class Claims:
                     ":expires": _number(claim.doubt_until + KEPT_SECONDS),
                 },
             )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return
 
-    def finish(self, claim: Claim, tombstone: UnregisteredRow, *, at: str) -> bool:
-        """Take a tombstone's mark off and give the claim back, if it is this worker's still.
+        claim.is_held = False
+        with suppress(ConditionFailed):
+            write_row(self._client, write, sleep=self._sleep)
 
-        Both or none: a worker that was overtaken does not know what was sent since, so it must not
-        say that all is done.
+    def finish(self, claim: RunClaim, tombstone: PendingRow, *, at: str) -> bool:
+        """Clear a tombstone's outbox entry and give the claim back, both or neither.
+
+        False if this worker does not hold the claim any more: another worker may have sent a
+        registration since, so the deregistration must be repeated.
         """
-        me = {":me": {"S": self._owner}}
-        for attempt in range(FINISH_ATTEMPTS):
-            if attempt:
-                self._sleep(CONFLICT_SECONDS)
-            try:
-                self._client.transact_write_items(
-                    TransactItems=[
-                        {"Update": taking_off(self._table, tombstone, at=at)},
-                        {
-                            "Delete": {
-                                "TableName": self._table,
-                                "Key": _keys(claim.key),
-                                "ConditionExpression": "claimed_by = :me",
-                                "ExpressionAttributeValues": me,
-                            }
-                        },
-                    ]
-                )
-            except self._client.exceptions.TransactionCanceledException as error:
-                codes = {reason.get("Code") for reason in error.response["CancellationReasons"]}
-                if "ConditionalCheckFailed" in codes:
-                    return False
-                # Somebody asks for the claim at this moment.
-                if attempt + 1 == FINISH_ATTEMPTS or "TransactionConflict" not in codes:
-                    raise
-            else:
-                claim.is_held = False
-                return True
-        return False
+        refused = write_together(
+            self._client,
+            {
+                "clear outbox entry": {"Update": clearing(self._table, tombstone, at=at)},
+                "give claim back": {
+                    "Delete": {
+                        "TableName": self._table,
+                        "Key": _keys(claim.key),
+                        "ConditionExpression": "claimed_by = :me",
+                        "ExpressionAttributeValues": {":me": {"S": self._owner}},
+                    }
+                },
+            },
+            sleep=self._sleep,
+        )
+        if refused:
+            return False
+        claim.is_held = False
+        return True
 
 
 def _keys(key: RunKey) -> Item:
@@ -168,5 +166,5 @@ def _keys(key: RunKey) -> Item:
 
 
 def _number(at: float) -> Any:
-    """A time in whole seconds, rounded up."""
+    """A time as a number attribute, in whole seconds, rounded up."""
     return {"N": str(int(-(-at // 1)))}

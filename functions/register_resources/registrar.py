@@ -1,94 +1,104 @@
-"""Telling the authorization service of one run: what its row says now, and nothing that was.
+"""Registers or deregisters one run, as its row says now.
 
-Why nothing is lost. A row's mark is written with the row and goes only after the service has said
-yes to what the row says. Every other end leaves the mark, and the next pass finds it.
+Why no registration is lost. The outbox entry is written with the row, and is cleared only after the
+service has answered with success for what the row says. After every other end the entry stays, and
+the next pass finds it.
 
-Why nothing that was deleted comes back. A run goes one way, from alive to deleted. Somebody who
-registers holds the run's claim and has read its row, alive, after taking it; somebody who
-deregisters holds the same claim. So a registration whose end is known never ends after a
-deregistration began. One whose end is not known (it timed out, or its worker died) leaves a doubt
-with the claim, and until that has settled every deregistration is repeated and none counts.
+Why no deleted run comes back. A run goes one way, from existing to deleted. A worker that registers
+a run holds the run's claim, and has read the row after taking it. A worker that deregisters the run
+holds the same claim. So a registration whose end is known ended before the deregistration began. A
+registration whose end is unknown (it timed out, or its worker died) leaves a doubt with the claim.
+Until that doubt has ended, every deregistration is repeated and none is final.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import Clock
 from byline.fetch import POST_TIMEOUT_SECONDS
 from byline.registration.authorization_service import AuthorizationService, ErrorClass, Operation
-from register_resources.claims import Claim, Claims
-from register_resources.pending_rows import RunKey, UnregisteredRow, UnregisteredRows
+from byline.tables.items import rfc3339
+from byline.tables.writes import Contended
+from register_resources.claims import RunClaim, RunClaims
+from register_resources.pending import PendingRegistrations, PendingRow, RunKey
 
 Result = Literal["registered", "deregistered", "nothing", "busy", "unsettled", "failed"]
-"""`nothing`: the service knew already, or somebody else has told it meanwhile. `unsettled`: told,
-and to be told again, or out of time. All but the first three leave the row marked."""
+"""`nothing`: no registration is pending. `busy`: another worker has the claim. `unsettled`: the
+deregistration must be repeated, or time is over. After the last three, the outbox entry stays."""
+
+TABLE_ERRORS = (ClientError, BotoCoreError, Contended)
+"""The errors of the table's calls. The worker survives them, so the end of each call of the service
+is known or noted as a doubt."""
 
 
 class Registrar:
-    """Settles runs, one at a time and whatever others do beside it. `failed` is told of a delivery
-    that failed."""
+    """Settles runs. `failed` is called with the run, the operation and the error of a failure."""
 
     def __init__(
         self,
-        rows: UnregisteredRows,
-        claims: Claims,
+        pending: PendingRegistrations,
+        claims: RunClaims,
         service: AuthorizationService,
         *,
         failed: Callable[[RunKey, Operation, ErrorClass], None],
         now: Clock,
     ) -> None:
-        self._rows = rows
+        self._pending = pending
         self._claims = claims
         self._service = service
         self._failed = failed
         self._now = now
 
     def settle(self, key: RunKey, *, until: float, claim_until: float) -> Result:
-        """Tell the service what it does not know of the run, so that all is done by `until`.
+        """Register or deregister the run where that is pending, and end by `until`.
 
-        `claim_until`: when this worker is certainly dead. An error of the store leaves the claim
-        as it is: whoever comes after its end takes for unknown what was sent.
+        `claim_until`: the time by which this worker has certainly ended. Raises `TABLE_ERRORS`, and
+        gives the claim back before with its doubt, so that the next worker can go on at once.
         """
         claim = self._claims.take(key, now=self._now(), until=claim_until)
         if claim is None:
             return "busy"
-        result = self._settle(claim, until=until)
+        try:
+            result = self._settle(claim, until=until)
+        except TABLE_ERRORS:
+            with suppress(*TABLE_ERRORS):
+                self._claims.give_back(claim, now=self._now())
+            raise
         self._claims.give_back(claim, now=self._now())
         return result
 
-    def _settle(self, claim: Claim, *, until: float) -> Result:
+    def _settle(self, claim: RunClaim, *, until: float) -> Result:
         while self._now() + POST_TIMEOUT_SECONDS <= until:
-            row = self._rows.read(claim.key)
+            row = self._pending.read(claim.key)
             if row is None:
                 return "nothing"
             result = (self._deregister if row.is_deleted else self._register)(claim, row, until)
             if result is not None:
                 return result
-            # The row changed while the service was asked: look again.
+            # The row changed during the call of the service, so its new state counts.
         return "unsettled"
 
-    def _register(self, claim: Claim, row: UnregisteredRow, until: float) -> Result | None:
-        outcome = self._service.register(row.owner, row.task, parent=row.parent, until=until)
-        if not outcome.is_certain:
+    def _register(self, claim: RunClaim, row: PendingRow, until: float) -> Result | None:
+        delivery = self._service.register(row.owner, row.task, parent=row.parent, until=until)
+        if not delivery.is_certain:
             claim.note_doubt(now=self._now())
-        if outcome.error is not None:
-            return self._fail(row, "register", outcome.error)
-        return "registered" if self._rows.mark_registered(row, at=self._time()) else None
+        if delivery.error is not None:
+            return self._fail(row, "register", delivery.error)
+        return "registered" if self._pending.clear(row, at=rfc3339(self._now())) else None
 
-    def _deregister(self, claim: Claim, row: UnregisteredRow, until: float) -> Result | None:
+    def _deregister(self, claim: RunClaim, row: PendingRow, until: float) -> Result | None:
         asked_at = self._now()
-        outcome = self._service.deregister(row.owner, row.task, until=until)
-        if outcome.error is not None:
-            return self._fail(row, "deregister", outcome.error)
+        delivery = self._service.deregister(row.owner, row.task, until=until)
+        if delivery.error is not None:
+            return self._fail(row, "deregister", delivery.error)
         if claim.doubt_until > asked_at:
             return "unsettled"
-        return "deregistered" if self._claims.finish(claim, row, at=self._time()) else "unsettled"
+        is_finished = self._claims.finish(claim, row, at=rfc3339(self._now()))
+        return "deregistered" if is_finished else "unsettled"
 
-    def _fail(self, row: UnregisteredRow, operation: Operation, error: ErrorClass) -> Result | None:
+    def _fail(self, row: PendingRow, operation: Operation, error: ErrorClass) -> Result | None:
         self._failed(row.key, operation, error)
-        return "failed" if self._rows.mark_failed(row, error) else None
-
-    def _time(self) -> str:
-        at = datetime.fromtimestamp(self._now(), UTC)
-        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return "failed" if self._pending.note_error(row, error) else None

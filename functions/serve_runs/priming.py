@@ -1,7 +1,7 @@
-"""SnapStart: what a first request would pay for is done before the snapshot is taken.
+"""SnapStart: the work of a first request, done before the snapshot is taken.
 
-Without SnapStart the opposite is right, and nothing here is loaded: what a request does not need,
-it does not wait for. https://docs.aws.amazon.com/lambda/latest/dg/snapstart-best-practices.html
+Without SnapStart nothing here is loaded, because a request must not wait for what it does not need.
+https://docs.aws.amazon.com/lambda/latest/dg/snapstart-best-practices.html
 """
 
 import random
@@ -19,23 +19,23 @@ from byline.aws import dynamodb, secrets_manager, sqs
 from byline.identity.caller import ANONYMOUS
 from byline.identity.identity import Identity
 from byline.tls import contexts
+from serve_runs.access.control import question
 from serve_runs.access.decisions import Resource, decisions, role_names
 
 logger = Logger(service="byline")
 
 
 def prime(handler: Callable[..., Any], *, identity: Identity) -> None:
-    """Load and run before the snapshot what requests will need.
+    """Load and run, before the snapshot, what requests will need.
 
-    Nothing is asked of anybody: there is no key in the snapshot that was withdrawn since, and no
-    connection. What fails is logged, and is then paid for by the first request; it never fails the
-    deployment.
+    No request leaves the function, so the snapshot has no connection, and no key that is withdrawn
+    later. A step that fails is logged, and does not fail the deployment: the first request does it.
     """
     steps: dict[str, Callable[[], object]] = {
         "bearer": lambda: identity.bearer_tokens,
         "tls": _load_tls,
         "routes": lambda: _answer_requests(handler),
-        "aws": _ask_nobody,
+        "aws": _build_requests,
         "policies": _decide,
         "restore": _renew_after_restore,
     }
@@ -48,7 +48,7 @@ def prime(handler: Callable[..., Any], *, identity: Identity) -> None:
 
 def _load_tls() -> None:
     for host in ("public-keys.auth.elb.us-east-1.amazonaws.com", "issuer.example"):
-        host.encode("idna")  # loads what names are resolved by
+        host.encode("idna")  # loads the codec that resolves host names
         for _ in contexts(host):
             pass
 
@@ -56,20 +56,21 @@ def _load_tls() -> None:
 def _decide() -> None:
     resource = Resource("Project", "priming")
     context = {"source": "none", "verified": False}
-    decisions().permits(ANONYMOUS, "read_run", resource, roles=(), context=context)
+    asked = question(ANONYMOUS, "read_run", resource, roles=(), context=context)
+    decisions().answer(asked)
     role_names()
 
 
 def _answer_requests(handler: Callable[..., Any]) -> None:
-    """One request that is answered and one that is not: neither counts nor logs anything."""
+    """One request that succeeds and one for an unknown path. Neither counts nor logs anything."""
     context = SimpleNamespace(aws_request_id="priming")
     for path in ("/healthz", "/"):
         event = {"httpMethod": "GET", "path": path, "multiValueHeaders": {"host": ["priming"]}}
         handler(event, context)
 
 
-def _ask_nobody() -> None:
-    """Each kind of request that is made of AWS, up to the point where it would be sent."""
+def _build_requests() -> None:
+    """Each kind of request to AWS, up to the point where it would be sent."""
     of_table: dict[str, Any] = {"TableName": "priming"}
     with _answered(dynamodb()) as table:
         table.put_item(**of_table, Item={})
@@ -86,7 +87,7 @@ def _ask_nobody() -> None:
 
 @contextmanager
 def _answered(client: Any) -> Iterator[Any]:
-    """`client`, whose requests are answered here until the block ends."""
+    """`client`, whose requests get an empty answer until the block ends."""
     event = "before-send"
     client.meta.events.register(event, _empty_answer, unique_id="priming")
     try:
@@ -101,7 +102,7 @@ def _empty_answer(request: AWSRequest, **_: Any) -> AWSResponse:
 
 
 def _renew_after_restore() -> None:
-    # The runtime's own module: outside of Lambda it is not there.
+    # A module of the runtime, which exists in Lambda only.
     from snapshot_restore_py import (  # type: ignore[import-untyped] # noqa: PLC0415
         register_after_restore,
     )
@@ -110,9 +111,9 @@ def _renew_after_restore() -> None:
 
 
 def renew() -> None:
-    """After a restore: no copy of the snapshot shares a connection or its random numbers.
+    """Renew what copies of the snapshot must not share, after a restore: connections and `random`.
 
-    Ids and tokens are drawn from the operating system and need nothing; `random` spreads retries.
+    `random` spreads retries. Ids and tokens are drawn from the operating system.
     """
     random.seed()
     for client in (dynamodb(), sqs(), secrets_manager()):

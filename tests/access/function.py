@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import boto3
 from moto import mock_aws
 from moto.backends import get_backend
 
 from byline.aws import dynamodb, secrets_manager, sqs
+from serve_runs.calls import Api
 from tests.access.model import NOBODY, Who
 from tests.runs import identity_server
 from tests.runs.identity_server import Credential, Web
-from tests.runs.runs_api import Answer, Context, load_function, request
+from tests.runs.runs_api import Answer, Context, build_function, request
 from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, table_definition
 
 QUEUE = "RefreshQueue"
@@ -30,7 +30,7 @@ TOKEN_SECONDS = 60
 class InProcess:
     """The function in one environment, its callers, and the tables behind it."""
 
-    def __init__(self, function: ModuleType, web: Web) -> None:
+    def __init__(self, function: Api, web: Web) -> None:
         self.function = function
         self.web = web
         self._credentials: dict[Who, tuple[float, Credential]] = {}
@@ -68,7 +68,7 @@ class InProcess:
             body=json.dumps(document) if is_json else None,
         )
         context = Context(f"00000000-0000-4000-8000-{next(self._requests):012}")
-        answer = self.function.handler(event, context)
+        answer = self.function.handle(event, cast(Any, context))
         headers = {name.lower(): value for name, [value] in answer["multiValueHeaders"].items()}
         return Answer(answer["statusCode"], headers, answer["body"])
 
@@ -97,7 +97,7 @@ def load(web: Web, **changes: str) -> InProcess:
         "REFRESH_QUEUE_URL": f"https://sqs.us-east-1.amazonaws.com/123456789012/{QUEUE}",
         **changes,
     }
-    return InProcess(load_function(environment), web)
+    return InProcess(build_function(environment), web)
 
 
 def _empty() -> None:

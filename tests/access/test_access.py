@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
+from byline.aws import dynamodb
 from serve_runs.access.control import ADMIN_ROLE
 from tests.access.function import InProcess
 from tests.access.model import Who
@@ -41,7 +42,7 @@ def calls(apis: dict[bool, InProcess]) -> Iterator[list[tuple[str, Any]]]:
     def note(model: Any, params: dict[str, Any], **_: Any) -> None:
         made.append((model.name, params.get("TableName", sorted(params.get("RequestItems", ())))))
 
-    events = apis[False].function.client.meta.events
+    events = dynamodb().meta.events
     events.register("before-parameter-build", note)
     yield made
     events.unregister("before-parameter-build", note)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from byline.identity.caller import ANONYMOUS, Principal
+from serve_runs.access.control import question
 from serve_runs.access.decisions import POLICIES, Decisions, Resource, decisions, role_names
 from tests.access.model import FOR_PEOPLE, ROLES, TOKENS
 
@@ -45,7 +46,7 @@ def permits(
     """Whether it is permitted of a resource of the action's own type, with `attributes`."""
     resource = Resource(kind or KINDS.get(action, "Run"), "apollo/it", attributes)
     asked = policies or decisions()
-    return asked.permits(principal, action, resource, roles=roles, context=context)
+    return asked.answer(question(principal, action, resource, roles=roles, context=context))
 
 
 def folder_of(tmp_path: Path, *policies: str) -> Path:

@@ -11,6 +11,7 @@ import pytest
 
 from local.container_relay import ContainerRelay, docker_bridge
 from tests.built.artifact import ROOT, SAM, create_run
+from tests.required import skip_or_fail
 from tests.runs.identity_server import NOBODY, Web
 from tests.runs.runs_api import request
 
@@ -27,9 +28,9 @@ def engine() -> Iterator[None]:
     try:
         found = _docker("image", "inspect", IMAGE)
     except FileNotFoundError:
-        pytest.skip("there is no Docker here")
+        skip_or_fail("docker", "Docker is not installed")
     if found.returncode != 0:
-        pytest.skip(f"there is no Docker engine with {IMAGE} here")
+        skip_or_fail("docker", f"no Docker engine answers that has the image {IMAGE}")
     before = _layered_images()
     yield
     if added := _layered_images() - before:

@@ -9,7 +9,7 @@ import pytest
 from byline.aws import secrets_manager, sqs
 from tests.events.samples import event
 from tests.runs.identity_server import serve_identities
-from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
+from tests.runs.runs_api import RunsApi, build_function, log_to_standard_output
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, serve_dynamodb
 from tools.make_events import EVENTS
 from tools.sample_runs import seed
@@ -38,7 +38,7 @@ def function(table: DynamoDb) -> Iterator[Any]:
             "ALB_PUBLIC_KEYS_URL": web.url,
             "AWS_ENDPOINT_URL": table.url,
         }
-        yield load_function(environment)
+        yield build_function(environment)
 
 
 @pytest.fixture

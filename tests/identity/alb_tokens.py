@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from byline.fetch import Answer, FetchFailed
-from byline.settings import Settings
+from byline.identity.settings import IdentitySettings
 
 NOW: Final = 1_800_000_000
 KID: Final = "0f6b4bbe-9c1e-4f5c-8d0a-2b8a4e6c7d10"
@@ -45,7 +45,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "BROWSER_TARGET_GROUP": BROWSER_GROUP,
     "BEARER_TARGET_GROUP": BEARER_GROUP,
 }
-SETTINGS: Final = Settings.from_environment(ENVIRONMENT)
+SETTINGS: Final = IdentitySettings.from_environment(ENVIRONMENT)
 
 ABSENT: Final = object()
 """As a field's value: leave the field out."""

@@ -11,10 +11,10 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from byline.fetch import Answer, FetchFailed
-from byline.identity.bearer_token import BearerTokens
+from byline.fetch import Answer, Fetch, FetchFailed
+from byline.identity.identity import Identity
+from byline.identity.settings import IdentitySettings, IssuerProfile, TrustedIssuer
 from byline.identity.unverified import UnverifiedToken
-from byline.settings import Profile, TrustedIssuer
 
 NOW = 1_800_000_000.0
 ISSUER = "https://issuer.example"
@@ -118,10 +118,10 @@ class Web:
 class BearerIssuer:
     """A trusted issuer that signs with one RS256 key, published with its discovery document."""
 
-    def __init__(self, web: Web | None = None, *, profile: Profile = "generic") -> None:
+    def __init__(self, web: Web | None = None, *, profile: IssuerProfile = "generic") -> None:
         self.web = web or Web()
         self.clock = Clock()
-        self.profile: Profile = profile
+        self.profile: IssuerProfile = profile
         self.key = private_key("RS256")
         self.metadata: dict[str, Any] = {
             "issuer": ISSUER,
@@ -144,8 +144,17 @@ class BearerIssuer:
         }
         return TrustedIssuer(**settings)
 
-    def verifier(self, **members: Any) -> BearerTokens:
-        return BearerTokens([self.trusted(**members)], fetch=self.web, now=self.clock)
+    def verifier(self, **members: Any) -> Identity:
+        """An identity that trusts this issuer alone, configured with `members`."""
+        return self.verifier_of(self.trusted(**members))
+
+    def verifier_of(self, *issuers: TrustedIssuer, fetch: Fetch | None = None) -> Identity:
+        """An identity that trusts `issuers`; it fetches from this issuer's web by default."""
+        settings = IdentitySettings(trusted_issuers=issuers)
+        identity = Identity(settings, fetch=fetch or self.web, now=self.clock)
+        # Lambda sends one event at a time, so this is loaded without a lock; tests use threads.
+        assert identity.bearer_tokens.failed_fetches == 0
+        return identity
 
     def token(
         self,

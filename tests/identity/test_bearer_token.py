@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from byline.errors import Reason, Rejected, Unavailable
 from byline.fetch import fetch
-from byline.identity.bearer_token import BearerTokens
 from byline.identity.identity import Identity
 from byline.identity.issuer_keys import KEYS_LIFETIME_SECONDS
+from byline.identity.settings import IdentitySettings, TrustedIssuer
 from byline.identity.unverified import UnverifiedToken
-from byline.settings import Settings, TrustedIssuer
 from tests.identity.bearer_issuer import (
     ISSUER,
     KEYS_URL,
@@ -27,7 +26,6 @@ from tests.identity.bearer_issuer import (
     NOW,
     PERSON,
     BearerIssuer,
-    Clock,
     Web,
     encode,
     private_key,
@@ -44,10 +42,10 @@ def issuer() -> BearerIssuer:
     return BearerIssuer()
 
 
-def reason_for(verifier: BearerTokens, token: UnverifiedToken) -> Reason:
+def reason_for(verifier: Identity, token: UnverifiedToken) -> Reason:
     """Why `token` is refused; nothing of its text is in what would be logged."""
     with pytest.raises(Rejected) as rejection:
-        verifier.verify(token)
+        verifier.verify_bearer(token)
     said = f"{rejection.value!s} {rejection.value!r} {vars(rejection.value)}"
     assert all(segment not in said for segment in token.text.split(".") if len(segment) > 12)
     return rejection.value.reason
@@ -59,7 +57,7 @@ class TestBelieved:
     def test_person_is_a_user_with_their_profile(self, issuer: BearerIssuer) -> None:
         """A person's token names them as a user, with the profile that it carries."""
         profile = {"given_name": "Ada", "family_name": "Lovelace", "email": "ada@example.com"}
-        caller = issuer.verifier().verify(
+        caller = issuer.verifier().verify_bearer(
             issuer.token({**PERSON, **profile, "preferred_username": "ada.l"})
         )
         assert (caller.kind, caller.source, caller.issuer) == ("user", "bearer", ISSUER)
@@ -73,22 +71,22 @@ class TestBelieved:
 
     def test_service_account_is_an_application(self, issuer: BearerIssuer) -> None:
         """A client's own token names an application."""
-        caller = issuer.verifier().verify(issuer.token(SERVICE_ACCOUNT))
+        caller = issuer.verifier().verify_bearer(issuer.token(SERVICE_ACCOUNT))
         assert caller.executed_by == {
             "application": {"id": {"subject": "nightly"}, "spec": {"name": "nightly"}}
         }
 
-    def test_configured_service_account_wins_over_evidence_and_names_it(
+    def test_configured_service_account_wins_over_claims_and_names_it(
         self, issuer: BearerIssuer
     ) -> None:
         """The configuration's map decides against the profile, and its name goes first."""
         verifier = issuer.verifier(service_accounts={"ada": "nightly training"})
-        caller = verifier.verify(issuer.token({**PERSON, "preferred_username": "ada.l"}))
+        caller = verifier.verify_bearer(issuer.token({**PERSON, "preferred_username": "ada.l"}))
         assert (caller.kind, caller.name) == ("application", "nightly training")
 
-    def test_subject_without_evidence_is_of_unknown_kind(self, issuer: BearerIssuer) -> None:
+    def test_subject_without_proof_is_of_unknown_kind(self, issuer: BearerIssuer) -> None:
         """A typed access token without `client_id` proves neither kind."""
-        caller = issuer.verifier().verify(issuer.token(without(PERSON, "client_id")))
+        caller = issuer.verifier().verify_bearer(issuer.token(without(PERSON, "client_id")))
         assert (caller.kind, caller.executed_by) == ("unknown", None)
 
     @pytest.mark.parametrize(
@@ -104,7 +102,7 @@ class TestBelieved:
         self, issuer: BearerIssuer, claims: dict[str, Any], name: str
     ) -> None:
         """The name is the first short text of `preferred_username`, `username` and `sub`."""
-        assert issuer.verifier().verify(issuer.token({**PERSON, **claims})).name == name
+        assert issuer.verifier().verify_bearer(issuer.token({**PERSON, **claims})).name == name
 
     @pytest.mark.parametrize("audiences", ["byline", ["byline"], ["other", "byline"]])
     def test_audience_among_several_is_accepted(
@@ -112,14 +110,14 @@ class TestBelieved:
     ) -> None:
         """One of the token's audiences is enough, in both forms of RFC 7519."""
         verifier = issuer.verifier(audiences=("byline", "byline-next"))
-        assert verifier.verify(issuer.token({**PERSON, "aud": audiences})).subject == "ada"
+        assert verifier.verify_bearer(issuer.token({**PERSON, "aud": audiences})).subject == "ada"
 
     @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt", "JWT", None])
     def test_access_token_typed_or_proved_is_accepted(
         self, issuer: BearerIssuer, typ: str | None
     ) -> None:
         """RFC 9068's type in every spelling, and tokens that only their claims type."""
-        assert issuer.verifier().verify(issuer.token(header={"typ": typ})).kind == "user"
+        assert issuer.verifier().verify_bearer(issuer.token(header={"typ": typ})).kind == "user"
 
     @pytest.mark.parametrize(
         ("claim", "just_enough", "just_too_little", "reason"),
@@ -139,7 +137,7 @@ class TestBelieved:
     ) -> None:
         """`exp` has no leeway, `nbf` and `iat` have half a minute, and not a second more."""
         verifier = issuer.verifier()
-        assert verifier.verify(issuer.token({**PERSON, claim: just_enough})).subject == "ada"
+        assert verifier.verify_bearer(issuer.token({**PERSON, claim: just_enough})).subject == "ada"
         assert reason_for(verifier, issuer.token({**PERSON, claim: just_too_little})) == reason
 
     @pytest.mark.parametrize(
@@ -153,7 +151,7 @@ class TestBelieved:
         key = private_key(algorithm)
         issuer.publish_keys([public_jwk(key, alg=algorithm)])
         verifier = issuer.verifier(algorithms=(algorithm,))
-        assert verifier.verify(issuer.token(key=key, algorithm=algorithm)).subject == "ada"
+        assert verifier.verify_bearer(issuer.token(key=key, algorithm=algorithm)).subject == "ada"
         forged = issuer.token(key=private_key(algorithm, "stranger"), algorithm=algorithm)
         assert reason_for(verifier, forged) == "bad_signature"
 
@@ -262,13 +260,13 @@ class TestRefusedWithoutAKey:
 
     def test_no_issuer_configured_refuses_everyone(self, issuer: BearerIssuer) -> None:
         """An empty policy refuses everyone."""
-        verifier = BearerTokens([], fetch=issuer.web, now=issuer.clock)
+        verifier = issuer.verifier_of()
         assert reason_for(verifier, issuer.token()) == "untrusted_issuer"
 
     def test_refusal_tells_the_operator_what_was_expected(self, issuer: BearerIssuer) -> None:
         """Expected and actual are facts beside the reason, for the log."""
         with pytest.raises(Rejected) as rejection:
-            issuer.verifier().verify(issuer.token({**PERSON, "aud": "byline-web"}))
+            issuer.verifier().verify_bearer(issuer.token({**PERSON, "aud": "byline-web"}))
         assert rejection.value.expected == ["byline"]
         assert rejection.value.actual == ["byline-web"]
 
@@ -306,19 +304,17 @@ class TestForgeries:
         first, other_key = BearerIssuer(), private_key("RS256", "other issuer")
         other = "https://other.example"
         first.web.publish(f"{other}/keys", {"keys": [public_jwk(other_key)]})
-        verifier = BearerTokens(
-            [first.trusted(), first.trusted(issuer=other, jwks_uri=f"{other}/keys")],
-            fetch=first.web,
-            now=first.clock,
+        verifier = first.verifier_of(
+            first.trusted(), first.trusted(issuer=other, jwks_uri=f"{other}/keys")
         )
         genuine = first.token({**PERSON, "iss": other}, key=other_key)
-        assert verifier.verify(genuine).issuer == other
+        assert verifier.verify_bearer(genuine).issuer == other
         assert reason_for(verifier, first.token(key=other_key)) == "bad_signature"
 
     def test_algorithm_of_another_issuer_is_refused(self, issuer: BearerIssuer) -> None:
         """The allow-list is the issuer's own: what one may use, another may not."""
         other = issuer.trusted(issuer="https://other.example", algorithms=("ES256",))
-        verifier = BearerTokens([issuer.trusted(), other], fetch=issuer.web, now=issuer.clock)
+        verifier = issuer.verifier_of(issuer.trusted(), other)
         forged = issuer.token(key=private_key("ES256"), algorithm="ES256")
         assert reason_for(verifier, forged) == "unsupported_algorithm"
 
@@ -329,27 +325,27 @@ class TestSeenTokens:
     def test_seen_token_needs_no_key(self, issuer: BearerIssuer) -> None:
         """The second request with a token fetches nothing and gets the same caller."""
         verifier, token = issuer.verifier(), issuer.token()
-        caller = verifier.verify(token)
+        caller = verifier.verify_bearer(token)
         issuer.web.requests.clear()
-        assert verifier.verify(UnverifiedToken(str(token.text))) is caller
+        assert verifier.verify_bearer(UnverifiedToken(str(token.text))) is caller
         assert issuer.web.requests == []
 
     def test_seen_token_is_refused_from_its_expiry_on(self, issuer: BearerIssuer) -> None:
         """The cache does not outlive the token, to the second."""
         verifier, token = issuer.verifier(), issuer.token()
-        verifier.verify(token)
+        verifier.verify_bearer(token)
         issuer.clock.time = PERSON["exp"] - 1
-        assert verifier.verify(token).subject == "ada"
+        assert verifier.verify_bearer(token).subject == "ada"
         issuer.clock.time = PERSON["exp"]
         assert reason_for(verifier, token) == "expired"
 
     def test_seen_token_is_refused_once_its_key_is_withdrawn(self, issuer: BearerIssuer) -> None:
         """The cache does not outlive the key set, so a withdrawn key stops counting with it."""
         verifier, token = issuer.verifier(), issuer.token({**PERSON, "exp": NOW + 86_400})
-        verifier.verify(token)
+        verifier.verify_bearer(token)
         issuer.publish_keys([public_jwk(private_key("RS256", "next"), kid="key-2")])
         issuer.clock.pass_seconds(KEYS_LIFETIME_SECONDS - 1)
-        assert verifier.verify(token).subject == "ada"
+        assert verifier.verify_bearer(token).subject == "ada"
         issuer.clock.pass_seconds(1)
         assert reason_for(verifier, token) == "unknown_key"
 
@@ -367,7 +363,7 @@ class TestForwarded:
     def test_token_with_any_signature_is_decoded(self, issuer: BearerIssuer) -> None:
         """The caller is what the claims say, and nothing is fetched, userinfo included."""
         forged = issuer.token(key=private_key("RS256", "stranger"))
-        caller = issuer.verifier(userinfo=True).decode_without_signature(forged)
+        caller = issuer.verifier(userinfo=True).bearer_tokens.decode_without_signature(forged)
         assert (caller.kind, caller.subject) == ("user", "ada")
         assert issuer.web.requests == []
 
@@ -392,7 +388,7 @@ class TestForwarded:
     ) -> None:
         """What needs no key is checked as ever."""
         with pytest.raises(Rejected) as rejection:
-            issuer.verifier().decode_without_signature(
+            issuer.verifier().bearer_tokens.decode_without_signature(
                 issuer.token({**PERSON, **changed}, header=header)
             )
         assert rejection.value.reason == reason
@@ -401,7 +397,7 @@ class TestForwarded:
         """Decoding leaves nothing behind that `verify` would find."""
         verifier = issuer.verifier()
         forged = issuer.token(key=private_key("RS256", "stranger"))
-        verifier.decode_without_signature(forged)
+        verifier.bearer_tokens.decode_without_signature(forged)
         assert reason_for(verifier, forged) == "bad_signature"
 
 
@@ -427,7 +423,7 @@ class TestOneChange:
             ).filter(lambda other: other != text)
         )
         with pytest.raises(Rejected):
-            issuer.verifier().verify(UnverifiedToken(changed))
+            issuer.verifier().verify_bearer(UnverifiedToken(changed))
 
     @given(
         claim=st.sampled_from(["iss", "aud"]),
@@ -439,7 +435,7 @@ class TestOneChange:
             return
         issuer = BearerIssuer()
         with pytest.raises(Rejected):
-            issuer.verifier().verify(issuer.token({**PERSON, claim: value}))
+            issuer.verifier().verify_bearer(issuer.token({**PERSON, claim: value}))
         assert issuer.web.requests == []
 
     @given(
@@ -453,7 +449,7 @@ class TestOneChange:
             return
         issuer = BearerIssuer()
         with pytest.raises(Rejected):
-            issuer.verifier().verify(issuer.token(header={member: value}))
+            issuer.verifier().verify_bearer(issuer.token(header={member: value}))
         assert issuer.web.requests == []
 
     @given(
@@ -474,15 +470,15 @@ class TestOneChange:
         """The token stays as it is, and what it must fulfil changes."""
         issuer = BearerIssuer()
         with pytest.raises(Rejected):
-            issuer.verifier(**changed).verify(issuer.token())
+            issuer.verifier(**changed).verify_bearer(issuer.token())
         assert issuer.web.requests == []
 
 
 class TestThroughTheIdentity:
     """The Bearer path as a function calls it."""
 
-    def settings(self, *issuers: TrustedIssuer) -> Settings:
-        return Settings(trusted_issuers=issuers, bearer_target_group="byline-bearer")
+    def settings(self, *issuers: TrustedIssuer) -> IdentitySettings:
+        return IdentitySettings(trusted_issuers=issuers, bearer_target_group="byline-bearer")
 
     def event(self, authorization: str) -> dict[str, Any]:
         arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/byline-bearer/12ef"
@@ -551,6 +547,6 @@ def test_discovery_and_keys_come_over_http() -> None:
     web, key = Web(), private_key("RS256")
     with loopback_issuer(key) as url:
         issuer = BearerIssuer(web)
-        verifier = BearerTokens([issuer.trusted(issuer=url)], fetch=fetch, now=Clock())
-        assert verifier.verify(issuer.token({**PERSON, "iss": url})).issuer == url
-        assert verifier.failed_fetches == 0
+        verifier = issuer.verifier_of(issuer.trusted(issuer=url), fetch=fetch)
+        assert verifier.verify_bearer(issuer.token({**PERSON, "iss": url})).issuer == url
+        assert verifier.failed_fetches() == 0

@@ -10,7 +10,8 @@ from byline.errors import Reason, Rejected, Unavailable
 from byline.fetch import Answer, FetchFailed
 from byline.identity.caller import Caller
 from byline.identity.identity import Identity
-from byline.settings import Settings
+from byline.identity.settings import IdentitySettings
+from byline.identity.unverified import UnverifiedToken
 from tests.identity import alb_tokens
 from tests.identity.alb_tokens import (
     BEARER_GROUP,
@@ -49,7 +50,7 @@ class World:
         self.issuer = BearerIssuer()
         self.published = PublishedKeys()
         settings = replace(SETTINGS, trusted_issuers=(self.issuer.trusted(),))
-        self.settings: Settings = replace(settings, **changes)
+        self.settings: IdentitySettings = replace(settings, **changes)
         self.identity = Identity(self.settings, fetch=self.fetch, now=SetClock())
 
     def fetch(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
@@ -182,6 +183,21 @@ def test_doubled_header_of_the_chosen_kind_is_refused(header: str) -> None:
         headers = (*good.items(), (spelling, good[header]))
         world.assert_refused("duplicated_header", *headers, group=group)
     assert world.fetches == 0
+
+
+def test_token_verified_on_one_path_is_unknown_on_the_other() -> None:
+    """The checks of the two paths differ, so a remembered token never counts on the other path."""
+    world = World(anonymous="allow")
+    browser_token, bearer_header = mint(), world.bearer()
+    assert world.person((DATA, browser_token)).source == "alb"
+    assert world.person(bearer_header, group=BEARER_GROUP).source == "bearer"
+    as_bearer = ("authorization", f"Bearer {browser_token}")
+    world.assert_refused("malformed_token", as_bearer, group=BEARER_GROUP)
+    with pytest.raises(Rejected):
+        world.identity.verify_bearer(UnverifiedToken(browser_token))
+    bearer_token = bearer_header[1].removeprefix("Bearer ")
+    with pytest.raises(Rejected):
+        world.identify((DATA, bearer_token))
 
 
 # Headers that nobody signed.

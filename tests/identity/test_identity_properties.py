@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from byline.errors import REASONS, Rejected, Unavailable
 from byline.identity.caller import Caller
 from byline.identity.identity import Identity
-from byline.settings import SignerKeys
+from byline.identity.settings import SignerKeys
 from tests.identity.alb_tokens import (
     BEARER_GROUP,
     BROWSER_GROUP,

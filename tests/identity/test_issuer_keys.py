@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from byline.errors import Reason, Rejected, Unavailable
 from byline.fetch import Answer, FetchFailed
-from byline.identity.bearer_token import BearerTokens
 from byline.identity.discovery import DISCOVERY_LIFETIME_SECONDS
 from byline.identity.documents import (
     OUTAGE_COOLDOWN_SECONDS,
     RENEWAL_COOLDOWN_SECONDS,
     STALE_LIFETIME_SECONDS,
 )
+from byline.identity.identity import Identity
 from byline.identity.issuer_keys import KEYS_LIFETIME_SECONDS
 from tests.identity.bearer_issuer import (
     DISCOVERY_URL,
@@ -43,15 +43,15 @@ def issuer() -> BearerIssuer:
     return BearerIssuer()
 
 
-def refused(verifier: BearerTokens, token: Any) -> Reason:
+def refused(verifier: Identity, token: Any) -> Reason:
     with pytest.raises(Rejected) as rejection:
-        verifier.verify(token)
+        verifier.verify_bearer(token)
     return rejection.value.reason
 
 
-def unavailable(verifier: BearerTokens, token: Any) -> str:
+def unavailable(verifier: Identity, token: Any) -> str:
     with pytest.raises(Unavailable) as outage:
-        verifier.verify(token)
+        verifier.verify_bearer(token)
     return outage.value.source
 
 
@@ -86,13 +86,13 @@ class SlowWeb(Web):
         return answer
 
 
-def at_once(verifier: BearerTokens, tokens: list[Any]) -> list[str]:
+def at_once(verifier: Identity, tokens: list[Any]) -> list[str]:
     """The subjects of `tokens`, each verified in a thread, all started together."""
     all_started = threading.Barrier(len(tokens))
 
     def verify(token: Any) -> str:
         all_started.wait()
-        return verifier.verify(token).subject
+        return verifier.verify_bearer(token).subject
 
     with ThreadPoolExecutor(len(tokens)) as threads:
         return list(threads.map(verify, tokens))
@@ -106,12 +106,12 @@ class TestLifetime:
     ) -> None:
         """Until the last second the copy does, from the next on it is fetched anew."""
         verifier = issuer.verifier()
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         issuer.clock.pass_seconds(KEYS_LIFETIME_SECONDS - 1)
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         assert issuer.web.count(KEYS_URL) == 1
         issuer.clock.pass_seconds(1)
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         assert issuer.web.count(KEYS_URL) == 2
 
     def test_discovery_has_a_lifetime_of_its_own(
@@ -119,19 +119,19 @@ class TestLifetime:
     ) -> None:
         """Where the keys are is asked less often than what they are."""
         verifier = issuer.verifier()
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         issuer.clock.pass_seconds(DISCOVERY_LIFETIME_SECONDS - 1)
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         assert (issuer.web.count(DISCOVERY_URL), issuer.web.count(KEYS_URL)) == (1, 2)
         issuer.clock.pass_seconds(KEYS_LIFETIME_SECONDS)
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         assert (issuer.web.count(DISCOVERY_URL), issuer.web.count(KEYS_URL)) == (2, 3)
 
     def test_configured_address_needs_no_discovery(
         self, issuer: BearerIssuer, unseen: Tokens
     ) -> None:
         """With `jwks_uri` the discovery document is not asked for."""
-        issuer.verifier(jwks_uri=KEYS_URL).verify(unseen())
+        issuer.verifier(jwks_uri=KEYS_URL).verify_bearer(unseen())
         assert [url for url, _ in issuer.web.requests] == [KEYS_URL]
 
     @pytest.mark.parametrize("slow_url", [DISCOVERY_URL, KEYS_URL])
@@ -140,7 +140,7 @@ class TestLifetime:
     ) -> None:
         """Eight threads without a key wait for one fetch, and all are served by it."""
         web = SlowWeb(issuer.web.answers, slow_url=slow_url)
-        verifier = BearerTokens([issuer.trusted()], fetch=web, now=issuer.clock)
+        verifier = issuer.verifier_of(issuer.trusted(), fetch=web)
         assert at_once(verifier, [unseen() for _ in range(8)]) == ["ada"] * 8
         assert (web.count(DISCOVERY_URL), web.count(KEYS_URL)) == (1, 1)
 
@@ -159,7 +159,7 @@ class TestOutage:
         verifier = issuer.verifier()
         assert unavailable(verifier, unseen()) == source
         assert unavailable(verifier, unseen()) == source
-        assert verifier.failed_fetches == 1
+        assert verifier.failed_fetches() == 1
 
     def test_failed_fetch_is_repeated_after_its_cooldown_only(
         self, issuer: BearerIssuer, unseen: Tokens
@@ -173,7 +173,7 @@ class TestOutage:
         unavailable(verifier, unseen())
         assert issuer.web.count(KEYS_URL) == 1
         issuer.clock.pass_seconds(1)
-        assert verifier.verify(unseen()).subject == "ada"
+        assert verifier.verify_bearer(unseen()).subject == "ada"
 
     @pytest.mark.parametrize("url", [DISCOVERY_URL, KEYS_URL])
     @pytest.mark.parametrize(
@@ -202,12 +202,12 @@ class TestOutage:
     ) -> None:
         """Whatever comes instead of the document, the last good copy goes on counting."""
         verifier = issuer.verifier()
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         issuer.web.answers[url] = answer
         issuer.clock.pass_seconds(DISCOVERY_LIFETIME_SECONDS)
-        assert verifier.verify(unseen()).subject == "ada"
+        assert verifier.verify_bearer(unseen()).subject == "ada"
         assert issuer.web.count(url) == 2
-        assert verifier.failed_fetches == 1
+        assert verifier.failed_fetches() == 1
 
     def test_keys_in_an_error_page_are_not_believed(
         self, issuer: BearerIssuer, unseen: Tokens
@@ -222,17 +222,17 @@ class TestOutage:
     ) -> None:
         """Bounded staleness: the last second accepted, the next unavailable."""
         verifier = issuer.verifier()
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         issuer.web.break_down(KEYS_URL)
         issuer.clock.pass_seconds(STALE_LIFETIME_SECONDS - 1)
-        assert verifier.verify(unseen()).subject == "ada"
+        assert verifier.verify_bearer(unseen()).subject == "ada"
         issuer.clock.pass_seconds(1)
         assert unavailable(verifier, unseen()) == "issuer_keys"
 
     def test_outage_does_not_skip_the_signature(self, issuer: BearerIssuer, unseen: Tokens) -> None:
         """A stale key checks as strictly as a fresh one."""
         verifier = issuer.verifier()
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         issuer.web.break_down(KEYS_URL)
         issuer.clock.pass_seconds(KEYS_LIFETIME_SECONDS)
         forged = unseen(key=private_key("RS256", "stranger"))
@@ -243,10 +243,10 @@ class TestOutage:
     ) -> None:
         """What was verified with a stale key is not remembered past the outage."""
         verifier, token = issuer.verifier(), unseen()
-        verifier.verify(token)
+        verifier.verify_bearer(token)
         issuer.web.break_down(KEYS_URL)
         issuer.clock.pass_seconds(KEYS_LIFETIME_SECONDS)
-        verifier.verify(token)
+        verifier.verify_bearer(token)
         issuer.publish_keys([public_jwk(private_key("RS256", "next"), kid="key-2")])
         issuer.clock.pass_seconds(OUTAGE_COOLDOWN_SECONDS)
         assert refused(verifier, token) == "unknown_key"
@@ -258,11 +258,11 @@ class TestUnknownKey:
     def test_rotated_key_is_found_at_once(self, issuer: BearerIssuer, unseen: Tokens) -> None:
         """A token signed with a new key does not wait for the old copy's end."""
         verifier = issuer.verifier()
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         key = private_key("RS256", "next")
         issuer.publish_keys([public_jwk(issuer.key), public_jwk(key, kid="key-2")])
         issuer.clock.pass_seconds(1)
-        assert verifier.verify(unseen(key=key, header={"kid": "key-2"})).subject == "ada"
+        assert verifier.verify_bearer(unseen(key=key, header={"kid": "key-2"})).subject == "ada"
         assert issuer.web.count(KEYS_URL) == 2
 
     def test_invented_ids_make_one_fetch_per_cooldown(
@@ -270,7 +270,7 @@ class TestUnknownKey:
     ) -> None:
         """However many ids a stranger invents, the issuer is asked once a minute."""
         verifier = issuer.verifier()
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         issuer.clock.pass_seconds(1)
         for number in range(20):
             assert refused(verifier, unseen(header={"kid": f"invented-{number}"})) == "unknown_key"
@@ -294,21 +294,21 @@ class TestUnknownKey:
     ) -> None:
         """It may be a new key that cannot be fetched: 503, while known keys go on counting."""
         verifier = issuer.verifier()
-        verifier.verify(unseen())
+        verifier.verify_bearer(unseen())
         issuer.web.break_down(KEYS_URL)
         issuer.clock.pass_seconds(1)
         for _ in range(3):
             assert unavailable(verifier, unseen(header={"kid": "key-2"})) == "issuer_keys"
-        assert verifier.verify(unseen()).subject == "ada"
-        assert (verifier.failed_fetches, issuer.web.count(KEYS_URL)) == (1, 2)
+        assert verifier.verify_bearer(unseen()).subject == "ada"
+        assert (verifier.failed_fetches(), issuer.web.count(KEYS_URL)) == (1, 2)
 
     def test_concurrent_unknown_ids_make_one_fetch(
         self, issuer: BearerIssuer, unseen: Tokens
     ) -> None:
         """Eight threads that lack the new key are served by one fetch."""
         web = SlowWeb(issuer.web.answers, slow_url=KEYS_URL)
-        verifier = BearerTokens([issuer.trusted()], fetch=web, now=issuer.clock)
-        verifier.verify(unseen())
+        verifier = issuer.verifier_of(issuer.trusted(), fetch=web)
+        verifier.verify_bearer(unseen())
         key = private_key("RS256", "next")
         issuer.publish_keys([public_jwk(key, kid="key-2")])
         issuer.clock.pass_seconds(1)
@@ -362,7 +362,7 @@ class TestFitness:
     ) -> None:
         """Members that are absent, say yes or are unknown are no hindrance."""
         issuer.publish_keys([public_jwk(issuer.key, **harmless)])
-        assert issuer.verifier().verify(unseen()).subject == "ada"
+        assert issuer.verifier().verify_bearer(unseen()).subject == "ada"
 
     @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
     def test_published_private_key_is_unusable(
@@ -398,7 +398,7 @@ class TestFitness:
         """RFC 7517, 5: one key that we cannot read does not hide the others."""
         strange = [1, None, {}, {"kty": 1}, {"kty": "AKP", "pub": "x"}, {"kty": "RSA", "kid": 5}]
         issuer.web.publish(KEYS_URL, {"keys": [*strange, public_jwk(issuer.key)]})
-        assert issuer.verifier().verify(unseen()).subject == "ada"
+        assert issuer.verifier().verify_bearer(unseen()).subject == "ada"
 
     def test_two_types_under_one_id_are_told_apart(
         self, issuer: BearerIssuer, unseen: Tokens
@@ -407,8 +407,8 @@ class TestFitness:
         curve = private_key("ES256")
         issuer.publish_keys([public_jwk(curve), public_jwk(issuer.key)])
         verifier = issuer.verifier(algorithms=("RS256", "ES256"))
-        assert verifier.verify(unseen()).subject == "ada"
-        assert verifier.verify(unseen(key=curve, algorithm="ES256")).subject == "ada"
+        assert verifier.verify_bearer(unseen()).subject == "ada"
+        assert verifier.verify_bearer(unseen(key=curve, algorithm="ES256")).subject == "ada"
 
     def test_two_keys_that_fit_under_one_id_are_unusable(
         self, issuer: BearerIssuer, unseen: Tokens
@@ -423,7 +423,7 @@ class TestFitness:
         """The only RSA key beside one on a curve is meant; of two it cannot be told."""
         curve = public_jwk(private_key("ES256"), kid="curve")
         issuer.publish_keys([curve, public_jwk(issuer.key)])
-        assert issuer.verifier().verify(unseen(header={"kid": None})).subject == "ada"
+        assert issuer.verifier().verify_bearer(unseen(header={"kid": None})).subject == "ada"
         second = public_jwk(private_key("RS256", "next"), kid="key-2")
         issuer.publish_keys([curve, public_jwk(issuer.key), second])
         assert refused(issuer.verifier(), unseen(header={"kid": None})) == "unusable_key"
@@ -464,7 +464,7 @@ class TestDiscovery:
         issuer = BearerIssuer()
         issuer.web.publish(DISCOVERY_URL, {**issuer.metadata, "issuer": f"{ISSUER}/"})
         token = issuer.token({**PERSON, "iss": f"{ISSUER}/"})
-        assert issuer.verifier(issuer=f"{ISSUER}/").verify(token).issuer == f"{ISSUER}/"
+        assert issuer.verifier(issuer=f"{ISSUER}/").verify_bearer(token).issuer == f"{ISSUER}/"
 
 
 class TestWhatPyJwtDoes:

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from byline.errors import Reason, Rejected, Unavailable
 from byline.fetch import Answer, FetchFailed
 from byline.identity.caller import Caller
+from byline.identity.identity import REMEMBERED_TOKENS, Identity
 from byline.identity.load_balancer_keys import LoadBalancerKeys
-from byline.identity.load_balancer_token import CACHED_CALLERS, LoadBalancerTokens
+from byline.identity.load_balancer_token import LoadBalancerTokens
+from byline.identity.settings import IdentitySettings
 from byline.identity.unverified import MAX_TOKEN_BYTES, UnverifiedToken
-from byline.settings import Settings
 from tests.identity.alb_tokens import (
     ABSENT,
     CLIENT,
@@ -30,6 +31,7 @@ from tests.identity.alb_tokens import (
     SIGNER,
     PublishedKeys,
     SetClock,
+    event,
     mint,
     padded,
     pem,
@@ -39,16 +41,19 @@ from tests.identity.alb_tokens import (
 
 
 class Verifier:
-    """The verifier with its collaborators at hand."""
+    """An identity that browsers' requests reach, with the clock and the keys that it uses."""
 
-    def __init__(self, settings: Settings = SETTINGS) -> None:
+    def __init__(self, settings: IdentitySettings = SETTINGS) -> None:
         self.clock = SetClock()
         self.published = PublishedKeys()
+        self.identity = Identity(settings, fetch=self.published, now=self.clock)
         keys = LoadBalancerKeys(fetch=self.published, now=self.clock)
         self.tokens = LoadBalancerTokens(settings, keys=keys, now=self.clock)
 
     def verify(self, text: str) -> Caller:
-        return self.tokens.verify(UnverifiedToken(text))
+        caller = self.identity.identify(event(("x-amzn-oidc-data", text)))
+        assert caller is not None
+        return caller
 
     def decode(self, text: str) -> Caller:
         return self.tokens.decode_without_signature(UnverifiedToken(text))
@@ -404,7 +409,7 @@ def test_refused_token_is_not_remembered_as_good(verifier: Verifier) -> None:
 
 def test_remembered_callers_are_bounded(verifier: Verifier) -> None:
     """However many sessions there are, memory is bounded: the oldest is verified anew."""
-    tokens = [mint(claims={"sub": f"person-{i}"}) for i in range(CACHED_CALLERS + 1)]
+    tokens = [mint(claims={"sub": f"person-{i}"}) for i in range(REMEMBERED_TOKENS + 1)]
     first = verifier.verify(tokens[0])
     for token in tokens[1:]:
         verifier.verify(token)
@@ -420,7 +425,7 @@ def test_several_load_balancers_each_with_its_regions_keys() -> None:
     """The key's address follows from the configured ARN, never from the token."""
     other = SIGNER.replace("us-east-1", "eu-west-1")
     environment = {**ENVIRONMENT, "LOAD_BALANCER_ARNS": f"{SIGNER}, {other}"}
-    verifier = Verifier(Settings.from_environment(environment))
+    verifier = Verifier(IdentitySettings.from_environment(environment))
     url = f"https://public-keys.auth.elb.eu-west-1.amazonaws.com/{KID}"
     verifier.published.answers[url] = Answer(200, pem(signing_key("eu")))
     token = mint({"signer": other}, key=signing_key("eu"))

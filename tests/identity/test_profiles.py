@@ -8,7 +8,7 @@ import pytest
 from byline.errors import Reason, Rejected
 from byline.identity.caller import Caller, Kind
 from byline.identity.issuer_profiles import RULES
-from byline.settings import Profile
+from byline.identity.settings import IssuerProfile
 from tests.identity.bearer_issuer import ISSUER, NOW, BearerIssuer, without
 
 COMMON: Mapping[str, Any] = {"iss": ISSUER, "aud": "byline", "exp": NOW + 300}
@@ -93,22 +93,22 @@ KUBERNETES_MACHINE = {
 }
 
 
-def caller(profile: Profile, claims: Mapping[str, Any], *, typ: str | None = None) -> Caller:
+def caller(profile: IssuerProfile, claims: Mapping[str, Any], *, typ: str | None = None) -> Caller:
     issuer = BearerIssuer(profile=profile)
-    return issuer.verifier().verify(issuer.token(claims, header={"typ": typ}))
+    return issuer.verifier().verify_bearer(issuer.token(claims, header={"typ": typ}))
 
 
-def refusal(profile: Profile, claims: Mapping[str, Any], *, typ: str | None = None) -> Reason:
+def refusal(profile: IssuerProfile, claims: Mapping[str, Any], *, typ: str | None = None) -> Reason:
     issuer = BearerIssuer(profile=profile)
     with pytest.raises(Rejected) as rejection:
-        issuer.verifier().verify(issuer.token(claims, header={"typ": typ}))
+        issuer.verifier().verify_bearer(issuer.token(claims, header={"typ": typ}))
     assert issuer.web.requests == []
     return rejection.value.reason
 
 
 def test_every_profile_has_its_rules() -> None:
     """No profile can be configured of which nothing is known."""
-    assert set(RULES) == set(get_args(Profile))
+    assert set(RULES) == set(get_args(IssuerProfile))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_every_profile_has_its_rules() -> None:
     ],
 )
 def test_documented_token_is_of_its_kind(
-    profile: Profile, claims: Mapping[str, Any], kind: Kind
+    profile: IssuerProfile, claims: Mapping[str, Any], kind: Kind
 ) -> None:
     """A documented token of each provider is recognised as a person's or a service account's."""
     assert caller(profile, claims).kind == kind
@@ -152,7 +152,7 @@ def test_documented_token_is_of_its_kind(
 @pytest.mark.parametrize(
     ("profile", "claims", "kind"),
     [
-        # A person chose a service account's name: of another client, or without its evidence.
+        # A person chose a service account's name: of another client, or without its other claims.
         ("keycloak", {**KEYCLOAK_PERSON, "preferred_username": "service-account-x"}, "user"),
         ("keycloak", {**KEYCLOAK_PERSON, "preferred_username": "service-account-web"}, "user"),
         (
@@ -195,9 +195,9 @@ def test_documented_token_is_of_its_kind(
     ],
 )
 def test_trap_does_not_prove_an_application(
-    profile: Profile, claims: Mapping[str, Any], kind: Kind
+    profile: IssuerProfile, claims: Mapping[str, Any], kind: Kind
 ) -> None:
-    """Evidence that is only half there makes a person where one is proved, else nobody."""
+    """Half of the claims prove a person where they prove one, and otherwise nothing."""
     assert caller(profile, claims).kind == kind
 
 
@@ -227,7 +227,7 @@ def test_trap_does_not_prove_an_application(
     ],
 )
 def test_id_token_never_passes_for_an_access_token(
-    profile: Profile, claims: Mapping[str, Any]
+    profile: IssuerProfile, claims: Mapping[str, Any]
 ) -> None:
     """One thing about an access token is made an ID token's; its audience is ours even so."""
     assert refusal(profile, claims) == "wrong_token_type"
@@ -241,15 +241,15 @@ def test_id_token_never_passes_for_an_access_token(
     ],
 )
 def test_header_does_not_stand_in_for_a_claim_that_types(
-    profile: Profile, claims: Mapping[str, Any]
+    profile: IssuerProfile, claims: Mapping[str, Any]
 ) -> None:
     """Where the provider types every token by a claim, `at+jwt` changes nothing."""
     assert refusal(profile, claims, typ="at+jwt") == "wrong_token_type"
 
 
-@pytest.mark.parametrize("profile", get_args(Profile))
+@pytest.mark.parametrize("profile", get_args(IssuerProfile))
 @pytest.mark.parametrize("typ", ["application/okta-internal-at+jwt", "logout+jwt", "secevent+jwt"])
-def test_other_type_of_token_never_passes(profile: Profile, typ: str) -> None:
+def test_other_type_of_token_never_passes(profile: IssuerProfile, typ: str) -> None:
     """A logout or event token has an issuer, a subject and our audience as well."""
     claims = {**GENERIC_PERSON, "typ": "Bearer", "token_use": "access", "cid": "c", "azp": "c"}
     assert refusal(profile, claims, typ=typ) == "wrong_token_type"
@@ -278,7 +278,7 @@ class TestCognitoAudience:
         assert refusal("cognito", without(COGNITO_PERSON, "client_id")) == "missing_claim"
 
     @pytest.mark.parametrize("profile", ["generic", "keycloak", "auth0"])
-    def test_client_does_not_stand_in_elsewhere(self, profile: Profile) -> None:
+    def test_client_does_not_stand_in_elsewhere(self, profile: IssuerProfile) -> None:
         """Only Cognito is known to do so."""
         claims = {**without(GENERIC_PERSON, "aud"), "client_id": "byline"}
         assert refusal(profile, claims) == "missing_claim"
@@ -305,12 +305,12 @@ def test_google_token_for_another_audience_is_refused() -> None:
     ],
 )
 def test_configured_service_account_wins_over_every_profile(
-    profile: Profile, claims: Mapping[str, Any]
+    profile: IssuerProfile, claims: Mapping[str, Any]
 ) -> None:
     """What the operator says of a subject goes before what its claims prove."""
     issuer = BearerIssuer(profile=profile)
     verifier = issuer.verifier(service_accounts={claims["sub"]: "nightly"})
-    verified = verifier.verify(issuer.token(claims))
+    verified = verifier.verify_bearer(issuer.token(claims))
     assert (verified.kind, verified.name) == ("application", "nightly")
 
 

@@ -8,15 +8,16 @@ import pytest
 
 from byline.errors import Misconfigured
 from byline.fetch import is_loopback, require_https
-from byline.settings import MAX_ISSUER_BYTES, Settings, required
+from byline.identity.settings import MAX_ISSUER_BYTES, IdentitySettings
+from byline.settings import required
 from tests.identity.alb_tokens import BEARER_GROUP, CLIENT, ENVIRONMENT, ISSUER, KEYS_URL, SIGNER
 
 TRUSTED = {"issuer": "https://issuer.example.com", "audiences": ["byline"], "profile": "generic"}
 VALID: Mapping[str, str] = {**ENVIRONMENT, "TRUSTED_ISSUERS": json.dumps([TRUSTED])}
 
 
-def read(**changes: str) -> Settings:
-    return Settings.from_environment({**VALID, **changes})
+def read(**changes: str) -> IdentitySettings:
+    return IdentitySettings.from_environment({**VALID, **changes})
 
 
 def trusted(**changes: Any) -> str:
@@ -46,8 +47,8 @@ def test_valid_environment_is_read() -> None:
 
 def test_empty_environment_believes_nobody() -> None:
     """The default settings verify tokens and trust no issuer."""
-    settings = Settings.from_environment({})
-    assert settings == Settings()
+    settings = IdentitySettings.from_environment({})
+    assert settings == IdentitySettings()
     assert (settings.trust, settings.anonymous) == ("verify", "refuse")
     assert not settings.signers
     assert not settings.trusted_issuers
@@ -56,7 +57,7 @@ def test_empty_environment_believes_nobody() -> None:
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
 def test_variable_of_nothing_but_space_is_not_set(empty: str) -> None:
     """CloudFormation passes an unset parameter as empty text."""
-    assert Settings.from_environment(dict.fromkeys(VALID, empty)) == Settings()
+    assert IdentitySettings.from_environment(dict.fromkeys(VALID, empty)) == IdentitySettings()
 
 
 @pytest.mark.parametrize(
@@ -157,8 +158,8 @@ def test_browsers_alone_and_bearer_tokens_alone_are_legal() -> None:
     """A team may want one way in only."""
     browsers = {name: VALID[name] for name in VALID if name not in BEARER_ONLY}
     bearer = {name: VALID[name] for name in BEARER_ONLY}
-    assert not Settings.from_environment(browsers).trusted_issuers
-    assert not Settings.from_environment(bearer).signers
+    assert not IdentitySettings.from_environment(browsers).trusted_issuers
+    assert not IdentitySettings.from_environment(bearer).signers
 
 
 BEARER_ONLY = ("TRUSTED_ISSUERS", "BEARER_TARGET_GROUP")

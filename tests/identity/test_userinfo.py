@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from byline.errors import Rejected
 from byline.fetch import Answer, FetchFailed
-from byline.identity.bearer_token import BearerTokens
 from byline.identity.discovery import discovery
+from byline.identity.identity import Identity
+from byline.identity.issuer_keys import KEYS_LIFETIME_SECONDS
 from byline.identity.unverified import UnverifiedToken
 from byline.identity.userinfo import (
     ANSWER_LIFETIME_SECONDS,
@@ -26,12 +28,15 @@ from tests.identity.bearer_issuer import (
     USERINFO_URL,
     BearerIssuer,
     Web,
+    private_key,
+    public_jwk,
     without,
 )
 
 PROFILE = {"given_name": "Ada", "family_name": "Lovelace", "email": "ada@example.com"}
 ANSWER = {"sub": "ada", **PROFILE}
 LASTING = {**PERSON, "exp": NOW + 86_400}
+ADA = frozenset({"ada"})
 OKTA_PERSON_BY_CLIENT = {
     **without(PERSON, "client_id"),
     "sub": "0oa1",
@@ -47,9 +52,15 @@ def issuer() -> BearerIssuer:
     return issuer
 
 
-def profile_of(verifier: BearerTokens, token: UnverifiedToken) -> dict[str, str]:
+def userinfo_of(issuer: BearerIssuer) -> Userinfo:
+    """The issuer's endpoint, without the identity that remembers verified tokens before it."""
+    document = discovery(ISSUER, fetch=issuer.web, now=issuer.clock)
+    return Userinfo(discovery=document, fetch=issuer.web, now=issuer.clock)
+
+
+def profile_of(verifier: Identity, token: UnverifiedToken) -> dict[str, str]:
     """What is known of the token's person."""
-    caller = verifier.verify(token)
+    caller = verifier.verify_bearer(token)
     return {
         "given_name": caller.given_name,
         "family_name": caller.family_name,
@@ -88,7 +99,7 @@ class TestAsked:
     def test_name_stays_that_of_the_token(self, issuer: BearerIssuer) -> None:
         """The caller's name comes from verified claims only, never from userinfo."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "preferred_username": "root"})
-        caller = issuer.verifier(userinfo=True).verify(issuer.token())
+        caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token())
         assert (caller.name, caller.subject, caller.kind) == ("ada", "ada", "user")
 
     @pytest.mark.parametrize(
@@ -107,7 +118,7 @@ class TestAsked:
         self, issuer: BearerIssuer, claims: dict[str, Any], members: dict[str, Any]
     ) -> None:
         """Only where it is turned on, only for people, only for gaps."""
-        issuer.verifier(**members).verify(issuer.token(claims))
+        issuer.verifier(**members).verify_bearer(issuer.token(claims))
         assert issuer.web.count(USERINFO_URL) == 0
 
     def test_refused_token_is_not_sent(self, issuer: BearerIssuer) -> None:
@@ -115,7 +126,7 @@ class TestAsked:
         token = issuer.token()
         forged = UnverifiedToken(token.text[:-8] + "AAAAAAAA")
         with pytest.raises(Exception, match="bad_signature"):
-            issuer.verifier(userinfo=True).verify(forged)
+            issuer.verifier(userinfo=True).verify_bearer(forged)
         assert issuer.web.count(USERINFO_URL) == 0
 
 
@@ -152,7 +163,7 @@ class TestFailures:
         assert issuer.web.count(USERINFO_URL) == 1
         issuer.clock.pass_seconds(1)
         assert profile_of(verifier, token) == PROFILE
-        assert verifier.failed_fetches == 0
+        assert verifier.failed_fetches() == 0
 
     def test_issuer_without_the_endpoint_changes_nothing(self, issuer: BearerIssuer) -> None:
         """Discovery need not name one."""
@@ -192,7 +203,7 @@ class TestRemembered:
     def test_answer_is_kept_for_ten_minutes(self, issuer: BearerIssuer) -> None:
         """Until the last second, and asked again in the next."""
         verifier, token = issuer.verifier(userinfo=True), issuer.token(LASTING)
-        verifier.verify(token)
+        verifier.verify_bearer(token)
         issuer.web.publish(USERINFO_URL, {**ANSWER, "family_name": "King"})
         issuer.clock.pass_seconds(ANSWER_LIFETIME_SECONDS - 1)
         assert profile_of(verifier, token)["family_name"] == "Lovelace"
@@ -202,33 +213,45 @@ class TestRemembered:
 
     def test_answer_does_not_outlive_its_token(self, issuer: BearerIssuer) -> None:
         """In the token's last second the answer counts, in the next it is forgotten."""
-        document = discovery(ISSUER, fetch=issuer.web, now=issuer.clock)
-        userinfo = Userinfo(discovery=document, fetch=issuer.web, now=issuer.clock)
+        userinfo = userinfo_of(issuer)
         token = issuer.token()
-        caller = issuer.verifier().verify(token)
-        incomplete = Incomplete(caller, b"digest", PERSON["exp"], frozenset({"ada"}))
+        incomplete = Incomplete(issuer.verifier().verify_bearer(token), PERSON["exp"], ADA)
         userinfo.complete(incomplete, token=token)
         issuer.clock.time = PERSON["exp"] - 1
-        assert userinfo.complete(incomplete, token=token).email == "ada@example.com"
+        assert userinfo.complete(incomplete, token=token).caller.email == "ada@example.com"
         assert issuer.web.count(USERINFO_URL) == 1
         issuer.clock.time = PERSON["exp"]
         userinfo.complete(incomplete, token=token)
         assert issuer.web.count(USERINFO_URL) == 2
 
+    def test_completed_caller_is_forgotten_with_its_key(self, issuer: BearerIssuer) -> None:
+        """An answer does not make a token count longer than the key that signed it."""
+        verifier, token = issuer.verifier(userinfo=True), issuer.token(LASTING)
+        verifier.verify_bearer(issuer.token())
+        issuer.clock.pass_seconds(KEYS_LIFETIME_SECONDS / 2)
+        verifier.verify_bearer(token)
+        issuer.publish_keys([public_jwk(private_key("RS256", "next"), kid="key-2")])
+        issuer.clock.pass_seconds(KEYS_LIFETIME_SECONDS / 2 - 1)
+        assert profile_of(verifier, token) == PROFILE
+        issuer.clock.pass_seconds(1)
+        with pytest.raises(Rejected) as refusal:
+            verifier.verify_bearer(token)
+        assert refusal.value.reason == "unknown_key"
+
     def test_another_token_of_the_person_asks_again(self, issuer: BearerIssuer) -> None:
         """An answer belongs to the token that it was given for."""
         verifier = issuer.verifier(userinfo=True)
-        verifier.verify(issuer.token())
-        verifier.verify(issuer.token({**PERSON, "jti": "2"}))
+        verifier.verify_bearer(issuer.token())
+        verifier.verify_bearer(issuer.token({**PERSON, "jti": "2"}))
         assert issuer.web.count(USERINFO_URL) == 2
 
     def test_least_recently_used_answer_goes(self, issuer: BearerIssuer) -> None:
-        """The cache is bounded: past its size the first token asks again."""
-        verifier, first = issuer.verifier(userinfo=True), issuer.token(LASTING)
-        verifier.verify(first)
-        for number in range(CACHED_ANSWERS):
-            verifier.verify(issuer.token({**LASTING, "jti": str(number)}))
-        verifier.verify(first)
+        """The cache of answers is bounded: past its size the first token asks again."""
+        userinfo, first = userinfo_of(issuer), issuer.token(LASTING)
+        incomplete = Incomplete(issuer.verifier().verify_bearer(first), LASTING["exp"], ADA)
+        others = [UnverifiedToken(str(number)) for number in range(CACHED_ANSWERS)]
+        for token in (first, *others, first):
+            userinfo.complete(incomplete, token=token)
         assert issuer.web.count(USERINFO_URL) == CACHED_ANSWERS + 2
 
     @pytest.mark.parametrize("answer", [Answer(500, b""), None])
@@ -247,12 +270,12 @@ class TestRemembered:
 
         web = SlowWeb(dict(issuer.web.answers))
         web.answers[USERINFO_URL] = answer or web.answers[USERINFO_URL]
-        verifier = BearerTokens([issuer.trusted(userinfo=True)], fetch=web, now=issuer.clock)
+        verifier = issuer.verifier_of(issuer.trusted(userinfo=True), fetch=web)
         token = issuer.token()
 
         def verify(_: int) -> str:
             all_started.wait()
-            return verifier.verify(token).email
+            return verifier.verify_bearer(token).email
 
         with ThreadPoolExecutor(8) as threads:
             emails = set(threads.map(verify, range(8)))
@@ -272,7 +295,7 @@ class TestOkta:
     ) -> None:
         """The one exception to equal subjects: the answer's becomes the caller's, both are kept."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u1"})
-        caller = issuer.verifier(userinfo=True).verify(issuer.token(OKTA_PERSON_BY_CLIENT))
+        caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token(OKTA_PERSON_BY_CLIENT))
         assert (caller.subject, caller.token_subject) == ("00u1", "0oa1")
         assert (caller.name, caller.email) == ("00u1", "ada@example.com")
 
@@ -280,7 +303,7 @@ class TestOkta:
         """The person is asked for even where every other claim is there."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u1"})
         token = issuer.token({**OKTA_PERSON_BY_CLIENT, **PROFILE})
-        assert issuer.verifier(userinfo=True).verify(token).subject == "00u1"
+        assert issuer.verifier(userinfo=True).verify_bearer(token).subject == "00u1"
         assert issuer.web.count(USERINFO_URL) == 1
 
     @pytest.mark.parametrize("subject", ["0oa1", "", None, 7, "a\nb"])
@@ -289,7 +312,7 @@ class TestOkta:
     ) -> None:
         """The client again, or nobody: the verified `uid` stays the subject."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": subject})
-        caller = issuer.verifier(userinfo=True).verify(issuer.token(OKTA_PERSON_BY_CLIENT))
+        caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token(OKTA_PERSON_BY_CLIENT))
         assert (caller.subject, caller.email) == ("00u1", "")
 
     @pytest.mark.parametrize(("subject", "email"), [("00u1", "ada@example.com"), ("00u2", "")])
@@ -299,7 +322,7 @@ class TestOkta:
         """The token says login name and `uid`, the answer the `uid`; another's is discarded."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": subject})
         claims = {**OKTA_PERSON_BY_CLIENT, "sub": "ada@login.example"}
-        caller = issuer.verifier(userinfo=True).verify(issuer.token(claims))
+        caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token(claims))
         assert (caller.subject, caller.email) == ("ada@login.example", email)
 
     def test_other_profiles_have_no_exception(self) -> None:
@@ -307,5 +330,5 @@ class TestOkta:
         issuer = BearerIssuer(profile="keycloak")
         issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u1"})
         claims = {**PERSON, "typ": "Bearer", "azp": "ada", "cid": "ada", "sid": "s", "uid": "00u1"}
-        caller = issuer.verifier(userinfo=True).verify(issuer.token(claims))
+        caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token(claims))
         assert (caller.subject, caller.email) == ("ada", "")

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from byline.identity.identity import Identity
-from byline.settings import Settings
+from byline.identity.settings import IdentitySettings
 from local.bearer_rule import BearerRule
 from local.browser_rule import NONCE_COOKIE, SESSION_COOKIE, BrowserRule
 from local.function_instance import FunctionFailed
@@ -121,7 +121,7 @@ def test_identity_token_is_one_that_the_verifier_accepts(
 ) -> None:
     """What the stand-in signs passes the real verification, with the key that it publishes."""
     event = sign_in(browser).json()
-    settings = Settings.from_environment(
+    settings = IdentitySettings.from_environment(
         {
             "LOAD_BALANCER_ARNS": ARN,
             "OIDC_ISSUER": world.provider.issuer,

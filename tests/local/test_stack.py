@@ -24,6 +24,7 @@ from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
 from local.outside_provider import OutsideProvider
 from local.sample_keys import sample_issuer_keys, sample_load_balancer_keys
 from local.stack import Ports, Stack
+from tests.required import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
 RUNS = "/v1/projects/research/runs"
@@ -359,11 +360,15 @@ def test_demo_keeps_its_promises_and_fits_a_screen() -> None:
         assert fact in demo.stdout
 
 
-CHROMIUM = shutil.which("chromium")
+@pytest.fixture
+def chromium() -> str:
+    """The path of the browser."""
+    return shutil.which("chromium") or skip_or_fail("chromium", "Chromium is not installed")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
-def test_person_in_a_real_browser_clicks_and_sees_their_name(stack: Stack, tmp_path: Path) -> None:
+def test_person_in_a_real_browser_clicks_and_sees_their_name(
+    stack: Stack, chromium: str, tmp_path: Path
+) -> None:
     """The page, the cookie and the redirects work in Chromium."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
@@ -378,7 +383,7 @@ def test_person_in_a_real_browser_clicks_and_sees_their_name(stack: Stack, tmp_p
     ]
     with sync_playwright() as playwright:
         context: Any = playwright.chromium.launch_persistent_context(
-            tmp_path, executable_path=CHROMIUM, headless=True, args=arguments
+            tmp_path, executable_path=chromium, headless=True, args=arguments
         )
         with closing(context):
             page = context.new_page()

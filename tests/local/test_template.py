@@ -19,12 +19,19 @@ Transform: AWS::Serverless-2016-10-31
 Parameters:
   Memory: { Type: Number, Default: 256 }
   Issuer: { Type: String, AllowedPattern: "^https://.*$" }
+Globals:
+  Function:
+    Timeout: 7
+    Layers: [!Ref Layer]
 Conditions:
   Never: !Equals [!Ref Issuer, ""]
 Resources:
   Layer:
     Type: AWS::Serverless::LayerVersion
     Properties: { ContentUri: layers/one }
+  OwnLayer:
+    Type: AWS::Serverless::LayerVersion
+    Properties: { ContentUri: layers/two }
   WorkFunction:
     Type: AWS::Serverless::Function
     Properties:
@@ -32,8 +39,7 @@ Resources:
       Handler: work.handler
       Runtime: python3.13
       MemorySize: !Ref Memory
-      Timeout: 7
-      Layers: [!Ref Layer]
+      Layers: [!Ref OwnLayer]
       Environment:
         Variables:
           TABLE: !Ref WorkTable
@@ -70,7 +76,8 @@ def test_functions_come_out_with_their_settings_resolved(tmp_path: Path) -> None
         boto3.client("cloudformation"), parameters={"Issuer": "http://127.0.0.1:8081"}
     )
     work = functions["WorkFunction"]
-    assert work.code == (tmp_path / "functions/work", tmp_path / "layers/one")
+    layers = (tmp_path / "layers/one", tmp_path / "layers/two")
+    assert work.code == (tmp_path / "functions/work", *layers)
     assert (work.name, work.handler) == ("WorkFunction", "work.handler")
     assert (work.memory_mb, work.timeout_seconds) == (256, 7)
     assert work.environment == {

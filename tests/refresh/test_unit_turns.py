@@ -87,31 +87,31 @@ def test_unfinished_unit_comes_again_after_all_others(threads: Executor) -> None
 @pytest.mark.parametrize("number", [1, UNITS_AT_ONCE, 3 * UNITS_AT_ONCE])
 def test_turns_share_what_time_there_is(threads: Executor, number: int) -> None:
     """One unit may have it all; of three times as many as fit, each a third at the most."""
-    untils: list[float] = []
+    ends: list[float] = []
 
     def refresh(_: WorkUnit, until: float) -> SliceOutcome:
-        untils.append(until)
+        ends.append(until)
         return "done"
 
     turns_of(threads, units(number), refresh)
     share = END * UNITS_AT_ONCE / (number - 1 + UNITS_AT_ONCE)
-    assert min(untils) == pytest.approx(max(share, SHORTEST_SLICE_SECONDS), rel=0.01)
-    assert max(untils) <= END
+    assert min(ends) == pytest.approx(max(share, SHORTEST_SLICE_SECONDS), rel=0.01)
+    assert max(ends) <= END
 
 
 def test_turn_is_long_enough_to_get_somewhere_and_ends_with_the_time(threads: Executor) -> None:
     """A hundredth of the time would go by with reading alone."""
-    untils: list[float] = []
+    ends: list[float] = []
 
     def refresh(_: WorkUnit, until: float) -> SliceOutcome:
-        untils.append(until)
+        ends.append(until)
         return "done"
 
     turns_of(threads, units(2_000), refresh)
-    assert min(untils) == SHORTEST_SLICE_SECONDS
-    untils.clear()
+    assert min(ends) == SHORTEST_SLICE_SECONDS
+    ends.clear()
     turns_of(threads, units(2_000), refresh, clock=Clock(END - 1))
-    assert set(untils) == {END}
+    assert set(ends) == {END}
 
 
 def test_no_turn_begins_once_the_time_has_come(threads: Executor) -> None:

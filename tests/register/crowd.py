@@ -1,7 +1,7 @@
-"""Users, workers and their deaths, one step at a time in an order that chance decides.
+"""Users and workers that act concurrently, one step at a time in a random order, and may die.
 
-A step is one call of anybody's, or its answer. So all orders in which calls can meet are possible,
-and the same seed gives the same one again.
+A step is a call or its answer. So every interleaving of calls is possible, and the same seed gives
+the same interleaving.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from random import Random
 from greenlet import getcurrent, greenlet
 
 from register_resources.claims import SETTLE_SECONDS
-from register_resources.pending_rows import RunKey
+from register_resources.pending import RunKey
 from stand_ins.authorization_service import DONE, Fails, Fault, Hangs
-from tests.register.world import LIFE_SECONDS, World
+from tests.register.world import LIFE_SECONDS, RegistrationWorld
 
-TROUBLES: tuple[Fault, ...] = (
+FAULTS: tuple[Fault, ...] = (
     Fails(503),
     Fails(502, is_done=True),
     Fails(500),
@@ -34,13 +34,15 @@ TROUBLES: tuple[Fault, ...] = (
 
 
 class Killed(BaseException):
-    """A worker's process is gone: Lambda has ended it, or its machine has."""
+    """Ends a worker's process, as Lambda does at the time limit."""
 
 
 @dataclass(eq=False)
 class Actor:
-    """Somebody at work, until when he lives, and up to which step he does nothing: whatever he has
-    just learnt may not be so any more when he goes on."""
+    """A user or a worker, when it dies, and up to which step it does nothing.
+
+    While it is idle, the data that it has read can become outdated.
+    """
 
     work: greenlet
     dies_at: float
@@ -50,35 +52,35 @@ class Actor:
 class Crowd:
     """The actors of a world."""
 
-    def __init__(self, world: World, random: Random) -> None:
+    def __init__(self, world: RegistrationWorld, random: Random) -> None:
         self._world = world
         self._random = random
         self._actors: list[Actor] = []
         self._favourite: Actor | None = None
-        """Who goes on for a while: what others do in one stretch falls between two calls of one."""
-        self._taken_at: dict[int, float] = {}
+        """The actor that makes most steps, so that it often acts between two calls of another."""
+        self._sent_at: dict[int, float] = {}
         self._steps = 0
         self._settling: list[RunKey] = []
         self.alive: list[RunKey] = []
-        """Runs that nobody has set out to delete."""
+        """Runs whose deletion has not begun."""
         self.records: list[RunKey] = []
-        """Of the stream: runs that were created or deleted, not yet handed over."""
+        """The stream's records of created and deleted runs, not delivered yet."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether anybody is still at work."""
+        """Whether any actor is left."""
         return bool(self._actors)
 
     @property
     def disputed(self) -> list[RunKey]:
-        """Runs that somebody is settling, and nobody has set out to delete."""
+        """Runs that a worker is settling and whose deletion has not begun."""
         return [key for key in self._settling if key in self.alive]
 
     def enter(self, act: Callable[[], object]) -> None:
-        """Somebody starts to do something."""
+        """Add an actor that calls `act`."""
 
         def work() -> None:
-            # His claims end with him, no sooner: the latest that he may be alive.
+            # The actor must not outlive its claims.
             actor.dies_at = self._world.clock() + LIFE_SECONDS
             with suppress(Killed):
                 act()
@@ -87,29 +89,31 @@ class Crowd:
         self._actors.append(actor)
 
     def create(self) -> None:
+        """Create a run."""
         key = self._world.create(step=self._pause)
         self.alive.append(key)
         self._announce(key)
 
     def delete(self, key: RunKey) -> None:
+        """Delete a run."""
         self._world.delete(key, step=self._pause)
         self._announce(key)
 
     def settle(self, key: RunKey) -> None:
-        """A worker; what befalls its calls is drawn as they come."""
+        """Settle a run, with random faults."""
         self._settling.append(key)
         try:
-            self._world.settle(key, step=self._befall)
+            self._world.settle(key, step=self._meet_fault)
         finally:
             self._settling.remove(key)
 
     def make_pass(self) -> None:
-        """A worker that goes through the index as it was when it started."""
-        for waiting in self._world.waiting():
-            self.settle(waiting.key)
+        """Settle every run that the index lists at the start."""
+        for entry in self._world.pending():
+            self.settle(entry.key)
 
     def step(self) -> None:
-        """One actor makes one step, or dies; or the service does what it had left lying."""
+        """Let one actor make one step, or die; or let the service carry out a late call."""
         if self._world.graph.late and self._random.random() < 0.01:
             self._world.graph.catch_up(calls=1)
         if not self._actors:
@@ -127,17 +131,17 @@ class Crowd:
             self._actors.remove(actor)
 
     def let_time_pass(self, seconds: float) -> None:
-        """Nobody outlives his time, and what was sent stays lying no longer than it may."""
+        """Advance the clock. Actors die at their time, and overdue calls take effect."""
         now = self._world.clock() + seconds
         for actor in [actor for actor in self._actors if actor.dies_at <= now]:
             self._kill(actor)
         late = self._world.graph.late
-        overdue = sum(self._taken_at[id(call)] + SETTLE_SECONDS <= now for call in late)
+        overdue = sum(self._sent_at[id(call)] + SETTLE_SECONDS <= now for call in late)
         self._world.graph.catch_up(calls=overdue)
         self._world.clock.advance(seconds)
 
     def _announce(self, key: RunKey) -> None:
-        """The stream has a record of it, which is handed over at once or at some time."""
+        """Add a record to the stream, and often deliver it at once."""
         self.records.append(key)
         if self._random.random() < 0.6:
             self.settle(key)
@@ -145,12 +149,12 @@ class Crowd:
     def _kill(self, actor: Actor) -> None:
         if actor.work:
             actor.work.throw(Killed)
-        self._note_what_was_taken()
+        self._note_late_calls()
         self._actors.remove(actor)
 
     def _pause(self, _: str) -> None:
-        """An actor lets the others go first."""
-        self._note_what_was_taken()
+        """Let other actors go first."""
+        self._note_late_calls()
         scheduler = getcurrent().parent
         assert scheduler is not None
         scheduler.switch()
@@ -158,13 +162,13 @@ class Crowd:
     def _idle(self, actor: Actor) -> None:
         actor.idle_until = self._steps + self._random.randrange(10, 60)
 
-    def _befall(self, name: str) -> None:
+    def _meet_fault(self, name: str) -> None:
         if name == "update_item" and self._favourite and self._random.random() < 0.4:
-            self._idle(self._favourite)  # between what he has read and what he writes
+            self._idle(self._favourite)  # between a read and a write
         if name == "post" and self._random.random() < 0.5:
-            self._world.faults.append(self._random.choice(TROUBLES))
+            self._world.faults.append(self._random.choice(FAULTS))
         self._pause(name)
 
-    def _note_what_was_taken(self) -> None:
+    def _note_late_calls(self) -> None:
         for call in self._world.graph.late:
-            self._taken_at.setdefault(id(call), self._world.clock())
+            self._sent_at.setdefault(id(call), self._world.clock())

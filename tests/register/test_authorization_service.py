@@ -1,4 +1,4 @@
-"""What the authorization service is told, what its answers mean, and when it is asked again."""
+"""The calls of the authorization service, what its answers mean, and when a call is retried."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from byline.registration.authorization_service import (
     PASSING,
     WAIT_SECONDS,
     AuthorizationService,
-    Outcome,
+    Delivery,
     principal,
     resource,
 )
@@ -33,28 +33,28 @@ NIGHTLY = principal("application", subject="nightly", issuer="https://issuer.exa
 RUN = resource("task", "01M6DMBE000000000000000001")
 AGENT = resource("agent", "forecaster")
 
-DONE = Outcome(None, is_certain=True)
+DONE = Delivery(None, is_certain=True)
 LIMIT = 0.3
-"""Seconds: the time limit of tests that wait for its end."""
+"""The time limit of a call, in seconds."""
 
 
 @dataclass
-class Client:
-    """A client of a service, with what it counted and how long it slept."""
+class RecordedService:
+    """A client of the service, with the events that it counted and the seconds that it slept."""
 
     service: AuthorizationService
     clock: Clock
     counted: list[tuple[Any, ...]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
 
-    def register(self, *, seconds: float = 60) -> Outcome:
+    def register(self, *, seconds: float = 60) -> Delivery:
         return self.service.register(ADA, RUN, parent=AGENT, until=self.clock() + seconds)
 
-    def deregister(self) -> Outcome:
+    def deregister(self) -> Delivery:
         return self.service.deregister(ADA, RUN, until=self.clock() + 60)
 
 
-def client_of(url: str, *, random: Callable[[], float] = lambda: 1.0) -> Client:
+def client_of(url: str, *, random: Callable[[], float] = lambda: 1.0) -> RecordedService:
     clock = Clock()
     counted: list[tuple[Any, ...]] = []
     slept: list[float] = []
@@ -66,7 +66,7 @@ def client_of(url: str, *, random: Callable[[], float] = lambda: 1.0) -> Client:
         random=random,
         count=lambda *event: counted.append(event),
     )
-    return Client(service, clock, counted, slept)
+    return RecordedService(service, clock, counted, slept)
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def stand_in() -> Iterator[AuthorizationStandIn]:
 
 
 @pytest.fixture
-def client(stand_in: AuthorizationStandIn) -> Client:
+def client(stand_in: AuthorizationStandIn) -> RecordedService:
     return client_of(stand_in.url)
 
 
-def test_registration_is_told_in_the_services_words(
-    client: Client, stand_in: AuthorizationStandIn
+def test_registration_is_sent_in_the_services_format(
+    client: RecordedService, stand_in: AuthorizationStandIn
 ) -> None:
     """A registration names the creator, the resource and its parent in the service's own fields."""
     assert client.register() == DONE
@@ -96,19 +96,19 @@ def test_registration_is_told_in_the_services_words(
 
 
 def test_registration_without_an_agent_has_a_parent_of_null(
-    client: Client, stand_in: AuthorizationStandIn
+    client: RecordedService, stand_in: AuthorizationStandIn
 ) -> None:
-    """The member is there all the same."""
+    """The document has the member `parent` all the same."""
     client.service.register(NIGHTLY, RUN, parent=None, until=client.clock() + 60)
     document = json.loads(stand_in.requests[0].body)
     assert document["parent"] is None
     assert document["principal"]["type"] == "service_account"
 
 
-def test_deregistration_is_the_same_without_a_parent(
-    client: Client, stand_in: AuthorizationStandIn
+def test_deregistration_has_no_parent(
+    client: RecordedService, stand_in: AuthorizationStandIn
 ) -> None:
-    """The wire format has no such member there."""
+    """The document names the principal and the resource only."""
     client.register()
     assert stand_in.graph.tasks
     assert client.deregister() == DONE
@@ -118,7 +118,7 @@ def test_deregistration_is_the_same_without_a_parent(
 
 
 def test_grant_and_revoke_name_the_operation(
-    client: Client, stand_in: AuthorizationStandIn
+    client: RecordedService, stand_in: AuthorizationStandIn
 ) -> None:
     """A grant and its revocation send the same fields."""
     key = resource("api_key", "nightly")
@@ -154,17 +154,17 @@ def test_grant_and_revoke_name_the_operation(
         (504, b"", "unexpected_status", False),
     ],
 )
-def test_answer_that_is_final_is_taken_once(
-    client: Client,
+def test_final_answer_is_not_retried(
+    client: RecordedService,
     stand_in: AuthorizationStandIn,
     status: int,
     body: bytes,
     error: Any,
     is_certain: bool,  # noqa: FBT001 - a column
 ) -> None:
-    """Each answer is retryable or final, and says whether the call may have had an effect."""
+    """The error class says what failed, and the result whether the call may have taken effect."""
     stand_in.faults.append(Fails(status, body))
-    assert client.register() == Outcome(error, is_certain)
+    assert client.register() == Delivery(error, is_certain)
     assert len(stand_in.requests) == 1
     assert client.counted == [
         ("attempt", "register", None),
@@ -173,12 +173,12 @@ def test_answer_that_is_final_is_taken_once(
 
 
 @pytest.mark.parametrize("status", [502, 503])
-def test_unavailable_service_is_asked_four_times(
-    client: Client, stand_in: AuthorizationStandIn, status: int
+def test_unavailable_service_is_called_four_times(
+    client: RecordedService, stand_in: AuthorizationStandIn, status: int
 ) -> None:
     """An unavailable service is called four times, with jittered exponential waits."""
     stand_in.faults.extend([Fails(status)] * 9)
-    assert client.register() == Outcome("unavailable", is_certain=False)
+    assert client.register() == Delivery("unavailable", is_certain=False)
     assert len(stand_in.requests) == ATTEMPTS == 4
     assert client.slept == [WAIT_SECONDS, 2 * WAIT_SECONDS, 4 * WAIT_SECONDS]
     again = [("retry", "register", "unavailable"), ("attempt", "register", None)]
@@ -189,15 +189,17 @@ def test_unavailable_service_is_asked_four_times(
     ]
 
 
-def test_third_retry_may_still_succeed(client: Client, stand_in: AuthorizationStandIn) -> None:
-    """The last attempt counts, and does not make the ones before it certain."""
+def test_third_retry_may_still_succeed(
+    client: RecordedService, stand_in: AuthorizationStandIn
+) -> None:
+    """The last attempt may succeed, and the ones before it stay uncertain."""
     stand_in.faults.extend([Fails(502)] * 3)
-    assert client.register() == Outcome(None, is_certain=False)
+    assert client.register() == Delivery(None, is_certain=False)
     assert client.counted[-1] == ("success", "register", None)
 
 
 def test_waits_are_jittered(stand_in: AuthorizationStandIn) -> None:
-    """Those that failed together do not come back together."""
+    """Each wait is a random part of its upper limit."""
     client = client_of(stand_in.url, random=iter([0.5, 0.25, 0.0]).__next__)
     stand_in.faults.extend([Fails(503)] * 3)
     client.register()
@@ -205,16 +207,16 @@ def test_waits_are_jittered(stand_in: AuthorizationStandIn) -> None:
 
 
 def test_connection_that_breaks_is_tried_again(
-    client: Client, stand_in: AuthorizationStandIn
+    client: RecordedService, stand_in: AuthorizationStandIn
 ) -> None:
     """A broken connection is retried, because the request may have arrived."""
     stand_in.faults.append(Hangs("at once", is_reset=True))
-    assert client.register() == Outcome(None, is_certain=False)
+    assert client.register() == Delivery(None, is_certain=False)
     assert ("retry", "register", "network") in client.counted
 
 
-def test_nobody_there_is_the_networks_fault() -> None:
-    """A refused connection passes."""
+def test_refused_connection_is_a_network_error() -> None:
+    """A refused connection may succeed later."""
     with serve_authorization() as gone:
         url = gone.url
     outcome = client_of(url).register()
@@ -223,19 +225,19 @@ def test_nobody_there_is_the_networks_fault() -> None:
 
 
 @pytest.mark.parametrize("carried_out", ["at once", "late", "never"])
-def test_silence_is_a_timeout_that_may_have_worked(
-    client: Client, stand_in: AuthorizationStandIn, carried_out: str
+def test_call_without_an_answer_is_uncertain(
+    client: RecordedService, stand_in: AuthorizationStandIn, carried_out: str
 ) -> None:
-    """Nobody knows what a service does that does not answer."""
+    """A call that timed out may take effect at once, later or never."""
     stand_in.faults.append(Hangs(carried_out))
-    assert client.register() == Outcome(None, is_certain=False)
+    assert client.register() == Delivery(None, is_certain=False)
     assert ("retry", "register", "timeout") in client.counted
 
 
-def test_no_retry_begins_that_could_outlast_its_time(
-    client: Client, stand_in: AuthorizationStandIn
+def test_no_retry_begins_that_could_end_late(
+    client: RecordedService, stand_in: AuthorizationStandIn
 ) -> None:
-    """The last moment at which there is room for one is used, and the one after it is not."""
+    """A retry with just enough time is made, and one with too little is not."""
     stand_in.faults.extend([Fails(503), Fails(503)])
     room = WAIT_SECONDS + POST_TIMEOUT_SECONDS
     assert client.register(seconds=room - 0.1).error == "unavailable"
@@ -243,8 +245,8 @@ def test_no_retry_begins_that_could_outlast_its_time(
     assert client.register(seconds=room + 0.1).error is None
 
 
-def test_longest_delivery_is_as_long_as_it_says() -> None:
-    """Four time limits and the waits between them."""
+def test_longest_delivery_is_four_calls_and_their_waits() -> None:
+    """`DELIVERY_SECONDS` is the sum of the time limits and the longest waits."""
     assert pytest.approx(4 * POST_TIMEOUT_SECONDS + 7 * WAIT_SECONDS) == DELIVERY_SECONDS
 
 
@@ -258,8 +260,8 @@ def test_longest_delivery_is_as_long_as_it_says() -> None:
     ],
     ids=["silence", "too long", "cut short", "redirect"],
 )
-def test_answer_that_is_none_is_not_taken(respond: Respond, error: str) -> None:
-    """Bounded in time and size, and no redirect is followed."""
+def test_unusable_answer_is_refused(respond: Respond, error: str) -> None:
+    """Answers are bounded in time and size, and redirects are not followed."""
     with serve(respond) as server:
         outcome = client_of(server.url).register(seconds=0)
     assert (outcome.error, outcome.is_certain) == (error, False)

@@ -1,14 +1,12 @@
-"""RegisterResourcesFunction as Lambda runs it: batches of the stream, passes, and what is left."""
+"""RegisterResourcesFunction as Lambda runs it: batches of the stream, passes, and their reports."""
 
-import importlib
 import json
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from random import Random
-from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -17,10 +15,9 @@ import pytest
 from byline.aws import dynamodb
 from byline.errors import Misconfigured
 from byline.identity.caller import Caller
-from byline.registration.outbox import unregistered_mark
-from register_resources.pending_rows import RunKey, UnregisteredRows
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
+from byline.registration.outbox import outbox_entry
+from register_resources.pending import PendingRegistrations, RunKey
+from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import RunStore
 from stand_ins.authorization_service import (
@@ -31,25 +28,29 @@ from stand_ins.authorization_service import (
 )
 from tests.refresh.deployment import Context
 from tests.runs.runs_api import log_to_standard_output, metrics
-from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Refusal, serve_dynamodb
+from tests.runs.table_server import (
+    ACCESS_TABLE,
+    TABLE,
+    DynamoDb,
+    LostAnswer,
+    Refusal,
+    serve_dynamodb,
+)
 from tools.register_events import record_of
-
-MODULES = ("register_resources.handler", "register_resources.metrics")
-"""The modules that keep something between invocations: each environment has them anew."""
 
 ADA = Caller("user", "bearer", "https://issuer.example", "ada", "ada", "ada")
 
 
 @dataclass
-class Deployment:
-    """The function, the table before it and the service behind it."""
+class RegistrationDeployment:
+    """The function, its table and the authorization service."""
 
-    function: ModuleType
+    handler: Callable[[Any, Any], Any]
     table: DynamoDb
     service: AuthorizationStandIn
 
     def store(self, *, age: float = 0) -> RunStore:
-        """RunsFunction's, so many seconds ago."""
+        """The store of RunsFunction, with a clock that is `age` seconds late."""
 
         def now() -> float:
             return time.time() - age
@@ -58,19 +59,19 @@ class Deployment:
         audit = AuditTrail(client, ACCESS_TABLE, now=now)
         ids = iter(lambda: f"01M6DMBE00{uuid4().int % 10**16:016}", "")
         return RunStore(
-            client, TABLE, audit=audit, now=now, new_id=ids.__next__, mark=unregistered_mark
+            client, TABLE, audit=audit, now=now, new_id=ids.__next__, outbox=outbox_entry
         )
 
     def create(self, *, age: float = 0) -> RunKey:
-        act = Act(ADA, str(uuid4()))
-        run = self.store(age=age).create(CreateRun(), project="apollo", act=act)
+        action = ActionContext(ADA, str(uuid4()))
+        run, _ = self.store(age=age).create(CreateRun(), project="apollo", action=action)
         return RunKey("apollo", run["id"]["S"])
 
     def delete(self, key: RunKey) -> None:
-        self.store().delete(key.project, key.run, act=Act(ADA, str(uuid4())))
+        self.store().delete(key.project, key.run, action=ActionContext(ADA, str(uuid4())))
 
     def deliver(self, *keys: RunKey, seconds: float = 100) -> list[str]:
-        """A batch of the stream; the numbers of the records that are to come again."""
+        """Deliver a batch of the stream. Returns the numbers of the records that failed."""
         records = [
             record_of(project=key.project, run_id=key.run, number=str(number))
             for number, key in enumerate(keys)
@@ -80,16 +81,17 @@ class Deployment:
 
     def invoke(self, event: Any, *, seconds: float = 100) -> Any:
         event = json.loads(json.dumps(event))
-        answer = self.function.handler(event, Context(time.time() + seconds))
+        answer = self.handler(event, Context(time.time() + seconds))
         return json.loads(json.dumps(answer))
 
     @property
     def alive(self) -> set[str]:
-        """The runs that there are."""
+        """The ids of the runs that exist."""
         return {row["id"]["S"] for row in self.table.rows() if row["project"]["S"] == "apollo"}
 
     @property
-    def marked(self) -> set[str]:
+    def pending(self) -> set[str]:
+        """The ids of the runs with an outbox entry."""
         return {row["id"]["S"] for row in self.table.rows() if "unregistered" in row}
 
 
@@ -100,33 +102,28 @@ def server() -> Iterator[DynamoDb]:
 
 
 @pytest.fixture
-def deployment(server: DynamoDb, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+def deployment(
+    server: DynamoDb, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RegistrationDeployment]:
     server.reset()
     with serve_authorization() as service:
-        monkeypatch.setenv("RUNS_TABLE", TABLE)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AUTHORIZATION_SERVICE_URL", f"{service.url}/")
-        with _imported_anew() as function:
-            log_to_standard_output()
-            yield Deployment(function, server, service)
-
-
-class _imported_anew:  # noqa: N801 - a context manager
-    """The function's module at a cold start."""
-
-    def __enter__(self) -> ModuleType:
+        environ = {"RUNS_TABLE": TABLE, "AUTHORIZATION_SERVICE_URL": f"{service.url}/"}
+        for name, value in {**environ, "AWS_ENDPOINT_URL": server.url}.items():
+            monkeypatch.setenv(name, value)
         dynamodb.cache_clear()
-        self._kept = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-        return importlib.import_module("register_resources.handler")
-
-    def __exit__(self, *_: object) -> None:
-        for name in MODULES:
-            sys.modules.pop(name, None)
-        sys.modules.update(self._kept)
+        function = build(environ)
+        log_to_standard_output()
+        yield RegistrationDeployment(function, server, service)
         dynamodb.cache_clear()
 
 
-def test_batch_is_registered_and_deregistered(deployment: Deployment) -> None:
+def build(environ: dict[str, str]) -> Callable[[Any, Any], Any]:
+    """The function's handler. Its module is imported late, because it needs the environment too."""
+    handler: Callable[[Any, Any], Any] = import_module("register_resources.handler").build(environ)
+    return handler
+
+
+def test_batch_is_registered_and_deregistered(deployment: RegistrationDeployment) -> None:
     """Each run of the batch is registered or deregistered as its row says."""
     one, other = deployment.create(), deployment.create()
     assert deployment.deliver(one, other) == []
@@ -134,27 +131,29 @@ def test_batch_is_registered_and_deregistered(deployment: Deployment) -> None:
     deployment.delete(one)
     assert deployment.deliver(RunKey("deleted#apollo", one.run)) == []
     assert deployment.service.graph.tasks == {other.run}
-    assert deployment.marked == set()
+    assert deployment.pending == set()
 
 
-def test_record_that_comes_twice_is_told_once(deployment: Deployment) -> None:
-    """In one batch and in the next."""
+def test_record_delivered_twice_registers_the_run_once(deployment: RegistrationDeployment) -> None:
+    """The second record makes no call, in the same batch and in the next one."""
     run = deployment.create()
     assert deployment.deliver(run, run) == []
     assert deployment.deliver(run) == []
     assert len(deployment.service.requests) == 1
 
 
-def test_refusal_of_the_service_is_not_delivered_again(deployment: Deployment) -> None:
-    """The stream goes on; the row keeps its mark, and the pass and people see it."""
+def test_refusal_of_the_service_is_not_delivered_again(deployment: RegistrationDeployment) -> None:
+    """The stream goes on, and the run keeps its outbox entry for passes and operators."""
     run = deployment.create()
     deployment.service.faults.append(Fails(403))
     assert deployment.deliver(run) == []
-    assert deployment.marked == {run.run}
+    assert deployment.pending == {run.run}
 
 
-def test_failure_of_the_table_is_delivered_again(deployment: Deployment) -> None:
-    """Only the records that it concerns."""
+def test_record_is_delivered_again_after_a_failure_of_the_table(
+    deployment: RegistrationDeployment,
+) -> None:
+    """Lambda delivers the record of the failed run again, and no other."""
     run, other = deployment.create(), deployment.create()
     deployment.deliver(other)
     deployment.table.troubles.extend([Refusal("UpdateItem", "AccessDeniedException")])
@@ -163,7 +162,28 @@ def test_failure_of_the_table_is_delivered_again(deployment: Deployment) -> None
     assert deployment.service.graph.tasks == {run.run, other.run}
 
 
-def test_pass_registers_what_no_event_told_of(deployment: Deployment) -> None:
+def test_lost_answer_of_the_claim_does_not_delay_the_registration(
+    deployment: RegistrationDeployment,
+) -> None:
+    """The worker goes on with the claim that its repeated call finds."""
+    run = deployment.create()
+    deployment.table.troubles.append(LostAnswer("UpdateItem"))
+    assert deployment.deliver(run) == []
+    assert deployment.service.graph.tasks == {run.run}
+    assert deployment.pending == set()
+
+
+def test_conflict_with_a_start_of_the_run_is_retried(deployment: RegistrationDeployment) -> None:
+    """DynamoDB refuses an update while a transaction changes the same row."""
+    run = deployment.create()
+    busy = Refusal("UpdateItem", "TransactionConflictException")
+    deployment.table.troubles.extend([busy, busy])
+    assert deployment.deliver(run) == []
+    assert deployment.service.graph.tasks == {run.run}
+    assert deployment.pending == set()
+
+
+def test_pass_registers_runs_without_an_event(deployment: RegistrationDeployment) -> None:
     """A pass registers every pending run of every page of the index, without any stream event."""
     runs = {deployment.create().run for _ in range(20)}
     gone = deployment.create()
@@ -171,10 +191,12 @@ def test_pass_registers_what_no_event_told_of(deployment: Deployment) -> None:
     answer = deployment.invoke({"detail-type": "Scheduled Event"})
     assert answer == {"registered": 20, "deregistered": 1, "pending": 0}
     assert deployment.service.graph.tasks == runs
-    assert deployment.marked == set()
+    assert deployment.pending == set()
 
 
-def test_pass_leaves_what_was_refused_and_a_backfill_does_not(deployment: Deployment) -> None:
+def test_pass_skips_refused_runs_and_a_backfill_does_not(
+    deployment: RegistrationDeployment,
+) -> None:
     """A pass skips runs that the service refused; a backfill tries them again."""
     run = deployment.create()
     deployment.service.faults.append(Fails(403))
@@ -183,11 +205,11 @@ def test_pass_leaves_what_was_refused_and_a_backfill_does_not(deployment: Deploy
     assert len(deployment.service.requests) == 1
     answer = deployment.invoke({"backfill": True})
     assert answer == {"registered": 1, "deregistered": 0, "pending": 0}
-    assert deployment.marked == set()
+    assert deployment.pending == set()
 
 
-def test_pass_tells_what_is_left(
-    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+def test_pass_reports_what_is_left(
+    deployment: RegistrationDeployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A pass reports the number of pending and of refused runs, and the age of the oldest."""
     old = deployment.create(age=3_600)
@@ -205,10 +227,10 @@ def test_pass_tells_what_is_left(
     assert state["RegistrationPasses"] == [1]
 
 
-def test_pass_that_cannot_see_all_does_not_tell_that_all_is_well(
-    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+def test_pass_with_an_unread_shard_fails_without_a_report(
+    deployment: RegistrationDeployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It settles the rest, says that it was there, and fails."""
+    """It settles the runs of the other shards and counts the pass."""
     runs = [deployment.create() for _ in range(5)]
     deployment.table.troubles.append(Refusal("Query", "AccessDeniedException"))
     capsys.readouterr()
@@ -221,8 +243,8 @@ def test_pass_that_cannot_see_all_does_not_tell_that_all_is_well(
     assert deployment.service.graph.tasks == {run.run for run in runs}
 
 
-def test_calls_are_counted_by_operation_and_class(
-    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+def test_calls_are_counted_by_operation_and_error_class(
+    deployment: RegistrationDeployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Attempts, retries and failures are counted by operation and error class."""
     run = deployment.create()
@@ -238,8 +260,8 @@ def test_calls_are_counted_by_operation_and_class(
     assert attempts["RegistrationAttempt"] == [2]
 
 
-def test_failure_is_logged_by_names_alone(
-    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+def test_log_of_a_failure_does_not_quote_the_service(
+    deployment: RegistrationDeployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A failure's log line names the run and the error class, never the service's answer."""
     run = deployment.create()
@@ -253,8 +275,8 @@ def test_failure_is_logged_by_names_alone(
     assert (line["operation"], line["error_class"]) == ("register", "unexpected_status")
 
 
-def test_service_that_is_down_is_not_asked_for_all_that_waits(deployment: Deployment) -> None:
-    """After two rounds without a success the pass ends: the next one looks whether it is back."""
+def test_pass_ends_early_while_the_service_is_down(deployment: RegistrationDeployment) -> None:
+    """After two batches without a success the pass leaves the rest to the next one."""
     for _ in range(40):
         deployment.create()
     deployment.service.faults.extend([Fails(500)] * 100)
@@ -263,8 +285,8 @@ def test_service_that_is_down_is_not_asked_for_all_that_waits(deployment: Deploy
     assert len(deployment.service.requests) == 16
 
 
-def test_pass_ends_before_lambda_ends_it(deployment: Deployment) -> None:
-    """Without the time for a call, nothing is asked, and everything is pending."""
+def test_pass_without_time_for_a_call_makes_none(deployment: RegistrationDeployment) -> None:
+    """All registrations stay pending."""
     deployment.create()
     answer = deployment.invoke({"backfill": True}, seconds=12)
     assert answer["pending"] == 1
@@ -272,19 +294,19 @@ def test_pass_ends_before_lambda_ends_it(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "http://authorization.example.com", "https://a.example/?b"])
-def test_address_that_is_none_fails_the_cold_start(
-    value: str, monkeypatch: pytest.MonkeyPatch
+def test_bad_address_of_the_service_fails_the_cold_start(
+    value: str, deployment: RegistrationDeployment
 ) -> None:
-    """And the message names the variable."""
-    monkeypatch.setenv("RUNS_TABLE", TABLE)
-    monkeypatch.setenv("AUTHORIZATION_SERVICE_URL", value)
-    with pytest.raises(Misconfigured, match="AUTHORIZATION_SERVICE_URL"), _imported_anew():
-        pass
+    """The message names the variable."""
+    with pytest.raises(Misconfigured, match="AUTHORIZATION_SERVICE_URL"):
+        build({"RUNS_TABLE": TABLE, "AUTHORIZATION_SERVICE_URL": value})
 
 
-def test_graph_becomes_the_table_while_everything_fails_at_once(deployment: Deployment) -> None:
-    """The fault test again, with real threads, real HTTP and the function itself."""
-    random = Random(1815)  # noqa: S311 - to be the same again
+def test_concurrent_workers_with_faults_leave_graph_and_table_equal(
+    deployment: RegistrationDeployment,
+) -> None:
+    """The test of random faults again, with real threads, real HTTP and the function itself."""
+    random = Random(1815)  # noqa: S311 - a test must be repeatable
     troubles = (
         Fails(503),
         Fails(502, is_done=True),
@@ -309,15 +331,15 @@ def test_graph_becomes_the_table_while_everything_fails_at_once(deployment: Depl
         for each in passes:
             each.result()
     deployment.service.faults.clear()
-    _let_doubts_settle(deployment)
+    _end_doubts(deployment)
     deployment.invoke({"backfill": True})
-    assert deployment.marked == set()
+    assert deployment.pending == set()
     assert deployment.service.graph.tasks == deployment.alive
     assert len(deployment.alive) == 6
 
 
-def _let_doubts_settle(deployment: Deployment) -> None:
-    """The quarter of an hour that a test does not wait: doubts and claims are over."""
+def _end_doubts(deployment: RegistrationDeployment) -> None:
+    """Delete all claims and doubts, in place of a wait of 15 minutes."""
     client = deployment.table.client
     for row in deployment.table.rows():
         if row["project"]["S"].startswith("registration#"):
@@ -326,12 +348,12 @@ def _let_doubts_settle(deployment: Deployment) -> None:
 
 
 def test_index_is_read_to_its_end(server: DynamoDb) -> None:
-    """A page after the first is asked for by where the one before it ended."""
+    """Every page of the index is read."""
     server.reset()
     pages: list[dict[str, Any]] = []
 
     class Paged:
-        """A client whose pages hold a row each."""
+        """A client with one row on a page."""
 
         def query(self, **query: Any) -> Any:
             pages.append(query)
@@ -340,9 +362,9 @@ def test_index_is_read_to_its_end(server: DynamoDb) -> None:
     for number in range(3):
         run = f"01M6DMBE00000000000000{number:03}0"
         keys = {"project": {"S": "apollo"}, "id": {"S": run}}
-        mark = unregistered_mark(run, since=f"2026-11-22T00:00:0{number}Z")
-        server.client.put_item(TableName=TABLE, Item={**keys, **mark})
+        entry = outbox_entry(run, since=f"2026-11-22T00:00:0{number}Z")
+        server.client.put_item(TableName=TABLE, Item={**keys, **entry})
     client: Any = Paged()
-    found = list(UnregisteredRows(client, TABLE).waiting("0"))
+    found = list(PendingRegistrations(client, TABLE).list_shard("0"))
     assert [row.since[-2] for row in found] == ["0", "1", "2"]
     assert len(pages) >= 3

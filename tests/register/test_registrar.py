@@ -1,35 +1,39 @@
-"""One run and its worker: what is told, what stays marked, and what is remembered as in doubt."""
+"""One run and its worker: the calls of the service, the outbox entry and the doubt."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from byline.identity.caller import Caller
-from register_resources.claims import KEPT_SECONDS, SETTLE_SECONDS
-from register_resources.pending_rows import RunKey
+from byline.tables.writes import WRITE_ATTEMPTS, Contended
+from register_resources.claims import KEPT_SECONDS, SETTLE_SECONDS, RunClaims
+from register_resources.pending import RunKey
 from stand_ins.authorization_service import Fails, Hangs
-from tests.register.world import LIFE_SECONDS, Step, World
+from tests.register.world import LIFE_SECONDS, RegistrationWorld, Step
+from tests.runs.table_server import TABLE
 
 NIGHTLY = Caller("application", "bearer", "https://issuer.example", "nightly", "nightly", "nightly")
 
 
-class Died(BaseException):
-    """The worker's process is gone."""
+class WorkerDied(BaseException):
+    """Ends the worker's process."""
 
 
 def dies_at(step: str) -> Step:
-    """Ends a worker at one of its steps."""
+    """Ends a worker at the step `step`."""
 
     def die(name: str) -> None:
         if name == step:
-            raise Died
+            raise WorkerDied
 
     return die
 
 
-def at_once(step: str, act: Callable[[], None]) -> Step:
-    """Somebody else acts in between, the first time that the worker is at that step."""
+def once_at(step: str, act: Callable[[], None]) -> Step:
+    """Calls `act` when the worker is at the step `step` for the first time."""
     left = [act]
 
     def in_between(name: str) -> None:
@@ -39,16 +43,34 @@ def at_once(step: str, act: Callable[[], None]) -> Step:
     return in_between
 
 
-def test_created_run_is_marked_with_its_row(world: World) -> None:
+def refuses(*updates: int, error: ClientError) -> Step:
+    """DynamoDB answers these updates of a worker, counted from 1, with `error`."""
+    numbers = count(1)
+
+    def refuse(name: str) -> None:
+        if name == "update_item" and next(numbers) in updates:
+            raise error
+
+    return refuse
+
+
+def conflict(world: RegistrationWorld) -> ClientError:
+    """The answer to an update while a transaction changes the same row."""
+    error = {"Error": {"Code": "TransactionConflictException"}}
+    refused: ClientError = world.client.exceptions.TransactionConflictException(error, "UpdateItem")
+    return refused
+
+
+def test_created_run_has_an_outbox_entry_in_its_row(world: RegistrationWorld) -> None:
     """A new run has a pending registration from its first write, with the time."""
     key = world.create()
-    [waiting] = world.waiting()
-    assert waiting.key == key
-    assert waiting.since == world.row(key)["created_at"]["S"]
-    assert waiting.error == ""
+    [entry] = world.pending()
+    assert entry.key == key
+    assert entry.since == world.row(key)["created_at"]["S"]
+    assert entry.error == ""
 
 
-def test_settled_run_is_known_and_marked_no_more(world: World) -> None:
+def test_settled_run_is_registered_and_not_pending(world: RegistrationWorld) -> None:
     """A registered run has its creator and parent in the service, and no pending registration."""
     key = world.create(agent="forecaster")
     assert world.settle(key) == "registered"
@@ -59,7 +81,7 @@ def test_settled_run_is_known_and_marked_no_more(world: World) -> None:
     row = world.row(key)
     assert not {"unregistered", "unregistered_since", "registration_error"} & row.keys()
     assert row["registered_at"]["S"].endswith("Z")
-    assert world.waiting() == []
+    assert world.pending() == []
     assert world.claim(key) is None
 
 
@@ -70,127 +92,135 @@ def test_settled_run_is_known_and_marked_no_more(world: World) -> None:
         (None, {"type": "anonymous"}),
     ],
 )
-def test_creator_is_the_principal_whoever_it_is(
-    world: World, caller: Caller | None, principal: Any
+def test_service_account_or_anonymous_creator_is_the_principal(
+    world: RegistrationWorld, caller: Caller | None, principal: Any
 ) -> None:
-    """A service account, or nobody where nobody may create runs."""
+    """The service gets a service account, or no principal for an anonymous caller."""
     key = world.create(by=caller)
     assert world.settle(key) == "registered"
     assert world.graph.owners[("task", key.run)] == principal
     world.delete(key)
     assert world.settle(key) == "deregistered"
-    assert world.graph.told[-1].document["principal"] == principal
+    assert world.graph.calls[-1].document["principal"] == principal
 
 
-def test_deleted_run_is_told_as_gone(world: World) -> None:
+def test_deleted_run_is_deregistered(world: RegistrationWorld) -> None:
     """A deleted run's tombstone has a pending registration until it is deregistered."""
     key = world.create()
     world.settle(key)
     world.delete(key)
-    assert [row.key for row in world.waiting()] == [key]
+    assert [row.key for row in world.pending()] == [key]
     assert world.settle(key) == "deregistered"
     assert not world.graph.tasks
     assert "deregistered_at" in world.row(key)
-    assert (world.waiting(), world.claim(key)) == ([], None)
+    assert (world.pending(), world.claim(key)) == ([], None)
 
 
-def test_run_that_was_settled_is_not_told_again(world: World) -> None:
-    """A record of the stream that comes twice, or late, finds nothing to do."""
+def test_repeated_record_of_a_settled_run_makes_no_call(world: RegistrationWorld) -> None:
+    """A record of the stream that is delivered twice, or late, has no effect."""
     key = world.create()
     assert [world.settle(key) for _ in range(3)] == ["registered", "nothing", "nothing"]
     world.delete(key)
     assert [world.settle(key) for _ in range(2)] == ["deregistered", "nothing"]
-    assert [call.operation for call in world.graph.told] == ["register", "deregister"]
+    assert [call.operation for call in world.graph.calls] == ["register", "deregister"]
 
 
-def test_late_record_of_a_creation_registers_nothing_that_was_deleted(world: World) -> None:
-    """What is told is what the row says now."""
+def test_late_record_of_a_creation_does_not_register_a_deleted_run(
+    world: RegistrationWorld,
+) -> None:
+    """The row as it is now decides, not the record."""
     key = world.create()
     world.delete(key)
     assert world.settle(key) == "deregistered"
-    assert [call.operation for call in world.graph.told] == ["deregister"]
+    assert [call.operation for call in world.graph.calls] == ["deregister"]
 
 
-def test_run_that_is_nowhere_is_let_be(world: World) -> None:
-    """Somebody removed it by hand."""
+def test_run_without_a_row_makes_no_call(world: RegistrationWorld) -> None:
+    """An operator may have removed the row by hand."""
     assert world.settle(RunKey("apollo", "01M6DMBE000000000000000001")) == "nothing"
-    assert not world.graph.told
+    assert not world.graph.calls
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
-def test_failure_leaves_the_mark_and_its_class(world: World, status: int) -> None:
+def test_failure_keeps_the_outbox_entry_and_notes_its_class(
+    world: RegistrationWorld, status: int
+) -> None:
     """A failed registration stays pending with its error class, in the row and in the index."""
     key = world.create()
     world.faults += [Fails(status)] * 4
     assert world.settle(key) == "failed"
-    [waiting] = world.waiting()
-    assert waiting.error == world.failures[0][2] == world.row(key)["registration_error"]["S"]
-    assert waiting.is_refused == (status != 503)
+    [entry] = world.pending()
+    assert entry.error == world.failures[0][2] == world.row(key)["registration_error"]["S"]
+    assert entry.is_refused == (status != 503)
     world.faults.clear()
     assert world.settle(key) == "registered"
     assert "registration_error" not in world.row(key)
 
 
-def test_deletion_forgets_why_registering_failed(world: World) -> None:
-    """Otherwise its end would count as refused too, and nobody would tell it."""
+def test_deletion_clears_the_error_of_the_registration(world: RegistrationWorld) -> None:
+    """Otherwise the deregistration would count as refused, and no pass would try it."""
     key = world.create()
     world.faults.append(Fails(403))
     world.settle(key)
     world.delete(key)
-    [waiting] = world.waiting()
-    assert not waiting.is_refused
+    [entry] = world.pending()
+    assert not entry.is_refused
 
 
-def test_run_that_is_deleted_while_it_is_registered_is_deregistered_at_once(world: World) -> None:
-    """The worker looks again before it leaves."""
+def test_run_deleted_during_its_registration_is_deregistered_at_once(
+    world: RegistrationWorld,
+) -> None:
+    """The same worker reads the row again and deregisters the run."""
     key = world.create()
-    world.settle(key, step=at_once("post answered", lambda: world.delete(key)))
-    assert [call.operation for call in world.graph.told] == ["register", "deregister"]
-    assert (world.graph.tasks, world.waiting()) == (set(), [])
+    world.settle(key, step=once_at("post answered", lambda: world.delete(key)))
+    assert [call.operation for call in world.graph.calls] == ["register", "deregister"]
+    assert (world.graph.tasks, world.pending()) == (set(), [])
 
 
-def test_run_that_is_deleted_while_registering_fails_is_deregistered_at_once(world: World) -> None:
-    """The same after a failure: the error is no longer about anything that is there."""
+def test_run_deleted_during_a_failed_registration_is_deregistered_at_once(
+    world: RegistrationWorld,
+) -> None:
+    """The tombstone does not get the error of the registration."""
     key = world.create()
     world.faults.append(Fails(403))
-    world.settle(key, step=at_once("post answered", lambda: world.delete(key)))
-    assert [call.operation for call in world.graph.told] == ["register", "deregister"]
+    world.settle(key, step=once_at("post answered", lambda: world.delete(key)))
+    assert [call.operation for call in world.graph.calls] == ["register", "deregister"]
     assert "registration_error" not in world.row(key)
 
 
-def test_change_of_a_run_does_not_disturb(world: World) -> None:
-    """Registering touches no attribute that a request goes by, and the other way round."""
+def test_registration_changes_only_its_own_attributes(world: RegistrationWorld) -> None:
+    """All attributes that requests read are as before."""
     key = world.create()
     before = world.row(key)
     world.settle(key)
     after = world.row(key)
-    mark = {"unregistered", "unregistered_since"}
-    assert {k: v for k, v in before.items() if k not in mark} == {
+    entry = {"unregistered", "unregistered_since"}
+    assert {k: v for k, v in before.items() if k not in entry} == {
         k: v for k, v in after.items() if k != "registered_at"
     }
 
 
-def test_only_one_worker_at_a_time_tells_of_a_run(world: World) -> None:
-    """While one has the claim, another leaves the run to it."""
+def test_second_worker_finds_the_run_busy(world: RegistrationWorld) -> None:
+    """While one worker has the claim, another one makes no call."""
     key = world.create()
     others: list[str] = []
-    world.settle(key, step=at_once("post", lambda: others.append(world.settle(key))))
+    world.settle(key, step=once_at("post", lambda: others.append(world.settle(key))))
     assert others == ["busy"]
-    assert len(world.graph.told) == 1
+    assert len(world.graph.calls) == 1
 
 
-def test_row_counts_as_it_is_under_the_claim(world: World) -> None:
-    """What a worker saw before it had the claim may have been deleted and deregistered since."""
+def test_row_is_read_after_the_claim_is_taken(world: RegistrationWorld) -> None:
+    """A run that was deleted and deregistered before the claim is not registered."""
     key = world.create()
-    world.settle(key, step=at_once("update_item", lambda: _delete_and_settle(world, key)))
-    assert [call.operation for call in world.graph.told] == ["deregister"]
+    world.settle(key, step=once_at("update_item", lambda: _delete_and_settle(world, key)))
+    assert [call.operation for call in world.graph.calls] == ["deregister"]
     assert not world.graph.tasks
 
 
-def test_claim_of_a_dead_worker_ends_when_it_is_certainly_dead(world: World) -> None:
-    """Not a second before, and then at once."""
+def test_claim_of_a_dead_worker_ends_at_its_time(world: RegistrationWorld) -> None:
+    """A second before, the run is busy; at its time, another worker takes it."""
     key = world.create()
-    with pytest.raises(Died):
+    with pytest.raises(WorkerDied):
         world.settle(key, step=dies_at("post"))
     world.clock.advance(LIFE_SECONDS - 1)
     assert world.settle(key) == "busy"
@@ -198,8 +228,10 @@ def test_claim_of_a_dead_worker_ends_when_it_is_certainly_dead(world: World) -> 
     assert world.settle(key) == "registered"
 
 
-def test_registration_that_timed_out_is_deregistered_until_it_has_settled(world: World) -> None:
-    """A register that the service carries out late does not bring back what was deleted."""
+def test_deletion_after_a_timed_out_registration_is_repeated_until_the_doubt_ends(
+    world: RegistrationWorld,
+) -> None:
+    """A registration that the service carries out late does not bring a deleted run back."""
     key = world.create()
     world.faults += [Hangs("late"), Fails(403)]
     assert world.settle(key) == "failed"
@@ -212,11 +244,11 @@ def test_registration_that_timed_out_is_deregistered_until_it_has_settled(world:
     assert not world.graph.tasks
     world.clock.advance(1)
     assert world.settle(key) == "deregistered"
-    assert (world.waiting(), world.claim(key)) == ([], None)
+    assert (world.pending(), world.claim(key)) == ([], None)
 
 
-def test_success_after_a_timeout_leaves_the_doubt(world: World) -> None:
-    """The first attempt may still come into effect after the second, and after the deletion."""
+def test_success_after_a_timeout_leaves_a_doubt(world: RegistrationWorld) -> None:
+    """The first attempt may still take effect after the second one, and after the deletion."""
     key = world.create()
     world.faults.append(Hangs("late"))
     assert world.settle(key) == "registered"
@@ -228,10 +260,10 @@ def test_success_after_a_timeout_leaves_the_doubt(world: World) -> None:
     assert not world.graph.tasks
 
 
-def test_dead_workers_registration_is_in_doubt(world: World) -> None:
-    """It may have been sent at the very end of its claim."""
+def test_registration_of_a_dead_worker_is_in_doubt(world: RegistrationWorld) -> None:
+    """The worker may have sent it at the end of its claim."""
     key = world.create()
-    with pytest.raises(Died):
+    with pytest.raises(WorkerDied):
         world.settle(key, step=dies_at("post answered"))
     world.delete(key)
     world.clock.advance(LIFE_SECONDS)
@@ -242,11 +274,11 @@ def test_dead_workers_registration_is_in_doubt(world: World) -> None:
     assert world.settle(key) == "deregistered"
 
 
-def test_second_death_does_not_forget_the_first(world: World) -> None:
-    """A doubt that a dead worker had taken over is taken over with its own."""
+def test_second_dead_worker_keeps_the_doubt_of_the_first(world: RegistrationWorld) -> None:
+    """The next worker gets the doubts of both."""
     key = world.create()
     for step in ("post answered", "get_item"):
-        with pytest.raises(Died):
+        with pytest.raises(WorkerDied):
             world.settle(key, step=dies_at(step))
         world.clock.advance(LIFE_SECONDS)
     world.delete(key)
@@ -254,8 +286,8 @@ def test_second_death_does_not_forget_the_first(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_plain_no_leaves_no_doubt(world: World, status: int) -> None:
-    """What was refused is not carried out later."""
+def test_refused_registration_leaves_no_doubt(world: RegistrationWorld, status: int) -> None:
+    """A call that the service refused does not take effect later."""
     key = world.create()
     world.faults.append(Fails(status))
     world.settle(key)
@@ -264,8 +296,8 @@ def test_plain_no_leaves_no_doubt(world: World, status: int) -> None:
     assert world.settle(key) == "deregistered"
 
 
-def test_deregistration_that_fails_is_tried_again(world: World) -> None:
-    """A deletion is not over before the service has said yes."""
+def test_deregistration_that_fails_is_tried_again(world: RegistrationWorld) -> None:
+    """A deletion stays pending until the service has answered with success."""
     key = world.create()
     world.settle(key)
     world.delete(key)
@@ -275,13 +307,13 @@ def test_deregistration_that_fails_is_tried_again(world: World) -> None:
     assert world.settle(key) == "deregistered"
 
 
-def test_worker_that_was_overtaken_does_not_say_that_all_is_done(world: World) -> None:
-    """Another one may have sent something since."""
+def test_worker_that_lost_its_claim_does_not_finish_a_deletion(world: RegistrationWorld) -> None:
+    """The other worker may have sent a registration since."""
     key = world.create()
     world.settle(key)
     world.delete(key)
 
-    def overtake(name: str) -> None:
+    def lose_claim(name: str) -> None:
         if name == "post answered":
             world.client.update_item(
                 TableName="RunsTable",
@@ -290,24 +322,109 @@ def test_worker_that_was_overtaken_does_not_say_that_all_is_done(world: World) -
                 ExpressionAttributeValues={":other": {"S": "another"}},
             )
 
-    assert world.settle(key, step=overtake) == "unsettled"
-    assert [row.key for row in world.waiting()] == [key]
+    assert world.settle(key, step=lose_claim) == "unsettled"
+    assert [row.key for row in world.pending()] == [key]
 
 
-def test_no_call_begins_that_could_outlast_the_worker(world: World) -> None:
-    """Its claim would be another's by then."""
+def test_start_of_a_run_during_its_registration_is_waited_for(world: RegistrationWorld) -> None:
+    """A conflict with a change of the run is retried, without another call of the service."""
+    key = world.create()
+    assert world.settle(key, step=refuses(2, error=conflict(world))) == "registered"
+    assert len(world.graph.calls) == 1
+    assert world.pending() == []
+
+
+def test_worker_that_gives_up_on_a_conflict_gives_its_claim_back(world: RegistrationWorld) -> None:
+    """The next worker registers the run at once, and a deletion does not wait either."""
+    key = world.create()
+    attempts = range(2, 2 + WRITE_ATTEMPTS)
+    with pytest.raises(Contended):
+        world.settle(key, step=refuses(*attempts, error=conflict(world)))
+    assert world.settle(key) == "registered"
+    world.delete(key)
+    assert world.settle(key) == "deregistered"
+
+
+def test_worker_that_fails_at_the_table_hands_on_its_doubt(world: RegistrationWorld) -> None:
+    """A registration that timed out stays in doubt when the next write to the table fails."""
+    key = world.create()
+    world.faults += [Hangs("late"), Fails(403)]
+    error = ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
+    with pytest.raises(ClientError):
+        world.settle(key, step=refuses(2, error=error))
+    world.delete(key)
+    assert world.settle(key) == "unsettled"
+    world.graph.catch_up()
+    world.clock.advance(SETTLE_SECONDS)
+    assert world.settle(key) == "deregistered"
+    assert not world.graph.tasks
+
+
+def test_conflict_at_the_claim_is_retried(world: RegistrationWorld) -> None:
+    """The worker takes the claim after another worker has finished with it."""
+    key = world.create()
+    assert world.settle(key, step=refuses(1, error=conflict(world))) == "registered"
+
+
+def test_claim_whose_answer_was_lost_is_not_busy_for_its_holder(world: RegistrationWorld) -> None:
+    """A call that botocore repeats takes the claim, and other workers find it busy."""
+    key = world.create()
+    now = world.clock()
+    claims = RunClaims(world.client, TABLE, owner="me")
+    for _ in range(2):
+        assert claims.take(key, now=now, until=now + LIFE_SECONDS)
+    others = RunClaims(world.client, TABLE, owner="another")
+    assert others.take(key, now=now, until=now + LIFE_SECONDS) is None
+
+
+def test_claim_whose_answer_was_lost_has_the_doubt_of_a_dead_worker(
+    world: RegistrationWorld,
+) -> None:
+    """The lost answer named the claim before, so a dead worker is assumed."""
+    key = world.create()
+    with pytest.raises(WorkerDied):
+        world.settle(key, step=dies_at("post answered"))
+    world.clock.advance(LIFE_SECONDS)
+    now = world.clock()
+    claims = RunClaims(world.client, TABLE, owner="me")
+    claims.take(key, now=now, until=now + LIFE_SECONDS)
+    claim = claims.take(key, now=now, until=now + LIFE_SECONDS)
+    assert claim is not None
+    assert claim.doubt_until == now + SETTLE_SECONDS
+
+
+def test_doubt_that_ends_during_a_deregistration_repeats_it(world: RegistrationWorld) -> None:
+    """A late registration may have taken effect after the deregistration, before its answer."""
+    key = world.create()
+    world.faults += [Hangs("late"), Fails(403)]
+    world.settle(key)
+    world.delete(key)
+    world.clock.advance(SETTLE_SECONDS - 1)
+
+    def answers_slowly(name: str) -> None:
+        if name == "post answered":
+            world.graph.catch_up()
+            world.clock.advance(2)
+
+    assert world.settle(key, step=answers_slowly) == "unsettled"
+    assert world.settle(key) == "deregistered"
+    assert not world.graph.tasks
+
+
+def test_no_call_begins_that_could_outlast_its_worker(world: RegistrationWorld) -> None:
+    """Another worker could have the claim before the call ends."""
     key = world.create()
     now = world.clock()
     worker = world.worker()
     assert worker.settle(key, until=now + 4.9, claim_until=now + 20) == "unsettled"
-    assert not world.graph.told
+    assert not world.graph.calls
     assert worker.settle(key, until=now + 5, claim_until=now + 20) == "registered"
 
 
-def test_claims_go_by_themselves(world: World) -> None:
-    """A dead worker's claim, and a doubt, expire after they have lost their meaning."""
+def test_claims_expire(world: RegistrationWorld) -> None:
+    """The rows of a dead worker's claim and of a doubt expire a day after the doubt has ended."""
     one, other = world.create(), world.create()
-    with pytest.raises(Died):
+    with pytest.raises(WorkerDied):
         world.settle(one, step=dies_at("post"))
     world.faults += [Hangs(), Fails(403)]
     world.settle(other)
@@ -323,6 +440,6 @@ def test_claims_go_by_themselves(world: World) -> None:
     }
 
 
-def _delete_and_settle(world: World, key: RunKey) -> None:
+def _delete_and_settle(world: RegistrationWorld, key: RunKey) -> None:
     world.delete(key)
     assert world.settle(key) == "deregistered"

@@ -1,6 +1,6 @@
-"""Runs, the table that they stand in, workers and an authorization service, on a clock of a test.
+"""Runs, their table, workers and an authorization service, on a clock that a test sets.
 
-Everything goes through `Steps`: a test may stand between any two of the workers' calls.
+Every call is a step, and so is its answer. A test can act between any two of them.
 """
 
 import json
@@ -17,21 +17,21 @@ from moto import mock_aws
 from byline.fetch import Answer, TimedOut
 from byline.identity.caller import Caller
 from byline.registration.authorization_service import AuthorizationService
-from byline.registration.outbox import UNREGISTERED_INDEX, no_mark, unregistered_mark
-from register_resources.claims import Claims
-from register_resources.pending_rows import RunKey, UnregisteredRows, Waiting
+from byline.registration.outbox import PENDING_INDEX, outbox_entry
+from register_resources.claims import RunClaims
+from register_resources.pending import IndexEntry, PendingRegistrations, RunKey
 from register_resources.registrar import Registrar, Result
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
+from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import RunStore
-from stand_ins.authorization_service import Fault, Graph, Told
+from stand_ins.authorization_service import Fault, Graph, ServiceCall
 from stand_ins.clock import Clock
 from tests.runs.table_server import ACCESS_TABLE, TABLE, table_definition
 
 WORK_SECONDS = 110
-"""How long a worker may begin calls, and after how long Lambda has killed it."""
+"""The seconds in which a worker may begin calls."""
 LIFE_SECONDS = 125
+"""The seconds after which Lambda has killed a worker."""
 
 ADA = Caller("user", "bearer", "https://issuer.example", "ada", "ada", "ada")
 
@@ -39,11 +39,11 @@ type Step = Callable[[str], object]
 
 
 def nothing(_: str) -> None:
-    """Nobody steps in between."""
+    """A step at which nothing happens."""
 
 
-class Stepping:
-    """A client whose every call is a step, and so is its answer."""
+class SteppingClient:
+    """A client whose calls, and their answers, are steps."""
 
     def __init__(self, client: Any, step: Step) -> None:
         self._client = client
@@ -64,61 +64,62 @@ class Stepping:
 
 
 @dataclass
-class World:
-    """The table, the service's graph, and time."""
+class RegistrationWorld:
+    """The table, the service's graph, and the time."""
 
     client: Any
     graph: Graph = field(default_factory=Graph)
     clock: Clock = field(default_factory=Clock)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     faults: list[Fault | None] = field(default_factory=list)
-    """What befalls the next calls of the service."""
+    """The faults of the next calls of the service, one each."""
     _runs: Iterator[int] = field(default_factory=lambda: count(1))
     _requests: Iterator[int] = field(default_factory=lambda: count(1))
 
     def store(self, *, step: Step = nothing, registers: str = "on") -> RunStore:
-        """RunsFunction's."""
-        client: Any = Stepping(self.client, step)
+        """The store of RunsFunction, with registration on or off."""
+        client: Any = SteppingClient(self.client, step)
         return RunStore(
             client,
             TABLE,
             audit=AuditTrail(client, ACCESS_TABLE, now=self.clock),
             now=self.clock,
             new_id=lambda: f"01M6DMBE00{next(self._runs):016}",
-            mark=unregistered_mark if registers == "on" else no_mark,
+            outbox=outbox_entry if registers == "on" else None,
         )
 
     def create(self, *, step: Step = nothing, by: Caller | None = ADA, **body: Any) -> RunKey:
-        """A run, created."""
-        run = self.store(step=step).create(CreateRun(**body), project="apollo", act=self.act(by))
+        """Create a run."""
+        store, action = self.store(step=step), self.action(by)
+        run, _ = store.create(CreateRun(**body), project="apollo", action=action)
         return RunKey("apollo", run["id"]["S"])
 
     def delete(self, key: RunKey, *, step: Step = nothing) -> None:
-        """The run, deleted."""
-        self.store(step=step).delete(key.project, key.run, act=self.act(ADA))
+        """Delete a run."""
+        self.store(step=step).delete(key.project, key.run, action=self.action(ADA))
 
-    def act(self, caller: Caller | None) -> Act:
-        """A request of its own."""
-        return Act(caller, f"request-{next(self._requests)}")
+    def action(self, caller: Caller | None) -> ActionContext:
+        """The context of a new request."""
+        return ActionContext(caller, f"request-{next(self._requests)}")
 
     def settle(self, key: RunKey, *, step: Step = nothing) -> Result:
-        """What a worker makes of a run."""
+        """Let a new worker settle a run. Returns its result."""
         now = self.clock()
         return self.worker(step=step).settle(
             key, until=now + WORK_SECONDS, claim_until=now + LIFE_SECONDS
         )
 
     def worker(self, *, step: Step = nothing) -> Registrar:
-        """A worker of its own."""
-        client: Any = Stepping(self.client, step)
+        """A new worker."""
+        client: Any = SteppingClient(self.client, step)
 
         def post(url: str, *, document: bytes) -> Answer:
-            call = Told(url.rpartition("/")[2], json.loads(document))
+            call = ServiceCall(url.rpartition("/")[2], json.loads(document))
             fault = self.faults.pop(0) if self.faults else None
             try:
                 step("post")
             except BaseException:
-                # Dead after it was sent: who does not wait for the end does not prevent it.
+                # The worker died after it sent the call, which may still take effect.
                 self.graph.late.append(call)
                 raise
             answer = self.graph.meet(call, fault)
@@ -139,22 +140,22 @@ class World:
             count=lambda *_: None,
         )
         return Registrar(
-            UnregisteredRows(client, TABLE),
-            Claims(client, TABLE, owner=str(uuid4()), sleep=sleep),
+            PendingRegistrations(client, TABLE, sleep=sleep),
+            RunClaims(client, TABLE, owner=str(uuid4()), sleep=sleep),
             service,
             failed=lambda key, *what: self.failures.append((key.run, *what)),
             now=self.clock,
         )
 
-    def waiting(self) -> list[Waiting]:
-        """All that the index has: of the shards in which there is anything."""
-        there = self.client.scan(TableName=TABLE, IndexName=UNREGISTERED_INDEX)["Items"]
-        rows = UnregisteredRows(self.client, TABLE)
-        shards = sorted({row["unregistered"]["S"] for row in there})
-        return [row for shard in shards for row in rows.waiting(shard)]
+    def pending(self) -> list[IndexEntry]:
+        """All entries of the index."""
+        items = self.client.scan(TableName=TABLE, IndexName=PENDING_INDEX)["Items"]
+        rows = PendingRegistrations(self.client, TABLE)
+        shards = sorted({item["unregistered"]["S"] for item in items})
+        return [entry for shard in shards for entry in rows.list_shard(shard)]
 
     def rows(self, prefix: str = "") -> dict[str, dict[str, Any]]:
-        """The rows of the project, by id; with a prefix, those beside it."""
+        """The rows of the project, by id. `prefix` selects tombstones or claims instead."""
         rows = self.client.scan(TableName=TABLE, ConsistentRead=True)["Items"]
         return {row["id"]["S"]: row for row in rows if row["project"]["S"] == f"{prefix}apollo"}
 
@@ -163,13 +164,13 @@ class World:
         return (self.rows() | self.rows("deleted#"))[key.run]
 
     def claim(self, key: RunKey) -> dict[str, Any] | None:
-        """The row beside it."""
+        """The row of the run's claim."""
         return self.rows("registration#").get(key.run)
 
 
 @contextmanager
-def new_world() -> Iterator[World]:
-    """Empty tables, as the template has them."""
+def new_world() -> Iterator[RegistrationWorld]:
+    """A world with the template's tables, empty."""
     with mock_aws():
         client = boto3.client(
             "dynamodb",
@@ -179,4 +180,4 @@ def new_world() -> Iterator[World]:
         )
         for table in (TABLE, ACCESS_TABLE):
             client.create_table(**table_definition(table))
-        yield World(client)
+        yield RegistrationWorld(client)

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
-from types import ModuleType
 
 import pytest
 
 from byline.aws import secrets_manager, sqs
+from serve_runs.calls import Api
 from tests.identity.alb_tokens import segments_of
 from tests.refresh.world import World, new_world
 from tests.runs.credentials_api import CredentialsApi
 from tests.runs.identity_server import Credential, Web, serve_identities
 from tests.runs.runners_api import RunnersApi
-from tests.runs.runs_api import RunsApi, load_function, log_to_standard_output
+from tests.runs.runs_api import RunsApi, build_function, log_to_standard_output
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, serve_dynamodb
 
 
@@ -38,11 +38,11 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture(scope="session")
-def cold_start(dynamodb_server: DynamoDb, web: Web) -> Callable[..., ModuleType]:
+def cold_start(dynamodb_server: DynamoDb, web: Web) -> Callable[..., Api]:
     """The function's module for changed variables; imported once for the same ones."""
 
     @cache
-    def load(changes: tuple[tuple[str, str], ...]) -> ModuleType:
+    def load(changes: tuple[tuple[str, str], ...]) -> Api:
         environment = {
             **web.environment(),
             "RUNS_TABLE": TABLE,
@@ -52,7 +52,7 @@ def cold_start(dynamodb_server: DynamoDb, web: Web) -> Callable[..., ModuleType]
             "AWS_ENDPOINT_URL": dynamodb_server.url,
             **dict(changes),
         }
-        return load_function(environment)
+        return build_function(environment)
 
     return lambda **changes: load(tuple(changes.items()))
 
@@ -77,7 +77,7 @@ def said(capsys: pytest.CaptureFixture[str], web: Web) -> Iterator[Said]:
 
 @pytest.fixture
 def start_api(
-    cold_start: Callable[..., ModuleType], dynamodb: DynamoDb, web: Web, said: Said
+    cold_start: Callable[..., Api], dynamodb: DynamoDb, web: Web, said: Said
 ) -> Iterator[Callable[..., RunsApi]]:
     """The function with changed variables, before an empty table."""
     del dynamodb, said
@@ -138,7 +138,7 @@ _projects = count(1)
 
 @pytest.fixture
 def start_runners(
-    cold_start: Callable[..., ModuleType],
+    cold_start: Callable[..., Api],
     world: World,
     queue_url: str,
     web: Web,

@@ -1,45 +1,39 @@
 """RunsFunction as a load balancer and its clients see it."""
 
-import importlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from serve_runs.web.problems import PROBLEM_REASONS
+import pytest
+
+from byline.aws import dynamodb
+from byline.tables.writes import Contended
+from serve_runs.calls import Api
+from serve_runs.errors import RequestFailed
+from serve_runs.handler import build
+from serve_runs.web.reasons import REASONS
 from tests.identity import alb_tokens
 from tests.runs import contract
 from tests.runs.identity_server import Credential
 
 
-def load_function(environment: Mapping[str, str]) -> ModuleType:
-    """`serve_runs`, imported as at a cold start in `environment`."""
-    from byline.aws import dynamodb  # noqa: PLC0415 - its cache is a cold start's
-
+def build_function(environment: Mapping[str, str]) -> Api:
+    """RunsFunction as a cold start in `environment` builds it."""
     dynamodb.cache_clear()
-    kept = {name: sys.modules.pop(name) for name in _modules_of_the_function()}
-    before = dict(os.environ)
-    os.environ.update(environment)
-    try:
-        function = importlib.import_module("serve_runs.handler")
-        function.routes()  # later it would find none of its own modules
-        return function
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        for name in _modules_of_the_function():
-            del sys.modules[name]
-        sys.modules.update(kept)
+    with pytest.MonkeyPatch.context() as patch:
+        if "AWS_ENDPOINT_URL" in environment:
+            # The one variable that a client of AWS reads by itself.
+            patch.setenv("AWS_ENDPOINT_URL", environment["AWS_ENDPOINT_URL"])
+        return build({"AWS_DEFAULT_REGION": "us-east-1", **environment})
 
 
-def _modules_of_the_function() -> list[str]:
-    """What is loaded of it. Some of it keeps state, so each environment has it anew."""
-    return [name for name in sys.modules if name.partition(".")[0] == "serve_runs"]
+def reason_of(failure: RequestFailed | Contended) -> str:
+    """The reason with which the function would answer a store's error."""
+    return failure.reason if isinstance(failure, RequestFailed) else "store_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,8 @@ class Answer:
         problem = self.json
         assert self.headers["content-type"] == "application/problem+json"
         assert problem["status"] == self.status
-        assert problem["reason"] in PROBLEM_REASONS
+        assert problem["reason"] in REASONS
+        assert problem["status"] == REASONS[problem["reason"]].status
         for member in ("type", "title", "detail", "instance"):
             assert isinstance(problem[member], str)
             assert problem[member]
@@ -116,7 +111,7 @@ def request(
 class RunsApi:
     """The function in one environment. Remembers its answers, for the search for token text."""
 
-    def __init__(self, function: ModuleType) -> None:
+    def __init__(self, function: Api) -> None:
         self.function = function
         self.said: list[str] = []
         self._requests = 0
@@ -125,7 +120,7 @@ class RunsApi:
         """One invocation. The answer must have the shape of the event, and be a declared one."""
         self._requests += 1
         context = Context(f"00000000-0000-4000-8000-{self._requests:012}")
-        answer = json.loads(json.dumps(self.function.handler(event, context)))
+        answer = json.loads(json.dumps(self.function.handle(dict(event), cast(Any, context))))
         self.said.append(json.dumps(answer))
         assert not answer["isBase64Encoded"]
         if event.get("multiValueHeaders"):

@@ -10,18 +10,25 @@ import pytest
 from botocore.exceptions import ClientError
 
 from byline.identity.caller import Caller
-from serve_runs.access.context import Act, Person
+from byline.tables.writes import Contended
 from serve_runs.access.decisions import POLICIES
-from serve_runs.audit.records import AUDIT, Action, AuditTrail, Resource
-from serve_runs.runs.items import run_json
+from serve_runs.audit.trail import (
+    AUDIT,
+    Action,
+    ActionContext,
+    AuditedResource,
+    AuditTrail,
+    RepresentedPerson,
+)
+from serve_runs.errors import RequestFailed
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.states import TRANSITIONS
 from serve_runs.runs.store import RunStore
-from serve_runs.web.problems import Problem
+from serve_runs.runs.views import run_json
 from tests.identity.alb_tokens import segments_of
 from tests.runs.audit_api import actions, records
 from tests.runs.identity_server import Credential, Web
-from tests.runs.runs_api import RunsApi
+from tests.runs.runs_api import RunsApi, reason_of
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Refusal, conflict
 
 RUNS = "/v1/projects/apollo/runs"
@@ -34,7 +41,7 @@ ADA = {
     }
 }
 BOT = Caller("application", "bearer", "https://issuer.example", "bot", "bot", "bot")
-FOR_GRACE = Person(
+FOR_GRACE = RepresentedPerson(
     "user:https://issuer.example#grace", '{"user":{"id":{"subject":"grace"},"spec":{}}}'
 )
 
@@ -157,20 +164,20 @@ class TestNothingDone:
         self, dynamodb: DynamoDb, store: RunStore, trail: AuditTrail
     ) -> None:
         """Of eight that start a run at once, one does, and one is on record."""
-        store.create(CreateRun(), project="apollo", act=Act(None, "create"))
+        store.create(CreateRun(), project="apollo", action=ActionContext(None, "create"))
 
-        def start(number: int) -> int:
-            act = Act(None, f"start {number}")
+        def start(number: int) -> str:
+            act = ActionContext(None, f"start {number}")
             try:
-                store.change("apollo", RUN, transition=TRANSITIONS["start"], act=act)
-            except Problem as problem:
-                return problem.status
-            return 200
+                store.change("apollo", RUN, transition=TRANSITIONS["start"], action=act)
+            except (RequestFailed, Contended) as failure:
+                return reason_of(failure)
+            return "started"
 
         with ThreadPoolExecutor(8) as threads:
             answers = list(threads.map(start, range(8)))
-        assert answers.count(200) == 1
-        assert set(answers) <= {200, 409, 503}
+        assert answers.count("started") == 1
+        assert set(answers) <= {"started", "wrong_state", "store_unavailable"}
         [row] = dynamodb.rows()
         started = [row for row in dynamodb.rows(ACCESS_TABLE) if row["action"]["S"] == "start_run"]
         assert [record["request_id"] for record in started] == [row["last_request"]]
@@ -183,9 +190,9 @@ class TestAppendOnly:
         self, dynamodb: DynamoDb, trail: AuditTrail
     ) -> None:
         """Its key follows from the request and what it did, so a second one is refused."""
-        resource = Resource("apollo", "run", RUN)
-        first = trail.record(Act(None, "request"), "start_run", resource)
-        second = trail.record(Act(BOT, "request"), "start_run", resource)
+        resource = AuditedResource("apollo", "run", RUN)
+        first = trail.record(ActionContext(None, "request"), "start_run", resource)
+        second = trail.record(ActionContext(BOT, "request"), "start_run", resource)
         dynamodb.client.transact_write_items(TransactItems=[first])
         with pytest.raises(ClientError) as refused:
             dynamodb.client.transact_write_items(TransactItems=[second])
@@ -196,10 +203,10 @@ class TestAppendOnly:
     @pytest.mark.parametrize(
         ("request_id", "action", "resource"),
         [
-            ("another", "start_run", Resource("apollo", "run", RUN)),
-            ("request", "cancel_run", Resource("apollo", "run", RUN)),
-            ("request", "start_run", Resource("apollo", "run", f"{RUN[:-1]}K")),
-            ("request", "start_run", Resource("gemini", "run", RUN)),
+            ("another", "start_run", AuditedResource("apollo", "run", RUN)),
+            ("request", "cancel_run", AuditedResource("apollo", "run", RUN)),
+            ("request", "start_run", AuditedResource("apollo", "run", f"{RUN[:-1]}K")),
+            ("request", "start_run", AuditedResource("gemini", "run", RUN)),
         ],
     )
     def test_records_of_anything_else_stand_beside_it(
@@ -208,11 +215,13 @@ class TestAppendOnly:
         trail: AuditTrail,
         request_id: str,
         action: Action,
-        resource: Resource,
+        resource: AuditedResource,
     ) -> None:
         """Another request, action or resource in the same millisecond has a key of its own."""
-        first = trail.record(Act(BOT, "request"), "start_run", Resource("apollo", "run", RUN))
-        other = trail.record(Act(BOT, request_id), action, resource)
+        first = trail.record(
+            ActionContext(BOT, "request"), "start_run", AuditedResource("apollo", "run", RUN)
+        )
+        other = trail.record(ActionContext(BOT, request_id), action, resource)
         dynamodb.client.transact_write_items(TransactItems=[first, other])
         one, two = dynamodb.rows(ACCESS_TABLE)
         assert one["entry"] != two["entry"]
@@ -223,7 +232,7 @@ class TestOnBehalfOf:
 
     def test_run_and_record_name_the_person(self, dynamodb: DynamoDb, store: RunStore) -> None:
         """The record names the service account as actor, and the person for whom it acts."""
-        store.create(CreateRun(), project="apollo", act=Act(BOT, "request", FOR_GRACE))
+        store.create(CreateRun(), project="apollo", action=ActionContext(BOT, "request", FOR_GRACE))
         [row] = dynamodb.rows()
         run = run_json(row)
         assert run["executed_by"]["application"]["id"] == {"subject": "bot"}
@@ -239,7 +248,7 @@ class TestOnBehalfOf:
         self, dynamodb: DynamoDb, store: RunStore
     ) -> None:
         """Nor does the run name anybody else."""
-        store.create(CreateRun(), project="apollo", act=Act(BOT, "request"))
+        store.create(CreateRun(), project="apollo", action=ActionContext(BOT, "request"))
         [row], [record] = dynamodb.rows(), dynamodb.rows(ACCESS_TABLE)
         assert not {"on_behalf_of", "person"} & row.keys()
         assert "on_behalf_of" not in record
@@ -247,7 +256,7 @@ class TestOnBehalfOf:
 
     def test_nobody_answers_for_nobodys_doing(self, dynamodb: DynamoDb, store: RunStore) -> None:
         """The record is there, and in no index: else all of nobody's would share one partition."""
-        store.create(CreateRun(), project="apollo", act=Act(None, "request"))
+        store.create(CreateRun(), project="apollo", action=ActionContext(None, "request"))
         [record] = dynamodb.rows(ACCESS_TABLE)
         assert record["principal"]["S"] == "anonymous"
         assert not {"actor", "answerable"} & record.keys()
@@ -257,7 +266,7 @@ class TestOnBehalfOf:
     ) -> None:
         """No identity can be shown, and still it is known whose token it was."""
         caller = Caller("unknown", "bearer", "https://issuer.example", "x", "x", "x")
-        store.create(CreateRun(), project="apollo", act=Act(caller, "request"))
+        store.create(CreateRun(), project="apollo", action=ActionContext(caller, "request"))
         [record] = dynamodb.rows(ACCESS_TABLE)
         assert record["answerable"]["S"] == "unknown:https://issuer.example#x"
         assert "actor" not in record
@@ -292,6 +301,6 @@ def test_records_are_named_as_the_policies_name_actions() -> None:
 def test_no_other_row_can_be_taken_for_a_record(trail: AuditTrail) -> None:
     """A project's name has no `#`, so what IAM protects is records, and all of them."""
     names: list[tuple[Any, ...]] = [("a", "run", "x#runner#y"), ("a", "runner", "y")]
-    scopes = [Resource(*name).scope for name in names]
+    scopes = [AuditedResource(*name).scope for name in names]
     assert len(set(scopes)) == len(scopes)
     assert all(scope.startswith(AUDIT) for scope in scopes)

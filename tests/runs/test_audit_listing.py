@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from byline.identity.caller import Caller
-from serve_runs.access.context import Act, Person
-from serve_runs.audit.records import AuditTrail, Resource
-from serve_runs.runs.listing import PAGES_A_LISTING, ROWS_A_PAGE
+from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE
+from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail, RepresentedPerson
 from tests.runs.audit_api import actions, ask, pages, records
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import RunsApi
@@ -20,15 +19,15 @@ OTHER_RUN = "01JD9XK3T5ZQ8W7V6R5N4M3K2K"
 NOW = 1_800_000_000
 
 
-def seed(dynamodb: DynamoDb, *records: tuple[Act, Resource]) -> None:
+def seed(dynamodb: DynamoDb, *records: tuple[ActionContext, AuditedResource]) -> None:
     """A record of each second."""
     for number, (act, resource) in enumerate(records):
         trail = AuditTrail(dynamodb.client, ACCESS_TABLE, now=lambda: NOW + number)  # noqa: B023
         trail.write(act, "cancel_run", resource, run=None)
 
 
-def run_of(project: str, run_id: str = RUN) -> Resource:
-    return Resource(project, "run", run_id)
+def run_of(project: str, run_id: str = RUN) -> AuditedResource:
+    return AuditedResource(project, "run", run_id)
 
 
 def requests(found: list[dict[str, Any]]) -> list[str]:
@@ -67,12 +66,12 @@ def test_records_of_a_person_are_what_they_did_and_what_was_done_for_them(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web, ada_herself: Caller, bot: Caller
 ) -> None:
     """Whichever way she is named: what the service account does by itself is its own."""
-    for_ada = Person(f"user:{web.url}#ada", '{"user":{"id":{"subject":"ada"}}}')
+    for_ada = RepresentedPerson(f"user:{web.url}#ada", '{"user":{"id":{"subject":"ada"}}}')
     seed(
         dynamodb,
-        (Act(ada_herself, "hers"), run_of("apollo")),
-        (Act(bot, "for her", for_ada), run_of("apollo", OTHER_RUN)),
-        (Act(bot, "its own"), run_of("apollo")),
+        (ActionContext(ada_herself, "hers"), run_of("apollo")),
+        (ActionContext(bot, "for her", for_ada), run_of("apollo", OTHER_RUN)),
+        (ActionContext(bot, "its own"), run_of("apollo")),
     )
     for name in ("me", "ada", f"user:{web.url}#ada"):
         found = records(api, ada, person=name)
@@ -94,7 +93,9 @@ def test_records_of_an_email_are_those_of_whoever_has_it(
     people = ("audited-lin", "audited-tom", email, "audited-bot", "ada", "audited-lin")
     callers = [Caller("user", "alb", web.url, one, one, one) for one in people]
     callers[3] = replace(callers[3], kind="application")
-    seed(dynamodb, *((Act(one, str(n)), run_of("apollo")) for n, one in enumerate(callers)))
+    seed(
+        dynamodb, *((ActionContext(one, str(n)), run_of("apollo")) for n, one in enumerate(callers))
+    )
     assert requests(records(api, ada, person=email)) == ["5", "2", "1", "0"]
     for spelling in (email.lower(), email.upper()):
         assert requests(records(api, ada, person=spelling)) == ["5", "1", "0"]
@@ -112,7 +113,7 @@ def test_namesake_of_another_issuer_is_another(
         Caller("user", "bearer", "https://other.example", "ada", "ada", "Ada"),
         Caller("application", "bearer", "https://other.example", "ada", "ada", "ada"),
     ]
-    seed(dynamodb, *((Act(caller, "theirs"), run_of("apollo")) for caller in strangers))
+    seed(dynamodb, *((ActionContext(caller, "theirs"), run_of("apollo")) for caller in strangers))
     assert records(api, ada, person="ada") == records(api, ada, person="me") == []
 
 
@@ -120,8 +121,8 @@ def test_records_of_another_project_are_not_shown(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, ada_herself: Caller
 ) -> None:
     """Neither by person nor by a run that has the same id there."""
-    act = Act(ada_herself, "elsewhere")
-    seed(dynamodb, (act, run_of("gemini")), (Act(ada_herself, "here"), run_of("apollo")))
+    act = ActionContext(ada_herself, "elsewhere")
+    seed(dynamodb, (act, run_of("gemini")), (ActionContext(ada_herself, "here"), run_of("apollo")))
     assert requests(records(api, ada, person="me")) == ["here"]
     assert requests(records(api, ada, run=RUN)) == ["here"]
     assert requests(records(api, ada, project="gemini", person="me")) == ["elsewhere"]
@@ -138,7 +139,7 @@ def test_walk_finds_every_record_once(
     count: int,
 ) -> None:
     """Newest first over all pages, none empty at the end where the last one is full."""
-    seed(dynamodb, *((Act(ada_herself, str(n)), run_of("apollo")) for n in range(count)))
+    seed(dynamodb, *((ActionContext(ada_herself, str(n)), run_of("apollo")) for n in range(count)))
     walked = list(pages(api, ada, limit="3", **query))
     assert [len(page) for page in walked] == [3, count - 3, 0][:2] if count <= 6 else [3, 3, 1]
     assert requests(list(chain(*walked))) == [str(n) for n in reversed(range(count))]
@@ -148,18 +149,21 @@ def test_walk_passes_over_other_projects_to_its_end(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, ada_herself: Caller
 ) -> None:
     """More of elsewhere than one answer may read: it ends early, with a place to go on."""
-    elsewhere = PAGES_A_LISTING * ROWS_A_PAGE + 10
+    elsewhere = PAGES_PER_LISTING * ROWS_PER_PAGE + 10
     seed(
         dynamodb,
-        (Act(ada_herself, "first"), run_of("apollo")),
-        *((Act(ada_herself, f"elsewhere {n}"), run_of("gemini")) for n in range(elsewhere)),
-        (Act(ada_herself, "last"), run_of("apollo")),
+        (ActionContext(ada_herself, "first"), run_of("apollo")),
+        *(
+            (ActionContext(ada_herself, f"elsewhere {n}"), run_of("gemini"))
+            for n in range(elsewhere)
+        ),
+        (ActionContext(ada_herself, "last"), run_of("apollo")),
     )
     dynamodb.calls.clear()
     first, second = pages(api, ada, person="me")
     assert (requests(first), requests(second)) == (["last"], ["first"])
     queries = [call for call in dynamodb.calls if call.operation == "Query"]
-    assert len(queries) == PAGES_A_LISTING + 1
+    assert len(queries) == PAGES_PER_LISTING + 1
 
 
 class TestRefusals:
@@ -202,7 +206,7 @@ class TestRefusals:
         query: dict[str, str],
     ) -> None:
         """400: of another run, of a person, of another project."""
-        seed(dynamodb, *((Act(ada_herself, str(n)), run_of("apollo")) for n in range(2)))
+        seed(dynamodb, *((ActionContext(ada_herself, str(n)), run_of("apollo")) for n in range(2)))
         cursor = ask(api, ada, run=RUN, limit="1").json["next_cursor"]
         assert ask(api, ada, run=RUN, limit="1", cursor=cursor).status == 200
         other = {"run": RUN, **query} if "person" not in query else query

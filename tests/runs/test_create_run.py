@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from serve_runs.access.context import Act
-from serve_runs.runs.items import new_item
+from serve_runs.audit.trail import ActionContext
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import put_once
+from serve_runs.runs.views import new_item
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import TABLE, DynamoDb
@@ -179,7 +179,9 @@ class TestDynamoDbItself:
 
 
 def _item(**creators: str) -> Any:
-    item = new_item(CreateRun(), project="apollo", run_id=MISSING, act=Act(None, "r"), at=0)
+    item = new_item(
+        CreateRun(), project="apollo", run_id=MISSING, action=ActionContext(None, "r"), at=0
+    )
     return item | {column: {"S": subject} for column, subject in creators.items()}
 
 

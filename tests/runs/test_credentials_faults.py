@@ -10,12 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
+from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.credentials.secrets import CredentialSecrets
 from serve_runs.credentials.store import DELETION_SECONDS, CredentialStore
-from serve_runs.web.problems import Problem
+from serve_runs.errors import RequestFailed
 from stand_ins.faults import LoseAnswer, Reset
 from stand_ins.refusal import (
     ACCESS_DENIED,
@@ -84,11 +83,11 @@ class Stage:
             self.credentials.project,
             "github",
             body=PutCredential("generic", token),
-            act=Act(None, str(uuid4())),
+            action=ActionContext(None, str(uuid4())),
         )
 
     def delete(self, store: CredentialStore) -> None:
-        store.delete(self.credentials.project, "github", act=Act(None, str(uuid4())))
+        store.delete(self.credentials.project, "github", action=ActionContext(None, str(uuid4())))
 
     def token(self) -> str | None:
         """What the API would hand out; None where there is none."""
@@ -157,7 +156,7 @@ def test_deletion_that_dies_leaves_all_or_nothing(stage: Stage, call: int) -> No
         return
     assert stage.token() is None
     for attempt in (stage.delete, lambda store: stage.put(store, OTHER)):
-        with pytest.raises(Problem, match="503"):
+        with pytest.raises(RequestFailed, match="store_unavailable"):
             attempt(stage.store())
     stage.later = DELETION_SECONDS + 1
     stage.delete(stage.store())
@@ -179,7 +178,7 @@ def test_put_waits_for_the_end_of_a_deletion_that_may_live(
     if taken:
         stage.put(stage.store(), OTHER)
     else:
-        with pytest.raises(Problem, match="503"):
+        with pytest.raises(RequestFailed, match="store_unavailable"):
             stage.put(stage.store(), OTHER)
     assert stage.token() == (OTHER if taken else None)
 
@@ -216,12 +215,12 @@ def test_put_that_a_deletion_overtakes_is_a_new_credential(stage: Stage, call: i
 def test_deletion_and_put_beside_each_other_leave_one_story(stage: Stage, call: int) -> None:
     """The put is deleted with the rest, or refused; nothing is left of either."""
     stage.put(stage.store(), TOKEN)
-    refused: list[Problem] = []
+    refused: list[RequestFailed] = []
 
     def put() -> None:
         try:
             stage.put(stage.store(), OTHER)
-        except Problem as problem:
+        except RequestFailed as problem:
             refused.append(problem)
 
     stage.delete(stage.interrupted(call, put))
@@ -239,11 +238,11 @@ def test_put_that_comes_after_the_deletion_of_the_secret_leaves_none(stage: Stag
             stage.delete(stage.crashing(3))
 
     store = stage.interrupted(CHANGE_CALLS.index("PutSecretValue"), delete_all_but_the_mark)
-    with pytest.raises(Problem, match="503"):
+    with pytest.raises(RequestFailed, match="store_unavailable"):
         stage.put(store, OTHER)
     assert stage.credentials.secrets() == []
     assert stage.token() is None
-    with pytest.raises(Problem, match="503"):
+    with pytest.raises(RequestFailed, match="store_unavailable"):
         stage.put(stage.store(), OTHER)
     stage.later = DELETION_SECONDS + 1
     stage.put(stage.store(), OTHER)
@@ -262,7 +261,7 @@ def test_put_that_gives_up_on_what_was_deleted_leaves_no_secret(stage: Stage) ->
         elif other is not None:
             stage.delete(stage.store())
 
-    with pytest.raises(Problem, match="503"):
+    with pytest.raises(RequestFailed, match="store_unavailable"):
         stage.put(stage.store(before=before), OTHER)
     assert stage.token() is None
     assert stage.credentials.secrets() == []
@@ -279,7 +278,7 @@ def test_put_that_gives_up_on_what_is_there_leaves_it(stage: Stage) -> None:
             if number is not None:
                 stage.put(stage.store(), f"another-{number}")
 
-    with pytest.raises(Problem, match="503"):
+    with pytest.raises(RequestFailed, match="store_unavailable"):
         stage.put(stage.store(before=before), OTHER)
     assert stage.token() == "another-2"
 
@@ -293,7 +292,7 @@ def test_secret_that_two_put_back_at_once_is_there_once(
     stored.world.clock.advance(61)
     calls = ("GetItem", "PutSecretValue", "RestoreSecret", "CreateSecret")
     store = stage.interrupted(calls.index("CreateSecret"), lambda: stage.put(stage.store(), TOKEN))
-    with pytest.raises(Problem, match="503"):
+    with pytest.raises(RequestFailed, match="store_unavailable"):
         stage.put(store, OTHER)
     assert stage.token() == TOKEN
     stage.put(stage.store(), OTHER)

@@ -16,7 +16,7 @@ from serve_runs.credentials.requests import (
     TOO_LONG,
     put_credential,
 )
-from serve_runs.web.problems import Problem
+from serve_runs.errors import RequestFailed
 from tests.runs.credentials_api import TOKEN, CredentialsApi
 from tests.runs.identity_server import Credential
 
@@ -36,7 +36,7 @@ def refusal(body: Any) -> str:
     }
     try:
         put_credential(event)
-    except Problem as problem:
+    except RequestFailed as problem:
         return problem.detail if problem.reason == "invalid_body" else problem.reason
     return ""
 
@@ -121,11 +121,10 @@ def test_token_in_the_wrong_place_is_not_quoted(body: Any) -> None:
 def test_no_body_is_quoted(body: Any) -> None:
     """Whatever is sent, what is said of it is one of a few sentences."""
     detail = refusal(json.dumps(body))
-    named = {
-        f"`{name}` is missing, or not what it has to be."
-        for name in ("provider", "token", "url", "email")
-    }
-    general = "The body is not a credential: `provider`, `token`, and perhaps `url` and `email`."
+    named = {f"`{name}` is missing or invalid." for name in ("provider", "token", "url", "email")}
+    general = (
+        "The body is no credential: it has `provider`, `token`, and perhaps `url` and `email`."
+    )
     assert detail in named | {general, ONE_WORD, KEY_FILE, NO_CONTROLS, JIRA_SITE, TOO_LONG}
 
 
@@ -138,7 +137,7 @@ def test_longest_token_fits_into_a_secret(
     assert (answer.status == 201) is taken
     assert bool(credentials.secrets()) is taken
     if not taken:
-        assert answer.json["detail"] == "`token` is missing, or not what it has to be."
+        assert answer.json["detail"] == "`token` is missing or invalid."
 
 
 @pytest.mark.parametrize(("spare", "taken"), [(0, True), (1, False)])

@@ -1,24 +1,22 @@
-"""RunsFunction's init comes to an end."""
+"""The end of RunsFunction's init."""
 
-import gc
-from collections.abc import Callable, Iterator
-from types import ModuleType
+import os
+import subprocess
+import sys
+from pathlib import Path
 
-import pytest
-
-
-@pytest.fixture
-def stopped_collector() -> Iterator[None]:
-    gc.disable()
-    yield
-    gc.unfreeze()
-    gc.enable()
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.usefixtures("stopped_collector")
-def test_collector_runs_once_the_function_is_loaded(
-    cold_start: Callable[..., ModuleType],
-) -> None:
+def test_collector_runs_once_the_function_is_loaded() -> None:
     """Init stops the garbage collector, and no request is answered without one."""
-    cold_start(POWERTOOLS_SERVICE_NAME="loaded-anew")
-    assert gc.isenabled()
+    code = "import gc, serve_runs.handler; print(gc.isenabled(), gc.get_freeze_count() > 0)"
+    paths = os.pathsep.join(str(ROOT / path) for path in ("layers/identity", "functions"))
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.split()[-2:] == ["True", "True"]

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
+from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import IDEMPOTENCY_SECONDS, RunStore
 from tests.runs.identity_server import Credential, Web
@@ -154,8 +153,8 @@ def test_concurrent_creates_with_one_key_give_one_run(dynamodb: DynamoDb) -> Non
     store = RunStore(dynamodb.client, TABLE, audit=audit, now=now, new_id=lambda: next(ids))
 
     def create(number: int) -> tuple[str, str]:
-        run, outcome = store.create_once(
-            CreateRun(), project="apollo", act=Act(None, str(number)), key="k"
+        run, outcome = store.create(
+            CreateRun(), project="apollo", action=ActionContext(None, str(number)), key="k"
         )
         return run["id"]["S"], outcome
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from byline.identity.caller import MAX_PRINCIPAL_BYTES
-from serve_runs.web.cursors import encode_text
+from serve_runs.web.paging import encode_cursor
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import ACCOUNTS, register
 from tests.runs.runs_api import RunsApi
@@ -24,7 +24,7 @@ WIDE = "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL A}"
     [
         (f"{PROJECT}/role-bindings", "role bindings of apollo"),
         (f"{PROJECT}/service-accounts", "service accounts of apollo"),
-        (f"{PROJECT}/runs", "Listing(project='apollo', creator=None,"
+        (f"{PROJECT}/runs", "RunQuery(project='apollo', creator=None,"
          " creator_issuer=None, status=None)"),
     ],
     ids=["role bindings", "service accounts", "runs"],
@@ -35,7 +35,7 @@ def test_forged_cursor_is_no_longer_than_a_key(
     """The check in a cursor is no secret: one of any length can be made. 400 from where on it is
     too long for a key, or for a query."""
     for length, expected in ((300, {200}), (MAX_PRINCIPAL_BYTES, {200, 400}), (1_500, {400})):
-        cursor = encode_text("x" * length, query=query)
+        cursor = encode_cursor("x" * length, query=query)
         answer = api.call("GET", path, by=ada, query={"cursor": cursor})
         assert answer.status in expected, answer.body
 
@@ -45,7 +45,7 @@ def test_forged_cursor_of_the_longest_principal_is_followed_and_a_longer_one_is_
 ) -> None:
     """The boundary, in a pair."""
     for length, status in ((MAX_PRINCIPAL_BYTES, 200), (MAX_PRINCIPAL_BYTES + 1, 400)):
-        cursor = encode_text("x" * length, query="role bindings of apollo")
+        cursor = encode_cursor("x" * length, query="role bindings of apollo")
         answer = api.call("GET", f"{PROJECT}/role-bindings", by=ada, query={"cursor": cursor})
         assert answer.status == status, answer.body
 

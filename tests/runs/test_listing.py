@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from byline.identity.caller import Caller
 from byline.tables.items import Item
-from serve_runs.access.context import Act
-from serve_runs.runs.items import new_item
+from serve_runs.audit.trail import ActionContext
+from serve_runs.runs.queries import RunQuery
 from serve_runs.runs.requests import CreateRun
-from serve_runs.web.cursors import encode_text
+from serve_runs.runs.views import new_item
+from serve_runs.web.paging import encode_cursor
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import Rights
 from tests.runs.runs_api import Answer, RunsApi
@@ -41,7 +42,9 @@ def rows_of(
                 given_name="Somebody",  # a row without names would be looked up
             )
         body = CreateRun(labels={f"label-{number}": '"' * 256 for number in range(labels)})
-        row = new_item(body, project=project, run_id=run_id, act=Act(creator, "seed"), at=0)
+        row = new_item(
+            body, project=project, run_id=run_id, action=ActionContext(creator, "seed"), at=0
+        )
         rows.append(row | {"status": {"S": status}})
     return rows
 
@@ -141,7 +144,7 @@ class TestCreators:
     def test_creator_is_listed_across_projects(
         self, api: RunsApi, ada: Credential, grace: Credential, nightly: Credential
     ) -> None:
-        """People and service accounts alike, and each project alone."""
+        """Profiles and service accounts alike, and each project alone."""
         first = api.create(ada, project="apollo")["id"]
         second = api.create(ada, project="gemini")["id"]
         third = api.create(nightly, project="gemini")["id"]
@@ -248,8 +251,8 @@ class TestCursors:
         """The check is no secret. Who forges one still reads this project's rows, and no error."""
         mine = api.create(ada)["id"]
         api.create(ada, project="gemini")
-        binding = repr(api.function.Listing("apollo", None, None, None))
-        forged = encode_text("gemini/7" + "Z" * 25, query=binding)
+        binding = repr(RunQuery("apollo", None, None, None))
+        forged = encode_cursor("gemini/7" + "Z" * 25, query=binding)
         dynamodb.calls.clear()
         answer = api.call("GET", RUNS, by=ada, query={"cursor": forged})
         assert answer.status == 200

@@ -1,4 +1,4 @@
-"""People and a run's runner write its messages, which are read in the order of writing."""
+"""Profiles and a run's runner write its messages, which are read in the order of writing."""
 
 import json
 import time
@@ -13,13 +13,14 @@ import pytest
 from ulid import ULID
 
 from byline.refresh.runner_rows import RunnerRow, runner_item
-from serve_runs.access.context import Act
+from byline.tables.writes import Contended
+from serve_runs.audit.trail import ActionContext
+from serve_runs.errors import RequestFailed
 from serve_runs.messages.requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage
 from serve_runs.messages.store import LIFETIME_SECONDS, MessageStore
 from serve_runs.messages.views import GAP_SECONDS
-from serve_runs.web.problems import Problem
 from tests.runs.identity_server import NOBODY, Credential, Web
-from tests.runs.runs_api import Answer, RunsApi
+from tests.runs.runs_api import Answer, RunsApi, reason_of
 from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, DynamoDb, LostAnswer
 
 MISSING = "01M6DMBE000000000000000000"
@@ -93,7 +94,7 @@ class Conversation:
         """Write by a store; the message's id."""
         message = PostMessage("user", content)
         item, _ = store.post(
-            "apollo", self.run, message=message, act=Act(None, str(uuid4())), key=None
+            "apollo", self.run, message=message, action=ActionContext(None, str(uuid4())), key=None
         )
         return item["id"]["S"]
 
@@ -291,8 +292,8 @@ class TestOrder:
             for turn in range(4):
                 try:
                     written.append(talk.say(store, f"{number}/{turn}"))
-                except Problem as problem:  # others were faster, each time
-                    written.append(str(problem.status))
+                except (RequestFailed, Contended) as failure:  # others were faster, each time
+                    written.append(reason_of(failure))
             return written
 
         with ThreadPoolExecutor(4) as threads:
@@ -300,7 +301,7 @@ class TestOrder:
             while not all(writer.done() for writer in writers):
                 read()
         read()
-        written = {each for writer in writers for each in writer.result()} - {"503"}
+        written = {each for writer in writers for each in writer.result()} - {"store_unavailable"}
         assert set(found) == written
         assert found == sorted(found)
 
@@ -387,7 +388,7 @@ class TestRunsThatEnd:
         talk.post(mary)
         store = talk.store()
         talk.api.call("DELETE", talk.path(of=""), by=ada)
-        with pytest.raises(Problem, match="404"):
+        with pytest.raises(RequestFailed, match="not_found"):
             talk.say(store, "too late")
 
     def test_every_row_ends(self, talk: Conversation, mary: Credential) -> None:

@@ -7,12 +7,11 @@ import pytest
 
 from byline.identity.caller import Principal
 from byline.refresh.runner_rows import RunnerRow, runner_item
-from serve_runs.access.context import Act
-from serve_runs.access.control import Access, Holder
-from serve_runs.audit.records import AuditTrail
+from serve_runs.access.control import Access, RoleAssignment
+from serve_runs.audit.trail import ActionContext, AuditTrail
+from serve_runs.errors import RequestFailed
 from serve_runs.runs.parents import ParentRuns
 from serve_runs.runs.store import RunStore
-from serve_runs.web.problems import Problem
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import ACCOUNTS, RUNS, Rights, register
 from tests.runs.runs_api import RunsApi
@@ -175,13 +174,13 @@ def test_run_that_the_caller_may_not_see_is_no_parent(
     audit = AuditTrail(dynamodb.client, ACCESS_TABLE, now=time)
     runs = RunStore(dynamodb.client, TABLE, audit=audit, now=time, new_id=str)
     parents = ParentRuns(runs, dynamodb.client, runners_table=RUNNERS_TABLE)
-    holder = Holder(Principal("user", web.url, "eve"), frozenset())
+    holder = RoleAssignment(Principal("user", web.url, "eve"), frozenset())
     blind = Access("apollo", (holder,), None, {"source": "alb", "verified": True})
     told = []
     for run in (parent, MISSING):
-        with pytest.raises(Problem) as refused:
-            parents.child_act(run, access=blind, act=Act(None, "r"))
-        told.append((refused.value.status, refused.value.reason, refused.value.detail))
+        with pytest.raises(RequestFailed) as refused:
+            parents.child_action(run, access=blind, action=ActionContext(None, "r"))
+        told.append((refused.value.reason, refused.value.detail))
     assert told[0] == told[1]
 
 

@@ -1,4 +1,4 @@
-"""People: what verified tokens call them, kept for showing and finding, and for nothing else.
+"""Profiles: what verified tokens call them, kept for showing and finding, and for nothing else.
 
 A process remembers whom it has seen, so each test here has people of its own.
 """
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from byline.identity.caller import Caller, Principal, principal_of
-from serve_runs.credentials.items import Credential as StoredCredential
-from serve_runs.credentials.items import credential_item, read_credential
-from serve_runs.profiles.store import People, profile_key
+from serve_runs.credentials.views import Credential as StoredCredential
+from serve_runs.credentials.views import credential_item, read_credential
+from serve_runs.profiles.store import Profiles, profile_key
 from tests.runs.conftest import Said
 from tests.runs.identity_server import Credential, Web
 from tests.runs.rights_given import RUNS, Rights
@@ -48,8 +48,8 @@ def times() -> list[float]:
 
 
 @pytest.fixture
-def people(dynamodb: DynamoDb, failures: list[Exception], times: list[float]) -> People:
-    return People(dynamodb.client, ACCESS_TABLE, now=lambda: times[-1], failed=failures.append)
+def people(dynamodb: DynamoDb, failures: list[Exception], times: list[float]) -> Profiles:
+    return Profiles(dynamodb.client, ACCESS_TABLE, now=lambda: times[-1], failed=failures.append)
 
 
 def caller(subject: str = "lin", **names: str) -> Caller:
@@ -120,10 +120,10 @@ def test_row_keeps_the_names_it_was_written_with(api: RunsApi, web: Web, subject
 
 
 def test_names_of_another_issuers_subject_are_not_shown(
-    api: RunsApi, web: Web, subject: str, people: People
+    api: RunsApi, web: Web, subject: str, people: Profiles
 ) -> None:
     """A subject alone is nobody: a namesake elsewhere lends no name."""
-    people.saw(caller(subject, given_name="Mallory"))
+    people.remember(caller(subject, given_name="Mallory"))
     run = api.create(web.bearer(subject))
     assert api.call("GET", f"{RUNS}/{run['id']}", by=web.bearer(subject)).json == run
 
@@ -187,42 +187,42 @@ def test_refused_credential_leaves_no_profile(
 
 
 def test_latest_names_win(
-    people: People, dynamodb: DynamoDb, times: list[float], failures: list[Exception]
+    people: Profiles, dynamodb: DynamoDb, times: list[float], failures: list[Exception]
 ) -> None:
     """Later ones replace; the same ones do not; those that come late do not."""
     lin = caller(given_name="Lin", family_name="Lee", email="lin@example.com")
-    people.saw(lin)
+    people.remember(lin)
     times.append(2_000.0)
-    people.saw(caller(given_name="Lin", family_name="Chen", email="Chen@example.com"))
+    people.remember(caller(given_name="Lin", family_name="Chen", email="Chen@example.com"))
     found = profile(dynamodb, principal_of(lin))
     assert found is not None
     assert (found["last_name"], found["address"]) == ({"S": "Chen"}, {"S": "Chen@example.com"})
     assert (found["email"], found["seen_at"]) == ({"S": "chen@example.com"}, {"N": "2000000"})
-    slow = People(dynamodb.client, ACCESS_TABLE, now=lambda: 1_500.0, failed=failures.append)
-    slow.saw(lin)
+    slow = Profiles(dynamodb.client, ACCESS_TABLE, now=lambda: 1_500.0, failed=failures.append)
+    slow.remember(lin)
     assert profile(dynamodb, principal_of(lin)) == found
     times.append(3_000.0)
-    again = People(dynamodb.client, ACCESS_TABLE, now=lambda: 3_000.0, failed=failures.append)
-    again.saw(caller(given_name="Lin", family_name="Chen", email="Chen@example.com"))
+    again = Profiles(dynamodb.client, ACCESS_TABLE, now=lambda: 3_000.0, failed=failures.append)
+    again.remember(caller(given_name="Lin", family_name="Chen", email="Chen@example.com"))
     assert profile(dynamodb, principal_of(lin)) == found
     assert failures == []
 
 
-def test_what_a_token_leaves_out_stays(people: People, dynamodb: DynamoDb) -> None:
+def test_what_a_token_leaves_out_stays(people: Profiles, dynamodb: DynamoDb) -> None:
     """A token with an e-mail alone does not take the name away that another one told."""
-    people.saw(caller(given_name="Lin", family_name="Lee"))
-    people.saw(caller())
+    people.remember(caller(given_name="Lin", family_name="Lee"))
+    people.remember(caller())
     [item] = dynamodb.rows(ACCESS_TABLE)
     assert "email" not in item
-    later = People(dynamodb.client, ACCESS_TABLE, now=lambda: 2_000.0, failed=print)
-    later.saw(caller(email="lin@example.com"))
-    called = later.called([principal_of(caller())])
+    later = Profiles(dynamodb.client, ACCESS_TABLE, now=lambda: 2_000.0, failed=print)
+    later.remember(caller(email="lin@example.com"))
+    called = later.display_names([principal_of(caller())])
     spec = called[principal_of(caller())].user
     assert spec is not None
     assert (spec.spec.first_name, spec.spec.email) == ("Lin", "lin@example.com")
 
 
-def test_service_account_is_kept_by_its_name_alone(people: People, dynamodb: DynamoDb) -> None:
+def test_service_account_is_kept_by_its_name_alone(people: Profiles, dynamodb: DynamoDb) -> None:
     """And not at all where that is its subject."""
     robot = Caller(
         kind="application",
@@ -233,29 +233,29 @@ def test_service_account_is_kept_by_its_name_alone(people: People, dynamodb: Dyn
         name="robot",
         email="lin@example.com",
     )
-    people.saw(robot)
+    people.remember(robot)
     [item] = dynamodb.rows(ACCESS_TABLE)
     assert item.keys() == {"scope", "entry", "seen_at", "name"}
-    assert people.with_email("lin@example.com") == []
+    assert people.find_by_email("lin@example.com") == []
 
 
 @pytest.mark.parametrize(("after", "calls"), [(59.9, 1), (60.0, 2)])
 def test_failure_is_left_alone_for_a_minute(
-    people: People, dynamodb: DynamoDb, times: list[float], after: float, calls: int
+    people: Profiles, dynamodb: DynamoDb, times: list[float], after: float, calls: int
 ) -> None:
     """The boundary, in a pair."""
     dynamodb.troubles.append(Refusal("UpdateItem", "AccessDeniedException"))
-    people.saw(caller(given_name="Lin"))
+    people.remember(caller(given_name="Lin"))
     times.append(1_000.0 + after)
-    people.saw(caller(given_name="Lin"))
+    people.remember(caller(given_name="Lin"))
     assert len(dynamodb.sightings) == calls
 
 
-def test_email_means_five_principals_at_the_most(people: People) -> None:
+def test_email_means_five_principals_at_the_most(people: Profiles) -> None:
     """Issuers do not agree on whose an address is: the work for it is bounded."""
     for number in range(6):
-        people.saw(caller(f"lin-{number}", email="Lin@Example.com"))
-    assert len(people.with_email("LIN@example.COM")) == 5
+        people.remember(caller(f"lin-{number}", email="Lin@Example.com"))
+    assert len(people.find_by_email("LIN@example.COM")) == 5
 
 
 def test_listing_by_email_finds_the_persons_runs(api: RunsApi, web: Web, subject: str) -> None:

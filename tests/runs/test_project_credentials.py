@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_runs.access.rows import project_key
+from serve_runs.access.store import project_key
 from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
 from tests.runs.identity_server import NOBODY, Credential, Web
 from tests.runs.runs_api import Answer
@@ -316,7 +316,7 @@ class TestRecords:
         credentials.token(web.browser("tess"))
         credentials.delete(ada)
         log = "".join(said())
-        for message in ("credential created", "credential's token read", "credential deleted"):
+        for message in ("credential created", "credential token read", "credential deleted"):
             assert message in log
         assert TOKEN not in log
 

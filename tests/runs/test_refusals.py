@@ -286,7 +286,7 @@ class TestUnavailable:
         assert (answer.status, answer.reason) == (500, "internal")
         assert "arn:secret" not in answer.body
         assert metrics(said(), "InternalError")[0]["InternalError"] == [1.0]
-        [line] = [line for line in said() if "not foreseen" in line]
+        [line] = [line for line in said() if "unexpected error" in line]
         assert f'"error":"{code}"' in line
         assert '"operation":"TransactWriteItems"' in line
         assert "arn:secret" not in line

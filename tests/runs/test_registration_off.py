@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from byline.registration.outbox import MARK
+from byline.registration.outbox import ENTRY_ATTRIBUTES
 from tests.runs.identity_server import Credential
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import DynamoDb
 
 MARKED = {"create", "create once", "create again", "delete"}
-"""The requests that write, or try to write, a row with a mark where registration is on."""
+"""The requests that write, or try to write, an outbox entry where registration is on."""
 
 VARYING = re.compile(
     r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -56,12 +56,16 @@ def calls_of(api: RunsApi, dynamodb: DynamoDb, by: Credential) -> Calls:
     return made
 
 
-def without_marks(document: Any) -> Any:
-    """A call's parameters, but for the attributes of a mark."""
+def without_entries(document: Any) -> Any:
+    """A call's parameters, without the attributes of an outbox entry."""
     if isinstance(document, list):
-        return [without_marks(member) for member in document]
+        return [without_entries(member) for member in document]
     if isinstance(document, dict):
-        return {name: without_marks(value) for name, value in document.items() if name not in MARK}
+        return {
+            name: without_entries(value)
+            for name, value in document.items()
+            if name not in ENTRY_ATTRIBUTES
+        }
     return document
 
 
@@ -86,12 +90,12 @@ def test_empty_setting_is_none(calls: Callable[..., Calls]) -> None:
 def test_off_knows_nothing_of_registration(calls: Callable[..., Calls]) -> None:
     """No call names one of its attributes, indexes or rows."""
     text = json.dumps(calls())
-    for word in (*MARK, "registration", "registered_at", "by-unregistered"):
+    for word in (*ENTRY_ATTRIBUTES, "registration", "registered_at", "by-unregistered"):
         assert word not in text
 
 
 def test_on_differs_by_the_mark_alone(calls: Callable[..., Calls]) -> None:
     """The same calls in the same order: rows that are created or deleted carry two attributes."""
     off, on = calls(), calls(AUTHORIZATION_SERVICE_URL="https://authorization.example")
-    assert {name: without_marks(made) for name, made in on.items()} == off
+    assert {name: without_entries(made) for name, made in on.items()} == off
     assert {name for name in off if off[name] != on[name]} == MARKED

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from byline.identity.caller import Caller
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
-from serve_runs.runs.items import run_key
+from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runs.states import TRANSITIONS
 from serve_runs.runs.store import READS_BEFORE_WRITING, RunStore
+from serve_runs.runs.views import run_key
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Meanwhile, conflict
@@ -196,7 +195,10 @@ class TestDeleting:
 
         def start() -> None:
             store_of(dynamodb).change(
-                "apollo", run["id"], transition=TRANSITIONS["start"], act=Act(grace, "another")
+                "apollo",
+                run["id"],
+                transition=TRANSITIONS["start"],
+                action=ActionContext(grace, "another"),
             )
 
         dynamodb.troubles.append(Meanwhile("TransactWriteItems", start))
@@ -215,7 +217,10 @@ def test_change_that_another_slipped_in_before_is_refused_with_its_state(
 
     def cancel() -> None:
         store_of(dynamodb).change(
-            "apollo", run["id"], transition=TRANSITIONS["cancel"], act=Act(None, "another")
+            "apollo",
+            run["id"],
+            transition=TRANSITIONS["cancel"],
+            action=ActionContext(None, "another"),
         )
 
     dynamodb.troubles.append(Meanwhile("TransactWriteItems", cancel))
@@ -231,7 +236,10 @@ def test_change_that_another_slipped_in_before_is_made_where_it_still_follows(
 
     def start() -> None:
         store_of(dynamodb).change(
-            "apollo", run["id"], transition=TRANSITIONS["start"], act=Act(None, "another")
+            "apollo",
+            run["id"],
+            transition=TRANSITIONS["start"],
+            action=ActionContext(None, "another"),
         )
 
     dynamodb.troubles.append(Meanwhile("TransactWriteItems", start))

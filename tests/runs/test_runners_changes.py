@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from byline.identity.caller import Caller
 from byline.refresh.runner_rows import LastError, RunnerRow, read_runner, runner_item
-from serve_runs.access.context import Act
+from serve_runs.audit.trail import ActionContext
 from serve_runs.runners.changes import RESTART_SPACING_SECONDS, deleted, new_runner, registered
-from serve_runs.runners.requests import RegisterRunner, Registration
+from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 
 NOW = 1_800_000_000.25
 SOME = st.none() | st.sampled_from(["a", "b"])
@@ -31,17 +31,17 @@ CALLERS = st.none() | st.sampled_from(
 )
 
 
-def by_request(registration: Registration, request_id: str) -> Registration:
+def by_request(registration: RunnerRegistration, request_id: str) -> RunnerRegistration:
     """The same, by another request."""
-    return replace(registration, act=replace(registration.act, request_id=request_id))
+    return replace(registration, action=replace(registration.action, request_id=request_id))
 
 
 REGISTRATIONS = st.builds(
-    Registration,
+    RunnerRegistration,
     project=st.just("payments"),
     runner=st.just("nightly"),
     body=BODIES,
-    act=st.builds(Act, CALLERS, st.just("new")),
+    action=st.builds(ActionContext, CALLERS, st.just("new")),
 )
 EARLIER = st.builds(
     lambda registration, **state: replace(
@@ -63,14 +63,16 @@ EARLIER = st.builds(
 
 
 @given(EARLIER, REGISTRATIONS)
-def test_registering_twice_is_registering_once(row: RunnerRow, registration: Registration) -> None:
+def test_registering_twice_is_registering_once(
+    row: RunnerRow, registration: RunnerRegistration
+) -> None:
     """Idempotent: the second time there is nothing to do, and nothing is done."""
     once = registered(row, registration, now=NOW)
     assert registered(once, by_request(registration, "again"), now=NOW) == once
 
 
 @given(EARLIER, REGISTRATIONS)
-def test_row_is_what_was_registered_last(row: RunnerRow, registration: Registration) -> None:
+def test_row_is_what_was_registered_last(row: RunnerRow, registration: RunnerRegistration) -> None:
     """Whatever it was: the body's members, whose subject it is, and the unit they belong to."""
     after, body = registered(row, registration, now=NOW), registration.body
     assert (after.client, after.audience, after.scope, after.subject) == (
@@ -88,7 +90,7 @@ def test_row_is_what_was_registered_last(row: RunnerRow, registration: Registrat
 
 @given(EARLIER, REGISTRATIONS)
 def test_a_token_stays_exactly_where_it_is_the_same_token(
-    row: RunnerRow, registration: Registration
+    row: RunnerRow, registration: RunnerRegistration
 ) -> None:
     """Another mint key starts above every generation and without a token; the same keeps all."""
     after = registered(row, registration, now=NOW)
@@ -107,7 +109,7 @@ def test_a_token_stays_exactly_where_it_is_the_same_token(
 
 @given(EARLIER, REGISTRATIONS)
 def test_what_changes_leaves_a_refresh_under_way_behind(
-    row: RunnerRow, registration: Registration
+    row: RunnerRow, registration: RunnerRegistration
 ) -> None:
     """A worker's commit names what it read: revision, generation and due time."""
     after = registered(row, registration, now=NOW)
@@ -121,7 +123,9 @@ def test_what_changes_leaves_a_refresh_under_way_behind(
 
 
 @given(EARLIER, REGISTRATIONS)
-def test_no_registration_puts_a_refresh_off(row: RunnerRow, registration: Registration) -> None:
+def test_no_registration_puts_a_refresh_off(
+    row: RunnerRow, registration: RunnerRegistration
+) -> None:
     """Nor does one bring it nearer to a failure than the spacing, but for another token."""
     after = registered(row, registration, now=NOW)
     assert row.due_at is not None
@@ -135,7 +139,9 @@ def test_no_registration_puts_a_refresh_off(row: RunnerRow, registration: Regist
 
 
 @given(REGISTRATIONS, st.integers(0, 2**46))
-def test_new_runner_starts_above_its_namesakes(registration: Registration, above: int) -> None:
+def test_new_runner_starts_above_its_namesakes(
+    registration: RunnerRegistration, above: int
+) -> None:
     """By the clock where that is above them, else just above them."""
     row = new_runner(registration, above=above, now=NOW)
     assert row.generation > above
@@ -146,7 +152,7 @@ def test_new_runner_starts_above_its_namesakes(registration: Registration, above
 @given(EARLIER)
 def test_deleted_row_is_due_for_sweeping_elsewhere(row: RunnerRow) -> None:
     """Out of the project's partition, in the index, and in the same unit as before."""
-    buried = deleted(row, act=Act(None, "new"), now=NOW)
+    buried = deleted(row, action=ActionContext(None, "new"), now=NOW)
     assert buried.key != row.key
     assert not buried.is_live
     assert (buried.shard, buried.due_at, buried.work_unit) == (row.shard, int(NOW), row.work_unit)

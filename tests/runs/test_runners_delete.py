@@ -10,7 +10,7 @@ from tests.runs.identity_server import Credential
 from tests.runs.runners_api import RunnersApi
 
 
-def secrets_of(runners: RunnersApi, runner: str = "nightly") -> list[str]:
+def secrets_prefix(runners: RunnersApi, runner: str = "nightly") -> list[str]:
     start = token_secret_name(runners.project, runner, 0)[:-1]
     return [name for name in runners.world.aws.secrets.names() if name.startswith(start)]
 
@@ -20,7 +20,7 @@ def test_deleted_runner_is_gone_and_its_secrets_go(runners: RunnersApi, ada: Cre
     runners.put(ada)
     runners.refresh()
     unit = runners.registered().work_unit
-    assert secrets_of(runners)
+    assert secrets_prefix(runners)
     runners.world.aws.calls.clear()
     answer = runners.delete(ada)
     assert (answer.status, answer.body) == (204, "")
@@ -29,7 +29,7 @@ def test_deleted_runner_is_gone_and_its_secrets_go(runners: RunnersApi, ada: Cre
     listed = runners.api.call("GET", f"/v1/projects/{runners.project}/runners", by=ada)
     assert listed.json["runners"] == []
     runners.refresh(unit)
-    assert secrets_of(runners) == []
+    assert secrets_prefix(runners) == []
 
 
 def test_deletion_remembers_who_and_what(

@@ -12,9 +12,8 @@ import pytest
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import WorkUnit
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
-from serve_runs.runners.requests import RegisterRunner, Registration
+from serve_runs.audit.trail import ActionContext, AuditTrail
+from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
 from tests.identity.loopback import answer
 from tests.refresh.troubles import assert_consistent, assert_no_secret_told
@@ -36,11 +35,11 @@ class Life:
 
     def register(self, audience: str) -> None:
         """What the route does, the same request twice, and its message."""
-        registration = Registration(
+        registration = RunnerRegistration(
             project=PROJECT,
             runner=RUNNER,
             body=RegisterRunner(client="scheduler", audience=audience),
-            act=Act(None, str(uuid4())),
+            action=ActionContext(None, str(uuid4())),
         )
         for _ in range(2):
             row, _outcome = self._store.register(registration, permit=lambda *_: None)
@@ -48,7 +47,7 @@ class Life:
 
     def delete(self) -> WorkUnit:
         """What the route does, and its message."""
-        row = self._store.delete(PROJECT, RUNNER, act=Act(None, str(uuid4())))
+        row = self._store.delete(PROJECT, RUNNER, action=ActionContext(None, str(uuid4())))
         self.deliver(row.work_unit)
         return row.work_unit
 

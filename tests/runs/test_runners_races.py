@@ -18,14 +18,15 @@ import pytest
 
 from byline.refresh.runner_rows import RunnerRow, read_runner
 from byline.refresh.work_units import token_secret_name
+from byline.tables.writes import Contended
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail
-from serve_runs.runners.requests import RegisterRunner, Registration
+from serve_runs.audit.trail import ActionContext, AuditTrail
+from serve_runs.errors import RequestFailed
+from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
-from serve_runs.web.problems import Problem
 from stand_ins.faults import Afterwards
 from tests.refresh.world import TABLE, Worker, World, new_world
+from tests.runs.runs_api import reason_of
 from tests.runs.table_server import ACCESS_TABLE
 
 TURNS = 6
@@ -70,11 +71,11 @@ class Stage:
         return _store(client)
 
     def register(self, store: RunnerStore, audience: str = "models") -> RunnerRow:
-        request = Registration(
+        request = RunnerRegistration(
             project=self.project,
             runner="nightly",
             body=RegisterRunner(client="scheduler", audience=audience),
-            act=Act(None, str(uuid4())),
+            action=ActionContext(None, str(uuid4())),
         )
         row = store.register(request, permit=lambda *_: None)[0]
         self.generations.append(row.generation)
@@ -82,7 +83,7 @@ class Stage:
 
     def delete(self, store: RunnerStore) -> None:
         if self.live():
-            store.delete(self.project, "nightly", act=Act(None, str(uuid4())))
+            store.delete(self.project, "nightly", action=ActionContext(None, str(uuid4())))
 
     def work(self) -> None:
         """A worker does all that is due of the project."""
@@ -234,7 +235,7 @@ def test_deletion_that_is_overtaken_leaves_no_runner(
     """Whatever the runner has become meanwhile is deleted."""
     registered(stage)
     store = stage.store_interrupted(meanwhile, at=1)
-    with suppress(Problem):  # 404: somebody else was first
+    with suppress(RequestFailed):  # 404: somebody else was first
         stage.delete(store)
     assert stage.live() == []
     stage.holds()
@@ -290,7 +291,7 @@ def test_many_requests_at_once_leave_one_story(stage: Stage) -> None:
     """Eight threads, whose clocks differ, register, change and delete one runner."""
     barrier = Barrier(8)
 
-    def act(number: int) -> set[int]:
+    def act(number: int) -> set[str]:
         store = stage.store(skew=number - 4)
         barrier.wait()
         failures = set()
@@ -300,12 +301,12 @@ def test_many_requests_at_once_leave_one_story(stage: Stage) -> None:
                     stage.register(store, f"audience-{number % 2}")
                 else:
                     stage.delete(store)
-            except Problem as problem:  # others were faster, each time
-                failures.add(problem.status)
+            except (RequestFailed, Contended) as failure:  # others were faster, each time
+                failures.add(reason_of(failure))
         return failures
 
     with ThreadPoolExecutor(8) as threads:
         failures = set().union(*threads.map(act, range(8)))
-    assert failures <= {404, 503}
+    assert failures <= {"not_found", "store_unavailable"}
     stage.holds()
     stage.holds_in_the_end()

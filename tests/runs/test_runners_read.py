@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from byline.refresh.runner_rows import LastError, RunnerRow, runner_item
 from byline.refresh.work_units import token_secret_name
-from serve_runs.runners.views import runner_json, secrets_of, status_of
-from serve_runs.web.cursors import Position, encode_cursor
+from serve_runs.runners.views import runner_json, secrets_prefix, status_of
+from serve_runs.web.paging import Position, encode_position
 from tests.runs.identity_server import NOBODY, Credential
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer
@@ -171,7 +171,7 @@ class TestList:
             for runner in page.json["runners"]
         ]
         assert shown == ["a", "c"]
-        assert [line for line in said() if '"row not readable"' in line]
+        assert [line for line in said() if '"row unreadable"' in line]
 
     def test_list_never_outgrows_an_answer(self, runners: RunnersApi, ada: Credential) -> None:
         """A load balancer takes 1 MB: longer lists end early with a place to go on."""
@@ -219,7 +219,7 @@ class TestList:
         """It says after which name to go on; in which project is the request's to say."""
         for name in ("a", "b"):
             runners.put(ada, name)
-        forged = encode_cursor(Position("other", "a"), query=f"runners of {runners.project}")
+        forged = encode_position(Position("other", "a"), query=f"runners of {runners.project}")
         answer = runners.api.call("GET", listing(runners), by=ada, query={"cursor": forged})
         assert [runner["name"] for runner in answer.json["runners"]] == ["b"]
         start = runners.world.aws.calls[-1].document["ExclusiveStartKey"]
@@ -238,7 +238,7 @@ class TestList:
 def test_arn_of_a_secret_follows_the_function_s_own() -> None:
     """Partition, region and account are where the function runs, with or without an alias."""
     arn = "arn:aws-cn:lambda:cn-north-1:210987654321:function:RunsFunction:live"
-    assert secrets_of(arn) == "arn:aws-cn:secretsmanager:cn-north-1:210987654321:secret:"
+    assert secrets_prefix(arn) == "arn:aws-cn:secretsmanager:cn-north-1:210987654321:secret:"
 
 
 @given(

@@ -12,7 +12,7 @@ import pytest
 from byline.identity.caller import Caller, Principal, principal_of
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import token_secret_name, version_token
-from serve_runs.access.control import Access, Holder
+from serve_runs.access.control import Access, RoleAssignment
 from serve_runs.runners.tokens import own_principal
 from stand_ins.faults import LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
@@ -24,7 +24,7 @@ from tests.runs.runs_api import Answer
 
 def is_own(row: RunnerRow, caller: Caller | None) -> bool:
     """Whether the policies let a caller without any role fetch the runner's token."""
-    holder = Holder(principal_of(caller), frozenset())
+    holder = RoleAssignment(principal_of(caller), frozenset())
     context = {"source": "none" if caller is None else caller.source, "verified": True}
     access = Access(row.project, (holder,), None, context)
     runner = access.resource("Runner", row.runner, own=own_principal(row))
@@ -360,8 +360,8 @@ class TestWithoutToken:
 
 def test_runner_that_acts_for_somebody_reads_its_own_token_without_their_rights() -> None:
     """It is the runner whoever it acts for; of another runner's token it has their rights, none."""
-    person = Holder(Principal("user", "https://issuer.example", "ada"), frozenset())
-    runner = Holder(principal_of(GPU), frozenset({"credential:token-reader"}))
+    person = RoleAssignment(Principal("user", "https://issuer.example", "ada"), frozenset())
+    runner = RoleAssignment(principal_of(GPU), frozenset({"credential:token-reader"}))
     context = {"source": "bearer", "verified": True}
     access = Access("payments", (runner, person), None, context)
     own, other = (

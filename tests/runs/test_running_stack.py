@@ -61,5 +61,5 @@ def test_running_stack_keeps_every_promise_of_the_document(
     assert run.returncode == 0, run.stdout.replace(token, "…")
     assert "Tested: 31" in run.stdout
     log = stack.log_text()
-    assert '"message":"not foreseen"' not in log
+    assert '"message":"unexpected error"' not in log
     assert not [segment for segment in segments_of([token]) if segment in log]

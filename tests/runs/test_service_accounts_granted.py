@@ -25,7 +25,7 @@ def rights(dynamodb: DynamoDb, web: Web) -> Rights:
 @pytest.fixture
 def api(start_api: Callable[..., RunsApi], service: AuthorizationStandIn) -> RunsApi:
     """The function with registration on."""
-    service.graph.told.clear()
+    service.graph.calls.clear()
     service.graph.grants.clear()
     service.faults.clear()
     return start_api(AUTHORIZATION_SERVICE_URL=service.url)
@@ -43,7 +43,7 @@ def robot(web: Web) -> Credential:
 
 
 def told(service: AuthorizationStandIn) -> list[str]:
-    return [call.operation for call in service.graph.told]
+    return [call.operation for call in service.graph.calls]
 
 
 def test_grant_comes_before_the_write(
@@ -59,7 +59,7 @@ def test_grant_comes_before_the_write(
     dynamodb.troubles.append(Meanwhile("TransactWriteItems", lambda: order.append(told(service))))
     account = register(api, lin, robot).json
     assert order == [["grant"]]
-    [call] = service.graph.told
+    [call] = service.graph.calls
     assert call.document == {
         "principal": {"type": "user", "id": "lin", "issuer": web.url},
         "resource": {"type": "api_key", "selector": account["id"]},

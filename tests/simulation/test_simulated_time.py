@@ -1,4 +1,4 @@
-"""The ground that the simulation stands on: time, processes, a fleet, and AWS's limits."""
+"""The parts of the simulation: time, processes, a fleet, and the quotas of AWS."""
 
 from random import Random
 
@@ -8,13 +8,14 @@ from byline.refresh.timing import DAY_SECONDS, MintedToken
 from simulation.fleet import fleet, project_sizes
 from simulation.runner_index import RunnerIndex
 from simulation.secret_versions import SecretVersions, WriteQuota
-from simulation.timeline import Died, Timeline, Turnstile
+from simulation.threads import Turnstile
+from simulation.timeline import Died, Timeline
 
 TOKEN = MintedToken(text="", issued_at=0, lifetime=900)
 
 
 def test_processes_run_in_the_order_of_time() -> None:
-    """Whoever waits for less goes on first, whoever was started first."""
+    """The process with the shorter wait continues first, whichever was started first."""
     timeline, seen = Timeline(), list[tuple[str, float]]()
 
     def process(name: str, *waits: float) -> None:
@@ -28,8 +29,8 @@ def test_processes_run_in_the_order_of_time() -> None:
     assert seen == [("slow", 3), ("quick", 3), ("quick", 5)]
 
 
-def test_gathering_waits_for_the_last_and_survives_the_dead() -> None:
-    """One that dies is as good as one that ended: nobody waits for it."""
+def test_gather_returns_when_the_last_process_has_ended_or_died() -> None:
+    """A process that died counts as ended, so the caller does not wait for ever."""
     timeline, ended = Timeline(), list[float]()
 
     def die() -> None:
@@ -46,7 +47,7 @@ def test_gathering_waits_for_the_last_and_survives_the_dead() -> None:
 
 
 def test_a_turnstile_lets_one_through_at_a_time_in_order() -> None:
-    """Also where the one before dies in it."""
+    """The lock is free again when the process that holds it dies."""
     timeline, passed = Timeline(), list[tuple[str, float]]()
     turnstile = Turnstile(timeline)
 
@@ -64,7 +65,7 @@ def test_a_turnstile_lets_one_through_at_a_time_in_order() -> None:
 
 
 def test_the_hundredth_version_is_made_and_the_next_refused() -> None:
-    """AWS keeps a hundred versions, and every one that is younger than a day."""
+    """AWS keeps a hundred versions, and refuses one more while all are younger than a day."""
     secrets = SecretVersions()
     made = [secrets.put("s", TOKEN, generation=n, now=n) for n in range(101)]
     assert made == [TOKEN] * 100 + [None]
@@ -72,16 +73,16 @@ def test_the_hundredth_version_is_made_and_the_next_refused() -> None:
 
 
 @pytest.mark.parametrize(("age", "made"), [(DAY_SECONDS - 1, None), (DAY_SECONDS, TOKEN)])
-def test_a_version_goes_once_it_is_a_day_old(age: int, made: MintedToken | None) -> None:
-    """And makes room for one more."""
+def test_a_version_makes_room_when_it_is_a_day_old(age: int, made: MintedToken | None) -> None:
+    """At a day's age the oldest version is removed, a second before it is not."""
     secrets = SecretVersions()
     for generation in range(100):
         secrets.put("s", TOKEN, generation=generation, now=0)
     assert secrets.put("s", TOKEN, generation=100, now=age) == made
 
 
-def test_putting_a_generation_twice_finds_the_first() -> None:
-    """As the version token makes it: what is there stays, and no version is spent."""
+def test_a_generation_that_is_put_twice_keeps_the_first_token() -> None:
+    """The version token makes the second put return the first token, without a new version."""
     secrets = SecretVersions()
     secrets.put("s", TOKEN, generation=1, now=0)
     other = MintedToken(text="", issued_at=60, lifetime=900)
@@ -90,7 +91,7 @@ def test_putting_a_generation_twice_finds_the_first() -> None:
 
 
 def test_the_account_takes_fifty_writes_in_any_second() -> None:
-    """The fifty-first waits until a second after the first."""
+    """The fifty-first write is accepted a second after the first."""
     quota = WriteQuota()
     assert all(quota.admit(number / 100) for number in range(50))
     assert not quota.admit(0.99)
@@ -98,8 +99,8 @@ def test_the_account_takes_fifty_writes_in_any_second() -> None:
     assert quota.throttled == 1
 
 
-def test_a_throttled_write_that_is_tried_again_gets_through() -> None:
-    """As soon as a second has passed since the fiftieth before it."""
+def test_a_throttled_write_that_is_retried_is_accepted() -> None:
+    """It is accepted when a second has passed since the fiftieth write before it."""
     quota = WriteQuota()
     assert {quota.admit_later(0) for _ in range(50)} == {0}
     assert quota.admit_later(0.5) == 1
@@ -107,15 +108,15 @@ def test_a_throttled_write_that_is_tried_again_gets_through() -> None:
 
 
 def test_a_fleet_has_few_large_projects_and_many_small() -> None:
-    """All runners are there, the largest project has 12 % of them, half have two or fewer."""
+    """The largest project has 12 % of all runners, and half of the projects have two or fewer."""
     sizes = list(project_sizes(20_000))
     assert sum(sizes) == 20_000
     assert sizes[0] == 2_400
     assert sizes[len(sizes) // 2] <= 2
 
 
-def test_the_index_holds_what_is_due_and_nothing_else() -> None:
-    """A row comes with its second, and goes when it is put again with a later one."""
+def test_the_index_returns_a_row_from_its_due_second_on() -> None:
+    """A row is not due a second before, and is due at its second."""
     rows = fleet(10, lifetime=900, random=Random(1))  # noqa: S311
     index = RunnerIndex(rows)
     first = min(rows, key=lambda row: row.due_at or 0)

@@ -1,5 +1,6 @@
-"""`template.yaml`, read as CloudFormation gets it."""
+"""`template.yaml` and `observability.yaml`, as CloudFormation gets them."""
 
+import re
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from samtranslator.translator.translator import Translator  # type: ignore[impor
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
+OBSERVABILITY = "observability.yaml"
 
 type Json = dict[str, Any]
 
@@ -18,17 +20,17 @@ NO_VALUE = {"Ref": "AWS::NoValue"}
 
 
 @cache
-def _template() -> Json:
-    return cast(Json, yaml_parse((ROOT / "template.yaml").read_text()))
+def _template(name: str) -> Json:
+    return cast(Json, yaml_parse((ROOT / name).read_text()))
 
 
-def template() -> Json:
+def template(name: str = "template.yaml") -> Json:
     """A copy of the template as it is written, with every `!Ref` as `{"Ref": ...}`."""
-    return deepcopy(_template())
+    return deepcopy(_template(name))
 
 
 def translate(template: Json) -> Json:
-    """What SAM makes of a template: plain CloudFormation."""
+    """The plain CloudFormation that SAM makes of `template`, Globals merged."""
     template = deepcopy(template)
     for body in template["Resources"].values():
         for name in ("CodeUri", "ContentUri"):
@@ -39,16 +41,66 @@ def translate(template: Json) -> Json:
     return cast(Json, translator.translate(template, parameter_values={}))
 
 
+@cache
+def _resources() -> Json:
+    """The translated resources of both templates.
+
+    In those of `observability.yaml`, the values that the root passes replace the parameters. For a
+    resource with a condition, these are the values under that condition.
+    """
+    root = translate(template())["Resources"]
+    nested = translate(template(OBSERVABILITY))["Resources"]
+    passed = root["Observability"]["Properties"]["Parameters"]
+    assert not root.keys() & nested.keys()
+    for name, body in nested.items():
+        values = {key: _under(body.get("Condition"), value) for key, value in passed.items()}
+        nested[name] = _with_parameters(body, values)
+    return {**root, **nested}
+
+
+def _under(condition: str | None, value: Any) -> Any:
+    match value:
+        case {"Fn::If": [name, inner, _]} if name == condition:
+            return inner
+    return value
+
+
+def _with_parameters(value: Any, passed: Json) -> Any:
+    match value:
+        case {"Ref": name} if name in passed:
+            return deepcopy(passed[name])
+        case dict():
+            return {key: _with_parameters(inner, passed) for key, inner in value.items()}
+        case list():
+            return [_with_parameters(inner, passed) for inner in value]
+    return value
+
+
 def resources(kind: str) -> dict[str, Json]:
-    """The resources of a type, by logical id."""
-    found = {name: body for name, body in template()["Resources"].items() if body["Type"] == kind}
-    assert found, f"the template has no {kind}, so nothing is tested"
+    """The resources of the CloudFormation type `kind` in both templates, by logical id.
+
+    Not a copy.
+    """
+    found = {name: body for name, body in _resources().items() if body["Type"] == kind}
+    assert found, f"the templates have no {kind}, so nothing is tested"
     return found
 
 
 def properties(kind: str, name: str) -> Json:
     """The properties of one resource."""
     return cast(Json, resources(kind)[name]["Properties"])
+
+
+def sources(function: str) -> list[Path]:
+    """The modules of the function `function`, and those of the layer that they import."""
+    package = template()["Resources"][function]["Properties"]["Handler"].partition(".")[0]
+    found = sorted((ROOT / "functions" / package).rglob("*.py"))
+    for module in found:
+        for name in re.findall(r"from (byline[\w.]*) import", module.read_text()):
+            path = ROOT / "layers/identity" / f"{name.replace('.', '/')}.py"
+            if path.exists() and path not in found:
+                found.append(path)
+    return found
 
 
 def statements(*names: str) -> list[Json]:
@@ -63,12 +115,12 @@ def statements(*names: str) -> list[Json]:
 
 
 def listed(value: Any) -> list[Any]:
-    """IAM takes one value or a list of them."""
+    """`value` as a list: IAM accepts one value or a list."""
     return value if isinstance(value, list) else [value]
 
 
 def evaluate(value: Any, parameters: Json) -> Any:
-    """What CloudFormation's functions in `Rules` and `Conditions` come to."""
+    """The value of the CloudFormation functions of `Rules` and `Conditions` in `value`."""
     match value:
         case {"Ref": name}:
             return parameters[name]
@@ -82,4 +134,4 @@ def evaluate(value: Any, parameters: Json) -> Any:
             return any(evaluate(each, parameters) for each in inner)
         case str():
             return value
-    raise AssertionError(f"{value} is no function of rules")
+    raise AssertionError(f"{value} is not a function that rules can use")

@@ -1,4 +1,4 @@
-"""What the functions of the template promise: all of them, and the one that answers requests."""
+"""Settings of the functions: of all four, and of RunsFunction."""
 
 from typing import Any, cast
 
@@ -14,31 +14,31 @@ from tests.template.stack import (
     translate,
 )
 
-FUNCTION = "AWS::Serverless::Function"
+FUNCTION = "AWS::Lambda::Function"
 
 FUNCTIONS = pytest.mark.parametrize("function", resources(FUNCTION))
 
 
 @FUNCTIONS
-def test_function_logs_into_a_group_that_forgets(function: str) -> None:
-    """Logs go to a group of the template's own, whose retention an operator sets."""
+def test_function_logs_into_a_group_with_retention(function: str) -> None:
+    """Each function logs into a group of the template, whose retention the operator sets."""
     group = properties(FUNCTION, function)["LoggingConfig"]["LogGroup"]["Ref"]
     retention = properties("AWS::Logs::LogGroup", group)["RetentionInDays"]
     assert retention == {"Ref": "LogRetentionDays"}
 
 
 @FUNCTIONS
-def test_function_logs_nothing_below_info_of_its_libraries(function: str) -> None:
-    """Lambda's level is INFO: lower shows requests with their headers, higher drops metrics."""
+def test_function_has_lambda_log_level_info(function: str) -> None:
+    """Lambda's level is INFO: a lower one logs request headers, a higher one drops metrics."""
     logging = properties(FUNCTION, function)["LoggingConfig"]
     assert logging["ApplicationLogLevel"] == "INFO"
 
 
 @FUNCTIONS
 def test_function_is_traced(function: str) -> None:
-    """Lambda traces by itself; the tracer in the code is an operator's choice, off by default."""
+    """Lambda traces by default. The tracer in the code is off unless the operator turns it on."""
     body = properties(FUNCTION, function)
-    assert body["Tracing"] == {"Ref": "Tracing"}
+    assert body["TracingConfig"] == {"Mode": {"Ref": "Tracing"}}
     assert template()["Parameters"]["Tracing"]["Default"] == "Active"
     disabled = body["Environment"]["Variables"]["POWERTOOLS_TRACE_DISABLED"]
     assert disabled == {"Fn::If": ["TracerOn", "false", "true"]}
@@ -46,16 +46,19 @@ def test_function_is_traced(function: str) -> None:
 
 
 def test_runs_function_serves_a_published_version_from_a_snapshot() -> None:
-    """Callers get the alias of a published version, which starts from a snapshot."""
+    """The alias points to a published version, which starts from a snapshot by default."""
+    alias = properties("AWS::Lambda::Alias", "RunsFunctionAliaslive")
+    [version] = resources("AWS::Lambda::Version")
+    assert alias["Name"] == "live"
+    assert alias["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
     body = properties(FUNCTION, "RunsFunction")
-    assert body["AutoPublishAlias"] == "live"
     assert body["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
     assert template()["Parameters"]["SnapStart"]["Default"] == "PublishedVersions"
 
 
 @pytest.mark.parametrize("changed", ["code", "layer", "environment"])
-def test_whatever_changes_is_published(changed: str) -> None:
-    """New code, a new layer or a new variable each make a new version."""
+def test_change_publishes_a_new_version(changed: str) -> None:
+    """New code, a new layer and a new variable each publish a new version of RunsFunction."""
     function = "RunsFunction"
     changed_template = template()
     body = changed_template["Resources"][function]["Properties"]
@@ -63,8 +66,8 @@ def test_whatever_changes_is_published(changed: str) -> None:
         case "code":
             body["CodeUri"] = "other/code"
         case "layer":
-            layer = body["Layers"][0]["Ref"]
-            changed_template["Resources"][layer]["Properties"]["ContentUri"] = "other/layer"
+            layer = changed_template["Resources"]["IdentityLayer"]
+            layer["Properties"]["ContentUri"] = "other/layer"
         case "environment":
             body["Environment"]["Variables"]["OTHER"] = "value"
 
@@ -76,45 +79,49 @@ def test_whatever_changes_is_published(changed: str) -> None:
     assert version(changed_template) != version(template())
 
 
-def test_runs_function_has_no_way_in_beside_the_load_balancer() -> None:
-    """No function URL and no event source: they would pass by the listener's rules."""
-    assert "Events" not in properties(FUNCTION, "RunsFunction")
+def test_runs_function_has_no_trigger_but_the_load_balancer() -> None:
+    """RunsFunction has no event source and no schedule: both would bypass the listener's rules."""
+    sources = resources("AWS::Lambda::EventSourceMapping").values()
+    schedules = resources("AWS::Scheduler::Schedule").values()
+    invoked = [str(source["Properties"]["FunctionName"]) for source in sources]
+    invoked += [str(schedule["Properties"]["Target"]["Arn"]) for schedule in schedules]
+    assert not [name for name in invoked if "RunsFunction" in name]
 
 
 @FUNCTIONS
-def test_function_has_no_address_of_its_own(function: str) -> None:
-    """Nothing calls a function over HTTP but the load balancer."""
-    assert "FunctionUrlConfig" not in properties(FUNCTION, function)
+def test_function_has_no_function_url(function: str) -> None:
+    """Only the load balancer invokes a function for an HTTP request."""
+    assert "FunctionUrlConfig" not in template()["Resources"][function]["Properties"]
     kinds = {resource["Type"] for resource in translate(template())["Resources"].values()}
     assert not kinds & {"AWS::Lambda::Url", "AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api"}
 
 
 @FUNCTIONS
 def test_function_never_sets_python_optimize(function: str) -> None:
-    """With it the runtime compiles its standard library at every cold start: a second more."""
+    """With PYTHONOPTIMIZE, each cold start compiles the standard library, which takes a second."""
     assert "PYTHONOPTIMIZE" not in properties(FUNCTION, function)["Environment"]["Variables"]
 
 
 @FUNCTIONS
-def test_function_calls_aws_itself_on_aws(function: str) -> None:
-    """The variable that sends a local function's calls elsewhere is named and never set."""
+def test_function_uses_the_default_aws_endpoints(function: str) -> None:
+    """AWS_ENDPOINT_URL is named for `sam local invoke` and has no value on AWS."""
     variables = properties(FUNCTION, function)["Environment"]["Variables"]
     assert variables["AWS_ENDPOINT_URL"] == NO_VALUE
 
 
 @FUNCTIONS
 def test_function_runs_what_the_build_compiles_for(function: str) -> None:
-    """Runtime and architecture are those of the layer's wheels and byte code."""
+    """Runtime and architecture match the wheels and the byte code of the layer."""
     body = properties(FUNCTION, function)
     assert (body["Runtime"], body["Architectures"]) == ("python3.13", ["x86_64"])
     for layer in body["Layers"]:
-        shipped = properties("AWS::Serverless::LayerVersion", layer["Ref"])
+        shipped = properties("AWS::Lambda::LayerVersion", layer["Ref"])
         assert shipped["CompatibleRuntimes"] == [body["Runtime"]]
         assert shipped["CompatibleArchitectures"] == body["Architectures"]
 
 
 def test_runs_function_has_the_settings_of_the_interface() -> None:
-    """Every variable of the interface is set, and by the parameter that it says."""
+    """Each documented variable of RunsFunction has the value of its parameter or resource."""
     variables = properties(FUNCTION, "RunsFunction")["Environment"]["Variables"]
     by_parameter = {
         "OIDC_ISSUER": "OidcIssuer",
@@ -147,13 +154,13 @@ def test_runs_function_has_the_settings_of_the_interface() -> None:
     ("parameter", "default"),
     [("IdentityTrust", "verify"), ("AnonymousCallers", "refuse"), ("LoadBalancerArns", "")],
 )
-def test_default_believes_nobody_unverified(parameter: str, default: str) -> None:
-    """Who changes nothing gets verification, and refuses who brings no credential."""
+def test_default_verifies_and_refuses_anonymous_callers(parameter: str, default: str) -> None:
+    """By default, tokens are verified and a request without credentials is refused."""
     assert template()["Parameters"][parameter]["Default"] == default
 
 
-def test_runs_function_outlasts_its_own_limits() -> None:
-    """A dependency that hangs ends in an answer, not in Lambda's axe: the limits add up to less."""
+def test_timeout_is_longer_than_the_codes_own_limits() -> None:
+    """Where a dependency hangs, the function answers 503 before Lambda's timeout ends it."""
     fetches = 3  # discovery, keys, userinfo
     attempts = cast(Any, aws)._CONFIG.retries["total_max_attempts"]
     one_attempt = aws.CONNECT_TIMEOUT_SECONDS + aws.READ_TIMEOUT_SECONDS

@@ -1,4 +1,4 @@
-"""The way in: what the load balancer lets through, and to which group."""
+"""Listener rules and target groups: which requests the load balancer forwards, and where."""
 
 from typing import Any
 
@@ -15,33 +15,33 @@ AUTHENTICATION = {
 }
 
 
-def test_there_are_just_the_two_rules() -> None:
-    """A rule that nobody tested here would be a third way in."""
+def test_template_has_only_the_two_rules() -> None:
+    """Each listener rule is covered by the tests of this module."""
     assert resources(RULE).keys() == AUTHENTICATION.keys()
 
 
 @pytest.mark.parametrize("rule", AUTHENTICATION)
 def test_rule_authenticates_before_it_forwards(rule: str) -> None:
-    """Every rule authenticates first, then forwards to the group that stands for how."""
+    """Each rule authenticates first, then forwards to the target group of its credential."""
     kind, group = AUTHENTICATION[rule]
     first, second = properties(RULE, rule)["Actions"]
     assert (first["Order"], first["Type"]) == (1, kind)
     assert second == {"Type": "forward", "Order": 2, "TargetGroupArn": {"Ref": group}}
 
 
-def test_browser_rule_never_lets_a_request_without_a_session_pass() -> None:
-    """`allow` would forward what a client sent as if a person had signed in."""
+def test_browser_rule_authenticates_a_request_without_a_session() -> None:
+    """With `allow` the load balancer would forward the client's own headers as if verified."""
     assert _oidc()["OnUnauthenticatedRequest"] == "authenticate"
 
 
-def test_browser_rule_signs_in_where_the_function_expects_it() -> None:
-    """Issuer and client of the rule are those that the function compares tokens with."""
+def test_browser_rule_has_the_issuer_and_client_of_the_function() -> None:
+    """The function compares tokens with the same issuer and client that the rule uses."""
     assert _oidc()["Issuer"] == {"Ref": "OidcIssuer"}
     assert _oidc()["ClientId"] == {"Ref": "OidcClientId"}
 
 
-def test_client_secret_is_only_ever_a_reference() -> None:
-    """The secret is read by CloudFormation itself: no parameter holds it, no `NoEcho` hides it."""
+def test_client_secret_is_a_dynamic_reference() -> None:
+    """CloudFormation reads the secret from Secrets Manager. No parameter holds it."""
     _, *references = _oidc()["ClientSecret"]["Fn::If"]
     assert len(references) == 2
     for reference in references:
@@ -51,8 +51,8 @@ def test_client_secret_is_only_ever_a_reference() -> None:
     assert not [name for name, body in template()["Parameters"].items() if "NoEcho" in body]
 
 
-def test_bearer_rule_takes_bearer_tokens_of_the_issuer() -> None:
-    """Only requests with a Bearer token meet the rule, and only one issuer's pass it."""
+def test_bearer_rule_validates_bearer_tokens_of_the_issuer() -> None:
+    """The rule matches requests with a Bearer token and forwards only tokens of the issuer."""
     body = properties(RULE, "BearerRule")
     assert {
         "Field": "http-header",
@@ -65,8 +65,8 @@ def test_bearer_rule_takes_bearer_tokens_of_the_issuer() -> None:
 
 
 @pytest.mark.parametrize("rule", AUTHENTICATION)
-def test_rule_takes_bylines_paths_alone(rule: str) -> None:
-    """A shared listener's other paths, and other hosts' where a name is given, are not touched."""
+def test_rule_matches_only_bylines_paths(rule: str) -> None:
+    """A rule matches no other path of a shared listener, and with HostName no other host."""
     conditions = properties(RULE, rule)["Conditions"]
     paths = {"Field": "path-pattern", "PathPatternConfig": {"Values": ["/v1/*", "/healthz"]}}
     host = {"Field": "host-header", "HostHeaderConfig": {"Values": [{"Ref": "HostName"}]}}
@@ -75,8 +75,8 @@ def test_rule_takes_bylines_paths_alone(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", AUTHENTICATION)
-def test_rule_stays_within_the_values_of_a_rule(rule: str) -> None:
-    """A rule may have five condition values in all."""
+def test_rule_has_at_most_five_condition_values(rule: str) -> None:
+    """AWS allows five condition values in a rule."""
 
     def values(condition: Any) -> int:
         if isinstance(condition, dict):
@@ -90,7 +90,7 @@ def test_rule_stays_within_the_values_of_a_rule(rule: str) -> None:
 
 
 def test_bearer_rule_goes_before_the_browser_rule() -> None:
-    """The browser rule takes everything, so Bearer tokens have to be met before it."""
+    """The browser rule matches every request, so the bearer rule has the smaller priority."""
     parameters = template()["Parameters"]
     priorities = [
         properties(RULE, rule)["Priority"]["Ref"] for rule in ("BearerRule", "BrowserRule")
@@ -98,16 +98,16 @@ def test_bearer_rule_goes_before_the_browser_rule() -> None:
     assert parameters[priorities[0]]["Default"] < parameters[priorities[1]]["Default"]
 
 
-def test_listener_answers_what_no_rule_took() -> None:
-    """On a listener of its own the default is a fixed answer, never a forward."""
+def test_listener_answers_a_request_without_a_rule_with_404() -> None:
+    """The default action of the stack's listener is a fixed response, not a forward."""
     for listener in resources(LISTENER).values():
         [action] = listener["Properties"]["DefaultActions"]
         assert action["Type"] == "fixed-response"
         assert action["FixedResponseConfig"]["StatusCode"] == "404"
 
 
-def test_listener_speaks_tls_alone() -> None:
-    """Neither a token nor a session cookie ever travels in the clear."""
+def test_listener_accepts_only_tls() -> None:
+    """No token and no session cookie is sent unencrypted."""
     for listener in resources(LISTENER).values():
         assert (listener["Properties"]["Protocol"], listener["Properties"]["Port"]) == (
             "HTTPS",
@@ -117,26 +117,26 @@ def test_listener_speaks_tls_alone() -> None:
 
 
 @pytest.mark.parametrize("rule", AUTHENTICATION)
-def test_rule_stands_on_either_listener(rule: str) -> None:
-    """Rules go to the listener that is given, or to that of a load balancer of its own."""
+def test_rule_belongs_to_the_given_or_the_created_listener(rule: str) -> None:
+    """Rules use ListenerArn, or the listener of the load balancer that the stack creates."""
     assert properties(RULE, rule)["ListenerArn"] == {
         "Fn::If": ["OwnLoadBalancer", {"Ref": "Listener"}, {"Ref": "ListenerArn"}]
     }
 
 
 @pytest.mark.parametrize("group", resources("AWS::ElasticLoadBalancingV2::TargetGroup"))
-def test_group_hands_over_doubled_headers(group: str) -> None:
-    """Only with multi-value headers does the function see that a header was sent twice."""
+def test_target_group_sends_multi_value_headers(group: str) -> None:
+    """Without multi-value headers the function could not detect a duplicated header."""
     body = properties("AWS::ElasticLoadBalancingV2::TargetGroup", group)
     assert body["TargetType"] == "lambda"
-    assert body["Targets"] == [{"Id": {"Ref": "RunsFunction.Alias"}}]
+    assert body["Targets"] == [{"Id": {"Ref": "RunsFunctionAliaslive"}}]
     assert {"Key": "lambda.multi_value_headers.enabled", "Value": "true"} in body[
         "TargetGroupAttributes"
     ]
 
 
-def test_load_balancer_drops_headers_that_are_not_headers() -> None:
-    """What two readers could read differently does not reach the function."""
+def test_load_balancer_drops_invalid_header_fields() -> None:
+    """An ambiguous header field does not reach the function."""
     [load_balancer] = resources("AWS::ElasticLoadBalancingV2::LoadBalancer").values()
     attributes = load_balancer["Properties"]["LoadBalancerAttributes"]
     assert {"Key": "routing.http.drop_invalid_header_fields.enabled", "Value": "true"} in attributes

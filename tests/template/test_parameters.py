@@ -1,4 +1,4 @@
-"""What an operator sets: described, grouped, checked before anything is made."""
+"""Parameters, the rules between them, and the defaults of samconfig.toml."""
 
 import json
 import re
@@ -37,7 +37,7 @@ FULL = {**LISTENER, **BROWSERS, **BEARERS}
 
 
 def test_parameter_is_described_and_grouped() -> None:
-    """Every parameter says what it is for, and the console shows it in its group."""
+    """Each parameter has a description and a group in the console."""
     interface = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     grouped = [name for group in interface for name in group["Parameters"]]
     assert sorted(grouped) == sorted(template()["Parameters"])
@@ -45,8 +45,8 @@ def test_parameter_is_described_and_grouped() -> None:
         assert body["Description"]
 
 
-def test_parameter_takes_only_what_it_means() -> None:
-    """Text has a pattern, a choice or a length; a number has its bounds or its choices."""
+def test_parameter_limits_its_values() -> None:
+    """Text has a pattern, a choice or a length. A number has bounds or choices."""
     limits = {"AllowedPattern", "AllowedValues", "MaxLength", "MinValue"}
     loose = [name for name, body in template()["Parameters"].items() if not limits & body.keys()]
     assert loose == []
@@ -62,42 +62,42 @@ def test_parameter_takes_only_what_it_means() -> None:
         {**FULL, "IdentityTrust": "ignore", "AnonymousCallers": "allow"},
     ],
 )
-def test_parameters_that_fit_are_accepted(parameters: dict[str, str]) -> None:
-    """What belongs together deploys, on either kind of load balancer."""
+def test_consistent_parameters_are_accepted(parameters: dict[str, str]) -> None:
+    """Consistent parameters pass all rules, with either kind of load balancer."""
     assert _refusals(parameters) == []
 
 
 @pytest.mark.parametrize(
     ("change", "refusal"),
     [
-        ({"ListenerArn": ""}, "Give ListenerArn, or"),
-        ({"VpcId": "vpc-0a1b2c3d"}, "Give ListenerArn, or"),
-        ({"CertificateArn": OWN["CertificateArn"]}, "Give ListenerArn, or"),
-        ({"LoadBalancerArns": ""}, "LoadBalancerArns must name"),
-        ({"OidcClientId": ""}, "needs OidcClientId"),
-        ({"OidcClientSecretArn": ""}, "needs OidcClientSecretArn"),
-        ({"OidcAuthorizationEndpoint": ""}, "needs OidcAuthorizationEndpoint"),
-        ({"OidcTokenEndpoint": ""}, "needs OidcTokenEndpoint"),
-        ({"OidcUserInfoEndpoint": ""}, "needs OidcUserInfoEndpoint"),
+        ({"ListenerArn": ""}, "Set either ListenerArn, or"),
+        ({"VpcId": "vpc-0a1b2c3d"}, "Set either ListenerArn, or"),
+        ({"CertificateArn": OWN["CertificateArn"]}, "Set either ListenerArn, or"),
+        ({"LoadBalancerArns": ""}, "requires LoadBalancerArns"),
+        ({"OidcClientId": ""}, "requires OidcClientId"),
+        ({"OidcClientSecretArn": ""}, "requires OidcClientSecretArn"),
+        ({"OidcAuthorizationEndpoint": ""}, "requires OidcAuthorizationEndpoint"),
+        ({"OidcTokenEndpoint": ""}, "requires OidcTokenEndpoint"),
+        ({"OidcUserInfoEndpoint": ""}, "requires OidcUserInfoEndpoint"),
         ({"OidcIssuer": ""}, "without OidcIssuer"),
-        ({"BearerJwksEndpoint": ""}, "needs BearerJwksEndpoint"),
-        ({"TrustedIssuers": ""}, "needs TrustedIssuers"),
-        ({"IdentityTrust": "ignore"}, "say AnonymousCallers=allow"),
+        ({"BearerJwksEndpoint": ""}, "requires BearerJwksEndpoint"),
+        ({"TrustedIssuers": ""}, "requires TrustedIssuers"),
+        ({"IdentityTrust": "ignore"}, "Set AnonymousCallers=allow"),
     ],
 )
-def test_parameters_that_contradict_are_refused(change: dict[str, str], refusal: str) -> None:
-    """One thing spoiled, and CloudFormation refuses before it makes anything, and says why."""
+def test_contradicting_parameters_are_refused(change: dict[str, str], refusal: str) -> None:
+    """One wrong parameter makes CloudFormation refuse the deployment. The message names it."""
     assert [text for text in _refusals({**FULL, **change}) if refusal in text]
 
 
 @pytest.mark.parametrize("missing", ["CertificateArn", "SubnetIds"])
-def test_load_balancer_of_its_own_needs_all_of_it(missing: str) -> None:
-    """A VPC alone does not make a load balancer."""
+def test_new_load_balancer_without_certificate_or_subnets_is_refused(missing: str) -> None:
+    """VpcId requires CertificateArn and SubnetIds."""
     assert _refusals({**OWN, **BROWSERS, missing: ""})
 
 
-def test_nobody_to_let_in_is_refused() -> None:
-    """A stack without any rule would be a load balancer that answers 404."""
+def test_stack_without_any_sign_in_is_refused() -> None:
+    """Without OidcIssuer and BearerIssuer the stack would have no listener rule."""
     assert _refusals({"ListenerArn": LISTENER["ListenerArn"]})
 
 
@@ -116,14 +116,14 @@ def test_nobody_to_let_in_is_refused() -> None:
         ("TrustedIssuers", "https://login.example.com"),
     ],
 )
-def test_value_of_another_form_is_refused(parameter: str, value: str) -> None:
-    """Plain http, wildcards and things of the wrong kind do not pass a parameter's pattern."""
+def test_malformed_value_is_refused(parameter: str, value: str) -> None:
+    """The patterns refuse plain http, wildcards and values of the wrong kind."""
     pattern = template()["Parameters"][parameter]["AllowedPattern"]
     assert not re.fullmatch(pattern, value)
 
 
-def test_defaults_of_sam_belong_to_no_account() -> None:
-    """samconfig.toml holds no account, no bucket, no profile and no parameter of anybody's."""
+def test_samconfig_names_no_account() -> None:
+    """samconfig.toml names no account, bucket, profile, role or parameter value."""
     text = (ROOT / "samconfig.toml").read_text()
     assert not re.search(r"\d{12}", text)
     config = tomllib.loads(text)["default"]
@@ -131,17 +131,24 @@ def test_defaults_of_sam_belong_to_no_account() -> None:
     assert not named & {"profile", "s3_bucket", "role_arn", "parameter_overrides"}
 
 
+def test_sam_deploy_may_create_roles_and_the_nested_application() -> None:
+    """samconfig.toml acknowledges both capabilities. CloudFormation requires them to deploy."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
+    capabilities = config["deploy"]["parameters"]["capabilities"].split()
+    assert set(capabilities) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
+
+
 def test_sample_environment_is_passed_on() -> None:
-    """`sam local invoke` drops variables that the template does not name: none is dropped."""
+    """The template names each variable of events/env.json. `sam local invoke` drops others."""
     file = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["local_invoke"]
     environment: Json = json.loads((ROOT / file["parameters"]["env_vars"]).read_text())
     for function, values in environment.items():
-        named = properties("AWS::Serverless::Function", function)["Environment"]["Variables"]
+        named = properties("AWS::Lambda::Function", function)["Environment"]["Variables"]
         assert values.keys() <= named.keys()
 
 
 def _refusals(given: dict[str, str]) -> list[str]:
-    """What CloudFormation's rules say against these parameters, each of which fits its own form."""
+    """The messages of the rules that `given` breaks. Each value matches its own pattern."""
     parameters = {name: body["Default"] for name, body in template()["Parameters"].items()}
     for name, value in given.items():
         pattern = template()["Parameters"][name].get("AllowedPattern", ".*")

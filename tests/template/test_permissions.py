@@ -1,12 +1,12 @@
-"""Least privilege: what the functions may do, and who may invoke them."""
+"""Least privilege: what each role allows, and who may invoke the functions."""
 
 import re
 from typing import Any
 
 import pytest
 
-from serve_runs.audit.records import AUDIT
-from tests.template.stack import ROOT, listed, properties, resources, statements, template
+from serve_runs.audit.trail import AUDIT
+from tests.template.stack import listed, properties, resources, sources, statements, template
 
 WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 """Actions for which IAM knows no resource but `*`.
@@ -26,7 +26,7 @@ OF_SCHEDULES = ("TickRole", "RegistrationPassRole")
 
 
 def test_no_permission_has_a_wildcard_where_a_resource_is_possible() -> None:
-    """`*` stands alone only for actions that have no resources, and within two kinds of ARNs."""
+    """`*` alone is used only for actions without resources, and in ARNs only for two kinds."""
     for statement in statements():
         for resource in listed(statement["Resource"]):
             if resource == "*":
@@ -47,19 +47,18 @@ def test_no_permission_has_a_wildcard_action() -> None:
     ]
 
 
-def test_roles_have_no_policies_from_elsewhere() -> None:
-    """No managed policy: whoever reads the template reads every permission."""
+def test_roles_have_no_managed_policies() -> None:
+    """The template contains each permission of the functions."""
     for role in resources("AWS::IAM::Role").values():
         assert "ManagedPolicyArns" not in role["Properties"]
-    for function in resources("AWS::Serverless::Function").values():
+    for function in resources("AWS::Lambda::Function").values():
         # Without a role SAM makes one, with a managed policy that allows logs everywhere.
-        assert "Role" in function["Properties"]
-        assert "Policies" not in function["Properties"]
+        assert function["Properties"]["Role"]["Fn::GetAtt"][0] in ALLOWED
 
 
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
-def test_role_is_for_one_service_alone(role: str) -> None:
-    """Only Lambda itself may take a function's role, and the schedule's is the scheduler's."""
+def test_role_can_be_assumed_by_one_service(role: str) -> None:
+    """Only Lambda can assume a function's role, only the scheduler a schedule's role."""
     [trust] = properties("AWS::IAM::Role", role)["AssumeRolePolicyDocument"]["Statement"]
     service = "scheduler" if role in OF_SCHEDULES else "lambda"
     assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
@@ -67,16 +66,16 @@ def test_role_is_for_one_service_alone(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", OF_SCHEDULES)
-def test_schedules_of_other_accounts_may_not_borrow_the_role(role: str) -> None:
-    """The scheduler works for every account; it may use the role for ours alone."""
+def test_schedules_of_other_accounts_cannot_assume_the_role(role: str) -> None:
+    """The scheduler serves all accounts, and the condition limits the role to this account."""
     body = properties("AWS::IAM::Role", role)["AssumeRolePolicyDocument"]
     [trust] = body["Statement"]
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
 def test_every_function_has_a_role_of_its_own() -> None:
-    """What one function needs is given to no other."""
-    functions = resources("AWS::Serverless::Function").values()
+    """No two functions share a role."""
+    functions = resources("AWS::Lambda::Function").values()
     roles = [function["Properties"]["Role"]["Fn::GetAtt"][0] for function in functions]
     assert len(set(roles)) == len(roles)
 
@@ -178,13 +177,13 @@ ALLOWED: dict[str, list[tuple[str, Any]]] = {
         ("sqs:SendMessage", DEAD_LETTERS),
     ],
 }
-"""Beside logs and traces, all that each role allows. Nothing scans, lists or administers; whoever
-answers requests reads no client's secret and writes none; whoever plans, none at all."""
+"""Beside logs and traces, all that each role allows. No role can scan, list or administer.
+RunsRole cannot access client secrets, and PlanRefreshRole cannot access any secret."""
 
 
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
-def test_role_allows_what_its_function_does_and_nothing_else(role: str) -> None:
-    """Each action on each resource is one that the code needs."""
+def test_role_allows_only_the_listed_actions(role: str) -> None:
+    """A role allows the actions of ALLOWED on their resources and no others."""
     allowed = [
         (action, str(resource))
         for statement in statements(role)
@@ -197,7 +196,7 @@ def test_role_allows_what_its_function_does_and_nothing_else(role: str) -> None:
 
 
 def test_audit_records_are_never_changed() -> None:
-    """IAM itself refuses to update or delete one, whatever a later statement allows."""
+    """IAM denies changes of audit records, even where another statement allows them."""
     [denied] = [statement for statement in statements() if statement["Effect"] == "Deny"]
     assert denied in statements("RunsRole")
     assert denied["Resource"] == ACCESS
@@ -245,13 +244,11 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html"""
 
 
-@pytest.mark.parametrize("function", resources("AWS::Serverless::Function"))
-def test_function_calls_what_its_role_allows_and_all_of_it(function: str) -> None:
-    """Neither a call that IAM would refuse, nor a permission that nobody needs any more."""
-    body = properties("AWS::Serverless::Function", function)
-    package = body["Handler"].partition(".")[0]
-    sources = (ROOT / body["CodeUri"] / package).rglob("*.py")
-    code = "".join(module.read_text() for module in sources)
+@pytest.mark.parametrize("function", resources("AWS::Lambda::Function"))
+def test_role_matches_the_calls_of_its_function(function: str) -> None:
+    """The role allows each AWS call in the code, and nothing that the code does not call."""
+    body = properties("AWS::Lambda::Function", function)
+    code = "".join(module.read_text() for module in sources(function))
     calls = re.findall(rf"\.({'|'.join(CALLS)})\(", code)
     members = re.findall(r'"(Put|Update|Delete|ConditionCheck)":', code)
     needed = {CALLS[call] for call in calls} | {f"dynamodb:{member}Item" for member in members}
@@ -265,7 +262,7 @@ def test_function_calls_what_its_role_allows_and_all_of_it(function: str) -> Non
 
 
 def test_registration_deletes_no_run() -> None:
-    """What it may delete is its own claims, by their key."""
+    """The role can delete only claims, by their partition key."""
     [deletion] = [
         statement
         for statement in statements("RegisterResourcesRole")
@@ -276,10 +273,10 @@ def test_registration_deletes_no_run() -> None:
     }
 
 
-@pytest.mark.parametrize("function", resources("AWS::Serverless::Function"))
-def test_function_writes_into_its_own_log_alone(function: str) -> None:
-    """No function can write into another one's log, nor make one."""
-    body = properties("AWS::Serverless::Function", function)
+@pytest.mark.parametrize("function", resources("AWS::Lambda::Function"))
+def test_function_writes_only_into_its_own_log_group(function: str) -> None:
+    """A function can neither write into another log group nor create one."""
+    body = properties("AWS::Lambda::Function", function)
     [logs] = [
         statement
         for statement in statements(body["Role"]["Fn::GetAtt"][0])
@@ -293,15 +290,15 @@ PERMISSIONS = {"BrowserPermission": "BrowserTargetGroup", "BearerPermission": "B
 
 
 def test_only_the_two_target_groups_may_invoke() -> None:
-    """There is a permission for each of the two groups and no other."""
+    """The template has one permission for each target group and no other."""
     assert resources("AWS::Lambda::Permission").keys() == PERMISSIONS.keys()
 
 
 @pytest.mark.parametrize("permission", PERMISSIONS)
 def test_permission_is_bound_to_account_group_and_alias(permission: str) -> None:
-    """A load balancer of another account, or another group of ours, is refused by Lambda."""
+    """Lambda refuses other accounts and other target groups."""
     body = properties("AWS::Lambda::Permission", permission)
-    assert body["FunctionName"] == {"Ref": "RunsFunction.Alias"}
+    assert body["FunctionName"] == {"Ref": "RunsFunctionAliaslive"}
     assert body["Principal"] == "elasticloadbalancing.amazonaws.com"
     assert body["SourceAccount"] == {"Ref": "AWS::AccountId"}
     name, suffix = _name(PERMISSIONS[permission])
@@ -317,17 +314,17 @@ def test_permission_is_bound_to_account_group_and_alias(permission: str) -> None
     ("group", "variable"),
     [("BrowserTargetGroup", "BROWSER_TARGET_GROUP"), ("BearerTargetGroup", "BEARER_TARGET_GROUP")],
 )
-def test_function_is_told_the_names_of_its_groups(group: str, variable: str) -> None:
-    """The name by which a credential is chosen is the group's own, and of a legal length."""
-    function = properties("AWS::Serverless::Function", "RunsFunction")
+def test_function_gets_the_names_of_its_target_groups(group: str, variable: str) -> None:
+    """The variable is the target group's name, which has at most 32 characters."""
+    function = properties("AWS::Lambda::Function", "RunsFunction")
     assert function["Environment"]["Variables"][variable] == _sub(group)
     name, suffix = _name(group)
     assert suffix == {"Suffix": _first_of_stack_id()}
     assert len(name.replace("${Suffix}", "12345678")) <= 32
 
 
-def test_group_is_made_after_its_permission() -> None:
-    """A function can be registered only where the load balancer may invoke it already."""
+def test_target_group_depends_on_its_permission() -> None:
+    """AWS refuses to register a function that the load balancer may not invoke."""
     for permission, group in PERMISSIONS.items():
         assert template()["Resources"][group]["DependsOn"] == permission
 

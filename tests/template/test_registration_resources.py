@@ -1,4 +1,4 @@
-"""The way of a registration: stream and schedule, with their limits and their failures; and off."""
+"""Registration: limits and failure destinations of stream and schedule, and the switch."""
 
 import json
 import re
@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from byline.registration.authorization_service import DELIVERY_SECONDS
-from byline.registration.outbox import MARK
+from byline.registration.outbox import ENTRY_ATTRIBUTES
 from local.stream_poller import matches
 from register_resources.claims import SETTLE_SECONDS
 from tests.template.stack import NO_VALUE, Json, properties, template, translate
 
-FUNCTION = "AWS::Serverless::Function"
+FUNCTION = "AWS::Lambda::Function"
 NAME = "RegisterResourcesFunction"
 DEAD_LETTERS = {"Fn::GetAtt": ["RegistrationDeadLetters", "Arn"]}
-ON_FAILURE = {"OnFailure": {"Type": "SQS", "Destination": DEAD_LETTERS}}
+ON_FAILURE = {"OnFailure": {"Destination": DEAD_LETTERS}}
 
 
 def test_registration_is_off_by_default() -> None:
-    """Without an address no registration resource is deployed, and the table has no stream."""
+    """Without AuthorizationServiceUrl no resource of registration exists, and no stream."""
     parameter = template()["Parameters"]["AuthorizationServiceUrl"]
     assert parameter["Default"] == ""
     assert template()["Conditions"]["Registration"] == {
@@ -29,12 +29,12 @@ def test_registration_is_off_by_default() -> None:
     assert stream == {"Fn::If": ["Registration", {"StreamViewType": "NEW_IMAGE"}, NO_VALUE]}
 
 
-def test_everything_of_registration_has_its_condition() -> None:
-    """Whatever refers to the function is there only with it; the dashboard finds it by name."""
+def test_every_resource_of_registration_has_its_condition() -> None:
+    """Each resource that refers to the function exists only where registration is on."""
     for name, body in translate(template())["Resources"].items():
         text = json.dumps(body)
-        refers = re.search(r'"(Ref|Fn::GetAtt)": \[?"(Regist\w+)"', text)
-        if refers or re.match("Regist", name):
+        refers = re.search(r'"(Ref|Fn::GetAtt)": \[?"((?:Register|Registration)\w+)"', text)
+        if refers or re.match("Register|Registration", name):
             assert body.get("Condition") == "Registration", name
 
 
@@ -47,40 +47,39 @@ def test_everything_of_registration_has_its_condition() -> None:
         "https://authorization example.com",
     ],
 )
-def test_address_that_is_no_base_is_refused(url: str) -> None:
-    """It is https, and a path can be appended."""
+def test_malformed_authorization_service_url_is_refused(url: str) -> None:
+    """The URL is https and has no query, so that a path can be appended."""
     pattern = template()["Parameters"]["AuthorizationServiceUrl"]["AllowedPattern"]
     assert re.fullmatch(pattern, "https://authorization.example.com/base")
     assert not re.fullmatch(pattern, url)
 
 
-def test_both_functions_know_the_service() -> None:
-    """Who marks rows and who works them off are switched on by one parameter."""
+def test_both_functions_get_the_authorization_service_url() -> None:
+    """One parameter switches the writer and the worker of pending registrations."""
     for function in ("RunsFunction", NAME):
         variables = properties(FUNCTION, function)["Environment"]["Variables"]
         assert variables["AUTHORIZATION_SERVICE_URL"] == {"Ref": "AuthorizationServiceUrl"}
         assert variables["RUNS_TABLE"] == {"Ref": "RunsTable"}
 
 
-def test_stream_stops_for_no_record() -> None:
-    """All of its limits are set, as without them one record could stop its shard for a day."""
-    [mapping] = [
-        body["Properties"]
-        for body in translate(template())["Resources"].values()
-        if body["Type"] == "AWS::Lambda::EventSourceMapping"
-        and body["Properties"]["FunctionName"] == {"Ref": NAME}
-    ]
+def test_failing_record_does_not_block_the_stream() -> None:
+    """All limits of the mapping are set. Without them one record could block a shard for a day."""
+    mapping = _changes()
     assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["RunsTable", "StreamArn"]}
     assert mapping["MaximumRetryAttempts"] == 3
     assert mapping["MaximumRecordAgeInSeconds"] == 3_600
     assert mapping["BisectBatchOnFunctionError"] is True
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": DEAD_LETTERS}}
-    # Nothing was missed between the deployment and the first look.
+    assert mapping["DestinationConfig"] == ON_FAILURE
+    # No record is missed between the deployment and the first poll.
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
 
 
-NEW_RUN = {"project": {"S": "apollo"}, "id": {"S": "1"}, MARK[0]: {"S": "1"}, MARK[1]: {"S": "t"}}
+NEW_RUN = {
+    "project": {"S": "apollo"},
+    "id": {"S": "1"},
+    **{name: {"S": "1"} for name in ENTRY_ATTRIBUTES},
+}
 
 
 @pytest.mark.parametrize(
@@ -95,8 +94,8 @@ NEW_RUN = {"project": {"S": "apollo"}, "id": {"S": "1"}, MARK[0]: {"S": "1"}, MA
         ("REMOVE", None, False),
     ],
 )
-def test_only_new_rows_with_a_mark_invoke(event: str, image: Any, is_let_through: bool) -> None:  # noqa: FBT001 - a column
-    """A run that was created or deleted; neither what registration itself writes nor other rows."""
+def test_only_new_pending_rows_invoke(event: str, image: Any, is_let_through: bool) -> None:  # noqa: FBT001 - a column
+    """Created and deleted runs invoke the function. Its own writes and other rows do not."""
     filters = _changes()["FilterCriteria"]["Filters"]
     [pattern] = [json.loads(each["Pattern"]) for each in filters]
     record: Json = {"eventName": event, "dynamodb": {"Keys": {}}}
@@ -105,48 +104,45 @@ def test_only_new_rows_with_a_mark_invoke(event: str, image: Any, is_let_through
     assert matches(pattern, record) == is_let_through
 
 
-def test_pass_is_over_before_the_next() -> None:
-    """And a batch whose service hangs is through all its attempts in that time."""
+def test_pass_ends_before_the_next() -> None:
+    """The timeout allows all attempts against a service that does not answer."""
     assert _pass()["ScheduleExpression"] == "rate(5 minutes)"
     timeout = properties(FUNCTION, NAME)["Timeout"]
     assert 2 * DELIVERY_SECONDS < timeout < 300
 
 
-def test_late_pass_is_given_up_and_kept_for_people_to_see() -> None:
-    """The next one does its work."""
-    assert _pass()["RetryPolicy"] == {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 300}
-    assert _pass()["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
-    invoke = properties(FUNCTION, NAME)["EventInvokeConfig"]
+def test_late_pass_is_dropped_into_the_dead_letters() -> None:
+    """A late or failed pass is not retried, and its event is kept."""
+    assert _pass()["Target"]["RetryPolicy"] == {
+        "MaximumRetryAttempts": 1,
+        "MaximumEventAgeInSeconds": 300,
+    }
+    assert _pass()["Target"]["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
+    invoke = properties("AWS::Lambda::EventInvokeConfig", f"{NAME}EventInvokeConfig")
     assert (invoke["MaximumRetryAttempts"], invoke["MaximumEventAgeInSeconds"]) == (0, 300)
     assert invoke["DestinationConfig"] == ON_FAILURE
 
 
 def test_dead_letters_are_encrypted_and_kept() -> None:
-    """As long as a queue keeps anything."""
+    """Dead letters are encrypted and kept for 14 days, the maximum."""
     queue = properties("AWS::SQS::Queue", "RegistrationDeadLetters")
     assert queue == {"MessageRetentionPeriod": 14 * 86_400, "SqsManagedSseEnabled": True}
 
 
-def test_alarm_on_age_knows_of_what_settles_on_purpose() -> None:
-    """A deletion may wait for a registration in doubt, and for the passes after it."""
+def test_pending_age_alarm_allows_for_unknown_outcomes() -> None:
+    """A deletion that waits for a registration of unknown outcome does not raise the alarm."""
     threshold = properties("AWS::CloudWatch::Alarm", "OldestPendingAgeAlarm")["Threshold"]
     assert threshold >= SETTLE_SECONDS + 2 * 300
 
 
-def test_nobody_waits_for_its_cold_start() -> None:
-    """It keeps no snapshot, which is paid for while nothing happens."""
+def test_registration_function_has_no_snapshot() -> None:
+    """No caller waits for its cold start, and an idle snapshot costs money."""
     assert "SnapStart" not in properties(FUNCTION, NAME)
 
 
 def _changes() -> Json:
-    event: Json = properties(FUNCTION, NAME)["Events"]["Changes"]
-    assert event["Type"] == "DynamoDB"
-    body: Json = event["Properties"]
-    return body
+    return properties("AWS::Lambda::EventSourceMapping", f"{NAME}Changes")
 
 
 def _pass() -> Json:
-    event: Json = properties(FUNCTION, NAME)["Events"]["Pass"]
-    assert event["Type"] == "ScheduleV2"
-    body: Json = event["Properties"]
-    return body
+    return properties("AWS::Scheduler::Schedule", f"{NAME}Pass")

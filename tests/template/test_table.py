@@ -1,28 +1,28 @@
-"""What the tables promise: they are backed up, encrypted, and outlive mistakes."""
+"""Tables: backup, encryption, retention, keys and expiry."""
 
 from byline.refresh.runner_rows import DUE_INDEX
-from byline.registration.outbox import MARK, UNREGISTERED_INDEX
-from serve_runs.audit.listing import PERSON_INDEX
+from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
+from serve_runs.audit.store import PERSON_INDEX
 from tests.template.stack import properties, resources
 
 TABLE = "AWS::DynamoDB::Table"
 
 
 def test_table_can_be_restored_to_any_second() -> None:
-    """Point-in-time recovery is on."""
+    """Each table has point-in-time recovery."""
     for table in resources(TABLE).values():
         recovery = table["Properties"]["PointInTimeRecoverySpecification"]
         assert recovery == {"PointInTimeRecoveryEnabled": True}
 
 
-def test_table_is_encrypted_with_a_key_of_the_account() -> None:
-    """Encryption is asked for, not left to a default that no audit sees."""
+def test_table_is_encrypted_with_the_aws_managed_key() -> None:
+    """Encryption is explicit in the template, not a default."""
     for table in resources(TABLE).values():
         assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True}
 
 
 def test_table_outlives_the_stack() -> None:
-    """Neither deleting the stack nor a change that replaces the table deletes what ran."""
+    """Deleting the stack or replacing a table retains the old table."""
     for table in resources(TABLE).values():
         assert table["DeletionPolicy"] == "RetainExceptOnCreate"
         assert table["UpdateReplacePolicy"] == "Retain"
@@ -30,13 +30,13 @@ def test_table_outlives_the_stack() -> None:
 
 
 def test_idle_table_costs_no_capacity() -> None:
-    """Capacity is paid by request."""
+    """Each table is billed by request."""
     for table in resources(TABLE).values():
         assert table["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
 def test_runs_table_has_the_keys_that_the_code_writes() -> None:
-    """A run is found by project and id, a person's runs by their creator."""
+    """RunsTable has the keys and indexes that the code queries."""
     body = properties(TABLE, "RunsTable")
     assert body["KeySchema"] == [
         {"AttributeName": "project", "KeyType": "HASH"},
@@ -52,19 +52,19 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         "Projection": {"ProjectionType": "ALL"},
     }
     assert by_unregistered == {
-        "IndexName": UNREGISTERED_INDEX,
+        "IndexName": PENDING_INDEX,
         "KeySchema": [
             {"AttributeName": name, "KeyType": kind}
-            for name, kind in zip(MARK, ("HASH", "RANGE"), strict=True)
+            for name, kind in zip(ENTRY_ATTRIBUTES, ("HASH", "RANGE"), strict=True)
         ],
         "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["registration_error"]},
     }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    assert types == dict.fromkeys(("project", "id", "creator", *MARK), "S")
+    assert types == dict.fromkeys(("project", "id", "creator", *ENTRY_ATTRIBUTES), "S")
 
 
-def test_runs_table_forgets_idempotency_records() -> None:
-    """Rows with `expires_at` go by themselves."""
+def test_runs_table_expires_rows_by_expires_at() -> None:
+    """DynamoDB deletes rows whose `expires_at` has passed."""
     assert properties(TABLE, "RunsTable")["TimeToLiveSpecification"] == {
         "AttributeName": "expires_at",
         "Enabled": True,
@@ -72,7 +72,7 @@ def test_runs_table_forgets_idempotency_records() -> None:
 
 
 def test_runners_table_has_the_keys_that_the_code_writes() -> None:
-    """A row is found by project and runner, due work by shard and time."""
+    """RunnersTable has the keys and the index that the code queries."""
     body = properties(TABLE, "RunnersTable")
     assert body["KeySchema"] == [
         {"AttributeName": "project", "KeyType": "HASH"},
@@ -92,7 +92,7 @@ def test_runners_table_has_the_keys_that_the_code_writes() -> None:
 
 
 def test_access_table_has_the_keys_that_the_code_writes() -> None:
-    """A row is found by scope and entry, a profile by e-mail, a record by who answers for it."""
+    """AccessTable has the keys and indexes that the code queries."""
     body = properties(TABLE, "AccessTable")
     assert body["KeySchema"] == [
         {"AttributeName": "scope", "KeyType": "HASH"},
@@ -119,13 +119,13 @@ def test_access_table_has_the_keys_that_the_code_writes() -> None:
     assert types == {"scope": "S", "entry": "S", "email": "S", "answerable": "S"}
 
 
-def test_access_table_forgets_nothing() -> None:
-    """Neither a role nor a record of what was done goes by itself."""
+def test_access_table_has_no_expiry() -> None:
+    """Roles and audit records never expire."""
     assert "TimeToLiveSpecification" not in properties(TABLE, "AccessTable")
 
 
-def test_runners_table_forgets_deleted_runners_and_leases() -> None:
-    """Rows with `ttl` go by themselves."""
+def test_runners_table_expires_rows_by_ttl() -> None:
+    """DynamoDB deletes rows whose `ttl` has passed: deleted runners and leases."""
     assert properties(TABLE, "RunnersTable")["TimeToLiveSpecification"] == {
         "AttributeName": "ttl",
         "Enabled": True,

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:
-    """As a test does it, but for the paths and variables that pytest's settings give."""
+    """The command."""
     sys.path[:0] = [str(ROOT / "layers" / "identity"), str(ROOT / "functions")]
     # Any values: the routes do not depend on them.
     os.environ.update(
@@ -18,11 +18,11 @@ def main() -> None:
         REFRESH_QUEUE_URL="-",
         AWS_DEFAULT_REGION="us-east-1",
     )
-    from serve_runs import handler as serve_runs  # noqa: PLC0415
+    from serve_runs.handler import build  # noqa: PLC0415
     from tools.openapi.document import text  # noqa: PLC0415
 
     target = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "openapi.json"
-    target.write_text(text(serve_runs))
+    target.write_text(text(build(os.environ).routes.load_all()))
 
 
 main()

@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from inspect import getdoc
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -14,10 +13,10 @@ from serve_runs.messages.requests import PostMessage
 from serve_runs.role_bindings.requests import RoleBinding
 from serve_runs.runners.requests import RegisterRunner
 from serve_runs.runs.requests import CreateRun
-from serve_runs.runs.states import TRANSITIONS
 from serve_runs.service_accounts.requests import CreateServiceAccount
+from serve_runs.web.routing import Route
 from tools.openapi.answers import answers, shared_answers
-from tools.openapi.operations import OPERATIONS, Operation
+from tools.openapi.operations import OPERATIONS
 from tools.openapi.parameters import (
     BODIES,
     IDEMPOTENCY_KEY,
@@ -27,6 +26,7 @@ from tools.openapi.parameters import (
     query_parameters,
 )
 from tools.openapi.shapes import ANSWERS
+from tools.release_notes import version
 
 type Json = dict[str, Any]
 
@@ -34,7 +34,7 @@ _HEAD: Json = {
     "openapi": "3.1.0",
     "info": {
         "title": "Byline",
-        "version": "0.1.0",
+        "version": version(),
         "summary": "Who ran this, and may it still act for them?",
         "description": "Verified identity for runs behind an AWS Application Load Balancer. Errors "
         "are `application/problem+json` (RFC 9457), with a `reason` of a closed list.",
@@ -69,19 +69,17 @@ _SECURITY: Json = {
 }
 
 
-def text(serve_runs: ModuleType) -> str:
+def text(routes: Sequence[Route]) -> str:
     """The document as it is committed."""
-    return json.dumps(document(serve_runs), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document(routes), indent=2, ensure_ascii=False) + "\n"
 
 
-def document(serve_runs: ModuleType) -> Json:
-    """The document of the routes of `serve_runs`."""
+def document(routes: Sequence[Route]) -> Json:
+    """The document of all `routes`."""
     paths: dict[str, Json] = {}
-    for route in serve_runs.routes():
-        operation = OPERATIONS[route.func.__name__]
-        for path, name in _operations_of(route.openapi_path, route.func.__name__):
-            made = _operation(name, path, getdoc(route.func) or "", operation)
-            paths.setdefault(path, {})[route.method.lower()] = made
+    for route in routes:
+        path = re.sub(r"<(\w+)>", r"{\1}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, path)
     return {
         **_HEAD,
         "paths": dict(sorted(paths.items())),
@@ -93,26 +91,16 @@ def document(serve_runs: ModuleType) -> Json:
     }
 
 
-def _operations_of(path: str, handler: str) -> Iterator[tuple[str, str]]:
-    """(path, name) of a route's operations: one, but for the route of all changes of state."""
-    if "{change}" not in path:
-        yield path, handler
-        return
-    for change in TRANSITIONS:
-        yield path.replace("{change}", change), f"{change}_run"
-
-
-def _operation(name: str, path: str, said: str, operation: Operation) -> Json:
-    if transition := TRANSITIONS.get(name.removesuffix("_run")):
-        before = " or ".join(transition.before)
-        said = f"{transition.name.capitalize()} a {before} run; then it is {transition.after}."
+def _operation(route: Route, path: str) -> Json:
+    name = route.name
+    operation = OPERATIONS[name]
     made: Json = {
         "operationId": re.sub(r"_(\w)", lambda match: match[1].upper(), name),
         "tags": [operation.tag],
-        "summary": " ".join(said.split()),
+        "summary": " ".join((getdoc(route.answer) or "").split()),
     }
     if not operation.reasons:
-        made["security"] = []  # nothing is refused, so nobody needs to be known
+        made["security"] = []  # the route needs no caller, so it refuses nobody
     parameters = [*path_parameters(path)]
     if name in ("create_run", "post_message"):
         parameters.append(IDEMPOTENCY_KEY)

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from serve_runs.errors import forbidden
+from serve_runs.web.reasons import REASONS, ProblemReason
+
 PROJECT = "apollo"
 RUN_ID = "01M6DMBE000000000000000001"
 PARENT_RUN_ID = "01M6DMBE000000000000000000"
@@ -176,50 +179,28 @@ EXAMPLES: Mapping[str, Any] = {
 """By the name of the shape."""
 
 
-def _problem(status: int, detail: str, **members: Any) -> Mapping[str, Any]:
+def _problem(reason: ProblemReason) -> Mapping[str, Any]:
+    """The problem of a reason, with the detail that a request would get."""
+    entry = REASONS[reason]
     return {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
+        "title": HTTPStatus(entry.status).phrase,
+        "status": entry.status,
+        "detail": _DETAILS.get(reason, entry.sentence),
         "instance": "5c3f1a52-8d0e-4a57-9f51-6a1f5d3c2b10",
-        **members,
+        "reason": reason,
+        **({"current_status": "succeeded"} if reason == "wrong_state" else {}),
     }
 
 
-_BY_REASON = {
-    "invalid_body": _problem(400, "Expected `object`, got `array`"),
-    "invalid_parameter": _problem(400, "Expected `int` <= 100 - at `$.limit`"),
-    "invalid_name": _problem(
-        400, "A project's name has 1 to 63 characters: a-z, 0-9 and inner hyphens."
-    ),
-    "expired": _problem(401, "the token's time is over"),
-    "cross_site_request": _problem(403, "A page of another site may not act for its visitor."),
-    "forbidden": _problem(403, "You may see this, but your roles do not permit that."),
-    "not_found": _problem(404, "There is nothing here."),
-    "wrong_state": _problem(
-        409, "A run that is succeeded cannot cancel.", current_status="succeeded"
-    ),
-    "last_admin": _problem(409, "A project keeps at least one admin: make another one first."),
-    "run_deleted": _problem(409, "The run of this Idempotency-Key has been deleted."),
-    "body_too_large": _problem(413, "A body may have 65536 bytes."),
-    "unsupported_media_type": _problem(415, "The body must be application/json."),
-    "idempotency_conflict": _problem(422, "This Idempotency-Key came with another body before."),
-    "too_many_changes": _problem(429, "A credential can be changed a hundred times in 24 hours."),
-    "already_registered": _problem(
-        409, "This service account acts for somebody else, or elsewhere."
-    ),
-    "invalid_service_account_token": _problem(
-        422,
-        "`token` must be the service account's own current one: it was refused as `expired`.",
-    ),
-    "invalid_parent_run": _problem(422, "There is no such parent run in the project."),
-    "grant_refused": _problem(502, "The authorization service did not grant it."),
-    "internal": _problem(500, "Something went wrong on our side."),
-    "keys_unavailable": _problem(503, "The caller's key cannot be had right now."),
+_DETAILS: Mapping[ProblemReason, str] = {
+    "invalid_body": "Expected `object`, got `array`",
+    "invalid_parameter": "Expected `int` <= 100 - at `$.limit`",
+    "invalid_name": "A project's name has 1 to 63 characters: a-z, 0-9 and inner hyphens.",
+    "wrong_state": "A run that is succeeded cannot cancel.",
+    "forbidden": forbidden("cancel_run").detail,
 }
+"""The details that name a fact of the request; all others are the sentences of the reasons."""
 
-PROBLEMS: Mapping[str, Mapping[str, Any]] = {
-    reason: {**problem, "reason": reason} for reason, problem in _BY_REASON.items()
-}
-"""By reason; at least one for each status of each operation."""
+PROBLEMS: Mapping[str, Mapping[str, Any]] = {reason: _problem(reason) for reason in REASONS}
+"""An example of each reason."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from byline.errors import Reason
-from serve_runs.web.problems import ProblemReason
+from serve_runs.web.reasons import REASONS, ProblemReason
 from tools.openapi.shapes import (
     AuditRecordList,
     Caller,
@@ -26,35 +26,8 @@ from tools.openapi.shapes import (
     ServiceAccountList,
 )
 
-STATUS: Mapping[str, int] = {
-    **dict.fromkeys(get_args(Reason), 401),
-    "invalid_name": 400,
-    "invalid_body": 400,
-    "invalid_parameter": 400,
-    "invalid_cursor": 400,
-    "invalid_idempotency_key": 400,
-    "cross_site_request": 403,
-    "forbidden": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "wrong_state": 409,
-    "last_admin": 409,
-    "run_deleted": 409,
-    "already_registered": 409,
-    "body_too_large": 413,
-    "unsupported_media_type": 415,
-    "too_many_changes": 429,
-    "idempotency_conflict": 422,
-    "invalid_parent_run": 422,
-    "invalid_service_account_token": 422,
-    "internal": 500,
-    "grant_refused": 502,
-    "keys_unavailable": 503,
-    "store_unavailable": 503,
-    "token_unavailable": 503,
-    "grant_unavailable": 503,
-}
-"""The status that each reason comes with."""
+STATUS: Mapping[str, int] = {reason: entry.status for reason, entry in REASONS.items()}
+"""The status of each reason."""
 
 NEEDS_CALLER: tuple[ProblemReason, ...] = (*get_args(Reason), "keys_unavailable", "internal")
 NEEDS_TABLE: tuple[ProblemReason, ...] = (*NEEDS_CALLER, "store_unavailable")
@@ -73,7 +46,21 @@ class Operation:
     located: tuple[int, ...] = ()
 
 
+CHANGE_OF_STATE = Operation(
+    "runs",
+    {200: ("The run in its new state.", Run)},
+    (
+        *NEEDS_TABLE,
+        "forbidden",
+        "cross_site_request",
+        "invalid_name",
+        "not_found",
+        "wrong_state",
+    ),
+)
+
 OPERATIONS: Mapping[str, Operation] = {
+    **dict.fromkeys(("start_run", "finish_run", "fail_run", "cancel_run"), CHANGE_OF_STATE),
     "check_health": Operation("health", {200: ("It answers.", Health)}, ()),
     "show_caller": Operation("callers", {200: ("The caller.", Caller)}, NEEDS_TABLE),
     "create_run": Operation(
@@ -110,18 +97,6 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "show_run": Operation(
         "runs", {200: ("The run.", Run)}, (*NEEDS_TABLE, "invalid_name", "not_found")
-    ),
-    "change_run": Operation(
-        "runs",
-        {200: ("The run in its new state.", Run)},
-        (
-            *NEEDS_TABLE,
-            "forbidden",
-            "cross_site_request",
-            "invalid_name",
-            "not_found",
-            "wrong_state",
-        ),
     ),
     "delete_run": Operation(
         "runs",

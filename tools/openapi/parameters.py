@@ -6,14 +6,13 @@ from typing import Any
 
 import msgspec
 
-from byline.names import Name
+from byline.names import Name, RunId
 from serve_runs.audit.requests import ListAudit, ReadToken
-from serve_runs.credentials.requests import ListCredentials
 from serve_runs.messages.requests import ListMessages
-from serve_runs.role_bindings.requests import ListRoleBindings, RoleBinding
-from serve_runs.runners.requests import ListRunners
-from serve_runs.runs.requests import ListRuns, RunId
-from serve_runs.service_accounts.requests import ListServiceAccounts, ServiceAccountId
+from serve_runs.role_bindings.requests import RoleBinding
+from serve_runs.runs.requests import ListRuns
+from serve_runs.service_accounts.requests import ServiceAccountId
+from serve_runs.web.paging import PageQuery
 from tools.openapi.examples import (
     CREATE_RUN,
     CREATE_SERVICE_ACCOUNT,
@@ -58,15 +57,15 @@ BODIES = {
 QUERIES: dict[str, type] = {
     "list_project_runs": ListRuns,
     "list_created_runs": ListRuns,
-    "list_project_runners": ListRunners,
+    "list_project_runners": PageQuery,
     "show_runner_token": ReadToken,
-    "list_role_bindings": ListRoleBindings,
+    "list_role_bindings": PageQuery,
     "revoke_role": RoleBinding,
     "list_audit_records": ListAudit,
-    "list_project_credentials": ListCredentials,
+    "list_project_credentials": PageQuery,
     "show_credential_token": ReadToken,
     "list_messages": ListMessages,
-    "list_service_accounts": ListServiceAccounts,
+    "list_service_accounts": PageQuery,
 }
 """What a handler takes from the query, by its name."""
 

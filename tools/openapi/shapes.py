@@ -9,14 +9,14 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.caller import ExecutedBy, Source
-from byline.names import Name
-from serve_runs.audit.records import Action, ResourceType
+from byline.names import Name, RunId
+from serve_runs.audit.trail import Action, ResourceType
 from serve_runs.credentials.requests import Provider
-from serve_runs.messages.requests import Role
+from serve_runs.messages.requests import MessageRole
 from serve_runs.runners.views import RunnerStatus
-from serve_runs.runs.requests import RunId, Status
+from serve_runs.runs.requests import Status
 from serve_runs.service_accounts.requests import ServiceAccountId
-from serve_runs.web.problems import PROBLEM_REASONS
+from serve_runs.web.reasons import REASONS
 
 Time = Annotated[
     str,
@@ -28,7 +28,7 @@ Reason = Annotated[
     str,
     Meta(
         description="Closed: clients may match on it.",
-        extra_json_schema={"enum": list(PROBLEM_REASONS)},
+        extra_json_schema={"enum": list(REASONS)},
     ),
 ]
 Identity = Annotated[ExecutedBy | None, Meta(description="Null where nobody is known.")]
@@ -230,7 +230,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     """What somebody said in a run. It never changes."""
 
     id: RunId
-    role: Role
+    role: MessageRole
     content: str | dict[str, Any]
     created_at: Time
     author: Identity

@@ -4,27 +4,27 @@ from typing import cast
 
 from byline.errors import Misconfigured
 from byline.identity.caller import ANONYMOUS, Principal, PrincipalKind
-from byline.settings import Settings
+from byline.identity.settings import IdentitySettings
 
 
-def read_admins(text: str, *, settings: Settings) -> frozenset[Principal]:
+def read_admins(text: str, *, settings: IdentitySettings) -> frozenset[Principal]:
     """The principals that `PROJECT_ADMINS` names, separated by commas. Raises `Misconfigured`.
 
-    Each is `[user:|application:][issuer#]subject`, or `anonymous`. Without a kind it is a person;
-    without an issuer, one of the issuer that browsers sign in with, else of the only trusted one.
+    Each is `[user:|application:][issuer#]subject`, or `anonymous`. Without a kind it is a person.
+    Without an issuer its issuer is the one that browsers sign in with, else the only trusted one.
     """
     return frozenset(_admin(entry.strip(), settings) for entry in text.split(",") if entry.strip())
 
 
-def default_issuer(settings: Settings) -> str:
-    """Whose subjects are meant where no issuer is named; empty where that cannot be told."""
+def default_issuer(settings: IdentitySettings) -> str:
+    """The issuer of a subject that comes without one; empty where several issuers are trusted."""
     if settings.oidc_issuer:
         return settings.oidc_issuer
     issuers = settings.trusted_issuers
     return issuers[0].issuer if len(issuers) == 1 else ""
 
 
-def _admin(entry: str, settings: Settings) -> Principal:
+def _admin(entry: str, settings: IdentitySettings) -> Principal:
     if entry == "anonymous":
         return ANONYMOUS
     kind: PrincipalKind = "user"
@@ -37,5 +37,5 @@ def _admin(entry: str, settings: Settings) -> Principal:
         if not issuer:
             raise Misconfigured("PROJECT_ADMINS", f"{entry!r} needs its issuer: `issuer#subject`")
     if not subject or not issuer:
-        raise Misconfigured("PROJECT_ADMINS", f"{entry!r} names nobody")
+        raise Misconfigured("PROJECT_ADMINS", f"{entry!r} lacks a subject or an issuer")
     return Principal(kind, issuer, subject)

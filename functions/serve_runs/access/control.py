@@ -1,22 +1,22 @@
-"""May they? Asked once for each request, of the policies, with what the table says right now.
+"""Access control: what a caller may do, decided by Cedar policies from its roles as they are now.
 
-caller → roles in the project → Cedar. A service account that acts for a person needs its own right
-and that person's, so it loses what the person loses at once.
+caller → roles in the project → Cedar. A service account that acts for a person needs the right
+itself, and the person needs it too. So it loses at once what the person loses.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import Any
 
 from byline.identity.caller import Caller, Principal, principal_of
-from serve_runs.access.decisions import Resource, decisions
-from serve_runs.access.rows import AccessRows, ActsFor, Held
-from serve_runs.web.problems import forbidden, not_found
+from serve_runs.access.decisions import Question, Resource, decisions
+from serve_runs.access.store import ActsFor, PrincipalRoles, RoleReader
+from serve_runs.errors import forbidden, not_found
 
 ADMIN_ROLE = "project:admin"
 
-SIGHT = {
+VISIBILITY = {
     "Project": "read_run",
     "Run": "read_run",
     "Runner": "read_runner",
@@ -25,48 +25,51 @@ SIGHT = {
     "RoleBindings": "read_roles",
     "Audit": "read_audit",
 }
-"""What it takes to know that there is something of a type. Without it, it is not there."""
+"""The action that a caller must be allowed to know that a resource of a type exists."""
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """A principal with its roles in a project. `more`: finds those that it has besides, which are
-    worth a read only where `roles` do not do."""
+class RoleAssignment:
+    """A principal with its roles in a project.
+
+    `read_others` reads its other roles. They are worth a read only where `roles` do not suffice.
+    """
 
     principal: Principal
     roles: frozenset[str]
-    more: Callable[[], frozenset[str]] | None = None
+    read_others: Callable[[], frozenset[str]] | None = None
 
-    def enough(self) -> Iterator[frozenset[str]]:
-        """Its roles; then all of them."""
+    def effective_roles(self) -> Iterator[frozenset[str]]:
+        """Its roles, then all of them."""
         yield self.roles
-        if self.more is not None:
-            yield self.roles | self.more()
+        if self.read_others is not None:
+            yield self.roles | self.read_others()
 
 
 @dataclass(frozen=True)
 class Access:
-    """What a caller may do in a project. All `holders` must be permitted it, the caller first.
+    """What a caller may do in a project.
 
-    `acts_for`: for whom, where the caller is a service account that acts for a person.
+    All `assignments` must be allowed an action: the caller's comes first, then the person's whom it
+    acts for. `acts_for`: that person, where the caller is a service account that acts for one.
     """
 
     project: str
-    holders: tuple[Holder, ...]
+    assignments: tuple[RoleAssignment, ...]
     acts_for: ActsFor | None
     context: Mapping[str, Any]
 
     def may(self, action: str, resource: Resource | None = None) -> bool:
-        """Whether the policies permit `action` on `resource`, the project where none is named.
+        """Whether the policies allow `action` on `resource`, by default on the project.
 
-        What a caller may by being who it is, a runner with its token, is nobody else's to limit.
+        What a caller may do by being who it is (a runner with its own token) needs no person.
         """
         resource = resource or self.of_project
-        if all(self._permits(holder, action, resource) for holder in self.holders):
+        if all(self._allows(assignment, action, resource) for assignment in self.assignments):
             return True
-        caller, *persons = self.holders
-        itself = Holder(caller.principal, frozenset())
-        return bool(persons) and self._permits(itself, action, resource)
+        caller, *persons = self.assignments
+        itself = RoleAssignment(caller.principal, frozenset())
+        return bool(persons) and self._allows(itself, action, resource)
 
     def require(
         self,
@@ -75,26 +78,19 @@ class Access:
         *,
         find: Callable[[], object] = lambda: None,
     ) -> None:
-        """Raise `Problem` unless it is permitted: 404 to whoever may not even know of such a
-        resource, as if there were none, and 403 to the others.
+        """Raise `RequestFailed` unless the policies allow `action` on `resource`.
 
-        `find` raises 404 where there is no such resource: asked only for those who may know.
+        `not_found` for a caller that may not know of such a resource, as if it did not exist;
+        `forbidden` for all others. `find` raises `not_found` where the resource does not exist; it
+        is called only for a caller that may know of it.
         """
         resource = resource or self.of_project
         if self.may(action, resource):
             return
-        if not self.may(SIGHT[resource.type], resource):
+        if not self.may(VISIBILITY[resource.type], resource):
             raise not_found()
         find()
-        raise forbidden()
-
-    def _permits(self, holder: Holder, action: str, resource: Resource) -> bool:
-        return any(
-            decisions().permits(
-                holder.principal, action, resource, roles=roles, context=self.context
-            )
-            for roles in holder.enough()
-        )
+        raise forbidden(action)
 
     @cached_property
     def of_project(self) -> Resource:
@@ -102,71 +98,103 @@ class Access:
         return Resource("Project", self.project)
 
     def resource(self, kind: str, name: str, **attributes: Principal | None) -> Resource:
-        """Something of the project's, with those of its attributes that are known."""
+        """A resource of the project, with those of its attributes that are known."""
         known = {key: value for key, value in attributes.items() if value is not None}
         return Resource(kind, f"{self.project}/{name}", known)
 
+    def _allows(self, assignment: RoleAssignment, action: str, resource: Resource) -> bool:
+        return any(
+            decisions().answer(
+                question(assignment.principal, action, resource, roles=roles, context=self.context)
+            )
+            for roles in assignment.effective_roles()
+        )
+
+
+def question(
+    principal: Principal,
+    action: str,
+    resource: Resource,
+    *,
+    roles: Iterable[str],
+    context: Mapping[str, Any],
+) -> Question:
+    """The question whether a principal with `roles` may carry out `action` on `resource`."""
+    return Question(
+        principal,
+        action,
+        resource.type,
+        resource.id,
+        tuple(sorted(resource.attributes.items())),
+        tuple(sorted(roles)),
+        tuple(sorted(context.items())),
+    )
+
 
 class AccessControl:
-    """Finds what callers may do. `admins` administer every project, whatever the table says."""
+    """Reads what callers may do. `admins` administer every project, whatever the table says."""
 
     def __init__(
-        self, rows: AccessRows, *, admins: frozenset[Principal], callers_are_verified: bool
+        self, roles: RoleReader, *, admins: frozenset[Principal], callers_are_verified: bool
     ) -> None:
-        self._rows = rows
+        self._roles = roles
         self._admins = admins
         self._callers_are_verified = callers_are_verified
 
-    def of(self, caller: Caller | None, project: str) -> Access:
+    def read_access(self, caller: Caller | None, project: str) -> Access:
         """What a caller may do in a project.
 
-        The reads depend on the caller alone, never on what there is: one, and one more where an
-        application acts for a person. A person among the admins has none, until something is asked
-        that administering does not permit.
+        The number of reads depends on the caller alone, never on what exists: one, and one more
+        where an application acts for a person. A person among the admins causes none, until an
+        action is asked for that administering does not allow.
         """
-        return self.of_all(caller, [project])[project]
+        return self.read_accesses(caller, [project])[project]
 
-    def of_all(self, caller: Caller | None, projects: Sequence[str]) -> dict[str, Access]:
-        """The same for several projects, each there once, with no more calls."""
+    def read_accesses(self, caller: Caller | None, projects: Sequence[str]) -> dict[str, Access]:
+        """The same for several projects, each named once, with no more calls."""
         own = principal_of(caller)
-        held = self._held(own, projects)
-        person = None if held.acts_for is None else held.acts_for.person
-        persons = None if person is None else self._held(person, projects)
+        own_roles = self._read(own, projects)
+        acts_for = own_roles.acts_for
+        person = None if acts_for is None else acts_for.person
+        persons_roles = None if person is None else self._read(person, projects)
         context = {
             "source": "none" if caller is None else caller.source,
             "verified": self._callers_are_verified,
         }
-        found = {}
+        accesses = {}
         for project in projects:
-            roles = held.roles[project]
-            if held.acts_for is not None and held.acts_for.project == project:
-                roles |= {held.acts_for.role}
-            holders = [self._holder(own, project, roles)]
-            if person is not None and persons is not None:
-                holders.append(self._holder(person, project, persons.roles[project]))
-            found[project] = Access(project, tuple(holders), held.acts_for, context)
-        return found
+            roles = own_roles.by_project[project]
+            if acts_for is not None and acts_for.project == project:
+                roles |= {acts_for.role}
+            assignments = [self._assignment(own, project, roles)]
+            if person is not None and persons_roles is not None:
+                roles = persons_roles.by_project[project]
+                assignments.append(self._assignment(person, project, roles))
+            accesses[project] = Access(project, tuple(assignments), acts_for, context)
+        return accesses
 
     def acts_for(self, caller: Caller | None) -> ActsFor | None:
-        """Whom a caller acts for, wherever that is."""
-        return self._held(principal_of(caller), ()).acts_for
+        """The person that a caller acts for, in whatever project; None where it acts for none."""
+        return self._read(principal_of(caller), ()).acts_for
 
-    def _holder(self, principal: Principal, project: str, roles: frozenset[str]) -> Holder:
+    def _assignment(
+        self, principal: Principal, project: str, roles: frozenset[str]
+    ) -> RoleAssignment:
         if principal not in self._admins:
-            return Holder(principal, roles)
-        # Asked again within a request, they are as they were.
-        return Holder(principal, roles, cache(partial(self._bound, principal, project)))
+            return RoleAssignment(principal, roles)
+        # Within one request the roles stay as they were read first.
+        return RoleAssignment(principal, roles, cache(partial(self._bound, principal, project)))
 
     def _bound(self, principal: Principal, project: str) -> frozenset[str]:
-        return self._rows.held(principal, [project]).roles[project]
+        return self._roles.read(principal, [project]).by_project[project]
 
-    def _held(self, principal: Principal, projects: Sequence[str]) -> Held:
+    def _read(self, principal: Principal, projects: Sequence[str]) -> PrincipalRoles:
         if principal in self._admins:
-            # An application's person is asked for all the same: nothing makes it more than that.
-            acts_for = (
-                self._rows.held(principal, ()).acts_for if principal.kind == "application" else None
-            )
-            return Held(dict.fromkeys(projects, frozenset({ADMIN_ROLE})), acts_for)
+            # The person that an application acts for is read all the same: administering does not
+            # give the application more than the person has.
+            is_application = principal.kind == "application"
+            acts_for = self._roles.read(principal, ()).acts_for if is_application else None
+            return PrincipalRoles(dict.fromkeys(projects, frozenset({ADMIN_ROLE})), acts_for)
         if not projects and principal.kind != "application":
-            return Held({}, None)
-        return self._rows.held(principal, projects)
+            return PrincipalRoles({}, None)
+        return self._roles.read(principal, projects)

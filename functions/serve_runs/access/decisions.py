@@ -1,10 +1,10 @@
-"""Decisions by the policies in `policies/`: Cedar says who may do what, and nothing else does.
+"""Decisions by the Cedar policies in `policies/`, which alone say who may do what.
 
-Loaded with the first decision: a health check, and a cold start that decides nothing, go without.
+The policies are loaded with the first decision, so a cold start that decides nothing goes without.
 https://docs.cedarpolicy.com/
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -16,14 +16,12 @@ from byline.identity.caller import Principal
 
 POLICIES = Path(__file__).parent / "policies"
 
-
-REMEMBERED = 1_024
-"""How many answers are kept."""
+REMEMBERED_ANSWERS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What is to be done something to: an entity of the schema, and what policies know of it."""
+    """The resource of a question: an entity of the schema, with what the policies know of it."""
 
     type: str
     id: str
@@ -35,8 +33,8 @@ class Resource:
         return {"type": f"Byline::{self.type}", "id": self.id}
 
 
-class _Question(NamedTuple):
-    """All that a decision follows from."""
+class Question(NamedTuple):
+    """All that a decision depends on: equal questions have the same answer."""
 
     principal: Principal
     action: str
@@ -48,44 +46,24 @@ class _Question(NamedTuple):
 
 
 class Decisions:
-    """The policies of a folder, read once."""
+    """The policies of a folder, read once. `answer` is `decide`, remembering its last answers.
+
+    The policies do not change while a process lives, and the caller's roles are in the question.
+    """
 
     def __init__(self, folder: Path = POLICIES) -> None:
-        import cedarpy  # noqa: PLC0415 - 50 ms that only a decision is worth
+        import cedarpy  # noqa: PLC0415 - 50 ms, needed only for a decision
 
         self._cedar = cedarpy
-        # The policies stay as they are, so the same question has the same answer. What may change,
-        # the caller's roles, is part of the question.
-        self._answer = lru_cache(REMEMBERED)(self._decide)
         self._policies = cedarpy.PolicySet.from_str(policy_text(folder))
         self._schema = cedarpy.Schema.from_str((folder / "byline.cedarschema").read_text())
+        self.answer = lru_cache(REMEMBERED_ANSWERS)(self.decide)
 
-    def permits(
-        self,
-        principal: Principal,
-        action: str,
-        resource: Resource,
-        *,
-        roles: Iterable[str],
-        context: Mapping[str, Any],
-    ) -> bool:
-        """Whether the policies permit it to a principal who holds `roles` in the project.
+    def decide(self, question: Question) -> bool:
+        """Whether the policies allow it.
 
-        Whatever Cedar cannot make sense of is refused: an action that nobody mapped, an attribute
-        that is not there.
+        Cedar's errors are refusals: an action that no schema names, an attribute that is missing.
         """
-        question = _Question(
-            principal,
-            action,
-            resource.type,
-            resource.id,
-            tuple(sorted(resource.attributes.items())),
-            tuple(sorted(roles)),
-            tuple(sorted(context.items())),
-        )
-        return self._answer(question)
-
-    def _decide(self, question: _Question) -> bool:
         principal, action, resource_type, resource_id, attributes, roles, context = question
         resource = Resource(resource_type, resource_id, dict(attributes))
         entities = [
@@ -111,7 +89,7 @@ class Decisions:
         answer = self._cedar.is_authorized(
             request, self._policies, msgspec.json.encode(entities).decode(), self._schema
         )
-        # Cedar passes over a policy that fails, and it may be one that forbids.
+        # Cedar skips a policy that fails, and that policy may be one that forbids.
         return answer.allowed and not answer.diagnostics.errors
 
 

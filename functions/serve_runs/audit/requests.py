@@ -1,7 +1,4 @@
-"""What a request about the audit trail may say, checked on the way in.
-
-The shapes here are the API's: `docs/openapi.json` is generated from them.
-"""
+"""The queries of the audit trail and of token reads; docs/openapi.json is generated from them."""
 
 from typing import Annotated
 
@@ -9,40 +6,39 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.caller import MAX_PRINCIPAL_BYTES
-from byline.names import Name
-from serve_runs.runs.requests import RunId
+from byline.names import Name, RunId
+from serve_runs.web.paging import PageQuery
 from serve_runs.web.requests import PRINTABLE
 
 SUBJECTS = ("run", "runner", "credential", "person")
-"""What a listing may be about."""
+"""The parameters that say what a listing is about."""
 
-Principal = Annotated[str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
+PersonQuery = Annotated[str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
 
 
-class ListAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a listing is about, one of the first four, and how much of it; from the query."""
+class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """What a listing is about, exactly one of four, and how much of it; from the query."""
 
-    run: Annotated[RunId | None, Meta(description="What was done to this run.")] = None
-    runner: Annotated[Name | None, Meta(description="What was done to this runner.")] = None
-    credential: Annotated[Name | None, Meta(description="What was done to this credential.")] = None
+    run: Annotated[RunId | None, Meta(description="Records about this run.")] = None
+    runner: Annotated[Name | None, Meta(description="Records about this runner.")] = None
+    credential: Annotated[Name | None, Meta(description="Records about this credential.")] = None
     person: Annotated[
-        Principal | None,
+        PersonQuery | None,
         Meta(
-            description="What was done by them or on their behalf: `me`, a subject of the issuer "
-            "that browsers sign in with, an e-mail, or a `principal` of a record."
+            description="Records of actions by a principal or on its behalf: `me`, a subject of "
+            "the issuer that browsers sign in with, an e-mail address, or a record's `principal`."
         ),
     ] = None
-    limit: Annotated[int, Meta(ge=1, le=100)] = 20
-    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
 
     def __post_init__(self) -> None:
         if sum(getattr(self, name) is not None for name in SUBJECTS) != 1:
-            raise ValueError("Say of whom or what: one of `run`, `runner`, `credential`, `person`.")
+            raise ValueError("Give exactly one of `run`, `runner`, `credential`, `person`.")
 
 
 class ReadToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is said of a token that is read, from the query."""
+    """The purpose of reading a token, from the query."""
 
     run: Annotated[
-        RunId | None, Meta(description="For which run it is read, as the caller says; recorded.")
+        RunId | None,
+        Meta(description="The run for which it is read, as the caller says; recorded."),
     ] = None

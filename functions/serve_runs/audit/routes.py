@@ -1,87 +1,86 @@
-"""The route of RunsFunction about the audit trail: who did what, on whose behalf, and when.
+"""The route of the audit trail: who did what, on whose behalf, and when.
 
-caller → may they read it → one query. Records are written by what they are about.
+caller → may it read the trail → one query. Other subjects write the records.
 """
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response
 
-from byline.aws import dynamodb
-from byline.errors import Rejected
-from byline.identity.caller import MAX_PRINCIPAL_BYTES, Caller
-from serve_runs.access.admins import default_issuer
-from serve_runs.access.context import principal_text
-from serve_runs.audit.listing import Doings, list_records
-from serve_runs.audit.records import Resource, record_json
+from byline.identity.caller import MAX_PRINCIPAL_BYTES
 from serve_runs.audit.requests import ListAudit
-from serve_runs.runs.listing import fitting
-from serve_runs.service import (
-    access_of,
-    access_table,
-    app,
-    caller_of_read,
-    json_answer,
-    people,
-    settings,
-)
-from serve_runs.web.cursors import Position, decode_cursor, encode_cursor
-from serve_runs.web.problems import Problem
-from serve_runs.web.requests import path_name, read_query
+from serve_runs.audit.store import ActorRecords, list_records
+from serve_runs.audit.trail import AuditedResource, principal_text
+from serve_runs.audit.views import record_json
+from serve_runs.calls import Call, json_answer
+from serve_runs.errors import RequestFailed
+from serve_runs.profiles.store import Profiles
+from serve_runs.web.paging import Position, decode_position, encode_position, fitting
+from serve_runs.web.routing import Route
 
-client = dynamodb()
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
-@app.get("/v1/projects/<project>/audit")
-def list_audit_records(project: str) -> Response[str]:
-    """What was done in a project, newest first: to a run, a runner or a credential; or by somebody
-    and on behalf of them."""
-    caller = caller_of_read()
-    project = path_name(project, of="project")
-    access = access_of(caller, project)
-    access.require("read_audit", access.resource("Audit", ""))
-    query = read_query(app.current_event, ListAudit)
-    subject = _subject(query, caller, project)
-    binding = repr(subject)
-    after = decode_cursor(query.cursor, query=binding).id if query.cursor else None
-    subjects = [subject, *_owners(query.person, project)]
-    found, last = list_records(client, access_table, subjects, limit=query.limit, after=after)
-    shown = fitting([record_json(item) for item in found])
-    if len(shown) < len(found):
-        last = shown[-1]["id"]
-    next_cursor = encode_cursor(Position(project, last), query=binding) if last else None
-    return json_answer(200, {"records": shown, "next_cursor": next_cursor})
+@dataclass(frozen=True, slots=True)
+class AuditRoutes:
+    """`default_issuer`: the issuer of a subject that comes without one, empty where none is."""
 
+    client: "DynamoDBClient"
+    table: str
+    profiles: Profiles
+    default_issuer: str
 
-def _subject(query: ListAudit, caller: Caller | None, project: str) -> Resource | Doings:
-    if query.run is not None:
-        return Resource(project, "run", query.run)
-    if query.runner is not None:
-        return Resource(project, "runner", query.runner)
-    if query.credential is not None:
-        return Resource(project, "credential", query.credential)
-    return Doings(project, _principal(query.person or "", caller))
+    def routes(self) -> tuple[Route, ...]:
+        """The routes, with their paths."""
+        return (Route("GET", "/v1/projects/<project>/audit", self.list_audit_records),)
 
+    def list_audit_records(self, call: Call) -> Response[str]:
+        """A project's audit records, newest first: about a resource, or of a principal."""
+        call.access.require("read_audit", call.access.resource("Audit", ""))
+        query = call.query(ListAudit)
+        subject = self._subject(query, call)
+        binding = repr(subject)
+        after = decode_position(query.cursor, query=binding).id if query.cursor else None
+        subjects = [subject, *self._owners(query.person, call.project)]
+        found, last = list_records(
+            self.client, self.table, subjects, limit=query.limit, after=after
+        )
+        shown = fitting([record_json(item) for item in found])
+        if len(shown) < len(found):
+            last = shown[-1]["id"]
+        next_cursor = encode_position(Position(call.project, last), query=binding) if last else None
+        return json_answer(200, {"records": shown, "next_cursor": next_cursor})
 
-def _owners(person: str | None, project: str) -> list[Doings]:
-    """What those did whose e-mail `person` is, if it is one."""
-    if person is None or "@" not in person or _is_principal(person):
-        return []
-    return [Doings(project, owner.text) for owner in people.with_email(person)]
+    def _subject(self, query: ListAudit, call: Call) -> AuditedResource | ActorRecords:
+        if query.run is not None:
+            return AuditedResource(call.project, "run", query.run)
+        if query.runner is not None:
+            return AuditedResource(call.project, "runner", query.runner)
+        if query.credential is not None:
+            return AuditedResource(call.project, "credential", query.credential)
+        return ActorRecords(call.project, self._principal(query.person or "", call))
+
+    def _owners(self, person: str | None, project: str) -> list[ActorRecords]:
+        """The records of the principals whose e-mail address `person` is, if it is one."""
+        if person is None or "@" not in person or _is_principal(person):
+            return []
+        return [ActorRecords(project, owner.text) for owner in self.profiles.find_by_email(person)]
+
+    def _principal(self, person: str, call: Call) -> str:
+        """The principal that `person` names.
+
+        `me`, a principal as records have it, or a subject of the issuer that browsers sign in with,
+        even where it looks like an e-mail address. An unknown principal has no records.
+        """
+        if person == "me":
+            return principal_text(call.known_caller())
+        principal = person if _is_principal(person) else f"user:{self.default_issuer}#{person}"
+        if len(principal.encode()) > MAX_PRINCIPAL_BYTES:
+            raise RequestFailed("invalid_parameter", "`person` is too long.")
+        return principal
 
 
 def _is_principal(person: str) -> bool:
     return person.startswith(("user:", "application:", "unknown:"))
-
-
-def _principal(person: str, caller: Caller | None) -> str:
-    """Whom `person` names: `me`, a principal as records have it, or a subject of the issuer that
-    browsers sign in with, even where it looks like an e-mail. One that nobody is has done nothing.
-    """
-    if person == "me":
-        if caller is None:
-            raise Rejected("no_credentials", "nobody is known, so nothing is theirs")
-        return principal_text(caller)
-    issuer = default_issuer(settings)
-    principal = person if _is_principal(person) else f"user:{issuer}#{person}"
-    if len(principal.encode()) > MAX_PRINCIPAL_BYTES:
-        raise Problem(400, "invalid_parameter", "`person` is too long.")
-    return principal

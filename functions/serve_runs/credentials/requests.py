@@ -1,8 +1,7 @@
-"""What a request about credentials may say, checked on the way in.
+"""The body of a credential; docs/openapi.json is generated from it.
 
-The shapes here are the API's: `docs/openapi.json` is generated from them. What is wrong with a body
-is told in words of ours alone: those of the decoder quote names and values, and whoever puts a
-token where the provider belongs would find it in an error, and in whatever keeps errors.
+Errors about a body have sentences of our own. Those of the decoder quote names and values: whoever
+puts a token in the place of the provider would find it in an error, and in whatever keeps errors.
 """
 
 import re
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from serve_runs.web.problems import Problem
+from serve_runs.errors import RequestFailed
 from serve_runs.web.requests import END, read_body
 
 Provider = Literal["github", "gitlab", "jira", "google", "vertex", "kubeconfig", "generic"]
@@ -23,11 +22,11 @@ MAX_SECRET_BYTES = 65_536
 """https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html"""
 
 URL_PATTERN = r"^https://[^\s/?#@\\\x00-\x20\x7f]+(?:/[^\s?#\x00-\x20\x7f]*)?" + END
-"""Neither a user's part nor a query or fragment: tokens travel there, and this is shown."""
+"""No user name, query or fragment: they may carry tokens, and the URL is shown."""
 
 EMAIL_PATTERN = r"^[^\s@\x00-\x20\x7f]+@[^\s@\x00-\x20\x7f]+" + END
 
-Token = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_CHARACTERS)]
+CredentialToken = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_CHARACTERS)]
 Url = Annotated[str, Meta(max_length=512, pattern=URL_PATTERN)]
 Email = Annotated[str, Meta(max_length=254, pattern=EMAIL_PATTERN)]
 
@@ -36,20 +35,22 @@ _TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
 
 ONE_WORD = "A token of this provider is visible ASCII, without spaces."
 KEY_FILE = "The token of this provider is the text of its key file, a JSON object."
-NO_CONTROLS = "A token has no control characters but tabs and line ends."
+NO_CONTROLS = "A token has no control characters except tabs and line ends."
 JIRA_SITE = "A token of `jira` needs `url` and `email`."
 TOO_LONG = f"A credential has at most {MAX_SECRET_BYTES} bytes, as JSON with all its members."
 
-_NAMED = re.compile(r"`(?:\$\.)?(provider|token|url|email)`")
+_MEMBER = re.compile(r"`(?:\$\.)?(provider|token|url|email)`")
 
 
 class PutCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A credential to store. `token`: the secret itself; for `google` and `vertex` the text of a
-    key file, for `kubeconfig` the file. What is left out is not kept from an earlier request.
+    """A credential to store.
+
+    `token`: the secret itself; for `google` and `vertex` the text of a key file, for `kubeconfig`
+    the file. A member that is left out is not kept from an earlier request.
     """
 
     provider: Provider
-    token: Token
+    token: CredentialToken
     url: Url | None = None
     email: Email | None = None
 
@@ -64,31 +65,24 @@ class PutCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"<credential of {self.provider}>"
 
 
-class ListCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of a listing, from the query."""
-
-    limit: Annotated[int, Meta(ge=1, le=100)] = 20
-    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
-
-
 def put_credential(event: Mapping[str, Any]) -> PutCredential:
-    """The body of a put. Raises `Problem` 400, 413, 415; none of them quotes it."""
+    """The body of a put. Raises `RequestFailed`; no detail quotes the body."""
     try:
         return read_body(event, PutCredential)
-    except Problem as problem:
-        if problem.reason != "invalid_body":
+    except RequestFailed as failure:
+        if failure.reason != "invalid_body":
             raise
-        detail = _told(problem.detail)
-    raise Problem(400, "invalid_body", detail)
+        detail = _error_detail(failure.detail)
+    raise RequestFailed("invalid_body", detail)
 
 
-def _told(detail: str) -> str:
+def _error_detail(detail: str) -> str:
     if detail in (ONE_WORD, KEY_FILE, NO_CONTROLS, JIRA_SITE, TOO_LONG):
         return detail
-    named = _NAMED.search(detail)
-    if named is not None:
-        return f"`{named[1]}` is missing, or not what it has to be."
-    return "The body is not a credential: `provider`, `token`, and perhaps `url` and `email`."
+    member = _MEMBER.search(detail)
+    if member is not None:
+        return f"`{member[1]}` is missing or invalid."
+    return "The body is no credential: it has `provider`, `token`, and perhaps `url` and `email`."
 
 
 def _broken_rule(credential: PutCredential) -> str | None:
@@ -96,8 +90,8 @@ def _broken_rule(credential: PutCredential) -> str | None:
         case "github" | "gitlab" | "jira":
             if not _HEADER_TOKEN.fullmatch(credential.token):
                 return ONE_WORD
-            is_placed = credential.url is not None and credential.email is not None
-            return JIRA_SITE if credential.provider == "jira" and not is_placed else None
+            has_site = credential.url is not None and credential.email is not None
+            return JIRA_SITE if credential.provider == "jira" and not has_site else None
         case "google" | "vertex":
             return None if _is_json_object(credential.token) else KEY_FILE
         case "kubeconfig" | "generic":

@@ -1,145 +1,110 @@
-"""The routes of RunsFunction about credentials, the secrets of other services that runs may use.
+"""The routes of credentials, the secrets of other services that runs may use.
 
-caller → policy → version of the secret → row and record. Only the last route ever sees a token.
+caller → policy → a version of the secret → the row and its record. Only the last route reads a
+token.
 """
 
-import time
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
 from aws_lambda_powertools.event_handler import Response
 
-from byline.aws import dynamodb, secrets_manager
-from byline.identity.caller import read_executed_by
-from serve_runs.audit.records import Resource
 from serve_runs.audit.requests import ReadToken
-from serve_runs.credentials.items import Credential
-from serve_runs.credentials.requests import ListCredentials, put_credential
-from serve_runs.credentials.secrets import CredentialSecrets
+from serve_runs.audit.trail import AuditedResource, AuditTrail
+from serve_runs.calls import Call, json_answer, no_content
+from serve_runs.credentials.requests import put_credential
 from serve_runs.credentials.store import CredentialStore
-from serve_runs.service import (
-    access_of,
-    access_table,
-    act_of,
-    app,
-    audit,
-    caller_of_change,
-    caller_of_read,
-    json_answer,
-    log_act,
-    no_content,
-)
-from serve_runs.web.cursors import Position, decode_cursor, encode_cursor
-from serve_runs.web.requests import path_name, read_query
+from serve_runs.credentials.views import credential_json
+from serve_runs.web.paging import PageQuery, Position, decode_position, encode_position
+from serve_runs.web.routing import Route
 
-credentials = CredentialStore(
-    dynamodb(),
-    access_table,
-    secrets=CredentialSecrets(secrets_manager),
-    audit=audit,
-    now=time.time,
-)
+CREDENTIALS = "/v1/projects/<project>/credentials"
+CREDENTIAL = f"{CREDENTIALS}/<credential>"
 
 
-@app.put("/v1/projects/<project>/credentials/<credential>")
-def put_project_credential(project: str, credential: str) -> Response[str]:
-    """Store a credential, or change it: 201, or 200 where it is there; what is the same already is
-    not written again."""
-    actor = caller_of_change()
-    project, name = _key(project, credential)
-    access = access_of(actor, project)
-    access.require("write_credential", access.resource("Credential", name))
-    body = put_credential(app.current_event)
-    stored, outcome = credentials.put(project, name, body=body, act=act_of(actor, access))
-    log_act(f"credential {outcome}", actor, project=project, credential=name)
-    if outcome == "created":
-        location = f"/v1/projects/{project}/credentials/{name}"
-        return json_answer(201, credential_json(stored), {"Location": location})
-    return json_answer(200, credential_json(stored))
+@dataclass(frozen=True, slots=True)
+class CredentialRoutes:
+    """The routes of credentials, with the store and the audit trail that they use."""
 
+    store: CredentialStore
+    audit: AuditTrail
 
-@app.get("/v1/projects/<project>/credentials")
-def list_project_credentials(project: str) -> Response[str]:
-    """A project's credentials, by name, without their tokens."""
-    caller = caller_of_read()
-    project = path_name(project, of="project")
-    access_of(caller, project).require("read_credential")
-    query = read_query(app.current_event, ListCredentials)
-    binding = f"credentials of {project}"
-    after = decode_cursor(query.cursor, query=binding).id if query.cursor else None
-    found, last = credentials.list_credentials(project, limit=query.limit, after=after)
-    next_cursor = encode_cursor(Position(project, last), query=binding) if last else None
-    shown = [credential_json(each) for each in found]
-    return json_answer(200, {"credentials": shown, "next_cursor": next_cursor})
+    def routes(self) -> tuple[Route, ...]:
+        """The routes, with their paths."""
+        return (
+            Route("PUT", CREDENTIAL, self.put_project_credential),
+            Route("GET", CREDENTIALS, self.list_project_credentials),
+            Route("GET", CREDENTIAL, self.show_credential),
+            Route("DELETE", CREDENTIAL, self.delete_credential),
+            Route("GET", f"{CREDENTIAL}/token", self.show_credential_token),
+        )
 
+    def put_project_credential(self, call: Call, credential: str) -> Response[str]:
+        """Store a credential, or change it: 201, or 200 where it exists.
 
-@app.get("/v1/projects/<project>/credentials/<credential>")
-def show_credential(project: str, credential: str) -> Response[str]:
-    """One credential, without its token."""
-    caller = caller_of_read()
-    project, name = _key(project, credential)
-    access = access_of(caller, project)
-    access.require("read_credential", access.resource("Credential", name))
-    return json_answer(200, credential_json(credentials.get(project, name)))
+        An unchanged credential is not written again.
+        """
+        call.access.require("write_credential", call.access.resource("Credential", credential))
+        body = put_credential(call.event)
+        stored, outcome = self.store.put(call.project, credential, body=body, action=call.action)
+        call.log(f"credential {outcome}", credential=credential)
+        if outcome == "created":
+            location = f"/v1/projects/{call.project}/credentials/{credential}"
+            return json_answer(201, credential_json(stored), location=location)
+        return json_answer(200, credential_json(stored))
 
+    def list_project_credentials(self, call: Call) -> Response[str]:
+        """A project's credentials, by name, without their tokens."""
+        call.access.require("read_credential")
+        query = call.query(PageQuery)
+        binding = f"credentials of {call.project}"
+        after = decode_position(query.cursor, query=binding).id if query.cursor else None
+        found, last = self.store.list_credentials(call.project, limit=query.limit, after=after)
+        position = Position(call.project, last) if last else None
+        next_cursor = encode_position(position, query=binding) if position else None
+        shown = [credential_json(each) for each in found]
+        return json_answer(200, {"credentials": shown, "next_cursor": next_cursor})
 
-@app.delete("/v1/projects/<project>/credentials/<credential>")
-def delete_credential(project: str, credential: str) -> Response[str]:
-    """Delete a credential with its secret: 204, and 404 where there is none.
+    def show_credential(self, call: Call, credential: str) -> Response[str]:
+        """One credential, without its token."""
+        call.access.require("read_credential", call.access.resource("Credential", credential))
+        return json_answer(200, credential_json(self.store.get(call.project, credential)))
 
-    After 503 the same request goes on with what is left.
-    """
-    actor = caller_of_change()
-    project, name = _key(project, credential)
-    access = access_of(actor, project)
-    resource = access.resource("Credential", name)
-    access.require("delete_credential", resource, find=lambda: credentials.get(project, name))
-    credentials.delete(project, name, act=act_of(actor, access))
-    log_act("credential deleted", actor, project=project, credential=name)
-    return no_content()
+    def delete_credential(self, call: Call, credential: str) -> Response[str]:
+        """Delete a credential and its secret: 204, or 404 where it does not exist.
 
+        After a 503 the same request continues the deletion.
+        """
+        self._require("delete_credential", call, credential)
+        self.store.delete(call.project, credential, action=call.action)
+        call.log("credential deleted", credential=credential)
+        return no_content()
 
-@app.get("/v1/projects/<project>/credentials/<credential>/token")
-def show_credential_token(project: str, credential: str) -> Response[str]:
-    """A credential with its token, for `credential:token-reader` alone, and never without a record
-    of who read it and for which run."""
-    caller = caller_of_read()
-    project, name = _key(project, credential)
-    access = access_of(caller, project)
-    resource = access.resource("Credential", name)
-    access.require("read_credential_token", resource, find=lambda: credentials.get(project, name))
-    query = read_query(app.current_event, ReadToken)
-    found = credentials.get(project, name)
-    act = act_of(caller, access)
-    # Before anything is taken out: what cannot be recorded is not read either.
-    audit.write(act, "read_credential_token", Resource(project, "credential", name), run=query.run)
-    secret = credentials.read_secret(found)
-    log_act("credential's token read", caller, project=project, credential=name, run=query.run)
-    return json_answer(
-        200,
-        {
-            "credential_id": name,
-            "provider": secret.provider,
-            "token": secret.token,
-            "url": secret.url,
-            "email": secret.email,
-        },
-    )
+    def show_credential_token(self, call: Call, credential: str) -> Response[str]:
+        """A credential with its token, for `credential:token-reader` alone.
 
+        The read is recorded first, with the caller and the run for which it is.
+        """
+        self._require("read_credential_token", call, credential)
+        query = call.query(ReadToken)
+        found = self.store.get(call.project, credential)
+        # Before the secret is read: a read that cannot be recorded does not take place.
+        resource = AuditedResource(call.project, "credential", credential)
+        self.audit.write(call.action, "read_credential_token", resource, run=query.run)
+        secret = self.store.read_secret(found)
+        call.log("credential token read", credential=credential, run=query.run)
+        return json_answer(
+            200,
+            {
+                "credential_id": credential,
+                "provider": secret.provider,
+                "token": secret.token,
+                "url": secret.url,
+                "email": secret.email,
+            },
+        )
 
-def credential_json(credential: Credential) -> dict[str, Any]:
-    """The credential as the API shows it, every field there, null where nothing is known."""
-    return {
-        "name": credential.name,
-        "project": credential.project,
-        "provider": credential.provider,
-        "url": credential.url,
-        "email": credential.email,
-        "created_at": credential.created_at,
-        "created_by": credential.created_by and read_executed_by(credential.created_by),
-        "updated_at": credential.updated_at,
-        "updated_by": credential.updated_by and read_executed_by(credential.updated_by),
-    }
-
-
-def _key(project: str, credential: str) -> tuple[str, str]:
-    return path_name(project, of="project"), path_name(credential, of="credential")
+    def _require(self, action: str, call: Call, credential: str) -> None:
+        resource = call.access.resource("Credential", credential)
+        find = partial(self.store.get, call.project, credential)
+        call.access.require(action, resource, find=find)

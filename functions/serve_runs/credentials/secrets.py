@@ -1,7 +1,7 @@
-"""The secrets of credentials: a version for each change, of which a credential's row names one.
+"""The secrets of credentials: a version for each change, one of which the credential's row names.
 
-`AWSCURRENT` may be a version of which the row never came to know: whoever reads a secret without
-asking this API goes by the label and may see a change a moment before it counts.
+`AWSCURRENT` may be a version that the row does not name. A reader that does not ask this API goes
+by that label, and may see a change a moment before the row is written.
 """
 
 from collections.abc import Callable
@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from serve_runs.credentials.requests import PutCredential
-from serve_runs.web.problems import Problem, unavailable
+from serve_runs.errors import RequestFailed
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
 
 RECOVERY_DAYS = 7
-"""The shortest that AWS has. Until then an operator can undo a deletion, and a put of the same name
-need not wait for the end of a forced one; nobody can read the secret, and nobody pays for it."""
-
-RETRY_AFTER_SECONDS = 3_600
+"""The shortest recovery window of AWS. Within it an operator can undo a deletion, and a put of the
+same name need not wait for the end of a forced deletion. The secret cannot be read and costs
+nothing."""
 
 
 class CredentialSecret(msgspec.Struct, frozen=True):
-    """What a secret holds, as JSON."""
+    """The content of a secret, as JSON."""
 
     provider: str
     token: str
@@ -35,8 +34,8 @@ class CredentialSecret(msgspec.Struct, frozen=True):
 
 
 class CredentialSecrets:
-    """The secrets in Secrets Manager, whose client is made with the first of them: a listing goes
-    without. `name`: see `secret_name`."""
+    """The secrets in Secrets Manager. `client` makes its client when it is first used, because a
+    listing needs none. `name`: see `secret_name`."""
 
     def __init__(self, client: "Callable[[], SecretsManagerClient]") -> None:
         self._make_client = client
@@ -46,7 +45,7 @@ class CredentialSecrets:
         return self._make_client()
 
     def read(self, name: str, version: str) -> CredentialSecret | None:
-        """What a version holds; None where it is not there, not to be seen yet, or spoiled."""
+        """The content of a version; None where it is absent, not visible yet, or unreadable."""
         errors = self._client.exceptions
         try:
             answer = self._client.get_secret_value(SecretId=name, VersionId=version)
@@ -58,34 +57,35 @@ class CredentialSecrets:
             return None
 
     def create(self, name: str, secret: CredentialSecret, *, version: str) -> None:
-        """Write the first version of a secret. What is left of an earlier one is no hindrance.
+        """Write the first version of a secret, or a further one where a deleted secret remains.
 
-        The same `version` twice is one. Raises `Problem` 503, 429.
+        Writing the same `version` twice is harmless. Raises `RequestFailed`: `store_unavailable`,
+        `too_many_changes`.
         """
         errors = self._client.exceptions
         try:
             self._create(name, secret, version)
         except (errors.ResourceExistsException, errors.InvalidRequestException):
-            self._mend(name, secret, version)
+            self._restore(name, secret, version)
 
     def put(self, name: str, secret: CredentialSecret, *, version: str) -> None:
-        """Write a further version. Raises `Problem` 503, and 429 where there are too many."""
+        """Write a further version. Raises `RequestFailed` as `create` does."""
         errors = self._client.exceptions
         try:
             self._put(name, secret, version)
         except (errors.ResourceNotFoundException, errors.InvalidRequestException):
-            self._mend(name, secret, version)
+            self._restore(name, secret, version)
 
     def delete(self, name: str) -> None:
-        """Delete a secret with all its versions; nothing where that was done before."""
+        """Delete a secret with all its versions; a deleted one stays deleted."""
         errors = self._client.exceptions
         try:
             self._client.delete_secret(SecretId=name, RecoveryWindowInDays=RECOVERY_DAYS)
         except (errors.ResourceNotFoundException, errors.InvalidRequestException):
             return
 
-    def _mend(self, name: str, secret: CredentialSecret, version: str) -> None:
-        """Write where the secret is not as expected: deleted, gone for good, or half made."""
+    def _restore(self, name: str, secret: CredentialSecret, version: str) -> None:
+        """Write where the secret is deleted, gone for good, or half made."""
         errors = self._client.exceptions
         try:
             self._client.restore_secret(SecretId=name)
@@ -94,12 +94,14 @@ class CredentialSecrets:
             try:
                 self._create(name, secret, version)
             except (errors.ResourceExistsException, errors.InvalidRequestException):
-                raise unavailable(
-                    "store_unavailable", "Another request is writing the same secret."
+                raise RequestFailed(
+                    "store_unavailable", "Another request is writing the same secret. Retry."
                 ) from None
         except errors.InvalidRequestException:
-            # Somebody forced its deletion, which takes AWS a while.
-            raise unavailable("store_unavailable", "An earlier secret is being deleted.") from None
+            # An operator forced its deletion, which AWS completes later.
+            raise RequestFailed(
+                "store_unavailable", "An earlier secret of this name is being deleted. Retry."
+            ) from None
 
     def _create(self, name: str, secret: CredentialSecret, version: str) -> None:
         self._client.create_secret(
@@ -117,7 +119,8 @@ class CredentialSecrets:
                 SecretString=msgspec.json.encode(secret).decode(),
             )
         except self._client.exceptions.LimitExceededException:
-            raise _too_many() from None
+            # AWS keeps all versions of 24 hours, and at most 100.
+            raise RequestFailed("too_many_changes") from None
 
 
 def secret_name(project: str, credential: str) -> str:
@@ -126,15 +129,5 @@ def secret_name(project: str, credential: str) -> str:
 
 
 def secret_of(body: PutCredential) -> CredentialSecret:
-    """What is to be kept of a request."""
+    """The secret of a request."""
     return CredentialSecret(body.provider, body.token, body.url, body.email)
-
-
-def _too_many() -> Problem:
-    """AWS keeps all versions of 24 hours, and no more than 100."""
-    return Problem(
-        429,
-        "too_many_changes",
-        "A credential can be changed a hundred times in 24 hours.",
-        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-    )

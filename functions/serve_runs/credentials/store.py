@@ -1,14 +1,14 @@
 """Reading and writing credentials: metadata in `AccessTable`, the secret in Secrets Manager.
 
-A change is a new version of the secret, then one transaction that makes the row name that version
-and records who did it. A request that dies in between has changed nothing that can be read.
+A change writes a new version of the secret, then one transaction makes the row name that version
+and records the caller. A request that dies in between has changed nothing that can be read.
 
-Whether anything changes is told by the secret itself. A digest in the row would say it without the
-call, but whoever reads the table could try passwords against it, salted or not.
+Whether anything changes is decided by reading the secret. A digest in the row would spare the call,
+but a reader of the table could try passwords against it, salted or not.
 
-A deletion first makes the row a mark that a deletion is under way, then deletes the secret, then
-the mark. Nobody writes past a mark that is younger than any request can live: a deletion of the
-secret that comes late would take a new credential's with it.
+A deletion first replaces the row by a deletion marker, then deletes the secret, then the marker. No
+request writes past a marker that is younger than any request can live: a late deletion of the
+secret would delete a new credential's secret too.
 """
 
 from contextlib import suppress
@@ -16,19 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
 from byline.tables.items import Item, rfc3339
-from serve_runs.access.context import Act
-from serve_runs.access.rows import kept_project, project_key
-from serve_runs.audit.records import AuditTrail, Resource
-from serve_runs.credentials.items import (
-    MARKED,
-    PREFIX,
-    Credential,
-    credential_item,
-    credential_key,
-    new_version,
-    read_credential,
-    still,
-)
+from byline.tables.writes import ConditionFailed, write_row, write_together
+from serve_runs.access.store import keep_project_row, project_key
+from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.credentials.secrets import (
     CredentialSecret,
@@ -36,18 +26,27 @@ from serve_runs.credentials.secrets import (
     secret_name,
     secret_of,
 )
-from serve_runs.transactions import write_together
-from serve_runs.web.problems import Problem, not_found, unavailable
+from serve_runs.credentials.views import (
+    DELETING_UNTIL,
+    PREFIX,
+    Credential,
+    credential_item,
+    credential_key,
+    new_version,
+    read_credential,
+    unchanged,
+)
+from serve_runs.errors import RequestFailed, contended, not_found
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 ATTEMPTS = 3
-"""How often a credential that is changed meanwhile is read anew. Each costs a version."""
+"""How often a credential is read again that changes meanwhile. Each attempt costs a version."""
 
 DELETION_SECONDS = 60
-"""Twice as long as a request can live, for clocks that differ."""
+"""Twice as long as a request can live, because clocks differ."""
 
 
 class CredentialStore:
@@ -69,105 +68,115 @@ class CredentialStore:
         self._now = now
 
     def put(
-        self, project: str, name: str, *, body: PutCredential, act: Act
+        self, project: str, name: str, *, body: PutCredential, action: ActionContext
     ) -> tuple[Credential, Literal["created", "changed", "unchanged"]]:
-        """Store a credential, or change it to this; where it is this already, nothing is written.
+        """Store a credential, or change it; where it is the same already, nothing is written.
 
-        Raises `Problem`: 503 where others change it at the same time, 429 where that is too often.
+        Raises `RequestFailed`: `store_unavailable` where other requests change it at the same time,
+        `too_many_changes`.
         """
-        resource = Resource(project, "credential", name)
-        record = self._audit.record(act, "write_credential", resource)
+        resource = AuditedResource(project, "credential", name)
+        record = self._audit.record(action, "write_credential", resource)
         secret, at = secret_of(body), self._now()
         for attempt in range(ATTEMPTS):
             item = self._read(project, name)
-            before = None if item is None or MARKED in item else read_credential(item)
+            before = None if item is None or DELETING_UNTIL in item else read_credential(item)
             if attempt and item is not None and before is None:
-                break  # a deletion came between: perhaps before the secret was written
+                break  # a deletion began meanwhile, perhaps before the secret was written
             if before is None:
                 self._refuse_during_deletion(item)
-            elif self._is(before, secret):
+            elif self._is_same(before, secret):
                 return before, "unchanged"
             after = Credential(
                 project,
                 name,
-                # Of this attempt alone: a put of a version that is there would not make it current.
-                new_version(project, name, act, f"put {attempt}"),
+                # Of this attempt alone: a put of an existing version would not make it current.
+                new_version(project, name, action, f"put {attempt}"),
                 body.provider,
                 url=body.url,
                 email=body.email,
                 created_at=rfc3339(at) if before is None else before.created_at,
-                created_by=act.identity if before is None else before.created_by,
+                created_by=action.identity if before is None else before.created_by,
                 updated_at=rfc3339(at),
-                updated_by=act.identity,
+                updated_by=action.identity,
             )
             write = self._secrets.create if before is None else self._secrets.put
             write(secret_name(project, name), secret, version=after.version)
-            if self._commit(item, credential_item(after), record):
+            if self._commit(item, credential_item(after), record=record):
                 return after, "created" if before is None else "changed"
-        self._take_back(project, name, act)
-        raise _contended()
+        self._take_back(project, name, action)
+        raise contended("credential")
 
     def get(self, project: str, name: str) -> Credential:
-        """One credential. Raises `Problem` 404."""
+        """A credential. Raises `RequestFailed` (`not_found`)."""
         item = self._read(project, name)
-        if item is None or MARKED in item:
+        if item is None or DELETING_UNTIL in item:
             raise not_found()
         return read_credential(item)
 
     def read_secret(self, credential: Credential) -> CredentialSecret:
-        """Its secret, of exactly its version. Raises `Problem` 503 where that cannot be had:
-        reads of Secrets Manager may be behind its writes."""
+        """The secret, of exactly the credential's version.
+
+        Raises `RequestFailed` (`token_unavailable`) where it cannot be read: reads of Secrets
+        Manager may be behind its writes.
+        """
         name = secret_name(credential.project, credential.name)
         secret = self._secrets.read(name, credential.version)
         if secret is None:
-            raise unavailable("token_unavailable", "There is no token for this right now.")
+            raise RequestFailed("token_unavailable")
         return secret
 
-    def delete(self, project: str, name: str, *, act: Act) -> None:
-        """Delete a credential, then its secret. Raises `Problem` 404.
+    def delete(self, project: str, name: str, *, action: ActionContext) -> None:
+        """Delete a credential, then its secret. Raises `RequestFailed` (`not_found`).
 
-        Where the secret cannot be deleted now that is the client's to know, and the same request
-        again goes on from there; what is left meanwhile nobody is handed.
+        Where the secret cannot be deleted now, AWS's error is raised, and the same request again
+        continues. Meanwhile no route reads the secret.
         """
-        record = self._audit.record(act, "delete_credential", Resource(project, "credential", name))
-        mark = self._mark(project, name, act, "delete")
+        resource = AuditedResource(project, "credential", name)
+        record = self._audit.record(action, "delete_credential", resource)
+        marker = self._marker(project, name, action, "delete")
         for _ in range(ATTEMPTS):
             item = self._read(project, name)
             if item is None:
                 raise not_found()
             self._refuse_during_deletion(item)
-            # What goes on with another request's deletion is no further one.
-            with_it = [] if MARKED in item else [kept_project(self._table, project), record]
-            if self._commit(item, mark, *with_it):
+            # A request that continues another one's deletion is not recorded again.
+            others: dict[str, TransactWriteItemTypeDef] = {}
+            if DELETING_UNTIL not in item:
+                others = {"project": keep_project_row(self._table, project), "record": record}
+            if self._commit(item, marker, **others):
                 break
         else:
-            raise _contended()
+            raise contended("credential")
         try:
             self._secrets.delete(secret_name(project, name))
         except self._client.exceptions.ClientError:
-            # It was refused, so nothing of it comes late: the next one need not wait.
-            self._commit(mark, mark | {MARKED: {"N": "0"}})
+            # AWS refused, so no deletion comes late: the next request need not wait.
+            self._commit(marker, marker | {DELETING_UNTIL: {"N": "0"}})
             raise
-        with suppress(self._client.exceptions.ConditionalCheckFailedException):
-            self._client.delete_item(
-                TableName=self._table, Key=credential_key(project, name), **still(mark)
+        with suppress(ConditionFailed):
+            write_row(
+                self._client,
+                lambda: self._client.delete_item(
+                    TableName=self._table, Key=credential_key(project, name), **unchanged(marker)
+                ),
             )
 
     def list_credentials(
         self, project: str, *, limit: int, after: str | None
     ) -> tuple[list[Credential], str | None]:
-        """Up to `limit` credentials by name, and the last one's if there are more."""
+        """Up to `limit` credentials by name, and the last name if there are more."""
         found: list[Credential] = []
         start = after
         while len(found) <= limit:
             page = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="#scope = :scope AND entry BETWEEN :first AND :last",
-                FilterExpression=f"attribute_not_exists({MARKED})",
+                FilterExpression=f"attribute_not_exists({DELETING_UNTIL})",
                 ExpressionAttributeNames={"#scope": "scope"},
                 ExpressionAttributeValues={
                     ":scope": project_key(project)["scope"],
-                    # Before all letters and digits of names comes `-`, and `!` before that.
+                    # `!` sorts before `-`, which sorts before the letters and digits of names.
                     ":first": {"S": f"{PREFIX}{start or ''}!"},
                     ":last": {"S": f"{PREFIX}~"},
                 },
@@ -181,52 +190,52 @@ class CredentialStore:
         shown = found[:limit]
         return shown, shown[-1].name if len(found) > limit else None
 
-    def _take_back(self, project: str, name: str, act: Act) -> None:
-        """Delete a secret to which this request has written, unless it is a credential's.
+    def _take_back(self, project: str, name: str, action: ActionContext) -> None:
+        """Delete a secret that this request has written, unless a credential's row names it.
 
-        Where a deletion came between, Secrets Manager has brought back what was deleted, and nobody
-        else would look for it. The mark stays for its time: this deletion may come late too.
+        Where a deletion came between, Secrets Manager has restored the deleted secret, and no other
+        request would delete it. The marker stays for its time: this deletion may come late too.
         """
-        mark = self._mark(project, name, act, "take back")
+        marker = self._marker(project, name, action, "take back")
         for _ in range(ATTEMPTS):
             item = self._read(project, name)
-            if item is not None and MARKED not in item:
+            if item is not None and DELETING_UNTIL not in item:
                 return
-            if self._commit(item, mark):
+            if self._commit(item, marker):
                 self._secrets.delete(secret_name(project, name))
                 return
 
-    def _mark(self, project: str, name: str, act: Act, step: str) -> Item:
+    def _marker(self, project: str, name: str, action: ActionContext, step: str) -> Item:
         return credential_key(project, name) | {
-            "version": {"S": new_version(project, name, act, step)},
-            MARKED: {"N": str(int(self._now()) + DELETION_SECONDS)},
+            "version": {"S": new_version(project, name, action, step)},
+            DELETING_UNTIL: {"N": str(int(self._now()) + DELETION_SECONDS)},
         }
 
-    def _is(self, before: Credential, secret: CredentialSecret) -> bool:
-        """Whether the credential is this already. The secret is asked only where the rest is."""
-        told = (before.provider, before.url, before.email)
-        if told != (secret.provider, secret.url, secret.email):
+    def _is_same(self, before: Credential, secret: CredentialSecret) -> bool:
+        """Whether the credential is the same. Its secret is read only where the metadata is."""
+        metadata = (before.provider, before.url, before.email)
+        if metadata != (secret.provider, secret.url, secret.email):
             return False
         name = secret_name(before.project, before.name)
         return self._secrets.read(name, before.version) == secret
 
     def _refuse_during_deletion(self, item: Item | None) -> None:
-        if item is not None and MARKED in item and int(item[MARKED]["N"]) > self._now():
-            raise unavailable("store_unavailable", "It is being deleted.")
+        if (
+            item is not None
+            and DELETING_UNTIL in item
+            and int(item[DELETING_UNTIL]["N"]) > self._now()
+        ):
+            raise RequestFailed("store_unavailable", "The credential is being deleted. Retry.")
 
     def _commit(
-        self, before: Item | None, after: Item, *others: "TransactWriteItemTypeDef"
+        self, before: Item | None, after: Item, **others: "TransactWriteItemTypeDef"
     ) -> bool:
-        """Whether `after` stands where `before` was read, and `others` are done with it."""
-        put: Any = {"TableName": self._table, "Item": after, **still(before)}
-        return write_together(self._client, [{"Put": put}, *others]) is None
+        """Whether `after` was put in the place of `before`, together with `others`."""
+        put: Any = {"TableName": self._table, "Item": after, **unchanged(before)}
+        return not write_together(self._client, {"credential": {"Put": put}, **others})
 
     def _read(self, project: str, name: str) -> Item | None:
         answer = self._client.get_item(
             TableName=self._table, Key=credential_key(project, name), ConsistentRead=True
         )
         return answer.get("Item")
-
-
-def _contended() -> Problem:
-    return unavailable("store_unavailable", "Other requests are changing the same credential.")

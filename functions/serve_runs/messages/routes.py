@@ -1,121 +1,111 @@
-"""The routes of RunsFunction about messages: what is said in a run, by people and by its runner.
+"""The routes of messages: what people and its runner write in a run.
 
-caller → the run and who executes it → policy → row, or rows behind what the reader has.
+caller → the run and its runner → policy → a row, or the rows that the reader does not have yet.
 """
 
-import os
 import time
+from dataclasses import dataclass
 
 from aws_lambda_powertools.event_handler import Response
 
-from byline.aws import dynamodb
-from byline.identity.caller import Caller, Principal
-from byline.settings import required
+from byline.identity.caller import Principal
 from byline.tables.items import Item
-from serve_runs.access.control import Access
+from serve_runs.calls import Call, json_answer
+from serve_runs.errors import forbidden, not_found
 from serve_runs.messages.requests import ListMessages, PostMessage
 from serve_runs.messages.store import MessageStore
 from serve_runs.messages.views import message_json
 from serve_runs.runners.store import RunnerStore
 from serve_runs.runners.tokens import own_principal
-from serve_runs.runs import requests as run_requests
-from serve_runs.runs.listing import fitting
-from serve_runs.service import (
-    access_of,
-    act_of,
-    app,
-    audit,
-    caller_of_change,
-    caller_of_read,
-    json_answer,
-    log_act,
-    runners_table,
-)
-from serve_runs.web.problems import forbidden, not_found
-from serve_runs.web.requests import path_name, read_body, read_query
+from serve_runs.web.paging import fitting
+from serve_runs.web.requests import idempotency_key
+from serve_runs.web.routing import Route
+
+MESSAGES = "/v1/projects/<project>/runs/<run_id>/messages"
 
 POLL_SECONDS = 1.0
 
 ANSWER_SECONDS = 1.0
-"""What is left of an invocation's time for the answer, when the waiting ends."""
+"""The rest of an invocation's time, kept for the answer when the wait ends."""
 
 NO_RUNNER = "-"
-"""The name of no runner."""
-
-messages = MessageStore(dynamodb(), required(os.environ, "RUNS_TABLE"), now=time.time)
-runners = RunnerStore(dynamodb(), runners_table, audit=audit, now=time.time)
+"""A placeholder that is no runner's name. It is read where a run has no runner, so that the number
+of reads does not depend on the run."""
 
 
-@app.get("/v1/projects/<project>/runs/<run_id>/messages")
-def list_messages(project: str, run_id: str) -> Response[str]:
-    """A run's messages behind the one of the id `after`, the oldest first; with `wait`, for so many
-    seconds, until there is one."""
-    caller = caller_of_read()
-    project, run = path_name(project, of="project"), run_requests.run_id(run_id)
-    query = read_query(app.current_event, ListMessages)
-    _require("read_messages", caller, project, run)
-    found = messages.after(project, run, after=query.after, limit=query.limit)
-    if query.wait and not found:
-        found = _wait(project, run, query)
-        # Meanwhile rights may have been taken away, and the run deleted.
-        _require("read_messages", caller, project, run)
-    shown = fitting([message_json(item) for item in found])
-    next_after = shown[-1]["id"] if shown else query.after
-    return json_answer(200, {"messages": shown, "next_after": next_after})
+@dataclass(frozen=True, slots=True)
+class MessageRoutes:
+    """The routes of messages, with the stores that they use."""
 
+    store: MessageStore
+    runners: RunnerStore
 
-@app.post("/v1/projects/<project>/runs/<run_id>/messages")
-def post_message(project: str, run_id: str) -> Response[str]:
-    """Say something in a run, as a user or as its runner: 201, or 200 where its `Idempotency-Key`
-    said it before."""
-    actor = caller_of_change()
-    project, run = path_name(project, of="project"), run_requests.run_id(run_id)
-    key = run_requests.idempotency_key(app.current_event)
-    body = read_body(app.current_event, PostMessage)
-    access = _require(f"post_{body.role}_message", actor, project, run)
-    act = act_of(actor, access)
-    item, outcome = messages.post(project, run, message=body, act=act, key=key)
-    log_act(f"message {outcome}", actor, project=project, run=run, role=body.role)
-    return json_answer(201 if outcome == "created" else 200, message_json(item))
+    def routes(self) -> tuple[Route, ...]:
+        """The routes, with their paths."""
+        return (
+            Route("GET", MESSAGES, self.list_messages),
+            Route("POST", MESSAGES, self.post_message),
+        )
 
+    def list_messages(self, call: Call, run_id: str) -> Response[str]:
+        """A run's messages after the one with the id `after`, the oldest first.
 
-# `POST …/runs/<run_id>/<change>` was there before, and would take it for a change of state.
-app._dynamic_routes.insert(0, app._dynamic_routes.pop())
+        With `wait`, where there is none yet, the answer waits for one for so many seconds.
+        """
+        query = call.query(ListMessages)
+        self._require("read_messages", call, run_id)
+        found = self.store.after(call.project, run_id, after=query.after, limit=query.limit)
+        if query.wait and not found:
+            found = self._wait(call, run_id, query)
+            # Meanwhile a role may have been revoked, and the run deleted.
+            call.forget_access()
+            self._require("read_messages", call, run_id)
+        shown = fitting([message_json(item) for item in found])
+        next_after = shown[-1]["id"] if shown else query.after
+        return json_answer(200, {"messages": shown, "next_after": next_after})
 
+    def post_message(self, call: Call, run_id: str) -> Response[str]:
+        """Post a message in a run, as a user or as its runner: 201, or 200 where its
+        `Idempotency-Key` posted it before."""
+        key = idempotency_key(call.event)
+        body = call.body(PostMessage)
+        self._require(f"post_{body.role}_message", call, run_id)
+        item, outcome = self.store.post(
+            call.project, run_id, message=body, action=call.action, key=key
+        )
+        call.log(f"message {outcome}", run=run_id, role=body.role)
+        return json_answer(201 if outcome == "created" else 200, message_json(item))
 
-def _require(action: str, caller: Caller | None, project: str, run: str) -> Access:
-    """What the caller may do in the project, after it was found to be permitted `action`.
+    def _require(self, action: str, call: Call, run_id: str) -> None:
+        """Raise `RequestFailed` unless the caller may carry out `action` in the run.
 
-    Raises `Problem`: 403 to whoever may see the run or read its messages, else 404. The reads
-    depend on the caller alone, never on what there is.
-    """
-    access = access_of(caller, project)
-    found = messages.find_run(project, run)
-    # A person is nobody's runner.
-    is_application = caller is not None and caller.kind == "application"
-    executor = _executor(project, found) if is_application else None
-    resource = access.resource("Run", run, executor=executor)
-    if not access.may(action, resource):
-        knows = access.may("read_run", resource) or access.may("read_messages", resource)
-        raise forbidden() if knows and found is not None else not_found()
-    if found is None:
-        raise not_found()
-    return access
+        `forbidden` for a caller that may read the run or its messages, else `not_found`. The number
+        of reads depends on the caller alone, never on what exists.
+        """
+        access = call.access
+        found = self.store.find_run(call.project, run_id)
+        # A person is no runner.
+        is_application = call.caller is not None and call.caller.kind == "application"
+        executor = self._executor(call.project, found) if is_application else None
+        resource = access.resource("Run", run_id, executor=executor)
+        if not access.may(action, resource):
+            knows = access.may("read_run", resource) or access.may("read_messages", resource)
+            raise forbidden(action) if knows and found is not None else not_found()
+        if found is None:
+            raise not_found()
 
+    def _executor(self, project: str, run: Item | None) -> Principal | None:
+        """The service account of a run's runner, as it is registered now."""
+        name = NO_RUNNER if run is None else run.get("runner", {}).get("S", NO_RUNNER)
+        row = self.runners.find(project, name)
+        return None if row is None else own_principal(row)
 
-def _executor(project: str, run: Item | None) -> Principal | None:
-    """The service account that a run's runner is, as it is registered now."""
-    name = NO_RUNNER if run is None else run.get("runner", {}).get("S", NO_RUNNER)
-    row = runners.find(project, name)
-    return None if row is None else own_principal(row)
-
-
-def _wait(project: str, run: str, query: ListMessages) -> list[Item]:
-    """The messages as soon as there are any; none when the time is over."""
-    left = app.lambda_context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS
-    until = time.monotonic() + min(query.wait, left)
-    found: list[Item] = []
-    while not found and (rest := until - time.monotonic()) > 0:
-        time.sleep(min(POLL_SECONDS, rest))
-        found = messages.after(project, run, after=query.after, limit=query.limit)
-    return found
+    def _wait(self, call: Call, run_id: str, query: ListMessages) -> list[Item]:
+        """The messages as soon as there are any; none when the time is over."""
+        left = call.context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS
+        until = time.monotonic() + min(query.wait, left)
+        found: list[Item] = []
+        while not found and (rest := until - time.monotonic()) > 0:
+            time.sleep(min(POLL_SECONDS, rest))
+            found = self.store.after(call.project, run_id, after=query.after, limit=query.limit)
+        return found

@@ -1,51 +1,50 @@
-"""The messages of runs: each a row of its own, in the order in which they were written.
+"""The messages of runs: each is a row of its own, in the order in which they were written.
 
-Whoever has read up to a message must find every later one behind it, whoever wrote it by whatever
-clock. So a run has a row with its last message's id, which each further message moves on in its own
-transaction: ids grow in the order in which messages appear. A time alone would not do: a writer
-whose clock is behind would put its message before one that a reader has passed already.
+A reader that has read up to a message must find every later message after it, whoever wrote it by
+whatever clock. So a run has a row with its last message's id. Each message moves that row on in its
+own transaction, so ids grow in the order in which messages become visible. A timestamp alone would
+not do: a writer whose clock is behind would place its message before one that was read already.
 
-Each message also names the one before. DynamoDB's transactions are one after the other to each
-other, but a query beside them may see a message a moment before the one before: what comes after
-such a gap is not told yet.
+Each message also names its predecessor. Transactions are serial to each other, but a query beside
+them may see a message a moment before its predecessor. Messages after such a gap are not shown yet.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-isolation
 
-Messages are not in the audit trail: each tells who wrote it, and none is ever changed.
+Messages are not in the audit trail: each has its author, and none is ever changed.
 
 Access patterns, keys and costs: docs/data-model.md.
 """
 
-import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
+from byline.retries import attempts
 from byline.tables.items import Item, rfc3339
-from serve_runs.access.context import Act
+from byline.tables.writes import write_together
+from serve_runs.audit.trail import ActionContext
+from serve_runs.errors import RequestFailed, not_found
 from serve_runs.messages.requests import PostMessage, content_text
 from serve_runs.messages.views import LAST, before_a_gap, digest, next_id, partition
-from serve_runs.runs.items import run_key
 from serve_runs.runs.store import IDEMPOTENCY_SECONDS
-from serve_runs.transactions import write_together
-from serve_runs.web.problems import Problem, not_found, unavailable
+from serve_runs.runs.views import run_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 LIFETIME_SECONDS = 90 * 86_400
-"""For how long messages stay. A deletion of their run hides them at once, without a write for each
-of them; DynamoDB then deletes them at no cost."""
+"""For how long messages are kept. The deletion of a run hides them at once, without a write for
+each of them; DynamoDB deletes them later at no cost."""
 
 ATTEMPTS = 8
-"""How often a message that another one was faster than is tried anew."""
+"""How often a message is tried that other messages overtake."""
 
-WAIT_SECONDS = 0.02
+WAIT_SECONDS = 0.04
 
 
 class MessageStore:
-    """The messages of one table of runs."""
+    """The messages in one table of runs."""
 
     def __init__(
         self,
@@ -61,46 +60,48 @@ class MessageStore:
         self._sleep = sleep
 
     def post(
-        self, project: str, run_id: str, *, message: PostMessage, act: Act, key: str | None
+        self,
+        project: str,
+        run_id: str,
+        *,
+        message: PostMessage,
+        action: ActionContext,
+        key: str | None,
     ) -> tuple[Item, Literal["created", "repeated"]]:
-        """Write a message, or find the one that `key` wrote: by the same caller, in this run.
+        """Write a message, or find the message that `key` wrote: by the same caller, in this run.
 
-        Raises `Problem`: 404 without such a run, 422 for another message of the same key, 503.
+        Raises `RequestFailed`: `not_found` without such a run, `idempotency_conflict` for another
+        message of the same key, `store_unavailable`.
         """
         content = content_text(message)
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self._sleep(random.uniform(0, WAIT_SECONDS * 2**attempt))  # noqa: S311 - to spread
+        for _ in attempts(ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=self._sleep):
             last, at = self._last(project, run_id), self._now()
-            item = self._new_item(project, run_id, message, act, at=at)
+            item = self._new_item(project, run_id, message, action, at=at)
             item |= {"id": {"S": next_id(last, at=at)}, "content": {"S": content}}
             if last is not None:
                 item["previous"] = {"S": last}
-            actions = [
-                self._run_is_there(project, run_id),
-                self._moved_on(item, last),
-                self._put(item),
-            ]
-            memory = None if key is None else self._memory(item, message, act, key)
+            actions = {
+                "run": self._require_run(project, run_id),
+                "last": self._move_last(item, last),
+                "message": self._put(item),
+            }
+            memory = None if key is None else self._memory(item, message, action, key)
             if memory is not None:
-                actions.append(self._remembered(memory, at=at))
-            try:
-                if write_together(self._client, actions) is None:
-                    return item, "created"
-            except self._client.exceptions.TransactionCanceledException as error:
-                _, overtaken, *_, known = error.response["CancellationReasons"]
-                if memory is not None and known.get("Code") == "ConditionalCheckFailed":
-                    return self._known(
-                        project, run_id, memory, cast(Item, known["Item"])
-                    ), "repeated"
-                if overtaken.get("Code") != "ConditionalCheckFailed":
-                    raise
-            else:
+                actions["key"] = self._remember(memory, at=at)
+            refused = write_together(self._client, actions)
+            if not refused:
+                return item, "created"
+            if "run" in refused:
                 raise not_found()
-        raise unavailable("store_unavailable", "Others are writing to the same run.")
+            if memory is not None and "key" in refused:
+                return self._remembered(project, run_id, memory, refused["key"]), "repeated"
+            # Another message came first: this one gets an id after it.
+        raise RequestFailed(
+            "store_unavailable", "Other requests write messages of this run. Retry."
+        )
 
     def after(self, project: str, run_id: str, *, after: str | None, limit: int) -> list[Item]:
-        """Up to `limit` messages behind the one of the id `after`, the oldest first."""
+        """Up to `limit` messages after the one with the id `after`, the oldest first."""
         page = self._client.query(
             TableName=self._table,
             KeyConditionExpression="#project = :messages AND id > :after",
@@ -115,25 +116,25 @@ class MessageStore:
         return before_a_gap(page["Items"], after=after or LAST, now=self._now())
 
     def find_run(self, project: str, run_id: str) -> Item | None:
-        """The run; None where there is none, or none any more."""
+        """The run; None where it does not exist, or was deleted."""
         return self._read(run_key(project, run_id))
 
     def _new_item(
-        self, project: str, run_id: str, message: PostMessage, act: Act, *, at: float
+        self, project: str, run_id: str, message: PostMessage, action: ActionContext, *, at: float
     ) -> Item:
-        person = None if act.on_behalf_of is None else act.on_behalf_of.identity
+        person = None if action.on_behalf_of is None else action.on_behalf_of.identity
         texts = {
             "project": partition(project, run_id),
             "role": message.role,
             "created_at": rfc3339(at),
-            "author": act.identity,
+            "author": action.identity,
             "on_behalf_of": person,
-            "last_request": act.request_id,
+            "last_request": action.request_id,
         }
         item: Item = {name: {"S": text} for name, text in texts.items() if text is not None}
         return item | {"expires_at": {"N": str(int(at) + LIFETIME_SECONDS)}}
 
-    def _run_is_there(self, project: str, run_id: str) -> "TransactWriteItemTypeDef":
+    def _require_run(self, project: str, run_id: str) -> "TransactWriteItemTypeDef":
         return {
             "ConditionCheck": {
                 "TableName": self._table,
@@ -142,7 +143,7 @@ class MessageStore:
             }
         }
 
-    def _moved_on(self, item: Item, last: str | None) -> "TransactWriteItemTypeDef":
+    def _move_last(self, item: Item, last: str | None) -> "TransactWriteItemTypeDef":
         put: Any = {
             "TableName": self._table,
             "Item": {
@@ -172,34 +173,32 @@ class MessageStore:
             }
         }
 
-    def _memory(self, item: Item, message: PostMessage, act: Act, key: str) -> Item:
+    def _memory(self, item: Item, message: PostMessage, action: ActionContext, key: str) -> Item:
         return {
-            # Beside those of runs, which have no `#`.
+            # Beside the keys of runs, whose ids have no `#`.
             "project": {"S": item["project"]["S"].replace("messages#", "idempotency#", 1)},
-            "id": {"S": f"message#{digest(act.principal, key)}"},
+            "id": {"S": f"message#{digest(action.principal, key)}"},
             "message": item["id"],
             "body": {"S": digest(message.role, item["content"]["S"])},
             "expires_at": {"N": str(int(self._now()) + IDEMPOTENCY_SECONDS)},
         }
 
-    def _remembered(self, memory: Item, *, at: float) -> "TransactWriteItemTypeDef":
+    def _remember(self, memory: Item, *, at: float) -> "TransactWriteItemTypeDef":
         return {
             "Put": {
                 "TableName": self._table,
                 "Item": memory,
-                # DynamoDB deletes what has expired within days: until then it is in the way.
+                # DynamoDB deletes expired rows within days: until then they are in the table.
                 "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now",
                 "ExpressionAttributeValues": {":now": {"N": str(int(at))}},
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
 
-    def _known(self, project: str, run_id: str, memory: Item, known: Item) -> Item:
-        if known["body"] != memory["body"]:
-            raise Problem(
-                422, "idempotency_conflict", "This Idempotency-Key came with another body before."
-            )
-        message = self._read({"project": {"S": partition(project, run_id)}, "id": known["message"]})
+    def _remembered(self, project: str, run_id: str, memory: Item, found: Item) -> Item:
+        if found["body"] != memory["body"]:
+            raise RequestFailed("idempotency_conflict")
+        message = self._read({"project": {"S": partition(project, run_id)}, "id": found["message"]})
         if message is None:
             raise not_found()
         return message

@@ -10,14 +10,14 @@ from byline.identity.caller import read_executed_by
 from byline.tables.items import Item
 
 GAP_SECONDS = 60
-"""A gap that is older is none that closes: the message has been deleted at the end of its time."""
+"""An older gap does not close: the message before it was deleted at the end of its lifetime."""
 
 LAST = "-"
-"""The sort key of a run's last message's id. It is before every message's."""
+"""The sort key of the row with a run's last message id. It sorts before every message."""
 
 
 def message_json(item: Item) -> dict[str, Any]:
-    """A message as the API shows it, every field there, null where nobody is known."""
+    """A message as the API shows it, with every field; null where a fact is unknown."""
     author, person = (item.get(name, {}).get("S") for name in ("author", "on_behalf_of"))
     return {
         "id": item["id"]["S"],
@@ -30,7 +30,7 @@ def message_json(item: Item) -> dict[str, Any]:
 
 
 def next_id(last: str | None, *, at: float) -> str:
-    """A ULID of the time, or where that is not beyond `last`, the next one after it."""
+    """A ULID of the time; where it is not greater than `last`, the ULID after `last`."""
     new = ULID.from_timestamp(at)
     if last is None or str(new) > last:
         return str(new)
@@ -38,7 +38,7 @@ def next_id(last: str | None, *, at: float) -> str:
 
 
 def before_a_gap(items: list[Item], *, after: str, now: float) -> list[Item]:
-    """The messages up to the first of which the one before is still to appear."""
+    """The messages up to the first one whose predecessor is not visible yet."""
     seen = after
     for count, item in enumerate(items):
         message = item["id"]["S"]
@@ -55,5 +55,5 @@ def partition(project: str, run_id: str) -> str:
 
 
 def digest(*texts: str) -> str:
-    """What makes two of the same: these texts, in this order."""
+    """A digest of these texts, in this order."""
     return sha256("\0".join(texts).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""The people and service accounts that were seen, by the latest names their tokens gave them.
+"""Profiles: the display names and e-mail addresses of callers, as their latest tokens had them.
 
-For showing and for finding, never for deciding: who somebody is says (issuer, subject) alone, and
-nothing here fails a request. Access patterns, keys and costs: docs/data-model.md.
+For showing and finding only, never for deciding: (issuer, subject) alone says who somebody is. No
+failure here fails a request. Access patterns, keys and costs: docs/data-model.md.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,34 +23,32 @@ from byline.identity.caller import (
     read_principal,
 )
 from byline.tables.items import Item
+from byline.tables.reads import KEYS_PER_CALL, read_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 EMAIL_INDEX = "by-email"
-"""(e-mail in lower case, principal): holds only profiles that have one."""
+"""(e-mail address in lower case, principal): holds only profiles that have an address."""
 
 REMEMBERED = 1_024
 REMEMBERED_SECONDS = 86_400
-"""For how long, and of how many, this process does not ask again whether a profile is kept."""
+"""How many written profiles this process remembers, and for how long, to not write them again."""
 
 RETRY_SECONDS = 60
-"""For how long a profile that could not be kept is left alone: requests must not wait for it."""
+"""After a failed write a profile is not written for so long: requests must not wait for it."""
 
 OWNERS_OF_AN_EMAIL = 5
-"""How many principals an e-mail may mean: issuers do not agree on whose it is."""
-
-NAMES_AN_ANSWER = 100
-"""What one BatchGetItem reads."""
+"""The most principals that an e-mail address may mean: issuers do not agree on its owner."""
 
 _PRINCIPAL = "principal#"
 
 
-class People:
-    """The profiles of one table. `failed` is told what went wrong where one was not kept or read.
+class Profiles:
+    """The profiles of one table. `failed` is called with the error of a failed read or write.
 
-    A profile is what tokens have said so far: what a token leaves out stays as the last one that
-    had it said. Otherwise a browser's token and an SDK's would undo each other's with every turn.
+    A profile is what tokens have said so far: a fact that a token leaves out stays as the last
+    token had it. Otherwise a browser's token and an SDK's would overwrite each other in turn.
     """
 
     def __init__(
@@ -65,34 +63,35 @@ class People:
         self._table = table
         self._now = now
         self._failed = failed
-        self._kept: BoundedCache[tuple[str, ...], Principal] = BoundedCache(REMEMBERED, now=now)
+        self._written: BoundedCache[Caller, Caller] = BoundedCache(REMEMBERED, now=now)
 
-    def saw(self, caller: Caller) -> None:
-        """Keep what a verified caller is called, if that is news. At most one call, and none for a
-        caller whose names this process has kept, or whose token has none."""
+    def remember(self, caller: Caller) -> None:
+        """Write the names of a verified caller where they have changed.
+
+        At most one call; none for a caller whose names this process has written, or whose token has
+        none.
+        """
+        if self._written.get(caller):
+            return
         names = _names_of(caller)
         if not names:
             return
-        principal = principal_of(caller)
-        seen = (principal.text, *(f"{name}={text}" for name, text in names.items()))
-        if self._kept.get(seen):
-            return
         seconds = REMEMBERED_SECONDS
         try:
-            self._keep(principal, names)
+            self._write(principal_of(caller), names)
         except self._client.exceptions.ConditionalCheckFailedException:
-            pass  # they are kept already, or later ones are
+            pass  # the profile has these names, or those of a later token
         except (BotoCoreError, ClientError) as error:
             self._failed(error)
             seconds = RETRY_SECONDS
-        self._kept.put(seen, principal, until=self._now() + seconds)
+        self._written.put(caller, caller, until=self._now() + seconds)
 
-    def with_email(self, email: str) -> list[Principal]:
-        """Up to five principals whose latest e-mail it is, in whatever case it is written."""
+    def find_by_email(self, email: str) -> list[Principal]:
+        """Up to five principals whose latest e-mail address this is, in whatever case."""
         page = self._client.query(
             TableName=self._table,
             IndexName=EMAIL_INDEX,
-            # Were anything else in the index one day, it would be nobody's e-mail.
+            # Rows of other kinds have no column `email`; the prefix guards against a later one.
             KeyConditionExpression="email = :email AND begins_with(#scope, :principal)",
             ExpressionAttributeNames={"#scope": "scope"},
             ExpressionAttributeValues={
@@ -103,32 +102,37 @@ class People:
         )
         return [_principal_of(item) for item in page["Items"]]
 
-    def called(self, principals: Iterable[Principal]) -> dict[Principal, ExecutedBy]:
-        """Those of `principals` that have a profile, with their names. One call at the most, which
-        answers for the first hundred; none where it fails."""
+    def display_names(self, principals: Iterable[Principal]) -> dict[Principal, ExecutedBy]:
+        """The names of those of `principals` that have a profile.
+
+        At most one call, for the first hundred principals; empty where it fails.
+        """
         keys = [profile_key(principal) for principal in dict.fromkeys(principals)]
         if not keys:
             return {}
         try:
-            answer = self._client.batch_get_item(
-                RequestItems={self._table: {"Keys": keys[:NAMES_AN_ANSWER]}}
+            found = read_rows(
+                self._client, self._table, keys[:KEYS_PER_CALL], consistent=False, tries=1
             )
         except (BotoCoreError, ClientError) as error:
             self._failed(error)
             return {}
-        items = answer["Responses"].get(self._table, [])
-        return {principal: _identity(principal, item) for principal, item in _by_principal(items)}
+        return {
+            principal: _identity(principal, item)
+            for item in found.items
+            for principal in (_principal_of(item),)
+        }
 
-    def _keep(self, principal: Principal, names: dict[str, str]) -> None:
-        # One that says what is known is no news, and one that was late changes nothing.
-        is_news = " OR ".join(f"#{name} <> :{name}" for name in names)
+    def _write(self, principal: Principal, names: dict[str, str]) -> None:
+        # Names that the profile has change nothing, and a token that comes late changes nothing.
+        is_change = " OR ".join(f"#{name} <> :{name}" for name in names)
         self._client.update_item(
             TableName=self._table,
             Key=profile_key(principal),
             UpdateExpression="SET seen_at = :now, "
             + ", ".join(f"#{name} = :{name}" for name in names),
             ConditionExpression=(
-                f"attribute_not_exists(seen_at) OR (seen_at < :now AND ({is_news}))"
+                f"attribute_not_exists(seen_at) OR (seen_at < :now AND ({is_change}))"
             ),
             ExpressionAttributeNames={f"#{name}": name for name in names},
             ExpressionAttributeValues={
@@ -139,12 +143,12 @@ class People:
 
 
 def profile_key(principal: Principal) -> Item:
-    """The key of what somebody is called."""
+    """The key of a principal's profile."""
     return {"scope": {"S": f"{_PRINCIPAL}{principal.text}"}, "entry": {"S": "profile"}}
 
 
 def _names_of(caller: Caller) -> dict[str, str]:
-    """What a caller's token calls it, as columns; empty where that is its subject alone."""
+    """The names in a caller's token, as columns; empty where the token has its subject alone."""
     if caller.kind == "application":
         return {"name": caller.name} if caller.name != caller.subject else {}
     names = {
@@ -163,10 +167,6 @@ def _identity(principal: Principal, item: Item) -> ExecutedBy:
         return ExecutedBy(application=Application(subject, ApplicationSpec(text.get("name", ""))))
     spec = UserSpec(text.get("first_name", ""), text.get("last_name", ""), text.get("address", ""))
     return ExecutedBy(user=User(subject, spec))
-
-
-def _by_principal(items: Iterable[Item]) -> Iterable[tuple[Principal, Item]]:
-    return ((_principal_of(item), item) for item in items)
 
 
 def _principal_of(item: Item) -> Principal:

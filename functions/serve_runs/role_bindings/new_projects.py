@@ -1,25 +1,25 @@
-"""Whose a new project is: with `ProjectCreation` = `anyone`, its first run's creator's.
+"""The admin of a new project: with `ProjectCreation` = `anyone`, the creator of its first run.
 
-The claim is written with that run or not at all. What was there before, under whatever setting, is
-nobody's to claim: a project with a run, a runner, a role or anything else of its own is not new.
+The claim is written together with that run, or not at all. A project that has a row of any kind, in
+any table, is not new, whatever the setting was when the row was written.
 """
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byline.identity.caller import principal_of
-from serve_runs.access.context import Act
-from serve_runs.access.control import ADMIN_ROLE, Access, Holder
-from serve_runs.audit.records import AuditTrail
-from serve_runs.role_bindings.store import RoleStore, binding_resource
+from serve_runs.access.control import ADMIN_ROLE, Access, RoleAssignment
+from serve_runs.audit.trail import ActionContext, AuditTrail
+from serve_runs.role_bindings.store import RoleStore
+from serve_runs.role_bindings.views import binding_resource
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 
-class ProjectClaims:
-    """Finds the projects that there are not yet, in all tables."""
+class NewProjects:
+    """Finds projects that do not exist yet, in all tables."""
 
     def __init__(
         self,
@@ -35,23 +35,24 @@ class ProjectClaims:
         self._audit = audit
         self._tables = (runs_table, runners_table)
 
-    def claimed(self, access: Access, act: Act) -> "tuple[Access, list[TransactWriteItemTypeDef]]":
-        """What the creator of a run may do, and what makes it so: nothing, or the project's claim
-        with the record that they were granted it.
+    def claim(
+        self, access: Access, action: ActionContext
+    ) -> "tuple[Access, dict[str, TransactWriteItemTypeDef]]":
+        """The access of a run's creator, and the actions that make it admin of a new project.
 
-        Not for nobody, whom no right would reach again, and not for a service account that acts for
-        a person: it has the rights that it was given.
+        No actions where the project exists. None either for an anonymous caller, whom no role would
+        reach again, and for a service account that acts for a person: it has the role it was given.
         """
-        if act.caller is None or access.acts_for is not None or access.may("create_run"):
-            return access, []
+        if action.caller is None or access.acts_for is not None or access.may("create_run"):
+            return access, {}
         if not self._is_new(access.project):
-            return access, []
-        principal = principal_of(act.caller)
+            return access, {}
+        principal = principal_of(action.caller)
         resource = binding_resource(access.project, principal, ADMIN_ROLE)
-        record = self._audit.record(act, "grant_role", resource)
-        holder = Holder(principal, frozenset({ADMIN_ROLE}))
+        record = self._audit.record(action, "grant_role", resource)
+        assignment = RoleAssignment(principal, frozenset({ADMIN_ROLE}))
         claim = self._roles.claim(access.project, principal)
-        return replace(access, holders=(holder,)), [*claim, record]
+        return replace(access, assignments=(assignment,)), claim | {"role record": record}
 
     def _is_new(self, project: str) -> bool:
         return self._roles.is_unclaimed(project) and not any(

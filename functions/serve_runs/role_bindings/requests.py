@@ -1,7 +1,4 @@
-"""What a request about role bindings may say, checked on the way in.
-
-The shapes here are the API's: `docs/openapi.json` is generated from them.
-"""
+"""The body and query of role bindings; docs/openapi.json is generated from them."""
 
 from typing import Annotated, Literal
 
@@ -9,42 +6,49 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.caller import ANONYMOUS, MAX_PRINCIPAL_BYTES, Principal
-from serve_runs.web.problems import Problem
+from serve_runs.access.decisions import role_names
+from serve_runs.errors import RequestFailed
 from serve_runs.web.requests import END, PRINTABLE
 
-Subject = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)]
-IssuerName = Annotated[str, Meta(min_length=1, max_length=512, pattern="^[^#\x00-\x20\x7f]+" + END)]
+SubjectText = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)]
+IssuerText = Annotated[str, Meta(min_length=1, max_length=512, pattern="^[^#\x00-\x20\x7f]+" + END)]
 RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z0-9:-]+" + END)]
 
 
 class RoleBinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """That somebody has a role in a project. `issuer`: whose subject; by default the issuer that
-    browsers sign in with."""
+    """A role of a principal in a project. `issuer`: by default the one that browsers sign in
+    with."""
 
     role: RoleName
-    subject: Subject | None = None
+    subject: SubjectText | None = None
     kind: Literal["user", "application", "anonymous"] = "user"
-    issuer: IssuerName | None = None
+    issuer: IssuerText | None = None
 
     def principal(self, *, default_issuer: str) -> Principal:
-        """Whose role it is. Raises `Problem` 400."""
+        """The principal of the binding. Raises `RequestFailed` (`invalid_parameter`)."""
         if self.kind == "anonymous":
             if self.subject is not None or self.issuer is not None:
-                raise Problem(400, "invalid_parameter", "Nobody has no subject and no issuer.")
+                raise RequestFailed(
+                    "invalid_parameter", "The kind `anonymous` takes no `subject` and no `issuer`."
+                )
             return ANONYMOUS
         if self.subject is None:
-            raise Problem(400, "invalid_parameter", "`subject` is needed.")
+            raise RequestFailed("invalid_parameter", "`subject` is required.")
         issuer = self.issuer or default_issuer
         if not issuer:
-            raise Problem(400, "invalid_parameter", "`issuer` is needed: there are several.")
+            raise RequestFailed(
+                "invalid_parameter", "`issuer` is required, because several are trusted."
+            )
         principal = Principal(self.kind, issuer, self.subject)
         if len(principal.text.encode()) > MAX_PRINCIPAL_BYTES:
-            raise Problem(400, "invalid_parameter", "`issuer` and `subject` are too long together.")
+            raise RequestFailed(
+                "invalid_parameter", "`issuer` and `subject` are too long together."
+            )
         return principal
 
 
-class ListRoleBindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of a listing, from the query."""
-
-    limit: Annotated[int, Meta(ge=1, le=100)] = 20
-    cursor: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+def require_role(role: str) -> None:
+    """Raise `RequestFailed` (`invalid_body`) unless `role` can be granted."""
+    if role not in role_names():
+        roles = ", ".join(sorted(role_names()))
+        raise RequestFailed("invalid_body", f"Unknown role `{role}`. Roles: {roles}.")

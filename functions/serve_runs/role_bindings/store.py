@@ -1,7 +1,7 @@
-"""Granting and revoking roles. Every write is conditional, and harmless when it runs twice.
+"""Granting and revoking roles. Every write is conditional, and running it twice is harmless.
 
-A project has as many admins as its own row counts, in the same transaction as the role itself: so
-the last one cannot go, whoever else is going at the same moment.
+A project's own row counts its admins, in the same transaction as the role. So the last admin cannot
+be removed, whoever else is being removed at the same moment.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from byline.caching import Clock
 from byline.identity.caller import Principal, read_principal
 from byline.tables.items import Item, rfc3339
+from byline.tables.writes import write_together
 from serve_runs.access.control import ADMIN_ROLE
-from serve_runs.access.rows import project_key, roles_key
-from serve_runs.audit.records import Resource
-from serve_runs.transactions import write_together
-from serve_runs.web.problems import Problem, not_found
+from serve_runs.access.store import project_key, roles_key
+from serve_runs.errors import RequestFailed, not_found
+from serve_runs.role_bindings.views import binding_json
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -23,7 +23,7 @@ _ROLES = "roles#"
 
 
 class RoleStore:
-    """The role bindings of one table. `record`: what is written together with a change."""
+    """The role bindings of one table. `record`: the audit record written together with a change."""
 
     def __init__(self, client: "DynamoDBClient", table: str, *, now: Clock) -> None:
         self._client = client
@@ -33,19 +33,22 @@ class RoleStore:
     def grant(
         self, project: str, principal: Principal, role: str, *, record: "TransactWriteItemTypeDef"
     ) -> Literal["created", "unchanged"]:
-        """Give a role to somebody who may have it already."""
-        actions = [self._granted(project, principal, role)]
+        """Give a principal a role that it may have already."""
+        actions = {"role": self._grant(project, principal, role)}
         if role == ADMIN_ROLE:
-            actions.append(self._count(project, 1))
-        in_the_way = write_together(self._client, [*actions, record])
-        return "created" if in_the_way is None else "unchanged"
+            actions["admins"] = self._count(project, 1)
+        refused = write_together(self._client, actions | {"record": record})
+        return "unchanged" if refused else "created"
 
     def revoke(
         self, project: str, principal: Principal, role: str, *, record: "TransactWriteItemTypeDef"
     ) -> None:
-        """Take a role away. Raises `Problem`: 404, and 409 where it is the last admin's."""
-        actions: list[TransactWriteItemTypeDef] = [
-            {
+        """Take a role away.
+
+        Raises `RequestFailed`: `not_found` where the principal does not have it, `last_admin`.
+        """
+        actions: dict[str, TransactWriteItemTypeDef] = {
+            "role": {
                 "Update": {
                     "TableName": self._table,
                     "Key": roles_key(project, principal),
@@ -55,33 +58,30 @@ class RoleStore:
                     "ExpressionAttributeValues": self._values(role),
                 }
             }
-        ]
+        }
         if role == ADMIN_ROLE:
-            actions.append(self._count(project, -1))
-        try:
-            in_the_way = write_together(self._client, [*actions, record])
-        except self._client.exceptions.TransactionCanceledException as error:
-            if error.response["CancellationReasons"][1].get("Code") == "ConditionalCheckFailed":
-                raise _last_admin() from None
-            raise
-        if in_the_way is not None:
+            actions["admins"] = self._count(project, -1)
+        refused = write_together(self._client, actions | {"record": record})
+        if "role" in refused:
             raise not_found()
+        if "admins" in refused:
+            raise RequestFailed("last_admin")
 
-    def claim(self, project: str, principal: Principal) -> "list[TransactWriteItemTypeDef]":
-        """What makes somebody the admin of a project that there was not, with its first run."""
-        return [
-            {
+    def claim(self, project: str, principal: Principal) -> "dict[str, TransactWriteItemTypeDef]":
+        """The actions that make a principal the admin of a new project, with its first run."""
+        return {
+            "project": {
                 "Put": {
                     "TableName": self._table,
                     "Item": project_key(project) | {"admins": {"N": "1"}},
                     "ConditionExpression": "attribute_not_exists(entry)",
                 }
             },
-            self._granted(project, principal, ADMIN_ROLE),
-        ]
+            "role": self._grant(project, principal, ADMIN_ROLE),
+        }
 
     def is_unclaimed(self, project: str) -> bool:
-        """Whether nobody has a role in the project, and nothing of it is in this table."""
+        """Whether this table has no row of the project: no role, and nothing else."""
         page = self._client.query(
             TableName=self._table,
             KeyConditionExpression="#scope = :scope",
@@ -95,14 +95,14 @@ class RoleStore:
     def list_bindings(
         self, project: str, *, limit: int, after: str | None
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """Up to `limit` principals with their roles, and where to go on if there are more."""
+        """Up to `limit` principals with their roles, and after which to go on if there are more."""
         found: list[Item] = []
         start = after
         while len(found) <= limit:
             query: Any = {
                 "TableName": self._table,
                 "KeyConditionExpression": "#scope = :scope AND begins_with(entry, :roles)",
-                # Of somebody whose last role was taken the row stays, without any.
+                # The row of a principal stays when its last role is revoked.
                 "FilterExpression": "attribute_exists(#roles)",
                 "ExpressionAttributeNames": {"#scope": "scope", "#roles": "roles"},
                 "ExpressionAttributeValues": {
@@ -113,7 +113,7 @@ class RoleStore:
                 "Limit": limit + 1,
             }
             if start is not None:
-                # The project is the request's: whatever a forged cursor says, it stays in it.
+                # The project comes from the request: a forged cursor cannot leave it.
                 query["ExclusiveStartKey"] = project_key(project) | {
                     "entry": {"S": f"{_ROLES}{start}"}
                 }
@@ -126,7 +126,7 @@ class RoleStore:
         last = _principal_text(shown[-1]) if len(found) > limit else None
         return [_binding_json(item) for item in shown], last
 
-    def _granted(self, project: str, principal: Principal, role: str) -> "TransactWriteItemTypeDef":
+    def _grant(self, project: str, principal: Principal, role: str) -> "TransactWriteItemTypeDef":
         return {
             "Update": {
                 "TableName": self._table,
@@ -135,7 +135,6 @@ class RoleStore:
                 "ConditionExpression": "NOT contains(#roles, :role)",
                 "ExpressionAttributeNames": {"#roles": "roles"},
                 "ExpressionAttributeValues": self._values(role),
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
 
@@ -160,28 +159,9 @@ class RoleStore:
         }
 
 
-def binding_resource(project: str, principal: Principal, role: str) -> Resource:
-    """A binding as the audit trail names it."""
-    return Resource(project, "role_binding", f"{role} {principal.text}")
-
-
-def binding_json(principal: Principal, roles: list[str]) -> dict[str, Any]:
-    """Somebody's roles as the API shows them."""
-    return {
-        "kind": principal.kind,
-        "issuer": principal.issuer or None,
-        "subject": principal.subject or None,
-        "roles": sorted(roles),
-    }
-
-
 def _binding_json(item: Item) -> dict[str, Any]:
     return binding_json(read_principal(_principal_text(item)), list(item["roles"]["SS"]))
 
 
 def _principal_text(item: Item) -> str:
     return item["entry"]["S"].removeprefix(_ROLES)
-
-
-def _last_admin() -> Problem:
-    return Problem(409, "last_admin", "A project keeps at least one admin: make another one first.")

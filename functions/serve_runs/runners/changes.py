@@ -1,19 +1,19 @@
-"""What a registration makes of a runner's row: the decisions, without any call."""
+"""The row of a runner after a registration or deletion. It calls nothing."""
 
 from dataclasses import replace
 
 from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow
 from byline.tables.items import rfc3339
-from serve_runs.access.context import Act
-from serve_runs.runners.requests import Registration
+from serve_runs.audit.trail import ActionContext
+from serve_runs.runners.requests import RunnerRegistration
 
 RESTART_SPACING_SECONDS = 60
-"""After a refresh that failed, a restart brings the next one forward to no sooner than this: a
-runner that restarts in a loop must not make us hammer its issuer."""
+"""After a failed refresh, a restart makes the next one due this long after it at the earliest: a
+runner that restarts in a loop must not cause a request to its issuer each time."""
 
 
-def new_runner(registration: Registration, *, above: int, now: float) -> RunnerRow:
-    """The row of a runner that there was not: due at once, its generation beyond `above`.
+def new_runner(registration: RunnerRegistration, *, above: int, now: float) -> RunnerRow:
+    """The row of a new runner: due at once, with a generation greater than `above`.
 
     `now` is in seconds since the epoch.
     """
@@ -27,23 +27,23 @@ def new_runner(registration: Registration, *, above: int, now: float) -> RunnerR
         scope=body.scope,
         subject=body.subject,
         subject_issuer=registration.subject_issuer,
-        revision=registration.act.request_id,
+        revision=registration.action.request_id,
         generation=_generation(above=above, now=now),
         deadline=int(now),
         due_at=int(now),
         created_at=rfc3339(now),
         updated_at=rfc3339(now),
-        registered_by=registration.act.identity,
-        last_request=registration.act.request_id,
+        registered_by=registration.action.identity,
+        last_request=registration.action.request_id,
     )
     return replace(row, shard=row.work_unit.shard)
 
 
-def registered(row: RunnerRow, registration: Registration, *, now: float) -> RunnerRow:
-    """The row after a registration of the same runner: `row` itself where nothing is to be done.
+def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) -> RunnerRow:
+    """The row after another registration of the runner; `row` itself where nothing changes.
 
-    A token belongs to what it was minted for. A registration that asks for another one starts
-    without: the old one, with its old rights, must not be handed to a new subject.
+    A registration that asks for another token starts without one: the old token has the old rights,
+    and must not be handed to a new subject. `now` is in seconds since the epoch.
     """
     body = registration.body
     after = replace(
@@ -53,7 +53,7 @@ def registered(row: RunnerRow, registration: Registration, *, now: float) -> Run
         resource=body.resource,
         scope=body.scope,
         subject=body.subject,
-        # The same subject stays the same one, whatever issuer knows whoever says it again.
+        # The same subject keeps its issuer, whoever registers it again.
         subject_issuer=(
             row.subject_issuer
             if row.subject_issuer is not None and body.subject == row.subject
@@ -64,11 +64,11 @@ def registered(row: RunnerRow, registration: Registration, *, now: float) -> Run
         return _restarted(row, registration, now=now)
     after = replace(
         after,
-        # A refresh under way was begun for the old registration: its commit will not count.
-        revision=registration.act.request_id,
+        # The commit of a refresh that began before this registration then fails.
+        revision=registration.action.request_id,
         updated_at=rfc3339(now),
-        registered_by=registration.act.identity,
-        last_request=registration.act.request_id,
+        registered_by=registration.action.identity,
+        last_request=registration.action.request_id,
     )
     if after.mint_key == row.mint_key:
         return _restarted(after, registration, now=now)
@@ -88,29 +88,29 @@ def registered(row: RunnerRow, registration: Registration, *, now: float) -> Run
     )
 
 
-def deleted(row: RunnerRow, *, act: Act, now: float) -> RunnerRow:
-    """The row of a runner that is deleted, due for its secrets to be swept."""
+def deleted(row: RunnerRow, *, action: ActionContext, now: float) -> RunnerRow:
+    """The tombstone of a runner, due at once, so that its secrets are swept."""
     return replace(
         row,
         shard=row.work_unit.shard,
         due_at=int(now),
         deleted_at=int(now),
-        deleted_by=act.identity,
-        last_request=act.request_id,
+        deleted_by=action.identity,
+        last_request=action.request_id,
         ttl=int(now) + DELETED_LIFETIME_SECONDS,
     )
 
 
-def _restarted(row: RunnerRow, registration: Registration, *, now: float) -> RunnerRow:
-    """The row of a runner that came back: its next try is near, where the last one failed."""
+def _restarted(row: RunnerRow, registration: RunnerRegistration, *, now: float) -> RunnerRow:
+    """The row of a runner that restarted: where its last refresh failed, the next is due sooner."""
     if row.last_error is None or row.due_at is None:
         return row
     due_at = max(int(now), row.last_error.at + RESTART_SPACING_SECONDS)
     if due_at >= row.due_at:
         return row
-    return replace(row, due_at=due_at, last_request=registration.act.request_id)
+    return replace(row, due_at=due_at, last_request=registration.action.request_id)
 
 
 def _generation(*, above: int, now: float) -> int:
-    """Milliseconds, so that it is beyond every count of an earlier runner, and beyond `above`."""
+    """The time in milliseconds, so that it exceeds an earlier runner's count, and `above`."""
     return max(above + 1, int(now * 1000))

@@ -1,4 +1,4 @@
-"""Telling the refresher that a runner has work for it, so that it does not wait for the tick."""
+"""The message to the refresher about a runner that is due at once, ahead of the next tick."""
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
@@ -8,17 +8,17 @@ from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import message_body
 
 DELAY_SECONDS = 1
-"""A worker finds what is due by an index, which follows the table within a second: one that came
-sooner would find nothing, and the runner would wait for the tick after all."""
+"""A worker finds due runners by an index, which follows the table within a second. An earlier
+message would find nothing, and the runner would wait for the tick."""
 
 logger = Logger(service="byline")
 
 
 def announce(row: RunnerRow, *, queue_url: str) -> None:
-    """Send a message for the runner of `row`: names, never a token. After the row is written.
+    """Send a message for the work unit of `row`, after the row is written. It holds no token.
 
-    It names the runner's deadline, so that what else is due in its unit waits for its turn. Best
-    effort: the row is due, so the next tick sends the same.
+    The message names the runner's deadline, so that later deadlines of the unit wait for their
+    tick. A failure is logged and not raised: the row is due, so the next tick sends a message too.
     """
     unit = row.work_unit
     try:
@@ -26,7 +26,7 @@ def announce(row: RunnerRow, *, queue_url: str) -> None:
             QueueUrl=queue_url,
             MessageBody=message_body(unit, deadline=row.deadline),
             DelaySeconds=DELAY_SECONDS,
-            # A standard queue shares its consumers fairly between groups.
+            # A standard queue shares its consumers fairly between message groups.
             MessageGroupId=unit.project,
         )
     except (ClientError, BotoCoreError) as error:

@@ -1,7 +1,4 @@
-"""What a request about runners may say, checked on the way in.
-
-The shapes here are the API's: `docs/openapi.json` is generated from them.
-"""
+"""The bodies of runners; docs/openapi.json is generated from them."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from byline.names import NAME_PATTERN, is_name, naming_rule
-from serve_runs.access.context import Act
+from serve_runs.audit.trail import ActionContext
 from serve_runs.web.requests import END, PRINTABLE
 
 MAX_CHARACTERS = 512
@@ -21,51 +18,44 @@ RESOURCE_PATTERN = r"^[A-Za-z][A-Za-z0-9+.-]*:(?:[!$&-;=?-Z_a-z~\[\]]|%[0-9A-Fa-
 SCOPE_PATTERN = r"^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*" + END
 """Scope tokens with one space between them (RFC 6749, section 3.3)."""
 
-# Its pattern is for the document alone: what is wrong with a name is said in words of ours.
+# The pattern is for the document alone: `naming_rule` says what is wrong with a name.
 ClientName = Annotated[str, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
 Audience = Annotated[str, Meta(min_length=1, max_length=MAX_CHARACTERS, pattern=PRINTABLE)]
-Resource = Annotated[str, Meta(max_length=MAX_CHARACTERS, pattern=RESOURCE_PATTERN)]
+ResourceUri = Annotated[str, Meta(max_length=MAX_CHARACTERS, pattern=RESOURCE_PATTERN)]
 Scope = Annotated[str, Meta(max_length=MAX_CHARACTERS, pattern=SCOPE_PATTERN)]
-Subject = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)]
+RunnerSubject = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)]
 
 
 class RegisterRunner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A runner to register: the client that its tokens are minted for, and what they are to be.
+    """A runner to register: the OAuth client of its tokens, and what the tokens are for.
 
-    `subject` is the runner's own, at the issuer of whoever registers it: it alone may fetch the
-    runner's token. What is left out is not kept from an earlier registration.
+    `subject` is the runner's own, at the issuer of the caller that registers it: this subject alone
+    may fetch the runner's token. A member that is left out is not kept from earlier.
     """
 
     client: ClientName
     audience: Audience | None = None
-    resource: Resource | None = None
+    resource: ResourceUri | None = None
     scope: Scope | None = None
-    subject: Subject | None = None
+    subject: RunnerSubject | None = None
 
     def __post_init__(self) -> None:
         if not is_name(self.client):
             raise ValueError(naming_rule(self.client, of="client"))
 
 
-class ListRunners(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of a listing, from the query."""
-
-    limit: Annotated[int, Meta(ge=1, le=100)] = 20
-    cursor: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
-    """A request to register a runner: which, as what, and by whom."""
+class RunnerRegistration:
+    """A request to register a runner."""
 
     project: str
     runner: str
     body: RegisterRunner
-    act: Act
+    action: ActionContext
 
     @property
     def subject_issuer(self) -> str | None:
-        """Whose subject the runner's is. A subject alone is nobody: issuers may share names."""
-        if self.body.subject is None or self.act.caller is None:
+        """The issuer of the runner's subject; None without one. Issuers may share subjects."""
+        if self.body.subject is None or self.action.caller is None:
             return None
-        return self.act.caller.issuer
+        return self.action.caller.issuer

@@ -1,4 +1,4 @@
-"""Reading and registering runners. Every write is conditional, and harmless when it runs twice.
+"""Reading and registering runners. Every write is conditional, and running it twice is harmless.
 
 Access patterns, keys and costs: docs/data-model.md.
 """
@@ -7,9 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
+from aws_lambda_powertools import Logger
+
 from byline.caching import Clock
 from byline.refresh.runner_rows import (
     RunnerRow,
+    UnreadableRow,
     client_key,
     minimum_generation_key,
     read_runner,
@@ -17,24 +20,26 @@ from byline.refresh.runner_rows import (
     runner_key,
 )
 from byline.tables.items import Item
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail, Resource
+from byline.tables.writes import ConditionFailed, write_row, write_together
+from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
+from serve_runs.errors import contended, not_found
 from serve_runs.runners.changes import deleted, new_runner, registered
-from serve_runs.runners.requests import Registration
-from serve_runs.transactions import write_together
-from serve_runs.web.problems import Problem, not_found, unavailable
+from serve_runs.runners.requests import RunnerRegistration
+from serve_runs.web.paging import Position
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, TransactWriteItemTypeDef
 
 ATTEMPTS = 5
-"""How often a runner that is changed, refreshed or deleted meanwhile is read anew."""
+"""How often a runner is read again that is changed, refreshed or deleted meanwhile."""
 
-_STILL = "generation = :generation AND revision = :revision AND due_at = :due"
-"""Nobody changed, refreshed, postponed or deleted the runner since it was read."""
+_UNCHANGED = "generation = :generation AND revision = :revision AND due_at = :due"
+"""The condition that a runner was not changed, refreshed, postponed or deleted since its read."""
 
-_ABOVE_FLOOR = "attribute_not_exists(generation) OR generation < :generation"
+_ABOVE_MINIMUM = "attribute_not_exists(generation) OR generation < :generation"
+
+logger = Logger(service="byline")
 
 
 class RunnerStore:
@@ -50,23 +55,24 @@ class RunnerStore:
 
     def register(
         self,
-        registration: Registration,
+        registration: RunnerRegistration,
         *,
         permit: Callable[[RunnerRow | None, RunnerRow | None], None],
     ) -> tuple[RunnerRow, Literal["created", "changed", "unchanged"]]:
-        """Register a runner, or change it to what is registered now.
+        """Register a runner, or change its registration.
 
-        `permit` is shown what is there and what it is to become, before that is written, and raises
-        where it may not: so what was permitted is what happens, whoever changes it meanwhile.
+        `permit` is called with the row before and the row after, before the write, and raises where
+        the caller may not write it. So what was permitted is what is written, whoever changes the
+        runner meanwhile.
         """
-        resource = Resource(registration.project, "runner", registration.runner)
-        record = self._audit.record(registration.act, "register_runner", resource)
+        resource = AuditedResource(registration.project, "runner", registration.runner)
+        record = self._audit.record(registration.action, "register_runner", resource)
         for _ in range(ATTEMPTS):
             before = self.find(registration.project, registration.runner)
             if before is None:
                 permit(None, None)
-                floor = self._floor(registration)
-                after = new_runner(registration, above=floor, now=self._now())
+                minimum = self._minimum_generation(registration)
+                after = new_runner(registration, above=minimum, now=self._now())
                 self._close_breaker(after)
                 if self._create(after, record):
                     return after, "created"
@@ -75,142 +81,183 @@ class RunnerStore:
             permit(before, after)
             if after.generation != before.generation:
                 self._close_breaker(after)
-            is_changed = after.revision == registration.act.request_id
-            # One that is only tried again the sooner is what it was: nothing is recorded.
-            if after == before or self._replace(before, after, [record] if is_changed else []):
+            is_changed = after.revision == registration.action.request_id
+            # A runner that only becomes due sooner is unchanged: nothing is recorded.
+            records = {"record": record} if is_changed else {}
+            if after == before or self._replace(before, after, records):
                 return after, "changed" if is_changed else "unchanged"
-        raise _contended()
+        raise contended("runner")
 
     def find(self, project: str, runner: str) -> RunnerRow | None:
-        """One runner, None where there is none. Raises `UnreadableRow`."""
+        """A runner, None where it does not exist. Raises `UnreadableRow`."""
         item = self._read(runner_key(project, runner))
         return None if item is None else read_runner(item)
 
     def get(self, project: str, runner: str) -> RunnerRow:
-        """One runner. Raises `Problem` 404."""
+        """A runner. Raises `RequestFailed` (`not_found`), and `UnreadableRow`."""
         row = self.find(project, runner)
         if row is None:
             raise not_found()
         return row
 
-    def delete(self, project: str, runner: str, *, act: Act) -> RunnerRow:
-        """Delete a runner; its row, with who did it, stays until its secrets are swept.
+    def list_runners(
+        self, project: str, *, limit: int, after: Position | None
+    ) -> tuple[list[RunnerRow], Position | None]:
+        """Up to `limit` runners by name, and where to go on if there are more.
 
-        Returns that row. Raises `Problem` 404.
+        A row that cannot be read is logged and left out, so that it does not hide the others.
         """
-        record = self._audit.record(act, "delete_runner", Resource(project, "runner", runner))
+        query: QueryInputTypeDef = {
+            "TableName": self._table,
+            # One more than asked for tells whether this page is the last.
+            "Limit": limit + 1,
+            "KeyConditionExpression": "#project = :project",
+            # A reserved word of DynamoDB.
+            "ExpressionAttributeNames": {"#project": "project"},
+            "ExpressionAttributeValues": {":project": {"S": project}},
+        }
+        if after is not None:
+            # The project comes from the request: a forged cursor cannot leave it.
+            query["ExclusiveStartKey"] = runner_key(project, after.id)
+        page = self._client.query(**query)
+        items = page["Items"][:limit]
+        is_last = len(page["Items"]) <= limit and "LastEvaluatedKey" not in page
+        position = None if is_last or not items else Position(project, items[-1]["runner"]["S"])
+        return _readable(items), position
+
+    def delete(self, project: str, runner: str, *, action: ActionContext) -> RunnerRow:
+        """Delete a runner, and return its tombstone, which stays until its secrets are swept.
+
+        Raises `RequestFailed` (`not_found`).
+        """
+        resource = AuditedResource(project, "runner", runner)
+        record = self._audit.record(action, "delete_runner", resource)
         for _ in range(ATTEMPTS):
             row = self.get(project, runner)
-            buried = deleted(row, act=act, now=self._now())
-            if self._bury(row, buried, record):
-                return buried
-        raise _contended()
+            tombstone = deleted(row, action=action, now=self._now())
+            if self._delete(row, tombstone, record):
+                return tombstone
+        raise contended("runner")
 
     def _create(self, row: RunnerRow, record: "TransactWriteItemTypeDef") -> bool:
-        """Whether the row was put where there was none.
+        """Whether the row was put where none existed.
 
-        A transaction, because DynamoDB does one of the same token once: a put that botocore sends
-        again could bring a runner back that was deleted in between.
+        A transaction, because DynamoDB carries one out once however often botocore sends it. A put
+        that botocore repeats could bring a runner back that was deleted in between.
         """
         return self._write(
             {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": runner_item(row),
-                    "ConditionExpression": "attribute_not_exists(runner)",
-                }
-            },
-            {
-                "ConditionCheck": {
-                    "TableName": self._table,
-                    "Key": minimum_generation_key(row.project, row.runner),
-                    "ConditionExpression": _ABOVE_FLOOR,
-                    "ExpressionAttributeValues": {":generation": {"N": str(row.generation)}},
-                }
-            },
-            record,
+                "runner": {
+                    "Put": {
+                        "TableName": self._table,
+                        "Item": runner_item(row),
+                        "ConditionExpression": "attribute_not_exists(runner)",
+                    }
+                },
+                "minimum generation": {
+                    "ConditionCheck": {
+                        "TableName": self._table,
+                        "Key": minimum_generation_key(row.project, row.runner),
+                        "ConditionExpression": _ABOVE_MINIMUM,
+                        "ExpressionAttributeValues": {":generation": {"N": str(row.generation)}},
+                    }
+                },
+                "record": record,
+            }
         )
 
     def _replace(
-        self, before: RunnerRow, after: RunnerRow, records: "list[TransactWriteItemTypeDef]"
+        self,
+        before: RunnerRow,
+        after: RunnerRow,
+        records: "dict[str, TransactWriteItemTypeDef]",
     ) -> bool:
-        """Whether `after` stands in the place of `before`."""
-        return self._write(
-            {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": runner_item(after),
-                    "ConditionExpression": _STILL,
-                    "ExpressionAttributeValues": _state(before),
-                }
-            },
-            *records,
-        )
+        """Whether `after` was put in the place of `before`."""
+        put: TransactWriteItemTypeDef = {
+            "Put": {
+                "TableName": self._table,
+                "Item": runner_item(after),
+                "ConditionExpression": _UNCHANGED,
+                "ExpressionAttributeValues": _state(before),
+            }
+        }
+        return self._write({"runner": put, **records})
 
-    def _bury(self, row: RunnerRow, buried: RunnerRow, record: "TransactWriteItemTypeDef") -> bool:
+    def _delete(
+        self, row: RunnerRow, tombstone: RunnerRow, record: "TransactWriteItemTypeDef"
+    ) -> bool:
         generation = {"N": str(row.generation)}
-        floor = minimum_generation_key(row.project, row.runner) | {
+        minimum = minimum_generation_key(row.project, row.runner) | {
             "generation": generation,
-            "ttl": {"N": str(buried.ttl)},
+            "ttl": {"N": str(tombstone.ttl)},
         }
         return self._write(
             {
-                "Delete": {
-                    "TableName": self._table,
-                    "Key": row.key,
-                    "ConditionExpression": _STILL,
-                    "ExpressionAttributeValues": _state(row),
-                }
-            },
-            {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": runner_item(buried),
-                    "ConditionExpression": "attribute_not_exists(runner)",
-                }
-            },
-            {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": floor,
-                    "ConditionExpression": _ABOVE_FLOOR,
-                    "ExpressionAttributeValues": {":generation": generation},
-                }
-            },
-            record,
+                "runner": {
+                    "Delete": {
+                        "TableName": self._table,
+                        "Key": row.key,
+                        "ConditionExpression": _UNCHANGED,
+                        "ExpressionAttributeValues": _state(row),
+                    }
+                },
+                "tombstone": {
+                    "Put": {
+                        "TableName": self._table,
+                        "Item": runner_item(tombstone),
+                        "ConditionExpression": "attribute_not_exists(runner)",
+                    }
+                },
+                "minimum generation": {
+                    "Put": {
+                        "TableName": self._table,
+                        "Item": minimum,
+                        "ConditionExpression": _ABOVE_MINIMUM,
+                        "ExpressionAttributeValues": {":generation": generation},
+                    }
+                },
+                "record": record,
+            }
         )
 
-    def _write(self, *actions: "TransactWriteItemTypeDef") -> bool:
-        """Whether all of `actions` were done; none where a condition does not hold any more."""
-        try:
-            return write_together(self._client, [*actions]) is None
-        except self._client.exceptions.TransactionCanceledException as error:
-            reasons = error.response["CancellationReasons"]
-            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
-                return False
-            raise
+    def _write(self, actions: "dict[str, TransactWriteItemTypeDef]") -> bool:
+        """Whether all `actions` were carried out; none is where a condition does not hold."""
+        return not write_together(self._client, actions)
 
-    def _floor(self, registration: Registration) -> int:
+    def _minimum_generation(self, registration: RunnerRegistration) -> int:
         item = self._read(minimum_generation_key(registration.project, registration.runner))
         return 0 if item is None else int(item["generation"]["N"])
 
     def _close_breaker(self, row: RunnerRow) -> None:
-        """Let a client that its issuer refused be tried again: it may have been mended there.
+        """Let a client that its issuer refused be tried again: the issuer may accept it by now.
 
-        One that was told to wait still waits. Done before the runner is written: should the writing
-        fail, the breaker opens again by itself, while a request that is repeated after the writing
-        would find nothing changed and leave it open.
+        A client that was told to wait still waits. Carried out before the runner is written: if the
+        write fails, the breaker opens again by itself. A request that is repeated after the write
+        would find nothing changed, and leave the breaker open.
         """
-        with suppress(self._client.exceptions.ConditionalCheckFailedException):
-            self._client.delete_item(
-                TableName=self._table,
-                Key=client_key(row.project, row.client),
-                ConditionExpression="attribute_exists(broken_version)",
+        with suppress(ConditionFailed):
+            write_row(
+                self._client,
+                lambda: self._client.delete_item(
+                    TableName=self._table,
+                    Key=client_key(row.project, row.client),
+                    ConditionExpression="attribute_exists(broken_version)",
+                ),
             )
 
     def _read(self, key: Item) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return answer.get("Item")
+
+
+def _readable(items: list[Item]) -> list[RunnerRow]:
+    rows = []
+    for item in items:
+        try:
+            rows.append(read_runner(item))
+        except UnreadableRow as unreadable:
+            logger.error("row unreadable", row=str(unreadable))
+    return rows
 
 
 def _state(row: RunnerRow) -> Item:
@@ -219,7 +266,3 @@ def _state(row: RunnerRow) -> Item:
         ":revision": {"S": row.revision},
         ":due": {"N": str(row.due_at)},
     }
-
-
-def _contended() -> Problem:
-    return unavailable("store_unavailable", "Other requests are changing the same runner.")

@@ -1,4 +1,4 @@
-"""A runner as the API shows it: how its token is doing, and never the token."""
+"""A runner as the API shows it: the times of its token, and never the token."""
 
 from typing import Any, Literal
 
@@ -11,10 +11,9 @@ RunnerStatus = Literal["waiting", "ready", "failing", "expired"]
 
 
 def runner_json(row: RunnerRow, *, secrets: str, now: float) -> dict[str, Any]:
-    """The runner, every field there, null where nothing is known.
+    """The runner, with every field; null where a fact is unknown.
 
-    `secrets`: the ARN that all secrets' begin with, see `secrets_of`. `now`: seconds since the
-    epoch.
+    `secrets`: the ARN prefix of all secrets, see `secrets_prefix`. `now`: seconds since the epoch.
     """
     has_token = row.expires_at is not None and row.slot is not None
     name = token_secret_name(row.project, row.runner, row.slot or 0)
@@ -39,9 +38,9 @@ def runner_json(row: RunnerRow, *, secrets: str, now: float) -> dict[str, Any]:
 
 
 def status_of(row: RunnerRow, *, now: float) -> RunnerStatus:
-    """`waiting` for its first token; `ready`; `failing`: the last refresh did; `expired`.
+    """`waiting` for the first token, `ready`, `failing` (the last refresh failed) or `expired`.
 
-    A runner that fails may still have a token that lives; one that is expired has none.
+    A failing runner may still have a live token; an expired one has none.
     """
     if row.expires_at is not None and row.expires_at <= now:
         return "expired"
@@ -50,13 +49,13 @@ def status_of(row: RunnerRow, *, now: float) -> RunnerStatus:
     return "waiting" if row.expires_at is None else "ready"
 
 
-def secrets_of(function_arn: str) -> str:
-    """What the ARNs of the secrets beside a function begin with.
+def secrets_prefix(function_arn: str) -> str:
+    """The prefix of the ARNs of all secrets in the account and region of a function.
 
-    What follows is a secret's name. Without the six random characters at its end it is a partial
-    ARN, by which Secrets Manager finds the secret all the same, because no name of ours ends as
-    such a suffix does; a policy writes `-??????` after it. Knowing the rest would cost a call for
-    each runner of a listing, or a hundred bytes in each of its rows and index entries.
+    A secret's name follows. Without the six random characters at its end that is a partial ARN.
+    Secrets Manager finds the secret by it, because no name of ours ends like such a suffix; an IAM
+    policy adds `-??????`. The full ARN would cost a call for each runner of a listing, or a hundred
+    bytes in each row and index entry.
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen
     """
     _, partition, _, region, account, *_ = function_arn.split(":")

@@ -1,16 +1,16 @@
-"""The states of a run and the changes between them."""
+"""The states of a run, and the changes between them."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from serve_runs.audit.records import Action
+from serve_runs.audit.trail import Action
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of state: where it may start, where it ends, and which column gets its actor.
+    """A change of state: the states before it, the state after, and the column of its actor.
 
-    `action`: what permits it, and what the audit trail calls it.
+    `action`: its name in the policies and in the audit trail.
     """
 
     name: Literal["start", "finish", "fail", "cancel"]

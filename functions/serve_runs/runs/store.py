@@ -1,46 +1,52 @@
-"""Reading and writing runs. Every write is conditional, and harmless when it runs twice.
+"""Reading and writing runs. Every write is conditional, and running it twice is harmless.
 
 Access patterns, keys and costs: docs/data-model.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from byline.caching import Clock
-from byline.registration.outbox import Mark, no_mark
 from byline.tables.items import Item, rfc3339
-from serve_runs.access.context import Act
-from serve_runs.audit.records import AuditTrail, Resource
-from serve_runs.runs.items import body_digest, new_item, run_key
+from byline.tables.writes import write_together
+from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
+from serve_runs.errors import RequestFailed, contended, not_found
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.states import Transition
-from serve_runs.transactions import write_together
-from serve_runs.web.problems import Problem, not_found, unavailable
+from serve_runs.runs.views import new_item, run_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import (
-        DeleteTypeDef,
         PutTypeDef,
         TransactWriteItemTypeDef,
         UpdateTypeDef,
     )
 
+    from byline.registration.outbox import NewOutboxEntry
+
 IDEMPOTENCY_SECONDS = 86_400
 """For how long an `Idempotency-Key` gives the same run again."""
 
 READS_BEFORE_WRITING = 3
-"""How often a run that is changed meanwhile is read anew."""
+"""How often a run is read again that other requests change meanwhile."""
 
 UNCHANGED = "last_request = :seen"
-"""What was read is what is changed: every write of a run leaves its request there."""
+"""The condition that a run is as it was read: every write leaves the id of its request."""
+
+
+class ClaimRefused(Exception):
+    """A new project was claimed by another request meanwhile. Nothing was written."""
 
 
 class RunStore:
     """The runs of one table. Every change is written together with its record in `audit`.
 
-    `mark`: what rows carry that the authorization service does not know of yet.
+    `outbox`: the outbox entry of a run that the authorization service does not know yet; None where
+    registration is off.
     """
 
     def __init__(
@@ -51,110 +57,93 @@ class RunStore:
         audit: AuditTrail,
         now: Clock,
         new_id: Callable[[], str],
-        mark: Mark = no_mark,
+        outbox: "NewOutboxEntry | None" = None,
     ) -> None:
         self._client = client
         self._table = table
         self._audit = audit
         self._now = now
         self._new_id = new_id
-        self._mark = mark
+        self._outbox = outbox
 
     def create(
         self,
         body: CreateRun,
         *,
         project: str,
-        act: Act,
-        claim: "Sequence[TransactWriteItemTypeDef]" = (),
-    ) -> Item:
-        """Create a run, and with a project's first one do what claims the project."""
-        item = self._new_item(body, project, act)
-        actions: list[TransactWriteItemTypeDef] = [{"Put": put_once(self._table, item)}]
-        if write_together(self._client, [*actions, self._created(act, item), *claim]) is not None:
-            raise RuntimeError("the row of a new run was refused")
-        return item
-
-    def create_once(
-        self,
-        body: CreateRun,
-        *,
-        project: str,
-        act: Act,
-        key: str,
-        claim: "Sequence[TransactWriteItemTypeDef]" = (),
+        action: ActionContext,
+        key: str | None = None,
+        claim: "Mapping[str, TransactWriteItemTypeDef] | None" = None,
     ) -> tuple[Item, Literal["created", "repeated"]]:
-        """Create a run, or find the one that `key` created: by the same caller, in this project.
+        """Create a run, or find the run that `key` created: by the same caller, in this project.
 
-        Raises `Problem`: 422 for another body, 409 where that run was deleted since.
+        `claim`: the actions that claim a new project, carried out together with the run or not at
+        all. Raises `ClaimRefused`, and `RequestFailed`: `idempotency_conflict` for another body,
+        `run_deleted` where the run of the key was deleted since.
         """
-        item = self._new_item(body, project, act)
         now = self._now()
-        memory: Item = {
-            "project": {"S": f"idempotency#{project}"},
-            "id": {"S": _idempotency_id(act, key)},
-            "run": item["id"],
-            "body": {"S": body_digest(body)},
-            "expires_at": {"N": str(int(now) + IDEMPOTENCY_SECONDS)},
-        }
-        remember: PutTypeDef = {
-            "TableName": self._table,
-            "Item": memory,
-            # DynamoDB deletes what has expired within days: until then it is in the way.
-            "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now",
-            "ExpressionAttributeValues": {":now": {"N": str(int(now))}},
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        put = put_once(self._table, item)
-        remembered = write_together(
-            self._client, [{"Put": remember}, {"Put": put}, self._created(act, item), *claim]
-        )
-        if remembered is None:
+        item = new_item(body, project=project, run_id=self._new_id(), action=action, at=now)
+        item |= self._outbox_entry(item, now)
+        resource = AuditedResource(project, "run", item["id"]["S"])
+        actions: dict[str, TransactWriteItemTypeDef] = {}
+        if key is not None:
+            actions["key"] = {"Put": self._remember(key, body, item, action, now)}
+        actions["run"] = {"Put": put_once(self._table, item)}
+        actions["record"] = self._audit.record(action, "create_run", resource)
+        refused = write_together(self._client, actions | dict(claim or {}))
+        if not refused:
             return item, "created"
-        return self._remembered(remembered, body, project), "repeated"
+        if "key" in refused:
+            return self._remembered(refused["key"], body, project), "repeated"
+        if claim and not refused.keys().isdisjoint(claim):
+            raise ClaimRefused
+        raise RuntimeError(f"the new run's {', '.join(refused)} was refused")
 
-    def created_before(self, body: CreateRun, *, project: str, act: Act, key: str) -> Item | None:
-        """The run that `key` created, if it created one. Raises as `create_once`."""
-        remembered = self.find(f"idempotency#{project}", _idempotency_id(act, key))
+    def created_before(
+        self, body: CreateRun, *, project: str, action: ActionContext, key: str
+    ) -> Item | None:
+        """The run that `key` created, None where it created none. Raises as `create`."""
+        remembered = self.find(f"idempotency#{project}", _idempotency_id(action, key))
         if remembered is None or int(remembered["expires_at"]["N"]) <= self._now():
             return None
         return self._remembered(remembered, body, project)
 
     def find(self, project: str, run_id: str) -> Item | None:
-        """One run, if it is there."""
+        """A run, None where it does not exist."""
         answer = self._client.get_item(
             TableName=self._table, Key=run_key(project, run_id), ConsistentRead=True
         )
         return answer.get("Item")
 
     def get(self, project: str, run_id: str) -> Item:
-        """One run. Raises `Problem` 404."""
+        """A run. Raises `RequestFailed` (`not_found`)."""
         item = self.find(project, run_id)
         if item is None:
             raise not_found()
         return item
 
-    def change(self, project: str, run_id: str, *, transition: Transition, act: Act) -> Item:
-        """Change a run's state and record the actor.
+    def change(
+        self, project: str, run_id: str, *, transition: Transition, action: ActionContext
+    ) -> Item:
+        """Change a run's state, and record the caller.
 
-        Raises `Problem`: 404, or 409 with the current state where the change does not follow.
+        Raises `RequestFailed`: `not_found`; `wrong_state`, with the current state.
         """
-        now = self._now()
         changes: Item = {
             "status": {"S": transition.after},
-            "updated_at": {"S": rfc3339(now)},
-            "last_request": {"S": act.request_id},
+            "updated_at": {"S": rfc3339(self._now())},
+            "last_request": {"S": action.request_id},
         }
-        if act.identity is not None and act.caller is not None:
-            changes[transition.actor_column] = {"S": act.identity}
-            changes[f"{transition.actor_column}_issuer"] = {"S": act.caller.issuer}
-        record = self._audit.record(act, transition.action, Resource(project, "run", run_id))
+        if action.identity is not None and action.caller is not None:
+            changes[transition.actor_column] = {"S": action.identity}
+            changes[f"{transition.actor_column}_issuer"] = {"S": action.caller.issuer}
+        resource = AuditedResource(project, "run", run_id)
+        record = self._audit.record(action, transition.action, resource)
         for _ in range(READS_BEFORE_WRITING):
             run = self.get(project, run_id)
             state = run["status"]["S"]
             if state not in transition.before:
-                raise Problem(
-                    409,
+                raise RequestFailed(
                     "wrong_state",
                     f"A run that is {state} cannot {transition.name}.",
                     members={"current_status": state},
@@ -164,78 +153,98 @@ class RunStore:
                 "Key": run_key(project, run_id),
                 "UpdateExpression": f"SET {', '.join(f'#{name} = :{name}' for name in changes)}",
                 "ConditionExpression": UNCHANGED,
-                # `status` is a reserved word of DynamoDB's.
+                # `status` is a reserved word of DynamoDB.
                 "ExpressionAttributeNames": {f"#{name}": name for name in changes},
                 "ExpressionAttributeValues": {
                     ":seen": run["last_request"],
                     **{f":{name}": value for name, value in changes.items()},
                 },
             }
-            if write_together(self._client, [{"Update": update}, record]) is None:
+            if not write_together(self._client, {"run": {"Update": update}, "record": record}):
                 return run | changes
-        raise _contended()
+        raise contended("run")
 
-    def delete(self, project: str, run_id: str, *, act: Act) -> None:
-        """Delete a run and keep its row, with who deleted it, as a tombstone that no route shows.
+    def delete(self, project: str, run_id: str, *, action: ActionContext) -> None:
+        """Delete a run. Its row becomes a tombstone with the caller, which no route shows.
 
-        Raises `Problem` 404.
+        Raises `RequestFailed` (`not_found`).
         """
         now = self._now()
-        record = self._audit.record(act, "delete_run", Resource(project, "run", run_id))
+        record = self._audit.record(action, "delete_run", AuditedResource(project, "run", run_id))
         for _ in range(READS_BEFORE_WRITING):
             run = self.get(project, run_id)
             tombstone: Item = run | {
                 "project": {"S": f"deleted#{project}"},
                 "deleted_at": {"S": rfc3339(now)},
-                "last_request": {"S": act.request_id},
-                **self._mark(run_id, since=rfc3339(now)),
+                "last_request": {"S": action.request_id},
+                **self._outbox_entry(run, now),
             }
-            # Out of the index: what is deleted is not listed.
+            # Not in the index: deleted runs are not listed.
             tombstone.pop("creator", None)
-            # That was about registering it, and its end has not been told yet.
+            # An error of the registration; the deregistration has none yet.
             tombstone.pop("registration_error", None)
-            if act.identity is not None:
-                tombstone["deleted_by"] = {"S": act.identity}
-            delete: DeleteTypeDef = {
-                "TableName": self._table,
-                "Key": run_key(project, run_id),
-                "ConditionExpression": UNCHANGED,
-                "ExpressionAttributeValues": {":seen": run["last_request"]},
-            }
-            bury: PutTypeDef = {
-                "TableName": self._table,
-                "Item": tombstone,
-                "ConditionExpression": "attribute_not_exists(id)",
-            }
-            if write_together(self._client, [{"Delete": delete}, {"Put": bury}, record]) is None:
+            if action.identity is not None:
+                tombstone["deleted_by"] = {"S": action.identity}
+            refused = write_together(
+                self._client,
+                {
+                    "run": {
+                        "Delete": {
+                            "TableName": self._table,
+                            "Key": run_key(project, run_id),
+                            "ConditionExpression": UNCHANGED,
+                            "ExpressionAttributeValues": {":seen": run["last_request"]},
+                        }
+                    },
+                    "tombstone": {
+                        "Put": {
+                            "TableName": self._table,
+                            "Item": tombstone,
+                            "ConditionExpression": "attribute_not_exists(id)",
+                        }
+                    },
+                    "record": record,
+                },
+            )
+            if not refused:
                 return
-        raise _contended()
+        raise contended("run")
+
+    def _outbox_entry(self, run: Item, now: float) -> Item:
+        return {} if self._outbox is None else self._outbox(run["id"]["S"], since=rfc3339(now))
+
+    def _remember(
+        self, key: str, body: CreateRun, run: Item, action: ActionContext, now: float
+    ) -> "PutTypeDef":
+        return {
+            "TableName": self._table,
+            "Item": {
+                "project": {"S": f"idempotency#{run['project']['S']}"},
+                "id": {"S": _idempotency_id(action, key)},
+                "run": run["id"],
+                "body": {"S": _digest(body)},
+                "expires_at": {"N": str(int(now) + IDEMPOTENCY_SECONDS)},
+            },
+            # DynamoDB deletes expired rows within days: until then they are still in the table.
+            "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now",
+            "ExpressionAttributeValues": {":now": {"N": str(int(now))}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
 
     def _remembered(self, memory: Item, body: CreateRun, project: str) -> Item:
-        if memory["body"]["S"] != body_digest(body):
-            raise Problem(
-                422, "idempotency_conflict", "This Idempotency-Key came with another body before."
-            )
+        if memory["body"]["S"] != _digest(body):
+            raise RequestFailed("idempotency_conflict")
         run = self.find(project, memory["run"]["S"])
         if run is None:
-            raise Problem(409, "run_deleted", "The run of this Idempotency-Key has been deleted.")
+            raise RequestFailed("run_deleted")
         return run
-
-    def _new_item(self, body: CreateRun, project: str, act: Act) -> Item:
-        run_id, now = self._new_id(), self._now()
-        item = new_item(body, project=project, run_id=run_id, act=act, at=now)
-        return item | self._mark(run_id, since=rfc3339(now))
-
-    def _created(self, act: Act, run: Item) -> "TransactWriteItemTypeDef":
-        resource = Resource(run["project"]["S"], "run", run["id"]["S"])
-        return self._audit.record(act, "create_run", resource)
 
 
 def put_once(table: str, item: Item) -> "PutTypeDef":
-    """Put `item` unless it is there, with at most one of the two creators.
+    """Put `item` unless it exists, with at most one of the two creators.
 
-    The second condition compares what is being written, not what is there: DynamoDB itself then
-    refuses a row with both, whatever the code above it came to believe.
+    The second condition compares what is written, not what exists: DynamoDB itself refuses a row
+    with both creators, even if the code above it had a fault.
     """
     nobody = {"S": ""}
     return {
@@ -249,14 +258,14 @@ def put_once(table: str, item: Item) -> "PutTypeDef":
             ":user": item.get("creator_user_id", nobody),
             ":service_account": item.get("creator_service_account_id", nobody),
         },
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
 
 
-def _idempotency_id(act: Act, key: str) -> str:
-    """Whose key it is belongs to the key: nobody finds another caller's run by guessing."""
-    return sha256(f"{act.principal}\0{key}".encode()).hexdigest()
+def _idempotency_id(action: ActionContext, key: str) -> str:
+    """The caller is part of the key: nobody finds another caller's run by guessing."""
+    return sha256(f"{action.principal}\0{key}".encode()).hexdigest()
 
 
-def _contended() -> Problem:
-    return unavailable("store_unavailable", "Other requests are changing the same run.")
+def _digest(body: CreateRun) -> str:
+    """A digest of a body's content, whatever its spelling was."""
+    return sha256(msgspec.json.encode(body, order="sorted")).hexdigest()

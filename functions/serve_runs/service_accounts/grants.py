@@ -1,7 +1,8 @@
-"""What the organisation's authorization service is told of service accounts, where there is one.
+"""Grants of service accounts in the organisation's authorization service, where it has one.
 
-The grant comes before the row, and without it there is no row. Taking it back comes after the row
-is gone, is tried once, and changes no answer: the row decides, and it says no already.
+A grant precedes the row: without a grant no row is written. A revocation follows the deletion of
+the row, is tried once, and changes no answer: without the row the service account has no rights
+here.
 """
 
 import random
@@ -10,55 +11,58 @@ from typing import Literal
 
 from byline.fetch import post_json
 from byline.identity.caller import Principal
+from byline.metrics import Metrics
 from byline.registration.authorization_service import (
     PASSING,
     AuthorizationService,
     ErrorClass,
     Json,
+    count_in,
     principal,
     resource,
 )
-from serve_runs.metrics import count_authorization
-from serve_runs.web.problems import Problem, unavailable
+from serve_runs.errors import RequestFailed
 
 GRANT_SECONDS = 12
-"""For all attempts: whoever waits for the answer has other limits than a stream's."""
+"""The longest time for all attempts: the caller waits for the answer."""
 
 OPERATION = "create"
-"""What is granted, and taken back: to have this service account act for oneself."""
+"""The operation that is granted and revoked: to have this service account act for oneself."""
 
 
 class Grants:
-    """The grants of the service at `url`."""
+    """The grants of the service at `url`. Calls are counted in `metrics`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, metrics: Metrics) -> None:
         self._service = AuthorizationService(
             url,
             post=post_json,
             now=time.time,
             sleep=time.sleep,
             random=random.random,
-            count=count_authorization,
+            count=count_in(metrics),
         )
 
     def grant(self, person: Principal, account_id: str) -> None:
-        """Allow a person the service account. Raises `Problem`: 503, and 502 where asking again
-        would change nothing."""
+        """Grant a person the service account.
+
+        Raises `RequestFailed`: `grant_unavailable`; `grant_refused` where a retry is useless.
+        """
         until = time.time() + GRANT_SECONDS
         who, what = _named(person, account_id)
         error = self._service.grant(who, what, operation=OPERATION, until=until).error
         if error in PASSING:
-            raise unavailable("grant_unavailable", "The authorization service does not answer.")
+            raise RequestFailed("grant_unavailable")
         if error is not None:
-            raise Problem(502, "grant_refused", "The authorization service did not grant it.")
+            raise RequestFailed("grant_refused")
 
     def revoke(self, person: Principal, account_id: str) -> ErrorClass | None:
-        """Take that back, if it can be had at once: None, or what went wrong."""
+        """Revoke the grant, in one attempt: the class of the error, None where it succeeded."""
         who, what = _named(person, account_id)
         return self._service.revoke(who, what, operation=OPERATION, until=time.time()).error
 
 
 def _named(person: Principal, account_id: str) -> tuple[Json, Json]:
-    kind: Literal["user"] = "user"  # nobody else has service accounts
+    kind: Literal["user"] = "user"  # only people have service accounts
     who = principal(kind, subject=person.subject, issuer=person.issuer)
     return who, resource("api_key", account_id)

@@ -1,48 +1,32 @@
-"""Which service accounts act for whom. Every write is conditional, and harmless when it runs twice.
+"""The service accounts that act for people. Every write is conditional, and harmless twice.
 
-Two rows with the same content, written and deleted together: by the application, because it acts
-for one person and in one project only, whoever asks; and by the project, which lists it.
+Each has two rows with the same content, written and deleted together: one by the application,
+because it acts for one person in one project only; and one by the project, which lists it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
-from byline.identity.caller import Principal, read_executed_by, read_principal
+from byline.identity.caller import read_principal
 from byline.tables.items import Item, rfc3339
-from serve_runs.access.rows import acts_for_key, kept_project, project_key
-from serve_runs.service_accounts.requests import id_of
-from serve_runs.transactions import write_together
-from serve_runs.web.problems import Problem, unavailable
+from byline.tables.writes import write_together
+from serve_runs.access.store import acts_for_key, keep_project_row, project_key
+from serve_runs.errors import RequestFailed, contended
+from serve_runs.service_accounts.views import ENTRY, ServiceAccountRegistration, listed_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 ATTEMPTS = 3
-"""How often a service account that is changed meanwhile is read anew."""
+"""How often a service account is read again that changes meanwhile."""
 
-_ENTRY = "service-account#"
 _UNCHANGED = "last_request = :seen"
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """That `application` is to act for `person`, with `role` in `project`. `identity`: the person
-    as `executed_by` shows people, JSON. `request_id`: of the request that says so."""
-
-    project: str
-    application: Principal
-    person: Principal
-    identity: str
-    role: str
-    name: str
-    request_id: str
-
-
 class ServiceAccountStore:
-    """The service accounts of one table. `record`: what is written together with a change."""
+    """The service accounts of one table. `record`: the record written together with a change."""
 
     def __init__(self, client: "DynamoDBClient", table: str, *, now: Clock) -> None:
         self._client = client
@@ -51,46 +35,46 @@ class ServiceAccountStore:
 
     def register(
         self,
-        wanted: Registration,
+        wanted: ServiceAccountRegistration,
         *,
         grant: Callable[[], None],
         record: "TransactWriteItemTypeDef",
     ) -> tuple[Item, Literal["created", "changed", "unchanged"]]:
         """Let a service account act for a person, or change its role or name.
 
-        `grant` comes before the first write of a new one; what it raises aborts. Raises `Problem`
-        409 for one that acts for somebody else, or elsewhere.
+        `grant` is called before the first write of a new one, and may raise. Raises
+        `RequestFailed`: `already_registered` where it acts for another person or elsewhere,
+        `store_unavailable`.
         """
         for _ in range(ATTEMPTS):
             before = self._read(acts_for_key(wanted.application))
+            now = rfc3339(self._now())
             if before is None:
                 grant()
-                row = _row(wanted, created_at=rfc3339(self._now()))
+                row = wanted.item(created_at=now, updated_at=now)
                 if self._put(row, wanted, "attribute_not_exists(entry)", {}, record):
                     return row, "created"
                 continue
-            if before["person"]["S"] != wanted.person.text or before["project"] != _s(
-                wanted.project
-            ):
-                raise _already_registered()
-            if (before["role"], before["name"]) == (_s(wanted.role), _s(wanted.name)):
+            row = wanted.item(created_at=before["created_at"]["S"], updated_at=now)
+            if (before["person"], before["project"]) != (row["person"], row["project"]):
+                raise RequestFailed("already_registered")
+            if (before["role"], before["name"]) == (row["role"], row["name"]):
                 return before, "unchanged"
-            row = _row(wanted, created_at=before["created_at"]["S"])
-            row["updated_at"] = _s(rfc3339(self._now()))
             if self._put(row, wanted, _UNCHANGED, {":seen": before["last_request"]}, record):
                 return row, "changed"
-        raise contended()
+        raise contended("service account")
 
     def find(self, project: str, account_id: str) -> Item | None:
-        """A project's service account, if it is there."""
-        return self._read(_listed_key(project, account_id))
+        """A project's service account, None where it does not exist."""
+        return self._read(listed_key(project, account_id))
 
     def delete(self, row: Item, *, record: "TransactWriteItemTypeDef") -> bool:
-        """Delete what was found, or nothing where it is no longer so."""
+        """Whether both rows were deleted; neither is where they changed since `row` was read."""
         application = read_principal(row["principal"]["S"])
-        keys = (acts_for_key(application), _listed_key(row["project"]["S"], row["id"]["S"]))
-        deletes: list[TransactWriteItemTypeDef] = [
-            {
+        project = row["project"]["S"]
+
+        def delete(key: Item) -> "TransactWriteItemTypeDef":
+            return {
                 "Delete": {
                     "TableName": self._table,
                     "Key": key,
@@ -98,10 +82,16 @@ class ServiceAccountStore:
                     "ExpressionAttributeValues": {":seen": row["last_request"]},
                 }
             }
-            for key in keys
-        ]
-        kept = kept_project(self._table, row["project"]["S"])
-        return write_together(self._client, [*deletes, kept, record]) is None
+
+        return not write_together(
+            self._client,
+            {
+                "by application": delete(acts_for_key(application)),
+                "by project": delete(listed_key(project, row["id"]["S"])),
+                "project": keep_project_row(self._table, project),
+                "record": record,
+            },
+        )
 
     def list_of(
         self, project: str, *, limit: int, after: str | None
@@ -113,14 +103,14 @@ class ServiceAccountStore:
             "ExpressionAttributeNames": {"#scope": "scope"},
             "ExpressionAttributeValues": {
                 ":scope": project_key(project)["scope"],
-                ":entry": _s(_ENTRY),
+                ":entry": {"S": ENTRY},
             },
             "ConsistentRead": True,
             "Limit": limit + 1,
         }
         if after is not None:
-            # The project is the request's: whatever a forged cursor says, it stays in it.
-            query["ExclusiveStartKey"] = _listed_key(project, after)
+            # The project comes from the request: a forged cursor cannot leave it.
+            query["ExclusiveStartKey"] = listed_key(project, after)
         found = self._client.query(**query)["Items"]
         last = found[limit - 1]["id"]["S"] if len(found) > limit else None
         return found[:limit], last
@@ -128,74 +118,30 @@ class ServiceAccountStore:
     def _put(
         self,
         row: Item,
-        wanted: Registration,
+        wanted: ServiceAccountRegistration,
         condition: str,
         values: Item,
         record: "TransactWriteItemTypeDef",
     ) -> bool:
-        """Write both rows, each under the same condition, unless the first one's does not hold."""
-        puts: list[TransactWriteItemTypeDef] = []
-        for key in (acts_for_key(wanted.application), _listed_key(wanted.project, row["id"]["S"])):
-            put: Any = {
+        """Whether both rows were written, each under the same condition."""
+
+        def put(key: Item) -> "TransactWriteItemTypeDef":
+            request: Any = {
                 "TableName": self._table,
                 "Item": row | key,
                 "ConditionExpression": condition,
             }
-            if values:
-                put["ExpressionAttributeValues"] = values
-            puts.append({"Put": put})
-        return write_together(self._client, [*puts, record]) is None
+            return {"Put": request | ({"ExpressionAttributeValues": values} if values else {})}
+
+        return not write_together(
+            self._client,
+            {
+                "by application": put(acts_for_key(wanted.application)),
+                "by project": put(listed_key(wanted.project, row["id"]["S"])),
+                "record": record,
+            },
+        )
 
     def _read(self, key: Item) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return answer.get("Item")
-
-
-def service_account_json(row: Item) -> dict[str, Any]:
-    """A service account as the API shows it."""
-    application = read_principal(row["principal"]["S"])
-    return {
-        "id": row["id"]["S"],
-        "project": row["project"]["S"],
-        "name": row["name"]["S"],
-        "issuer": application.issuer,
-        "subject": application.subject,
-        "role": row["role"]["S"],
-        "acts_for": read_executed_by(row["identity"]["S"]),
-        "created_at": row["created_at"]["S"],
-        "updated_at": row["updated_at"]["S"],
-    }
-
-
-def contended() -> Problem:
-    """503: the same request may succeed later."""
-    return unavailable("store_unavailable", "Other requests are changing the same one.")
-
-
-def _row(wanted: Registration, *, created_at: str) -> Item:
-    return {
-        "id": _s(id_of(wanted.application)),
-        "principal": _s(wanted.application.text),
-        "person": _s(wanted.person.text),
-        "identity": _s(wanted.identity),
-        "project": _s(wanted.project),
-        "role": _s(wanted.role),
-        "name": _s(wanted.name),
-        "created_at": _s(created_at),
-        "updated_at": _s(created_at),
-        "last_request": _s(wanted.request_id),
-    }
-
-
-def _listed_key(project: str, account_id: str) -> Item:
-    return project_key(project) | {"entry": _s(f"{_ENTRY}{account_id}")}
-
-
-def _already_registered() -> Problem:
-    return Problem(
-        409, "already_registered", "This service account acts for somebody else, or elsewhere."
-    )
-
-
-def _s(text: str) -> Any:
-    return {"S": text}

@@ -1,125 +1,120 @@
-"""Every answer that is not a success: `application/problem+json` (RFC 9457)."""
+"""Every answer that is no success: from an error to `application/problem+json` (RFC 9457).
+
+This is the one place where an error gets its status, is logged and is counted.
+"""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Literal, get_args
+from typing import Any
 
 import msgspec
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
+from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.errors import Reason
+from byline.aws import error_name, is_passing
+from byline.errors import Rejected, Unavailable
+from byline.metrics import Metrics
+from byline.tables.reads import RowsUnread
+from byline.tables.writes import Contended
+from serve_runs.errors import RequestFailed
+from serve_runs.web.reasons import REASONS, ProblemReason
 
-RequestReason = Literal[
-    "invalid_name",
-    "invalid_body",
-    "invalid_parameter",
-    "invalid_cursor",
-    "invalid_idempotency_key",
-    "body_too_large",
-    "unsupported_media_type",
-    "not_found",
-    "forbidden",
-    "last_admin",
-    "already_registered",
-    "invalid_service_account_token",
-    "invalid_parent_run",
-    "too_many_changes",
-    "method_not_allowed",
-    "cross_site_request",
-    "wrong_state",
-    "idempotency_conflict",
-    "run_deleted",
-    "keys_unavailable",
-    "store_unavailable",
-    "token_unavailable",
-    "grant_refused",
-    "grant_unavailable",
-    "internal",
-]
-
-ProblemReason = Reason | RequestReason
-PROBLEM_REASONS: tuple[str, ...] = (*get_args(Reason), *get_args(RequestReason))
-"""The closed list that `reason` is of. Clients may match on it; texts may change."""
-
-RETRY_AFTER_SECONDS = 2
-"""What a 503 asks a client to wait. Keys are asked for again after 5 s, DynamoDB at once."""
+logger = Logger(service="byline")
 
 
-class Problem(Exception):
-    """An answer for the client, ready but for the request's id.
+class Problems:
+    """Answers errors, and counts them in `metrics`."""
 
-    `members` are added to the document, `headers` to the answer.
-    """
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
 
-    def __init__(
-        self,
-        status: int,
-        reason: ProblemReason,
-        detail: str,
-        *,
-        members: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(f"{status} {reason}: {detail}")
-        self.status = status
-        self.reason: ProblemReason = reason
-        self.detail = detail
-        self.members = dict(members or {})
-        self.headers = dict(headers or {})
+    def answer(self, error: Exception, *, request_id: str) -> Response[str]:
+        """The answer to `error`, which is logged and counted as its kind demands.
 
-    def response(self, *, request_id: str) -> "Response[str]":
-        """The answer. `instance` is the request's id, to be found in the logs."""
-        document = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            "instance": request_id,
-            "reason": self.reason,
-            **self.members,
-        }
-        return Response(
-            status_code=self.status,
-            content_type="application/problem+json",
-            body=msgspec.json.encode(document).decode(),
-            headers={"Cache-Control": "no-store", **self.headers},
+        `request_id` becomes `instance`, by which an operator finds the log lines.
+        """
+        match error:
+            case RequestFailed():
+                return problem(
+                    error.reason, error.detail, request_id=request_id, members=error.members
+                )
+            case Rejected():
+                return self._reject(error, request_id)
+            case Unavailable():
+                self._metrics.count("Unavailable")
+                logger.error("keys unavailable", source=error.source, detail=error.detail)
+                return problem("keys_unavailable", request_id=request_id)
+            case Contended() | RowsUnread():
+                return problem("store_unavailable", request_id=request_id)
+            case ClientError() | BotoCoreError() if is_passing(error):
+                self._metrics.count("Unavailable")
+                logger.error("store unavailable", error=error_name(error))
+                return problem("store_unavailable", request_id=request_id)
+            case ClientError():
+                # Without message and traceback: AWS may quote what was sent, a secret too.
+                self._metrics.count("InternalError")
+                name, operation = error_name(error), error.operation_name
+                logger.error("unexpected error", error=name, operation=operation)
+            case _:
+                self._metrics.count("InternalError")
+                logger.exception("unexpected error")  # noqa: LOG004 - runs while it is handled
+        return problem("internal", request_id=request_id)
+
+    def _reject(self, error: Rejected, request_id: str) -> Response[str]:
+        """RFC 9110, section 15.5.2: a 401 names the scheme that is accepted."""
+        self._metrics.count("Rejected", reason=error.reason)
+        logger.warning(
+            "caller rejected",
+            reason=error.reason,
+            detail=error.detail,
+            expected=error.expected,
+            actual=error.actual,
         )
+        challenge = 'Bearer realm="byline"'
+        if error.reason != "no_credentials":
+            # RFC 6750, section 3.1: no error code for a request without credentials.
+            challenge += ', error="invalid_token"'
+        headers = {"WWW-Authenticate": challenge}
+        return problem(error.reason, error.detail, request_id=request_id, headers=headers)
 
 
-def not_found() -> Problem:
-    """What does not exist. One text for all of it, so that the answer tells nothing else."""
-    return Problem(404, "not_found", "There is nothing here.")
+def problem(
+    reason: ProblemReason,
+    detail: str = "",
+    *,
+    request_id: str,
+    members: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response[str]:
+    """The problem document of `reason`, with its status and `Retry-After`.
 
-
-def forbidden() -> Problem:
-    """What the caller may see and not do (RFC 9110, section 15.5.4)."""
-    return Problem(403, "forbidden", "You may see this, but your roles do not permit that.")
-
-
-def method_not_allowed(allowed: Sequence[str]) -> Problem:
-    """A path that answers other methods, named in `Allow` (RFC 9110, section 15.5.6)."""
-    return Problem(
-        405,
-        "method_not_allowed",
-        "This path does not answer the method.",
-        headers={"Allow": ", ".join(allowed)},
+    Without a `detail` it has the sentence of the reason.
+    """
+    entry = REASONS[reason]
+    retry_after = entry.retry_after_seconds
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(entry.status).phrase,
+        "status": entry.status,
+        "detail": detail or entry.sentence,
+        "instance": request_id,
+        "reason": reason,
+        **(members or {}),
+    }
+    return Response(
+        status_code=entry.status,
+        content_type="application/problem+json",
+        body=msgspec.json.encode(document).decode(),
+        headers={
+            "Cache-Control": "no-store",
+            **({} if retry_after is None else {"Retry-After": str(retry_after)}),
+            **(headers or {}),
+        },
     )
 
 
-def unauthorized(reason: Reason, detail: str) -> Problem:
-    """RFC 9110, section 15.5.2: a 401 names the scheme that would be accepted."""
-    challenge = 'Bearer realm="byline"'
-    if reason != "no_credentials":
-        # RFC 6750, section 3.1: no error code for a request without credentials.
-        challenge += ', error="invalid_token"'
-    return Problem(401, reason, detail, headers={"WWW-Authenticate": challenge})
-
-
-def unavailable(
-    reason: Literal[
-        "keys_unavailable", "store_unavailable", "token_unavailable", "grant_unavailable"
-    ],
-    detail: str,
-) -> Problem:
-    """Nothing was decided; the same request may succeed later."""
-    return Problem(503, reason, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+def method_not_allowed(allowed: Sequence[str], *, request_id: str) -> Response[str]:
+    """The answer of a path that has other methods, named in `Allow` (RFC 9110, section 15.5.6)."""
+    headers = {"Allow": ", ".join(allowed)}
+    return problem("method_not_allowed", request_id=request_id, headers=headers)

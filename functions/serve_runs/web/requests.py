@@ -1,4 +1,7 @@
-"""Reading what a load balancer forwards: path, body, query and header, each bounded and checked."""
+"""Reading what a load balancer forwards: path, body, query and headers, each bounded and checked.
+
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
+"""
 
 import re
 from base64 import b64decode
@@ -8,15 +11,15 @@ from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
-from byline.identity.request_credentials import header_values
-from byline.names import is_name, naming_rule
-from serve_runs.web.problems import Problem
+from byline.identity.identity import header_values
+from byline.names import NAME, naming_rule
+from serve_runs.errors import RequestFailed, not_found
 
 MAX_BODY_BYTES = 65_536
-"""Far above any legal body; the load balancer itself allows 1 MB."""
+"""Above every legal body. The load balancer itself allows 1 MB."""
 
 DETAIL_CHARACTERS = 200
-"""How much is said of what is wrong: it may quote the name of an unknown member."""
+"""The longest detail about a body or query: it may quote the name of an unknown member."""
 
 END = r"$(?!\n)"
 """The end of a text in a pattern: Python's `$` alone lets a line feed follow."""
@@ -24,35 +27,49 @@ END = r"$(?!\n)"
 PRINTABLE = r"^[^\x00-\x1f\x7f]*" + END
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def path_name(text: str, *, of: str) -> str:
-    """The name of a project or a runner, from the path. Raises `Problem` 400."""
-    if not is_name(text):
-        raise Problem(400, "invalid_name", naming_rule(unquote(text), of=of))
+    """The name of a project, runner or credential in a path.
+
+    Raises `RequestFailed` (`invalid_name`), with the rule for names.
+    """
+    if not NAME.fullmatch(text):
+        raise RequestFailed("invalid_name", naming_rule(unquote(text), of=of))
+    return text
+
+
+def path_id(text: str, *, pattern: re.Pattern[str]) -> str:
+    """An id in a path. Raises `RequestFailed` (`not_found`) for text that cannot be an id."""
+    if not pattern.fullmatch(text):
+        raise not_found()
     return text
 
 
 def read_body[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
-    """The JSON body. Raises `Problem` 400, 413, 415."""
+    """The JSON body as a `shape`.
+
+    Raises `RequestFailed`: `invalid_body`, `body_too_large`, `unsupported_media_type`.
+    """
     body = _body(event)
     # A page of another site can send text/plain or a form without asking, JSON it cannot
     # (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
     media_type = header(event, "content-type").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise Problem(415, "unsupported_media_type", "The body must be application/json.")
+        raise RequestFailed("unsupported_media_type")
     try:
         return msgspec.json.decode(body, type=shape)
     except RecursionError:
-        raise Problem(400, "invalid_body", "The body is nested too deep.") from None
+        raise RequestFailed("invalid_body", "The body is nested too deeply.") from None
     except msgspec.MsgspecError as error:
-        raise Problem(400, "invalid_body", str(error)[:DETAIL_CHARACTERS]) from None
+        raise RequestFailed("invalid_body", str(error)[:DETAIL_CHARACTERS]) from None
     except UnicodeDecodeError:
-        raise Problem(400, "invalid_body", "The body is not UTF-8.") from None
+        raise RequestFailed("invalid_body", "The body is not UTF-8.") from None
 
 
 def read_query[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
-    """The query. Raises `Problem` 400, for parameters nobody knows too."""
+    """The query as a `shape`. Raises `RequestFailed` (`invalid_parameter`): unknown names too."""
     try:
         query: dict[str, str | int] = {**_query(event)}
         for name in ("limit", "wait"):
@@ -61,13 +78,26 @@ def read_query[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
                 query[name] = int(number)
         return msgspec.convert(query, type=shape)
     except msgspec.ValidationError as error:
-        raise Problem(400, "invalid_parameter", str(error)[:DETAIL_CHARACTERS]) from None
+        raise RequestFailed("invalid_parameter", str(error)[:DETAIL_CHARACTERS]) from None
     except UnicodeError:
-        raise Problem(400, "invalid_parameter", "A parameter is not UTF-8.") from None
+        raise RequestFailed("invalid_parameter", "A parameter is not UTF-8.") from None
+
+
+def idempotency_key(event: Mapping[str, Any]) -> str | None:
+    """The header `Idempotency-Key`; None where it is not sent.
+
+    Raises `RequestFailed` (`invalid_idempotency_key`).
+    """
+    values = header_values(event, "idempotency-key")
+    if not values:
+        return None
+    if len(values) > 1 or not _IDEMPOTENCY_KEY.fullmatch(values[0]):
+        raise RequestFailed("invalid_idempotency_key")
+    return values[0]
 
 
 def refuse_cross_site(event: Mapping[str, Any]) -> None:
-    """Refuse a change that another site's page makes a signed-in browser send. `Problem` 403.
+    """Raise `RequestFailed` (`cross_site_request`) for a change that another site's page started.
 
     The load balancer's session cookie travels with such a request, so its token verifies. Browsers
     say where a request comes from (https://www.w3.org/TR/fetch-metadata/, RFC 6454 section 7).
@@ -79,9 +109,7 @@ def refuse_cross_site(event: Mapping[str, Any]) -> None:
         own = f"{scheme}://{header(event, 'host')}"
         foreign = any(origin != own for origin in header_values(event, "origin"))
     if foreign:
-        raise Problem(
-            403, "cross_site_request", "A page of another site may not act for its visitor."
-        )
+        raise RequestFailed("cross_site_request")
 
 
 def header(event: Mapping[str, Any], name: str) -> str:
@@ -97,18 +125,18 @@ def _body(event: Mapping[str, Any]) -> bytes:
     try:
         body = b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
     except ValueError:
-        raise Problem(400, "invalid_body", "The body is not what its encoding says.") from None
+        raise RequestFailed("invalid_body", "The body is not encoded as it says.") from None
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
     return body
 
 
-def _too_large() -> Problem:
-    return Problem(413, "body_too_large", f"A body may have {MAX_BODY_BYTES} bytes.")
+def _too_large() -> RequestFailed:
+    return RequestFailed("body_too_large", f"A body has at most {MAX_BODY_BYTES} bytes.")
 
 
 def _query(event: Mapping[str, Any]) -> dict[str, str]:
-    """Each parameter once, decoded, which the load balancer does not do.
+    """Each parameter once, decoded: the load balancer does not decode.
 
     In the single-value shape it has kept the last value of each.
     """
@@ -117,11 +145,11 @@ def _query(event: Mapping[str, Any]) -> dict[str, str]:
     query: dict[str, str] = {}
     for name, values in parameters.items():
         if isinstance(values, list) and len(values) != 1:
-            raise Problem(400, "invalid_parameter", "A parameter was sent more than once.")
+            raise RequestFailed("invalid_parameter", "A parameter was sent more than once.")
         value = values[0] if isinstance(values, list) else values
         decoded = unquote_plus(name, errors="strict")
         if decoded in query:
-            raise Problem(400, "invalid_parameter", "A parameter was sent more than once.")
+            raise RequestFailed("invalid_parameter", "A parameter was sent more than once.")
         query[decoded] = unquote_plus(value, errors="strict")
         query[decoded].encode()  # a lone surrogate is no text
     return query

@@ -1,6 +1,6 @@
 """Byline's identity layer: who sent a request, verified.
 
-    identity = Identity(Settings.from_environment(os.environ))
+    identity = Identity(IdentitySettings.from_environment(os.environ))
     caller = identity.identify(event)
 
 Nothing is imported here: a function loads the modules it uses and pays for no others at cold start.

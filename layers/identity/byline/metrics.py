@@ -5,8 +5,9 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from threading import Lock
-from typing import Literal
+from typing import Literal, get_args
 
 from aws_lambda_powertools.metrics import Metrics as PowertoolsMetrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
@@ -14,14 +15,10 @@ from aws_lambda_powertools.metrics import MetricUnit, single_metric
 NAMESPACE = "Byline"
 SERVICE = "byline"
 
-MetricName = Literal[
-    # RunsFunction
-    "Rejected",
-    "KeyFetchFailed",
-    "Unavailable",
-    "InternalError",
-    "ProfileUnavailable",
-    # PlanRefreshFunction
+RequestMetric = Literal[
+    "Rejected", "KeyFetchFailed", "Unavailable", "InternalError", "ProfileUnavailable"
+]
+PlannerMetric = Literal[
     "Ticks",
     "OldestDueAge",
     "LeastRemainingLife",
@@ -31,23 +28,28 @@ MetricName = Literal[
     "MostWritesPerSecret",
     "DueUnits",
     "UnreadableRunner",
-    # RefreshTokensFunction
-    "Refreshed",
-    "Postponed",
-    "MintFailed",
-    "StoreThrottled",
-    "MessageNotUnderstood",
-    # RegisterResourcesFunction; the first four of RunsFunction too, for grants
-    "RegistrationAttempt",
-    "RegistrationSuccess",
-    "RegistrationRetry",
-    "RegistrationFailure",
-    "RegistrationPasses",
-    "PendingRegistrations",
-    "RefusedRegistrations",
-    "OldestPendingAge",
 ]
-"""Every metric that a function writes. docs/runbook.md says what each alarm on one means."""
+RefreshMetric = Literal[
+    "Refreshed", "Postponed", "MintFailed", "StoreThrottled", "MessageNotUnderstood"
+]
+AuthorizationMetric = Literal[
+    "RegistrationAttempt", "RegistrationSuccess", "RegistrationRetry", "RegistrationFailure"
+]
+BacklogMetric = Literal[
+    "RegistrationPasses", "PendingRegistrations", "RefusedRegistrations", "OldestPendingAge"
+]
+MetricName = Literal[
+    RequestMetric, PlannerMetric, RefreshMetric, AuthorizationMetric, BacklogMetric
+]
+"""Every metric. docs/runbook.md says what the alarm on one means."""
+
+METRICS: Mapping[str, frozenset[MetricName]] = {
+    "RunsFunction": frozenset(get_args(RequestMetric) + get_args(AuthorizationMetric)),
+    "PlanRefreshFunction": frozenset(get_args(PlannerMetric)),
+    "RefreshTokensFunction": frozenset(get_args(RefreshMetric)),
+    "RegisterResourcesFunction": frozenset(get_args(AuthorizationMetric) + get_args(BacklogMetric)),
+}
+"""The metrics that each function writes, by its logical id in template.yaml."""
 
 type _Dimensions = tuple[tuple[str, str], ...]
 

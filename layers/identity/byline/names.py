@@ -1,7 +1,8 @@
-"""The one rule for every name that ends up in a host, a path or a secret's name.
+"""The rules for names of projects, runners and clients, and for the ids of runs.
 
-What does not follow it is refused, never rewritten: names that are taken as they are cannot meet,
-and whoever looks for a secret finds it under the name that was given.
+Names end up in hosts, paths and names of secrets. A name that breaks the rule is refused and never
+rewritten. So two different names cannot become the same one, and a secret is found under the name
+that was given.
 """
 
 import re
@@ -12,22 +13,31 @@ from msgspec import Meta
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$(?!\n)"
 """A DNS label in lower case (RFC 1123, 2.1). Python's `$` alone lets a line feed follow."""
 
-Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+RUN_ID_PATTERN = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$(?!\n)"
+"""A ULID in Crockford's base 32, upper case (https://github.com/ulid/spec)."""
 
-_NAME = re.compile(NAME_PATTERN)
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+RunId = Annotated[str, Meta(pattern=RUN_ID_PATTERN)]
+
+NAME = re.compile(NAME_PATTERN)
+"""For checks in code: `NAME.fullmatch(text)`."""
+
+RUN_ID = re.compile(RUN_ID_PATTERN)
+
 _OTHERS = re.compile(r"[^a-z0-9]+")
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can be the name of a project, a runner or a client."""
-    return _NAME.fullmatch(text) is not None
+    """Whether `text` is a legal name of a project, a runner or a client."""
+    return NAME.fullmatch(text) is not None
 
 
 def naming_rule(text: str, *, of: str) -> str:
-    """What to tell whoever sent `text`, which is no name `of` a project, a runner or a client.
+    """The error message for `text`, which is not a legal name.
 
-    It names the legal name that `text` comes to in lower case and with hyphens, if there is one. To
-    choose it is left to people: another text may come to the same.
+    `of` is the kind of thing to name: `project`, `runner` or `client`. The message suggests the
+    legal name that `text` becomes in lower case and with hyphens, if there is one. The sender must
+    choose it: another text may become the same name.
     """
     rule = f"A {of}'s name has 1 to 63 characters: a-z, 0-9 and inner hyphens."
     nearest = _OTHERS.sub("-", text.lower()).strip("-")

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from byline.errors import Rejected
 from byline.identity.claims import SignedClaims, required_text
 from byline.identity.issuer_profiles import check_token_type
+from byline.identity.settings import TrustedIssuer
 from byline.identity.unverified import UnverifiedClaims, UnverifiedHeader, UnverifiedParts
-from byline.settings import TrustedIssuer
 
 LEEWAY_SECONDS = 30
 """By how much an issuer's clock may be ahead of ours for `nbf` and `iat`. `exp` has none: a token's

@@ -6,22 +6,18 @@ refused before one is fetched.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
-from byline.caching import BoundedCache, Clock
+from byline.caching import Clock
 from byline.fetch import Fetch
 from byline.identity.bearer_checks import check_unsigned, issuer_of, key_id, signed_claims
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Verified
 from byline.identity.claims import SignedClaims, optional_text, preferred_name, required_text
 from byline.identity.discovery import Discovery, discovery
 from byline.identity.issuer_keys import IssuerKeys
 from byline.identity.issuer_profiles import kind_of, person_of, userinfo_subjects
+from byline.identity.settings import TrustedIssuer
 from byline.identity.unverified import UnverifiedToken, parse
 from byline.identity.userinfo import Incomplete, Userinfo, is_incomplete
-from byline.settings import TrustedIssuer
-
-CACHED_CALLERS = 1_024
-"""Verified tokens remembered by their hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +29,6 @@ class _Endpoints:
     userinfo: Userinfo | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
-    caller: Caller
-    userinfo: Userinfo | None
-    incomplete: Incomplete | None
-
-
 class BearerTokens:
     """Verifies access tokens of the configured issuers. Without one, everybody is refused."""
 
@@ -49,7 +38,6 @@ class BearerTokens:
             issuer.issuer: _endpoints(issuer, fetch=fetch, now=now) for issuer in issuers
         }
         self._now = now
-        self._verified: BoundedCache[bytes, _Verified] = BoundedCache(CACHED_CALLERS, now=now)
 
     @property
     def failed_fetches(self) -> int:
@@ -59,16 +47,25 @@ class BearerTokens:
             for endpoints in self._endpoints.values()
         )
 
-    def verify(self, token: UnverifiedToken) -> Caller:
-        """The person or service account that the token names.
+    def verify(self, token: UnverifiedToken) -> Verified:
+        """The person or service account that the token names, and until when it counts.
 
-        Raises `Rejected`, and `Unavailable` where the keys cannot be had.
+        Raises `Rejected`, and `Unavailable` where the signing keys could not be fetched.
         """
-        digest = sha256(token.text.encode("utf-8", "surrogatepass")).digest()
-        verified = self._verified.get(digest) or self._verify(token, digest)
-        if verified.userinfo is None or verified.incomplete is None:
-            return verified.caller
-        return verified.userinfo.complete(verified.incomplete, token=token)
+        parts = parse(token, padded=False)
+        issuer = issuer_of(parts, self._issuers)
+        expiry = check_unsigned(parts, issuer, now=self._now())
+        endpoints = self._endpoints[issuer.issuer]
+        key = endpoints.keys.get(key_id(parts.header), parts.header["alg"])
+        key.check(parts.signature, signed=parts.signed)
+        claims = signed_claims(parts)
+        # A token counts no longer than its key counts without a fetch.
+        verified = Verified(_caller(issuer, claims), until=min(expiry, key.fresh_until))
+        if endpoints.userinfo is None or not is_incomplete(verified.caller):
+            return verified
+        incomplete = Incomplete(verified.caller, expiry, userinfo_subjects(issuer, claims))
+        completed = endpoints.userinfo.complete(incomplete, token=token)
+        return Verified(completed.caller, until=min(verified.until, completed.until))
 
     def decode_without_signature(self, token: UnverifiedToken) -> Caller:
         """All of `verify` but the signature and userinfo, for networks without a way out.
@@ -79,23 +76,6 @@ class BearerTokens:
         issuer = issuer_of(parts, self._issuers)
         check_unsigned(parts, issuer, now=self._now())
         return _caller(issuer, signed_claims(parts))
-
-    def _verify(self, token: UnverifiedToken, digest: bytes) -> _Verified:
-        parts = parse(token, padded=False)
-        issuer = issuer_of(parts, self._issuers)
-        expiry = check_unsigned(parts, issuer, now=self._now())
-        endpoints = self._endpoints[issuer.issuer]
-        key = endpoints.keys.get(key_id(parts.header), parts.header["alg"])
-        key.check(parts.signature, signed=parts.signed)
-        claims = signed_claims(parts)
-        caller = _caller(issuer, claims)
-        incomplete = None
-        if endpoints.userinfo is not None and is_incomplete(caller):
-            incomplete = Incomplete(caller, digest, expiry, userinfo_subjects(issuer, claims))
-        verified = _Verified(caller, endpoints.userinfo, incomplete)
-        # No longer than the key is believed without a fetch.
-        self._verified.put(digest, verified, until=min(expiry, key.fresh_until))
-        return verified
 
 
 def _endpoints(issuer: TrustedIssuer, *, fetch: Fetch, now: Clock) -> _Endpoints:

@@ -111,6 +111,18 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """The caller that a token names, after every check of the token.
+
+    `until` is the time from which the token must be verified again, seconds since the epoch: the
+    token expired, or its key must be fetched again.
+    """
+
+    caller: Caller
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """A caller, as roles and policies name it. `issuer` and `subject` are empty for nobody."""
 

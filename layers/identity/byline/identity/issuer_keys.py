@@ -19,7 +19,7 @@ from byline.errors import Rejected
 from byline.fetch import Fetch, FetchFailed
 from byline.identity.discovery import Discovery
 from byline.identity.documents import Copy, LastGood, fetch_document
-from byline.settings import TrustedIssuer
+from byline.identity.settings import TrustedIssuer
 
 KEYS_LIFETIME_SECONDS = 600
 """After this the keys are fetched anew: for so long a key counts that its issuer withdrew."""

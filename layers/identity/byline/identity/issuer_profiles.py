@@ -1,61 +1,73 @@
-"""What each provider's claims prove: an access token, a service account, a person.
+"""Issuer profiles: the claim rules of each provider, and the kind of caller that they prove.
 
-Whatever is not proved is not assumed: a subject that is provably neither a service account nor a
+Nothing is assumed without a proof. A subject that is proved to be neither a service account nor a
 person is of unknown kind.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from byline.errors import Rejected
-from byline.identity import claim_rules as evidence
+from byline.identity import claim_rules as rule
 from byline.identity.caller import Kind
-from byline.identity.claim_rules import Claims
+from byline.identity.claim_rules import ClaimRule, ClaimSet
 from byline.identity.claims import SignedClaims, required_text
+from byline.identity.settings import IssuerProfile, TrustedIssuer
 from byline.identity.unverified import UnverifiedHeader
-from byline.settings import Profile, TrustedIssuer
-
-type Evidence = Callable[[Claims], bool]
 
 _ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
 _UNTYPED = frozenset({None, "jwt"})
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """`is_access_token` judges tokens whose header does not type them; `is_person` is asked only of
-    subjects that are no application."""
+class ProfileRules:
+    """The claim rules of one profile.
 
-    is_access_token: Evidence
-    is_application: Evidence
-    is_person: Evidence
+    `is_access_token` is asked only where the header does not type the token. `is_person` is asked
+    only of a subject that is no application.
+    """
+
+    is_access_token: ClaimRule
+    is_application: ClaimRule
+    is_person: ClaimRule
 
 
-def check_token_type(profile: Profile, header: UnverifiedHeader, claims: Claims) -> None:
-    """Raise `Rejected` (`wrong_token_type`) unless this is the kind of token that grants access.
+def check_token_type(profile: IssuerProfile, header: UnverifiedHeader, claims: ClaimSet) -> None:
+    """Raise `Rejected` (`wrong_token_type`) unless the token is an access token.
 
-    RFC 9068, section 2.1, types access tokens by their header, `at+jwt`. Most providers do not, nor
-    do many servers that follow it otherwise, so a token whose header says nothing (or `JWT`) passes
-    where its claims prove what it is: for a `generic` issuer a `client_id` and nothing that binds
-    it to a sign-in. A token of any other type (a logout token, Okta's tokens for Okta itself) never
-    passes.
+    RFC 9068, section 2.1: the header of an access token has the type `at+jwt`. Most providers leave
+    the type out or write `JWT`. Such a token passes where the profile's claim rule proves that it
+    is an access token. A token of any other type never passes: a logout token, or Okta's tokens for
+    its own API.
     """
     typ = header.get("typ")
     if typ is not None and not isinstance(typ, str):
-        raise Rejected("malformed_token", "`typ` is not text")
+        raise Rejected("malformed_token", "The token header's `typ` is not text.")
     if "cnf" in claims:
-        # RFC 7800: whoever presents it must prove that they hold a key, and nothing here checks it.
-        raise Rejected("wrong_token_type", "the token is bound to a key, so it is no Bearer token")
-    media_type = None if typ is None else typ.lower()  # RFC 2045, 5.1: case says nothing
+        # RFC 7800: the sender must prove that they hold a key, and nothing here checks that.
+        raise Rejected(
+            "wrong_token_type",
+            "The token is bound to a key (`cnf`), which is not supported. Send a plain Bearer"
+            " token.",
+        )
+    media_type = None if typ is None else typ.lower()  # RFC 2045, 5.1: case has no meaning
     if media_type in _ACCESS_TOKEN_TYPES and profile not in _TYPED_BY_CLAIMS:
         return
     may_be_one = media_type in _ACCESS_TOKEN_TYPES | _UNTYPED
     if not may_be_one or not RULES[profile].is_access_token(claims):
-        raise Rejected("wrong_token_type", "this is not an access token")
+        raise Rejected(
+            "wrong_token_type",
+            "The token is not an access token. Send the access token of the sign-in, not the ID"
+            " token.",
+        )
 
 
 def kind_of(issuer: TrustedIssuer, claims: SignedClaims) -> Kind:
-    """What the verified `claims` prove their subject to be. The issuer's own map wins."""
+    """The kind of caller that the verified `claims` prove.
+
+    A subject in the issuer's configured `service_accounts` is an application, whatever the rules
+    say.
+    """
     rules = RULES[issuer.profile]
     if claims.get("sub") in issuer.service_accounts or rules.is_application(claims):
         return "application"
@@ -63,12 +75,12 @@ def kind_of(issuer: TrustedIssuer, claims: SignedClaims) -> Kind:
 
 
 def person_of(issuer: TrustedIssuer, claims: SignedClaims) -> str:
-    """The person's own id where `sub` is the client's id for every person, else the `sub`.
+    """The subject of a person: `sub`, or `uid` where `sub` is the client's id.
 
-    Raises `Rejected` where that is none for its length or its characters.
+    Only Okta's custom servers write the client's id into `sub`, and then `uid` is the person's id.
+    With the client's id as subject, all people who use one client would be the same caller.
 
-    Only Okta's custom servers do so, and there `uid` is the person's. With the client's id as their
-    subject, all people who use one client would be the same caller.
+    Raises `Rejected` (`missing_claim`, `malformed_claim`) where that `uid` is not a legal subject.
     """
     subject: str = claims["sub"]
     if issuer.profile == "okta" and subject == claims.get("cid"):
@@ -77,32 +89,33 @@ def person_of(issuer: TrustedIssuer, claims: SignedClaims) -> str:
 
 
 def userinfo_subjects(issuer: TrustedIssuer, claims: SignedClaims) -> frozenset[str]:
-    """Whom a userinfo answer may speak of: the `sub`, at Okta also the `uid`.
+    """The subjects that an answer of userinfo may name: the `sub`, and for Okta the `uid`.
 
-    Okta's access tokens carry the login name as `sub`, its userinfo the `uid`.
+    Okta's access tokens carry the login name in `sub`, and its userinfo the `uid`.
     """
     subjects = {claims["sub"]}
-    if issuer.profile == "okta" and (uid := evidence.text(claims, "uid")):
+    if issuer.profile == "okta" and (uid := rule.text(claims, "uid")):
         subjects.add(uid)
     return frozenset(subjects)
 
 
-RULES: Mapping[Profile, Rules] = {
-    "generic": Rules(
-        evidence.generic_access_token, evidence.generic_application, evidence.generic_person
+RULES: Mapping[IssuerProfile, ProfileRules] = {
+    "generic": ProfileRules(
+        rule.generic_access_token, rule.generic_application, rule.generic_person
     ),
-    "keycloak": Rules(
-        evidence.keycloak_access_token, evidence.keycloak_application, evidence.keycloak_person
+    "keycloak": ProfileRules(
+        rule.keycloak_access_token, rule.keycloak_application, rule.keycloak_person
     ),
-    "okta": Rules(evidence.okta_access_token, evidence.okta_application, evidence.okta_person),
-    "entra": Rules(evidence.entra_access_token, evidence.entra_application, evidence.entra_person),
-    "auth0": Rules(evidence.auth0_access_token, evidence.auth0_application, evidence.auth0_person),
-    "cognito": Rules(
-        evidence.cognito_access_token, evidence.cognito_application, evidence.cognito_person
+    "okta": ProfileRules(rule.okta_access_token, rule.okta_application, rule.okta_person),
+    "entra": ProfileRules(rule.entra_access_token, rule.entra_application, rule.entra_person),
+    "auth0": ProfileRules(rule.auth0_access_token, rule.auth0_application, rule.auth0_person),
+    "cognito": ProfileRules(
+        rule.cognito_access_token, rule.cognito_application, rule.cognito_person
     ),
-    "google": Rules(evidence.always, evidence.google_application, evidence.google_person),
-    "kubernetes": Rules(evidence.always, evidence.kubernetes_application, evidence.never),
+    "google": ProfileRules(rule.always, rule.google_application, rule.google_person),
+    "kubernetes": ProfileRules(rule.always, rule.kubernetes_application, rule.never),
 }
+"""The claim rules of each profile."""
 
-_TYPED_BY_CLAIMS: frozenset[Profile] = frozenset({"keycloak", "cognito"})
-"""Where a claim types every token, a header does not stand in for it."""
+_TYPED_BY_CLAIMS: frozenset[IssuerProfile] = frozenset({"keycloak", "cognito"})
+"""Profiles whose tokens all have their type in a claim, which a header does not replace."""

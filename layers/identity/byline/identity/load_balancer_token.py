@@ -8,7 +8,6 @@ dial out: everything that can be refused without a key is refused before one is 
 """
 
 import re
-from hashlib import sha256
 from typing import Literal
 
 from cryptography.exceptions import InvalidSignature
@@ -16,16 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from byline.caching import BoundedCache, Clock
+from byline.caching import Clock
 from byline.errors import Rejected
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Verified
 from byline.identity.claims import SignedClaims, optional_text, preferred_name, required_text
 from byline.identity.load_balancer_keys import KEY_LIFETIME_SECONDS, LoadBalancerKeys
+from byline.identity.settings import IdentitySettings
 from byline.identity.unverified import UnverifiedHeader, UnverifiedToken, parse
-from byline.settings import Settings
-
-CACHED_CALLERS = 1_024
-"""Verified tokens remembered by their hash, each of a browser's session for its minutes of life."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ES256 = ECDSA(SHA256())
@@ -34,31 +30,25 @@ _ES256 = ECDSA(SHA256())
 class LoadBalancerTokens:
     """Verifies tokens of the configured load balancers for the configured client and issuer."""
 
-    def __init__(self, settings: Settings, *, keys: LoadBalancerKeys, now: Clock) -> None:
+    def __init__(self, settings: IdentitySettings, *, keys: LoadBalancerKeys, now: Clock) -> None:
         self._keys_urls = {signer.signer: signer.keys_url for signer in settings.signers}
         self._issuer = settings.oidc_issuer
         self._client_id = settings.oidc_client_id
         self._keys = keys
         self._now = now
-        self._verified: BoundedCache[bytes, Caller] = BoundedCache(CACHED_CALLERS, now=now)
 
-    def verify(self, token: UnverifiedToken) -> Caller:
-        """The person whom the token names.
+    def verify(self, token: UnverifiedToken) -> Verified:
+        """The person that the token names, and until when it counts.
 
-        Raises `Rejected`, and `Unavailable` where the key cannot be had.
+        Raises `Rejected`, and `Unavailable` where the signing key could not be fetched.
         """
-        digest = sha256(token.text.encode("utf-8", "surrogatepass")).digest()
-        if caller := self._verified.get(digest):
-            return caller
         parts = parse(token, padded=True)
         keys_url, kid, expiry = self._check_header(parts.header)
         key = self._keys.get(keys_url, kid)
         _check_signature(key, parts.signature, parts.signed)
         caller = self._caller(parts.header, SignedClaims(parts.claims), expiry)
-        # No longer than the key is believed without a fetch.
-        until = min(expiry, self._now() + KEY_LIFETIME_SECONDS)
-        self._verified.put(digest, caller, until=until)
-        return caller
+        # A token counts no longer than its key counts without a fetch.
+        return Verified(caller, until=min(expiry, self._now() + KEY_LIFETIME_SECONDS))
 
     def decode_without_signature(self, token: UnverifiedToken) -> Caller:
         """All of `verify` but the signature, for networks without a way out to the keys.

@@ -6,12 +6,13 @@ verified token named it, which is never overruled.
 
 from copy import replace
 from dataclasses import dataclass
-from typing import Any, Literal
+from hashlib import sha256
+from typing import Any
 
 from byline.caching import BoundedCache, Clock, SingleFlight
 from byline.errors import Rejected, Unavailable
 from byline.fetch import Fetch, FetchFailed
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, Verified
 from byline.identity.claims import optional_text, required_text
 from byline.identity.discovery import Discovery
 from byline.identity.documents import fetch_document
@@ -30,12 +31,10 @@ CACHED_ANSWERS = 1_024
 class Incomplete:
     """A verified caller whose profile has gaps, and who may fill them.
 
-    `digest` is the token's SHA-256 and `expiry` its end, seconds since the epoch. `subjects` are
-    those of whom an answer may speak.
+    `expiry` is the token's, seconds since the epoch. `subjects` are those that an answer may name.
     """
 
     caller: Caller
-    digest: bytes
     expiry: float
     subjects: frozenset[str]
 
@@ -53,38 +52,32 @@ class Userinfo:
         self._discovery = discovery
         self._fetch = fetch
         self._now = now
-        self._completed: BoundedCache[bytes, Caller] = BoundedCache(CACHED_ANSWERS, now=now)
-        self._failed: BoundedCache[bytes, Literal["failed"]] = BoundedCache(CACHED_ANSWERS, now=now)
+        self._answered: BoundedCache[bytes, Verified] = BoundedCache(CACHED_ANSWERS, now=now)
         self._flights: SingleFlight[bytes] = SingleFlight()
 
-    def complete(self, incomplete: Incomplete, *, token: UnverifiedToken) -> Caller:
-        """The caller with what the endpoint adds, or as it is; never an error.
+    def complete(self, incomplete: Incomplete, *, token: UnverifiedToken) -> Verified:
+        """The caller with the values that the endpoint adds, and until when they count.
 
-        `token` is the caller's verified one. It is sent to this endpoint and nowhere else.
+        The caller is unchanged where the endpoint fails; this is never an error. `token` is the
+        caller's verified token. It is sent to this endpoint and to no other address.
         """
-        known = self._known(incomplete)
-        if known is not None:
+        digest = sha256(token.text.encode()).digest()
+        return self._flights.run(digest, lambda: self._known_or_asked(incomplete, digest, token))
+
+    def _known_or_asked(
+        self, incomplete: Incomplete, digest: bytes, token: UnverifiedToken
+    ) -> Verified:
+        if known := self._answered.get(digest):
             return known
-        return self._flights.run(incomplete.digest, lambda: self._ask(incomplete, token))
-
-    def _known(self, incomplete: Incomplete) -> Caller | None:
-        if completed := self._completed.get(incomplete.digest):
-            return completed
-        return incomplete.caller if self._failed.get(incomplete.digest) else None
-
-    def _ask(self, incomplete: Incomplete, token: UnverifiedToken) -> Caller:
-        known = self._known(incomplete)
-        if known is not None:
-            return known  # another thread has asked meanwhile
         try:
-            completed = _filled(incomplete, self._answer(token))
+            caller = _filled(incomplete, self._answer(token))
+            lifetime = ANSWER_LIFETIME_SECONDS
         except (FetchFailed, Rejected, Unavailable):
-            until = self._now() + FAILURE_LIFETIME_SECONDS
-            self._failed.put(incomplete.digest, "failed", until=until)
-            return incomplete.caller
-        until = min(incomplete.expiry, self._now() + ANSWER_LIFETIME_SECONDS)
-        self._completed.put(incomplete.digest, completed, until=until)
-        return completed
+            caller = incomplete.caller
+            lifetime = FAILURE_LIFETIME_SECONDS
+        answered = Verified(caller, until=min(incomplete.expiry, self._now() + lifetime))
+        self._answered.put(digest, answered, until=answered.until)
+        return answered
 
     def _answer(self, token: UnverifiedToken) -> dict[str, Any]:
         """A signed answer (`application/jwt`) is not JSON, and so a failure like any other."""

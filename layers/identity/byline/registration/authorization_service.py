@@ -1,13 +1,13 @@
-"""The organisation's authorization service: what it is told, how, and what its answers mean.
+"""The client of the organisation's authorization service: its calls, and what its answers mean.
 
-`POST {url}/v1/authz/{operation}` with a JSON document; 200 `{"success": true}` is success and
-nothing else is. It must take a call that comes twice for one that came once. Imported only where
-registration is on.
+`POST {url}/v1/authz/{operation}` with a JSON document. Only 200 with `{"success": true}` counts as
+success. Calls are repeated, so the service must treat a repeated call like a single one. The module
+is imported only where registration is on.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -20,6 +20,10 @@ from byline.fetch import (
     PostJson,
     TimedOut,
 )
+from byline.retries import jittered_wait
+
+if TYPE_CHECKING:
+    from byline.metrics import MetricName, Metrics
 
 Operation = Literal["register", "deregister", "grant", "revoke"]
 
@@ -33,28 +37,36 @@ ErrorClass = Literal[
     "unexpected_status",
     "unusable_answer",
 ]
-"""Closed: rows, metrics and alarms go by it, so nothing that the service writes gets into them."""
+"""A closed list, stored in rows, metrics and logs. So no text of the service gets into them."""
 
 PASSING: frozenset[ErrorClass] = frozenset({"network", "timeout", "unavailable"})
-"""What time may mend. All others are final, until somebody changes something."""
+"""The classes of errors that a retry may mend. All others stay until somebody changes something."""
 
 _NOT_DONE: frozenset[ErrorClass] = frozenset({"unauthorized", "forbidden", "declined"})
-"""The service said no. After every other error it may have done what was asked, or may yet do it:
-what timed out still sits in some queue, and a 503 may be the word of a gateway alone."""
+"""After these answers the call has no effect. After every other error it may take effect, even
+later: a request that timed out can wait in a queue, and a gateway can answer 503 for a service that
+is still at work."""
 
 Event = Literal["attempt", "success", "retry", "failure"]
 
 Count = Callable[[Event, Operation, ErrorClass | None], None]
-"""Counts an event of an operation; retries and failures by what went wrong."""
+"""Counts an event of an operation. Retries and failures come with the class of their error."""
 
 ATTEMPTS = 4
-"""Of one delivery. Later ones are for whoever finds the row still pending."""
+"""The calls of one delivery, at the most."""
 
 WAIT_SECONDS = 0.2
-"""At most so long before the second attempt, and twice as long before each further one."""
+"""The longest wait before the second attempt. It doubles before each further one."""
 
 DELIVERY_SECONDS = ATTEMPTS * POST_TIMEOUT_SECONDS + WAIT_SECONDS * (2 ** (ATTEMPTS - 1) - 1)
-"""The longest that a delivery takes."""
+"""The longest time that a delivery takes."""
+
+_METRICS: "dict[Event, MetricName]" = {
+    "attempt": "RegistrationAttempt",
+    "success": "RegistrationSuccess",
+    "retry": "RegistrationRetry",
+    "failure": "RegistrationFailure",
+}
 
 type Json = Mapping[str, Any]
 
@@ -64,11 +76,11 @@ class _Success(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a delivery; `error` is None where it succeeded.
+class Delivery:
+    """The outcome of a call and its retries; `error` is None after a success.
 
-    `is_certain`: none of its attempts may have done, or may yet do, more than it says. A success
-    after an attempt that timed out is not certain to be the last that is heard of it.
+    `is_certain`: no attempt can take effect after this outcome. False if an attempt ended without
+    an answer of the service, even where a later attempt succeeded.
     """
 
     error: ErrorClass | None
@@ -76,18 +88,34 @@ class Outcome:
 
 
 def principal(kind: Literal["user", "application"], *, subject: str, issuer: str) -> Json:
-    """A person or a service account, as the service is told of them."""
+    """A person or a service account, in the service's own format."""
     name = "user" if kind == "user" else "service_account"
     return {"type": name, "id": subject, "issuer": issuer}
 
 
 def resource(kind: Literal["agent", "task", "api_key"], selector: str) -> Json:
-    """A thing, as the service is told of it; a run is a `task`."""
+    """A resource in the service's own format. A run is a `task`."""
     return {"type": kind, "selector": selector}
 
 
+def count_in(metrics: "Metrics") -> Count:
+    """A `Count` that adds to `metrics`: in all, and by operation and error class."""
+
+    def count(event: Event, operation: Operation, error: ErrorClass | None) -> None:
+        dimensions: dict[str, str] = {"operation": operation}
+        if error is not None:
+            dimensions["error_class"] = error
+        metrics.count(_METRICS[event], 1, **dimensions)
+
+    return count
+
+
 class AuthorizationService:
-    """The service at `url`. `random` is uniform from 0 to 1."""
+    """Sends calls to the service at `url`. `random` is uniform from 0 to 1.
+
+    Every call takes `until`, in seconds since the epoch: no retry begins that could end later. The
+    first attempt is always made.
+    """
 
     def __init__(
         self,
@@ -106,24 +134,23 @@ class AuthorizationService:
         self._random = random
         self._count = count
 
-    def register(self, who: Json, what: Json, *, parent: Json | None, until: float) -> Outcome:
-        """Tell that `what`, below `parent`, is `who`'s. No attempt begins that may outlast `until`,
-        seconds since the epoch, but for the first."""
+    def register(self, who: Json, what: Json, *, parent: Json | None, until: float) -> Delivery:
+        """Register the resource `what`, below `parent`, with its creator `who`."""
         return self._deliver("register", _document(who, what) | {"parent": parent}, until)
 
-    def deregister(self, who: Json, what: Json, *, until: float) -> Outcome:
-        """Tell that `what`, which was `who`'s, is gone."""
+    def deregister(self, who: Json, what: Json, *, until: float) -> Delivery:
+        """Remove the resource `what`, which `who` created."""
         return self._deliver("deregister", _document(who, what), until)
 
-    def grant(self, who: Json, what: Json, *, operation: str, until: float) -> Outcome:
-        """Allow `who` the operation on `what`."""
+    def grant(self, who: Json, what: Json, *, operation: str, until: float) -> Delivery:
+        """Allow `who` the `operation` on `what`."""
         return self._deliver("grant", _document(who, what) | {"operation": operation}, until)
 
-    def revoke(self, who: Json, what: Json, *, operation: str, until: float) -> Outcome:
-        """Take that back."""
+    def revoke(self, who: Json, what: Json, *, operation: str, until: float) -> Delivery:
+        """Withdraw the grant of the `operation` on `what` from `who`."""
         return self._deliver("revoke", _document(who, what) | {"operation": operation}, until)
 
-    def _deliver(self, operation: Operation, document: Json, until: float) -> Outcome:
+    def _deliver(self, operation: Operation, document: Json, until: float) -> Delivery:
         body = msgspec.json.encode(document)
         is_certain = True
         attempt = 1
@@ -132,14 +159,13 @@ class AuthorizationService:
             error = self._attempt(operation, body)
             if error is None:
                 self._count("success", operation, None)
-                return Outcome(None, is_certain)
+                return Delivery(None, is_certain)
             is_certain = is_certain and error in _NOT_DONE
-            # Full jitter: those that failed together do not come back together.
-            wait = self._random() * WAIT_SECONDS * 2 ** (attempt - 1)
+            wait = jittered_wait(attempt, base_seconds=WAIT_SECONDS, random=self._random)
             is_over = self._now() + wait + POST_TIMEOUT_SECONDS > until
             if error not in PASSING or attempt == ATTEMPTS or is_over:
                 self._count("failure", operation, error)
-                return Outcome(error, is_certain)
+                return Delivery(error, is_certain)
             self._sleep(wait)
             self._count("retry", operation, error)
             attempt += 1

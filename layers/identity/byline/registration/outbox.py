@@ -1,40 +1,37 @@
-"""The runs that the authorization service does not know yet, as both functions see them.
+"""The outbox: which runs the authorization service does not know yet.
 
-Where registration is on, RunsFunction writes this mark with the row itself: a run that was created,
-and the tombstone of one that was deleted. It is what RegisterResourcesFunction goes by, so nothing
-that was written can be forgotten. Rows without a mark are in no stream and in no index.
+With registration on, RunsFunction writes an outbox entry into the row of every new run and into the
+tombstone of every deleted run, in the same transaction as the row. RegisterResourcesFunction clears
+the entry after the service has answered with success. So no registration can be lost. A row without
+an entry is in neither the stream nor the index.
 """
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+    from byline.tables.items import Item
 
-UNREGISTERED_INDEX = "by-unregistered"
+PENDING_INDEX = "by-unregistered"
+"""The index that holds exactly the rows with an outbox entry."""
 
 SHARDS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Partitions of that index, each good for 1,000 write units a second: a run's is the last
+"""The partitions of that index, each good for 1,000 write units a second. A run's shard is the last
 character of its id, which is random (https://github.com/ulid/spec)."""
 
-MARK = ("unregistered", "unregistered_since")
-"""The attributes of a mark, which are the keys of the index."""
+ENTRY_ATTRIBUTES = ("unregistered", "unregistered_since")
+"""The attributes of an outbox entry. They are the keys of the index."""
 
 DELETED = "deleted#"
-"""Before the project of a tombstone."""
+"""The prefix of a tombstone's project."""
 
 
-class Mark(Protocol):
-    """The mark of a run's row, which the service does not know of `since`, RFC 3339."""
+class NewOutboxEntry(Protocol):
+    """Makes the attributes of a new outbox entry, pending from `since`, RFC 3339."""
 
-    def __call__(self, run_id: str, *, since: str) -> "dict[str, AttributeValueTypeDef]": ...
-
-
-def no_mark(run_id: str, *, since: str) -> "dict[str, AttributeValueTypeDef]":
-    """What a row carries where registration is off: nothing at all."""
-    return {}
+    def __call__(self, run_id: str, *, since: str) -> "Item": ...
 
 
-def unregistered_mark(run_id: str, *, since: str) -> "dict[str, AttributeValueTypeDef]":
-    """What a row carries from `since`, RFC 3339, until the authorization service knows of it."""
-    shard, time = MARK
+def outbox_entry(run_id: str, *, since: str) -> "Item":
+    """The outbox entry of a run whose registration is pending from `since`, RFC 3339."""
+    shard, time = ENTRY_ATTRIBUTES
     return {shard: {"S": run_id[-1]}, time: {"S": since}}

@@ -45,22 +45,25 @@ def read_rows(
     table: str,
     keys: Iterable[Item],
     *,
+    consistent: bool = True,
+    tries: int = READ_ATTEMPTS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> BatchRead:
-    """The rows with these `keys` as they are now, in no order. A key that comes twice is read once.
+    """The rows with these `keys`, in no order. A key that comes twice is read once.
 
-    One call for every hundred keys; keys that DynamoDB leaves out are asked for again.
+    One call for every hundred keys; keys that DynamoDB leaves out are asked for again, up to
+    `tries` times in all. A read that is not `consistent` costs half and may be a moment behind.
     """
     wanted = list({repr(sorted(key.items())): key for key in keys}.values())
     items: list[Item] = []
     unread: list[Item] = []
     for start in range(0, len(wanted), KEYS_PER_CALL):
         left: Any = wanted[start : start + KEYS_PER_CALL]
-        for failures in range(READ_ATTEMPTS):
+        for failures in range(tries):
             if failures:
                 sleep(jittered_wait(failures, base_seconds=WAIT_SECONDS))
             answer = client.batch_get_item(
-                RequestItems={table: {"Keys": left, "ConsistentRead": True}}
+                RequestItems={table: {"Keys": left, "ConsistentRead": consistent}}
             )
             items += answer["Responses"].get(table, [])
             unprocessed: Any = answer.get("UnprocessedKeys", {})

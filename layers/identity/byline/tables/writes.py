@@ -54,7 +54,7 @@ def write_together(
         try:
             client.transact_write_items(TransactItems=list(actions.values()))
         except client.exceptions.TransactionCanceledException as error:
-            reasons = dict(zip(actions, error.response["CancellationReasons"], strict=True))
+            reasons = dict(zip(actions, error.response["CancellationReasons"], strict=False))
             refused = {
                 name: cast(Item, reason.get("Item", {}))
                 for name, reason in reasons.items()

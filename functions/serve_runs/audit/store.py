@@ -1,0 +1,91 @@
+"""Reading the audit trail, newest first: one key or index query a page, never a scan.
+
+Access patterns, keys and costs: docs/data-model.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from byline.tables.items import Item
+from byline.tables.paging import ROWS_PER_PAGE, Page, list_pages, merge_pages
+from serve_runs.audit.trail import AuditedResource
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
+
+PERSON_INDEX = "by-person"
+"""(answerable, entry): holds only records that have an accountable principal."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActorRecords:
+    """The records of a principal in a project: its actions, and others' on behalf of it."""
+
+    project: str
+    principal: str
+
+
+def list_records(
+    client: "DynamoDBClient",
+    table: str,
+    subjects: Sequence[AuditedResource | ActorRecords],
+    *,
+    limit: int,
+    after: str | None,
+) -> Page:
+    """Up to `limit` records about resources or of principals, and the entry after which to go on.
+
+    A principal's records of other projects are skipped, so its listing may end early with an entry
+    to go on.
+    """
+    pages = [
+        list_pages(
+            client,
+            partial(_query, table, subject, limit),
+            limit=limit,
+            after=after,
+            key_of=entry_of,
+        )
+        for subject in subjects
+    ]
+    return merge_pages(pages, limit=limit, key_of=entry_of)
+
+
+def entry_of(item: Item) -> str:
+    """A record's id, by which all listings are ordered."""
+    return item["entry"]["S"]
+
+
+def _query(
+    table: str, subject: AuditedResource | ActorRecords, limit: int, after: str | None
+) -> "QueryInputTypeDef":
+    if isinstance(subject, AuditedResource):
+        key, value = "scope", subject.scope
+    else:
+        key, value = "answerable", subject.principal
+    condition = "#key = :key"
+    # `scope` and `project` are reserved words of DynamoDB.
+    names, values = {"#key": key}, {":key": {"S": value}}
+    if after is not None:
+        # A bound instead of a start key: a forged cursor cannot leave the request's partition.
+        condition += " AND entry < :after"
+        values[":after"] = {"S": after}
+    query: QueryInputTypeDef = {
+        "TableName": table,
+        "ScanIndexForward": False,
+        # One more than asked for tells whether an unfiltered listing has ended.
+        "Limit": limit + 1,
+        "KeyConditionExpression": condition,
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+    if isinstance(subject, ActorRecords):
+        query["IndexName"] = PERSON_INDEX
+        query["Limit"] = ROWS_PER_PAGE
+        query["FilterExpression"] = "#project = :project"
+        names["#project"] = "project"
+        values[":project"] = {"S": subject.project}
+    return query

@@ -1,0 +1,187 @@
+"""The audit trail: one record of each change, and of each token that was handed out.
+
+A record is written in one transaction with its change, so neither exists without the other. Records
+are only ever added: each put is conditional, and IAM allows this function neither to update nor to
+delete one (`AuditIsAppendOnly` in template.yaml).
+
+Access patterns, keys and costs: docs/data-model.md.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from ulid import ULID
+
+from byline.caching import Clock
+from byline.identity.caller import Caller
+from byline.tables.items import rfc3339
+from byline.tables.writes import ConditionFailed, write_row
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
+
+AUDIT = "audit#"
+"""The prefix of every record's partition key, and of no other row's."""
+
+Action = Literal[
+    "create_run",
+    "start_run",
+    "finish_run",
+    "fail_run",
+    "cancel_run",
+    "delete_run",
+    "register_runner",
+    "delete_runner",
+    "read_runner_token",
+    "create_service_account",
+    "delete_service_account",
+    "write_credential",
+    "delete_credential",
+    "read_credential_token",
+    "grant_role",
+    "revoke_role",
+]
+"""The actions that are recorded, by their names in the policies."""
+
+ResourceType = Literal["run", "runner", "credential", "service_account", "role_binding"]
+
+
+@dataclass(frozen=True, slots=True)
+class RepresentedPerson:
+    """The person that a caller acts for: the principal as text, and `executed_by` as JSON.
+
+    `is_inherited`: the person follows from the parent run, not from the caller.
+    """
+
+    principal: str
+    identity: str
+    is_inherited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ActionContext:
+    """Who carries out an action, for whom, and by which request.
+
+    `request_id` is Lambda's, which no two requests share.
+    """
+
+    caller: Caller | None
+    request_id: str
+    on_behalf_of: RepresentedPerson | None = None
+
+    @property
+    def identity(self) -> str | None:
+        """The caller as the `…_by` columns have it, JSON; None for anonymous and unknown kinds."""
+        identity = None if self.caller is None else self.caller.identity
+        return None if identity is None else msgspec.json.encode(identity).decode()
+
+    @property
+    def principal(self) -> str:
+        """The caller by kind, issuer and subject, as records name it."""
+        return principal_text(self.caller)
+
+    @property
+    def accountable(self) -> str | None:
+        """The accountable principal: the person acted for, else the caller; None for anonymous."""
+        if self.on_behalf_of is not None:
+            return self.on_behalf_of.principal
+        return None if self.caller is None else self.principal
+
+
+def principal_text(caller: Caller | None) -> str:
+    """A caller as records name it: `kind:issuer#subject`, or `anonymous`.
+
+    A verified subject of unknown kind has no rights, but is recorded by its subject all the same.
+    """
+    return "anonymous" if caller is None else f"{caller.kind}:{caller.issuer}#{caller.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedResource:
+    """The resource of a record. `id`: a run's id, a name, or a binding's role and principal."""
+
+    project: str
+    type: ResourceType
+    id: str
+
+    @property
+    def scope(self) -> str:
+        """The partition of its records. Only `id` may hold a `#`, so no two resources share one."""
+        return f"{AUDIT}{self.project}#{self.type}#{self.id}"
+
+
+class AuditTrail:
+    """The records in `AccessTable`."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, now: Clock) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    def record(
+        self, context: ActionContext, action: Action, resource: AuditedResource
+    ) -> "TransactWriteItemTypeDef":
+        """The record as an action of the transaction that makes the change.
+
+        Built once for each request: attempts of one request then share a key, and leave one record
+        at most.
+        """
+        return {"Put": self._put(context, action, resource, run=None)}
+
+    def write(
+        self,
+        context: ActionContext,
+        action: Action,
+        resource: AuditedResource,
+        *,
+        run: str | None,
+    ) -> None:
+        """Record an action that changes no row, before it is carried out.
+
+        `run`: the run for which it is, as the caller says. Raises what DynamoDB's client raises,
+        and `Contended`: then the action must not be carried out.
+        """
+        put = self._put(context, action, resource, run=run)
+        try:
+            write_row(self._client, lambda: self._client.put_item(**put))
+        except ConditionFailed:
+            return  # botocore repeated a put whose answer was lost: the record is this one
+
+    def _put(
+        self,
+        context: ActionContext,
+        action: Action,
+        resource: AuditedResource,
+        *,
+        run: str | None,
+    ) -> "PutTypeDef":
+        at = self._now()
+        texts = {
+            "scope": resource.scope,
+            "entry": _entry(context, action, resource, at=at),
+            "at": rfc3339(at),
+            "action": action,
+            "project": resource.project,
+            "resource_type": resource.type,
+            "resource_id": resource.id,
+            "principal": context.principal,
+            "actor": context.identity,
+            "on_behalf_of": context.on_behalf_of and context.on_behalf_of.identity,
+            "answerable": context.accountable,
+            "request_id": context.request_id,
+            "run": run,
+        }
+        return {
+            "TableName": self._table,
+            "Item": {name: {"S": text} for name, text in texts.items() if text is not None},
+            "ConditionExpression": "attribute_not_exists(entry)",
+        }
+
+
+def _entry(context: ActionContext, action: Action, resource: AuditedResource, *, at: float) -> str:
+    """A ULID of the time; its random bits are a digest of request, action and resource."""
+    digest = sha256(f"{context.request_id}\0{action}\0{resource.scope}".encode()).digest()
+    return str(ULID(int(at * 1000).to_bytes(6) + digest[:10]))

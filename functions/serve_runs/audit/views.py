@@ -1,0 +1,24 @@
+"""An audit record as the API shows it."""
+
+from typing import Any
+
+from byline.identity.caller import read_executed_by
+from byline.tables.items import Item
+
+
+def record_json(item: Item) -> dict[str, Any]:
+    """The record, with every field; null where a fact is unknown."""
+    text = {name: value.get("S") for name, value in item.items()}
+    actor, person = text.get("actor"), text.get("on_behalf_of")
+    return {
+        "id": text["entry"],
+        "at": text["at"],
+        "action": text["action"],
+        "project": text["project"],
+        "resource": {"type": text["resource_type"], "id": text["resource_id"]},
+        "principal": text["principal"],
+        "actor": actor and read_executed_by(actor),
+        "on_behalf_of": person and read_executed_by(person),
+        "request_id": text["request_id"],
+        "run": text.get("run"),
+    }

@@ -1,0 +1,1 @@
+"""Callers: who sends a request, and whether the service answers."""

@@ -1,0 +1,221 @@
+"""One call of the API, from the event to the answer: who calls, what they may do, what is logged.
+
+event → one credential, verified → names in the path → the route's function → answer. Every route
+passes through `Api._answer_route`, so no route can forget who is calling.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import ALBResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from byline.errors import Rejected
+from byline.identity.caller import Caller
+from byline.identity.identity import Identity
+from byline.metrics import Metrics
+from byline.names import RUN_ID
+from serve_runs.access.control import Access, AccessControl
+from serve_runs.audit.trail import ActionContext, RepresentedPerson
+from serve_runs.profiles.store import Profiles
+from serve_runs.web.problems import Problems, method_not_allowed, problem
+from serve_runs.web.requests import path_id, path_name, read_body, read_query, refuse_cross_site
+from serve_runs.web.routing import Route, RouteGroup, RouteTable
+
+logger = Logger(service="byline")
+
+
+class Call:
+    """A call of a route.
+
+    `caller` is None for an anonymous one, where settings allow it. `project` is the one in the
+    path, empty where the path has none.
+    """
+
+    def __init__(
+        self,
+        event: dict[str, Any],
+        context: LambdaContext,
+        *,
+        caller: Caller | None,
+        project: str,
+        access_control: AccessControl,
+    ) -> None:
+        self.event = event
+        self.context = context
+        self.caller = caller
+        self.project = project
+        self._access_control = access_control
+        self._access: Access | None = None
+
+    @property
+    def access(self) -> Access:
+        """What the caller may do in the project, by its roles as they were when first read."""
+        if self._access is None:
+            self._access = self._access_control.read_access(self.caller, self.project)
+        return self._access
+
+    def forget_access(self) -> None:
+        """Have the roles read again, because they may have changed since."""
+        self._access = None
+
+    def read_accesses(self, projects: Sequence[str]) -> dict[str, Access]:
+        """The same for several projects."""
+        return self._access_control.read_accesses(self.caller, projects)
+
+    @property
+    def action(self) -> ActionContext:
+        """Who does this, for whom, and by which request: for rows and the audit trail."""
+        link = self.access.acts_for
+        person = None if link is None else RepresentedPerson(link.person.text, link.identity)
+        return ActionContext(self.caller, self.context.aws_request_id, person)
+
+    def known_caller(self) -> Caller:
+        """The caller. Raises `Rejected` (`no_credentials`) for an anonymous one."""
+        if self.caller is None:
+            raise Rejected("no_credentials", "The request carries no credential that counts.")
+        return self.caller
+
+    def query[Shape](self, shape: type[Shape]) -> Shape:
+        """The query. Raises `RequestFailed` (`invalid_parameter`)."""
+        return read_query(self.event, shape)
+
+    def body[Shape](self, shape: type[Shape]) -> Shape:
+        """The JSON body. Raises `RequestFailed`."""
+        return read_body(self.event, shape)
+
+    def log(self, message: str, **facts: Any) -> None:
+        """Log what the caller did in the project, and to what."""
+        caller = self.caller
+        logger.info(
+            message,
+            actor=caller and caller.subject,
+            actor_issuer=caller and caller.issuer,
+            project=self.project,
+            **facts,
+        )
+
+
+class Api:
+    """All routes behind one handler.
+
+    `keeps_profiles`: whether callers are verified, so that their names may be remembered.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        groups: Sequence[RouteGroup],
+        *,
+        identity: Identity,
+        access_control: AccessControl,
+        profiles: Profiles | None,
+        metrics: Metrics,
+    ) -> None:
+        self._identity = identity
+        self._access_control = access_control
+        self._profiles = profiles
+        self._metrics = metrics
+        self._problems = Problems(metrics)
+        self._failed_fetches = 0
+        self._resolver = ALBResolver()
+        self._resolver.exception_handler(Exception)(self._answer_error)
+        self._resolver.not_found(self._answer_unknown_route)
+        self.routes = RouteTable(routes, groups, add=self._add)
+
+    def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """Answer one request of the load balancer, in the shape in which it came.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html
+        """
+        logger.append_keys(request_id=context.aws_request_id)
+        path = event.get("path", "")
+        for group in [group for group in self.routes.pending if group.part in path]:
+            self.routes.load(group)
+        try:
+            return self._resolver.resolve(event, context)
+        finally:
+            self._count_failed_fetches()
+            if self._metrics.totals:
+                self._metrics.flush()
+
+    def _add(self, route: Route) -> None:
+        def answer(project: str = "", **names: str) -> Response[str]:
+            return self._answer_route(route, project, names)
+
+        self._resolver.route(route.path, method=route.method)(answer)
+
+    def _answer_route(self, route: Route, project: str, names: dict[str, str]) -> Response[str]:
+        event: dict[str, Any] = self._resolver.current_event.raw_event
+        context = self._resolver.lambda_context
+        if route.is_public:
+            return route.answer()
+        caller = self._identity.identify(event)
+        if caller is not None:
+            if self._profiles is not None:
+                self._profiles.remember(caller)
+            if route.method != "GET" and caller.source == "alb":
+                # The browser's session cookie comes with requests of other sites' pages too.
+                refuse_cross_site(event)
+        call = Call(
+            event,
+            context,
+            caller=caller,
+            project=path_name(project, of="project") if project else "",
+            access_control=self._access_control,
+        )
+        return route.answer(call, **{name: _checked(name, text) for name, text in names.items()})
+
+    def _answer_error(self, error: Exception) -> Response[str]:
+        return self._problems.answer(error, request_id=self._request_id)
+
+    def _answer_unknown_route(self, _: NotFoundError) -> Response[str]:
+        event = self._resolver.current_event
+        methods = self.routes.methods_of(event.path)
+        # A path that has the method was not taken for its characters: no name has them.
+        if methods and event.http_method not in methods:
+            return method_not_allowed(methods, request_id=self._request_id)
+        return problem("not_found", request_id=self._request_id)
+
+    @property
+    def _request_id(self) -> str:
+        return self._resolver.lambda_context.aws_request_id
+
+    def _count_failed_fetches(self) -> None:
+        failed = self._identity.failed_fetches()
+        if failed > self._failed_fetches:
+            self._metrics.count("KeyFetchFailed", failed - self._failed_fetches)
+            self._failed_fetches = failed
+
+
+def json_answer(status: int, document: Any, *, location: str | None = None) -> Response[str]:
+    """An answer with a JSON body. `location` is the path of what was created."""
+    # Answers differ by caller: no cache on the way may keep one.
+    headers = {"Cache-Control": "no-store"}
+    if location is not None:
+        headers["Location"] = location
+    return Response(
+        status_code=status,
+        content_type="application/json",
+        body=msgspec.json.encode(document).decode(),
+        headers=headers,
+    )
+
+
+def no_content() -> Response[str]:
+    """The answer to a deletion."""
+    return Response(status_code=204, body="", headers={"Cache-Control": "no-store"})
+
+
+def _checked(name: str, text: str) -> str:
+    """A name or id in the path, after its rule was checked. Raises `RequestFailed`."""
+    match name:
+        case "run_id":
+            return path_id(text, pattern=RUN_ID)
+        case "runner" | "credential":
+            return path_name(text, of=name)
+        case _:
+            return text  # the route's function has the rule

@@ -1,0 +1,95 @@
+"""A credential as a row of `AccessTable`, and as the API shows it: metadata, never its token."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+from uuid import UUID, uuid5
+
+from byline.identity.caller import read_executed_by
+from byline.tables.items import Item
+from serve_runs.access.store import project_key
+from serve_runs.audit.trail import ActionContext
+from serve_runs.credentials.secrets import secret_name
+
+PREFIX = "credential#"
+"""The prefix of the sort keys of credentials."""
+
+DELETING_UNTIL = "deleting_until"
+"""The column of a row whose credential is being deleted: until when that may take, in seconds since
+the epoch."""
+
+_COLUMNS = {"email": "account_email"}
+"""The columns that are not named like their fields. A column `email` would be a key of the index
+`by-email`, so the credential would be listed as a profile of whoever has the address."""
+
+_VERSIONS = UUID("0b6f6f0e-1d0c-4a53-8a2b-6f4f2f4f0d5e")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential without its secret. `version`: the version of the secret that counts.
+
+    Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON.
+    """
+
+    project: str
+    name: str
+    version: str
+    provider: str
+    created_at: str
+    updated_at: str
+    url: str | None = None
+    email: str | None = None
+    created_by: str | None = None
+    updated_by: str | None = None
+
+
+def credential_key(project: str, name: str) -> Item:
+    """The key of a credential's row."""
+    return project_key(project) | {"entry": {"S": f"{PREFIX}{name}"}}
+
+
+def credential_item(credential: Credential) -> Item:
+    """The row as DynamoDB keeps it. A column exists only where its value is known."""
+    texts = {name: text for name, text in asdict(credential).items() if text is not None}
+    return credential_key(credential.project, credential.name) | {
+        _COLUMNS.get(name, name): {"S": text} for name, text in texts.items()
+    }
+
+
+def read_credential(item: Item) -> Credential:
+    """The credential of a row."""
+    texts: dict[str, Any] = {name: value["S"] for name, value in item.items() if "S" in value}
+    columns = {each.name: _COLUMNS.get(each.name, each.name) for each in fields(Credential)}
+    known = {name: texts[column] for name, column in columns.items() if column in texts}
+    return Credential(**known)
+
+
+def unchanged(before: Item | None) -> dict[str, Any]:
+    """The condition that a row is as it was read: every write gives it a new version."""
+    if before is None:
+        return {"ConditionExpression": "attribute_not_exists(entry)"}
+    return {
+        "ConditionExpression": "version = :seen",
+        "ExpressionAttributeValues": {":seen": before["version"]},
+    }
+
+
+def new_version(project: str, name: str, action: ActionContext, step: str) -> str:
+    """A version that follows from the request and the step, so that a call that botocore repeats is
+    carried out once."""
+    return str(uuid5(_VERSIONS, f"{secret_name(project, name)}#{action.request_id}#{step}"))
+
+
+def credential_json(credential: Credential) -> dict[str, Any]:
+    """The credential as the API shows it, with every field; null where a fact is unknown."""
+    return {
+        "name": credential.name,
+        "project": credential.project,
+        "provider": credential.provider,
+        "url": credential.url,
+        "email": credential.email,
+        "created_at": credential.created_at,
+        "created_by": credential.created_by and read_executed_by(credential.created_by),
+        "updated_at": credential.updated_at,
+        "updated_by": credential.updated_by and read_executed_by(credential.updated_by),
+    }

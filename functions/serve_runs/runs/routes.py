@@ -1,0 +1,207 @@
+"""The routes of runs: create, list, read, change, delete.
+
+caller → its access → one transaction of the run and its audit record → the run as JSON.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools.event_handler import Response
+
+from byline.tables.items import Item
+from byline.tables.paging import Page
+from serve_runs.audit.trail import ActionContext
+from serve_runs.calls import Call, json_answer, no_content
+from serve_runs.errors import RequestFailed
+from serve_runs.profiles.store import Profiles
+from serve_runs.role_bindings.new_projects import NewProjects
+from serve_runs.runs.parents import ParentRuns
+from serve_runs.runs.queries import RunQuery, id_of, list_runs, list_visible_runs
+from serve_runs.runs.requests import CreateRun, ListRuns
+from serve_runs.runs.states import TRANSITIONS
+from serve_runs.runs.store import ClaimRefused, RunStore
+from serve_runs.runs.views import named_runs, run_json
+from serve_runs.web.paging import decode_cursor, encode_cursor, fitting
+from serve_runs.web.requests import idempotency_key
+from serve_runs.web.routing import Route
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+RUNS = "/v1/projects/<project>/runs"
+RUN = f"{RUNS}/<run_id>"
+
+NO_PROJECT = "-"
+"""A placeholder that is no project's name. Roles are read for it where no run was found, so that
+the number of reads does not depend on the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRoutes:
+    """`new_projects` is None where only admins may start a project."""
+
+    client: "DynamoDBClient"
+    table: str
+    store: RunStore
+    parents: ParentRuns
+    profiles: Profiles
+    new_projects: NewProjects | None
+
+    def routes(self) -> tuple[Route, ...]:
+        """The routes, with their paths."""
+        return (
+            Route("POST", RUNS, self.create_run),
+            Route("GET", RUNS, self.list_project_runs),
+            Route("GET", "/v1/runs", self.list_created_runs),
+            Route("GET", RUN, self.show_run),
+            Route("POST", f"{RUN}/start", self.start_run),
+            Route("POST", f"{RUN}/finish", self.finish_run),
+            Route("POST", f"{RUN}/fail", self.fail_run),
+            Route("POST", f"{RUN}/cancel", self.cancel_run),
+            Route("DELETE", RUN, self.delete_run),
+        )
+
+    def create_run(self, call: Call) -> Response[str]:
+        """Create a run in the caller's name: 201, or 200 where its `Idempotency-Key` created it."""
+        key = idempotency_key(call.event)
+        body = call.body(CreateRun) if call.event.get("body") else CreateRun()
+        run, outcome = self._create(call, body, key)
+        call.log(f"run {outcome}", run=run["id"]["S"])
+        location = f"/v1/projects/{call.project}/runs/{run['id']['S']}"
+        status = 201 if outcome == "created" else 200
+        return json_answer(status, run_json(run), location=location)
+
+    def list_project_runs(self, call: Call) -> Response[str]:
+        """A project's runs, newest first."""
+        call.access.require("read_run")
+        query = call.query(ListRuns)
+        runs = self._queries(query, call)
+        return self._answer_page(query, runs, partial(list_runs, self.client, self.table, runs))
+
+    def list_created_runs(self, call: Call) -> Response[str]:
+        """The runs of one creator in all projects that the caller may read, newest first."""
+        query = call.query(ListRuns)
+        runs = self._queries(query, call)
+        visible = partial(_visible, call)
+        listing = partial(list_visible_runs, self.client, self.table, runs, visible=visible)
+        return self._answer_page(query, runs, listing)
+
+    def show_run(self, call: Call, run_id: str) -> Response[str]:
+        """One run."""
+        call.access.require("read_run")
+        [run] = named_runs([self.store.get(call.project, run_id)], profiles=self.profiles)
+        return json_answer(200, run)
+
+    def start_run(self, call: Call, run_id: str) -> Response[str]:
+        """Start a pending run; then it is running."""
+        return self._change(call, run_id, "start")
+
+    def finish_run(self, call: Call, run_id: str) -> Response[str]:
+        """Finish a running run; then it is succeeded."""
+        return self._change(call, run_id, "finish")
+
+    def fail_run(self, call: Call, run_id: str) -> Response[str]:
+        """Fail a pending or running run; then it is failed."""
+        return self._change(call, run_id, "fail")
+
+    def cancel_run(self, call: Call, run_id: str) -> Response[str]:
+        """Cancel a pending or running run; then it is cancelled."""
+        return self._change(call, run_id, "cancel")
+
+    def delete_run(self, call: Call, run_id: str) -> Response[str]:
+        """Delete a run: 204, or 404 where it does not exist."""
+        self._require("delete_run", call, run_id)
+        self.store.delete(call.project, run_id, action=call.action)
+        call.log("run deleted", run=run_id)
+        return no_content()
+
+    def _change(self, call: Call, run_id: str, change: str) -> Response[str]:
+        transition = TRANSITIONS[change]
+        self._require(transition.action, call, run_id)
+        run = self.store.change(call.project, run_id, transition=transition, action=call.action)
+        call.log(f"run {transition.after}", run=run_id)
+        return json_answer(200, run_json(run))
+
+    def _require(self, action: str, call: Call, run_id: str) -> None:
+        run = call.access.resource("Run", run_id)
+        call.access.require(action, run, find=lambda: self.store.get(call.project, run_id))
+
+    def _create(self, call: Call, body: CreateRun, key: str | None) -> tuple[Item, str]:
+        access, action = call.access, call.action
+        claim: dict[str, TransactWriteItemTypeDef] = {}
+        if self.new_projects is not None:
+            access, claim = self.new_projects.claim(access, action)
+        access.require("create_run")
+        if body.parent_run is not None:
+            try:
+                action = self.parents.child_action(body.parent_run, access=access, action=action)
+            except RequestFailed:
+                # A key gives the run that it created, even if the parent is gone since.
+                before = key and self.store.created_before(
+                    body, project=call.project, action=action, key=key
+                )
+                if not before:
+                    raise
+                return before, "repeated"
+        try:
+            return self.store.create(
+                body, project=call.project, action=action, key=key, claim=claim
+            )
+        except ClaimRefused:
+            return self._create_unclaimed(call, body, action, key)
+
+    def _create_unclaimed(
+        self, call: Call, body: CreateRun, action: ActionContext, key: str | None
+    ) -> tuple[Item, str]:
+        """Create a run in a project that another request has claimed meanwhile."""
+        call.forget_access()
+        call.access.require("create_run")
+        return self.store.create(body, project=call.project, action=action, key=key)
+
+    def _queries(self, query: ListRuns, call: Call) -> list[RunQuery]:
+        """The queries of a listing.
+
+        One for a subject, and where that looks like an e-mail address one for each of its owners.
+        """
+        creator, issuer = query.created_by, None
+        if creator == "me":
+            caller = call.known_caller()
+            creator, issuer = caller.subject, caller.issuer
+        if not call.project and creator is None:
+            raise RequestFailed(
+                "invalid_parameter", "`created_by` is required for a listing across projects."
+            )
+        listed = RunQuery(call.project or None, creator, issuer, query.status)
+        if creator is None or issuer is not None or "@" not in creator:
+            return [listed]
+        owners = self.profiles.find_by_email(creator)
+        return [
+            listed,
+            *(replace(listed, creator=each.subject, creator_issuer=each.issuer) for each in owners),
+        ]
+
+    def _answer_page(
+        self, query: ListRuns, runs: Sequence[RunQuery], listing: partial[Page]
+    ) -> Response[str]:
+        binding = repr(runs[0])
+        after = decode_cursor(query.cursor, query=binding) if query.cursor else None
+        found, last = listing(limit=query.limit, after=after)
+        shown = fitting(named_runs(found, profiles=self.profiles))
+        if len(shown) < len(found):
+            last = id_of(found[len(shown) - 1])
+        next_cursor = encode_cursor(last, query=binding) if last else None
+        return json_answer(200, {"runs": shown, "next_cursor": next_cursor})
+
+
+def _visible(call: Call, found: list[Item]) -> list[Item]:
+    """Those of other projects' runs that the caller may read.
+
+    Roles are read even where no run was found, so that the time taken does not tell of hidden runs.
+    """
+    projects = list(dict.fromkeys(run["project"]["S"] for run in found)) or [NO_PROJECT]
+    accesses = call.read_accesses(projects)
+    readable = {project for project, access in accesses.items() if access.may("read_run")}
+    return [run for run in found if run["project"]["S"] in readable]

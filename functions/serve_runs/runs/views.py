@@ -1,0 +1,120 @@
+"""A run as a row of `RunsTable`, and as the API shows it.
+
+A row has the names that were known when it was written. Names that are known by now are added when
+the run is shown.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from byline.identity.caller import Caller, Principal, read_executed_by, read_principal
+from byline.tables.items import Item, rfc3339, text_of
+from serve_runs.audit.trail import ActionContext
+from serve_runs.profiles.store import Profiles
+from serve_runs.runs.requests import CreateRun
+
+_TEXTS = ("id", "project", "name", "status", "created_at", "updated_at")
+_IDENTITIES = ("executed_by", "on_behalf_of", "started_by", "finished_by", "cancelled_by")
+_REFERENCES = ("creator_user_id", "creator_service_account_id", "agent", "runner", "parent_run")
+
+
+def new_item(
+    body: CreateRun, *, project: str, run_id: str, action: ActionContext, at: float
+) -> Item:
+    """The row of a run that is created at the time `at`, seconds since the epoch.
+
+    `creator` and its column exist only for a known caller: indexes and conditions depend on whether
+    an attribute exists.
+    """
+    time = rfc3339(at)
+    item: Item = {
+        "project": {"S": project},
+        "id": {"S": run_id},
+        "status": {"S": "pending"},
+        "created_at": {"S": time},
+        "updated_at": {"S": time},
+        "last_request": {"S": action.request_id},
+    }
+    for name in ("name", "agent", "runner", "parent_run"):
+        value = getattr(body, name)
+        if value is not None:
+            item[name] = {"S": value}
+    if body.labels:
+        item["labels"] = {"M": {label: {"S": value} for label, value in body.labels.items()}}
+    creator = action.caller
+    if creator is not None:
+        item["creator"] = {"S": creator.subject}
+        item["creator_issuer"] = {"S": creator.issuer}
+        item[_creator_column(creator)] = {"S": creator.subject}
+    if (identity := action.identity) is not None:
+        item["executed_by"] = {"S": identity}
+    person = action.on_behalf_of
+    if person is not None:
+        item["on_behalf_of"] = {"S": person.identity}
+        item["person"] = {"S": person.principal}
+        if person.is_inherited:
+            item["person_inherited"] = {"BOOL": True}
+    return item
+
+
+def run_key(project: str, run_id: str) -> Item:
+    """The key of a run's row."""
+    return {"project": {"S": project}, "id": {"S": run_id}}
+
+
+def run_json(item: Item) -> dict[str, Any]:
+    """The run as the API shows it, with every field; null where a fact is unknown.
+
+    A stored identity that cannot be read is null, never an error.
+    """
+    run: dict[str, Any] = {field: text_of(item, field) for field in _TEXTS}
+    for field in _IDENTITIES:
+        stored = text_of(item, field)
+        run[field] = None if stored is None else read_executed_by(stored)
+    for field in _REFERENCES:
+        run[field] = text_of(item, field)
+    labels = item.get("labels", {}).get("M", {})
+    run["labels"] = {name: value.get("S", "") for name, value in labels.items()}
+    return run
+
+
+def named_runs(rows: list[Item], *, profiles: Profiles) -> list[dict[str, Any]]:
+    """The runs as the API shows them, with names from `profiles` where a row has a subject alone.
+
+    At most one call; none where every row has its names.
+    """
+    shown = [run_json(row) for row in rows]
+    nameless = [
+        (run, field, principal)
+        for row, run in zip(rows, shown, strict=True)
+        for field, principal in _nameless(row, run)
+    ]
+    names = profiles.display_names(principal for _, _, principal in nameless)
+    for run, field, principal in nameless:
+        if principal in names:
+            run[field] = msgspec.to_builtins(names[principal])
+    return shown
+
+
+def _creator_column(creator: Caller) -> str:
+    """The one of the two creator columns that a caller fills; the other stays empty."""
+    return "creator_user_id" if creator.kind == "user" else "creator_service_account_id"
+
+
+def _nameless(row: Item, run: dict[str, Any]) -> Iterable[tuple[str, Principal]]:
+    for field in _IDENTITIES:
+        user = (run[field] or {}).get("user")
+        if user is not None and "spec" not in user:
+            principal = _principal(row, field, user["id"]["subject"])
+            if principal is not None:
+                yield field, principal
+
+
+def _principal(row: Item, field: str, subject: str) -> Principal | None:
+    """The principal of a field's subject; None where the row does not have its issuer."""
+    if field == "on_behalf_of":
+        return read_principal(row["person"]["S"]) if "person" in row else None
+    column = "creator_issuer" if field == "executed_by" else f"{field}_issuer"
+    return Principal("user", row[column]["S"], subject) if column in row else None

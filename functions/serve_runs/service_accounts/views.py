@@ -1,0 +1,65 @@
+"""A service account as rows of `AccessTable`, and as the API shows it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from byline.identity.caller import Principal, read_executed_by, read_principal
+from byline.tables.items import Item
+from serve_runs.access.store import project_key
+from serve_runs.service_accounts.requests import id_of
+
+ENTRY = "service-account#"
+"""The prefix of the sort keys of a project's service accounts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccountRegistration:
+    """That `application` is to act for `person`, with `role` in `project`.
+
+    `identity`: the person as `executed_by` shows people, JSON. `request_id`: the request's.
+    """
+
+    project: str
+    application: Principal
+    person: Principal
+    identity: str
+    role: str
+    name: str
+    request_id: str
+
+    def item(self, *, created_at: str, updated_at: str) -> Item:
+        """The columns of both rows. Times are RFC 3339."""
+        texts = {
+            "id": id_of(self.application),
+            "principal": self.application.text,
+            "person": self.person.text,
+            "identity": self.identity,
+            "project": self.project,
+            "role": self.role,
+            "name": self.name,
+            "created_at": created_at,
+            "updated_at": updated_at,
+            "last_request": self.request_id,
+        }
+        return {name: {"S": text} for name, text in texts.items()}
+
+
+def listed_key(project: str, account_id: str) -> Item:
+    """The key of a service account among its project's."""
+    return project_key(project) | {"entry": {"S": f"{ENTRY}{account_id}"}}
+
+
+def service_account_json(row: Item) -> dict[str, Any]:
+    """A service account as the API shows it."""
+    application = read_principal(row["principal"]["S"])
+    return {
+        "id": row["id"]["S"],
+        "project": row["project"]["S"],
+        "name": row["name"]["S"],
+        "issuer": application.issuer,
+        "subject": application.subject,
+        "role": row["role"]["S"],
+        "acts_for": read_executed_by(row["identity"]["S"]),
+        "created_at": row["created_at"]["S"],
+        "updated_at": row["updated_at"]["S"],
+    }

@@ -1,0 +1,219 @@
+"""The one table of reasons: status, sentence, meaning. The OpenAPI document and the docs follow it.
+
+Clients may match on a reason. Sentences and meanings may change.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from byline.errors import Reason
+from serve_runs.errors import RequestReason
+
+type ProblemReason = Reason | RequestReason
+
+RETRY_SECONDS = 2
+"""The `Retry-After` of a 503. Keys are fetched again after 5 seconds, DynamoDB is asked at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonEntry:
+    """A reason's HTTP status, its sentence for the caller, and its meaning for the reader of docs.
+
+    `sentence` is the `detail` of a problem that brings none of its own.
+    """
+
+    status: int
+    sentence: str
+    meaning: str
+    retry_after_seconds: int | None = None
+
+
+def _rejected(sentence: str, meaning: str) -> ReasonEntry:
+    return ReasonEntry(401, sentence, meaning)
+
+
+def _unavailable(sentence: str, meaning: str) -> ReasonEntry:
+    return ReasonEntry(503, sentence, meaning, RETRY_SECONDS)
+
+
+REASONS: Mapping[ProblemReason, ReasonEntry] = {
+    # The credential (RFC 9110, section 15.5.2)
+    "no_credentials": _rejected(
+        "The request carries no credential that counts.",
+        "The target group's credential is missing: the load balancer's token or a Bearer token.",
+    ),
+    "duplicated_header": _rejected(
+        "The credential's header was sent more than once.",
+        "Two readers could take different values, so none counts.",
+    ),
+    "unsupported_scheme": _rejected(
+        "The scheme of `Authorization` is not Bearer.",
+        "Only Bearer tokens are accepted (RFC 6750).",
+    ),
+    "token_too_large": _rejected("The token is too large.", "The token has over 16,384 bytes."),
+    "malformed_token": _rejected(
+        "The token is malformed.", "The token is no strict compact JWS (RFC 7515)."
+    ),
+    "unsupported_algorithm": _rejected(
+        "The token's signature algorithm is not accepted.",
+        "The issuer is not configured to sign with this `alg`.",
+    ),
+    "unsupported_critical_header": _rejected(
+        "The token's header demands an extension.", "The header has `crit` (RFC 7515, 4.1.11)."
+    ),
+    "untrusted_signer": _rejected(
+        "Another load balancer signed the token.",
+        "`signer` is none of `LoadBalancerArns`.",
+    ),
+    "untrusted_client": _rejected(
+        "The token is for another client.", "`client` is not `OidcClientId`."
+    ),
+    "untrusted_issuer": _rejected(
+        "The token's issuer is not trusted.",
+        "`iss` is neither `OidcIssuer` nor listed in `TrustedIssuers`.",
+    ),
+    "untrusted_audience": _rejected(
+        "The token is for another audience.",
+        "`aud` holds none of the issuer's configured `audiences`.",
+    ),
+    "unknown_key": _rejected(
+        "The token's key id is not published.", "The issuer or region publishes no such `kid`."
+    ),
+    "unusable_key": _rejected(
+        "The token's key is unusable.",
+        "The key is published, but not for this algorithm, or it is too weak.",
+    ),
+    "bad_signature": _rejected(
+        "The token's signature does not match.", "Another key signed, or the token was changed."
+    ),
+    "expired": _rejected("The token has expired.", "`exp` has passed."),
+    "not_yet_valid": _rejected(
+        "The token is not valid yet.", "`nbf` or `iat` is more than 30 seconds ahead."
+    ),
+    "wrong_token_type": _rejected(
+        "The token is no access token.", "An ID token, a refresh token or a token bound to a key."
+    ),
+    "missing_claim": _rejected("The token lacks a claim.", "A required claim is missing."),
+    "malformed_claim": _rejected(
+        "A claim of the token is malformed.", "A claim has another type or is too long."
+    ),
+    "subject_mismatch": _rejected(
+        "Token and header name different subjects.",
+        "An unsigned header, or userinfo, names another subject than the token.",
+    ),
+    "unknown_caller_kind": _rejected(
+        "The token does not tell whether its subject is a person or a service account.",
+        "The issuer's profile proves neither a person nor a service account.",
+    ),
+    # The request
+    "invalid_name": ReasonEntry(
+        400, "A name in the path is invalid.", "A project, runner or credential is misnamed."
+    ),
+    "invalid_body": ReasonEntry(
+        400, "The body is invalid.", "The body is no JSON of the expected shape."
+    ),
+    "invalid_parameter": ReasonEntry(
+        400, "A query parameter is invalid.", "Unknown, repeated or out of range."
+    ),
+    "invalid_cursor": ReasonEntry(
+        400,
+        "The cursor does not belong to this query. Start again without one.",
+        "The cursor is changed, or comes from another query.",
+    ),
+    "invalid_idempotency_key": ReasonEntry(
+        400,
+        "Send one Idempotency-Key of 1 to 255 visible ASCII characters.",
+        "The header `Idempotency-Key` is repeated, empty, or too long.",
+    ),
+    "cross_site_request": ReasonEntry(
+        403,
+        "A page of another site may not act for its visitor.",
+        "A browser sent a change that a page of another site started.",
+    ),
+    "forbidden": ReasonEntry(
+        403,
+        "You can read this, but none of your roles allows the action.",
+        "The resource exists, the caller may read it, and no role permits the action.",
+    ),
+    "not_found": ReasonEntry(
+        404,
+        "The resource does not exist, or you may not read it.",
+        "The resource does not exist, or the caller may not know of it.",
+    ),
+    "method_not_allowed": ReasonEntry(
+        405,
+        "This path does not support the method. `Allow` lists those it supports.",
+        "The path exists, the method does not; `Allow` lists the methods.",
+    ),
+    "wrong_state": ReasonEntry(
+        409,
+        "The run's state does not permit the change.",
+        "The change does not follow from the run's state, which is in `current_status`.",
+    ),
+    "run_deleted": ReasonEntry(
+        409,
+        "The run of this Idempotency-Key has been deleted.",
+        "The key belongs to a run that was deleted since.",
+    ),
+    "last_admin": ReasonEntry(
+        409,
+        "A project needs at least one admin. Grant `project:admin` to somebody else first.",
+        "The change would leave the project without an admin.",
+    ),
+    "already_registered": ReasonEntry(
+        409,
+        "This service account already acts for another person, or in another project.",
+        "A service account acts for one person in one project.",
+    ),
+    "body_too_large": ReasonEntry(413, "The body is too large.", "The body has over 65,536 bytes."),
+    "unsupported_media_type": ReasonEntry(
+        415, "The body must be application/json.", "`Content-Type` is not `application/json`."
+    ),
+    "idempotency_conflict": ReasonEntry(
+        422,
+        "This Idempotency-Key was sent before with another body.",
+        "The same key and caller came with another body before.",
+    ),
+    "invalid_parent_run": ReasonEntry(
+        422,
+        "The project has no such parent run.",
+        "`parent_run` does not exist in the project, or the caller may not read it.",
+    ),
+    "invalid_service_account_token": ReasonEntry(
+        422,
+        "`token` must be a current token of the service account.",
+        "The token in the body does not verify, or is no service account's.",
+    ),
+    "too_many_changes": ReasonEntry(
+        429,
+        "A credential can be changed a hundred times in 24 hours. Retry later.",
+        "Secrets Manager keeps all versions of 24 hours, and at most 100.",
+        retry_after_seconds=3_600,
+    ),
+    "internal": ReasonEntry(
+        500,
+        "An unexpected error occurred. Report the request id in `instance`.",
+        "An unexpected error; the request id in `instance` finds it in the logs.",
+    ),
+    "grant_refused": ReasonEntry(
+        502,
+        "The authorization service refused the grant.",
+        "The authorization service refused to let the service account act for the caller.",
+    ),
+    "keys_unavailable": _unavailable(
+        "Could not fetch the keys that verify the caller's token. Retry.",
+        "The issuer or the region did not answer; nothing was decided about the caller.",
+    ),
+    "store_unavailable": _unavailable(
+        "The tables or secrets cannot be read or written right now. Retry.",
+        "AWS throttles, or other requests change the same rows; nothing was written.",
+    ),
+    "token_unavailable": _unavailable(
+        "No live token is available right now. Retry.",
+        "The runner has no live token yet, or the secret cannot be read yet.",
+    ),
+    "grant_unavailable": _unavailable(
+        "The authorization service does not answer. Retry.",
+        "The authorization service could not be reached; nothing was written.",
+    ),
+}

@@ -1,0 +1,191 @@
+"""The environment of the functions that verify callers, read once at cold start.
+
+Each variable is described in the README; an operator sets it through the template parameter of the
+same name. A contradiction fails the cold start with `Misconfigured`, which names the variable.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, cast, get_args
+
+import msgspec
+
+from byline.errors import Misconfigured
+from byline.fetch import require_https
+from byline.settings import choice, require_base_url
+
+Trust = Literal["verify", "forwarded", "ignore"]
+Anonymous = Literal["refuse", "allow"]
+IssuerProfile = Literal[
+    "generic", "keycloak", "okta", "entra", "auth0", "cognito", "google", "kubernetes"
+]
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+"""Asymmetric only: with a shared-secret algorithm a public key would sign (RFC 8725, 2.1)."""
+
+MAX_ISSUER_BYTES = 512
+"""Of a sort key's 1,024, of which a subject may take 255 and what stands around it the rest."""
+
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+
+_LOAD_BALANCER_ARN = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):elasticloadbalancing:(?P<region>[a-z]{2}[a-z0-9-]*-\d):\d{12}:"
+    r"loadbalancer/app/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}"
+)
+
+
+class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An issuer whose Bearer tokens count, and what must hold of them.
+
+    `audiences`: one of them must be in the token's `aud`. `jwks_uri`: where the keys are; without
+    it the issuer's discovery document says so. `userinfo`: whether gaps in a person's profile may
+    be filled there. `service_accounts`: subject → name, for subjects that are known to be machines
+    whatever the profile's evidence says.
+    """
+
+    issuer: NonEmpty
+    audiences: Annotated[tuple[NonEmpty, ...], msgspec.Meta(min_length=1)]
+    profile: IssuerProfile
+    algorithms: Annotated[tuple[Algorithm, ...], msgspec.Meta(min_length=1)] = ("RS256",)
+    jwks_uri: str | None = None
+    userinfo: bool = False
+    service_accounts: dict[NonEmpty, NonEmpty] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class SignerKeys:
+    """A load balancer whose tokens count, and where its region publishes the keys."""
+
+    signer: str
+    keys_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySettings:
+    """What decides who is believed. Empty policies are legal and refuse everyone."""
+
+    signers: tuple[SignerKeys, ...] = ()
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    trusted_issuers: tuple[TrustedIssuer, ...] = ()
+    browser_target_group: str = ""
+    bearer_target_group: str = ""
+    trust: Trust = "verify"
+    anonymous: Anonymous = "refuse"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "IdentitySettings":
+        """Read and check the environment. Raises `Misconfigured`."""
+
+        def value(name: str) -> str:
+            return environment.get(name, "").strip()
+
+        settings = cls(
+            signers=_signers(value("LOAD_BALANCER_ARNS"), value("ALB_PUBLIC_KEYS_URL")),
+            oidc_issuer=value("OIDC_ISSUER"),
+            oidc_client_id=value("OIDC_CLIENT_ID"),
+            trusted_issuers=_trusted_issuers(value("TRUSTED_ISSUERS")),
+            browser_target_group=value("BROWSER_TARGET_GROUP"),
+            bearer_target_group=value("BEARER_TARGET_GROUP"),
+            trust=cast(Trust, choice(environment, "IDENTITY_TRUST", of=get_args(Trust))),
+            anonymous=cast(
+                Anonymous, choice(environment, "ANONYMOUS_CALLERS", of=get_args(Anonymous))
+            ),
+        )
+        settings._refuse_contradictions()
+        return settings
+
+    def _refuse_contradictions(self) -> None:
+        if self.browser_target_group and self.browser_target_group == self.bearer_target_group:
+            raise Misconfigured(
+                "BEARER_TARGET_GROUP",
+                "equals BROWSER_TARGET_GROUP, so the group cannot say which credential counts",
+            )
+        browser = {
+            "LOAD_BALANCER_ARNS": bool(self.signers),
+            "OIDC_ISSUER": bool(self.oidc_issuer),
+            "OIDC_CLIENT_ID": bool(self.oidc_client_id),
+        }
+        _require_short("OIDC_ISSUER", self.oidc_issuer)
+        missing = [name for name, given in browser.items() if not given]
+        if any(browser.values()) and missing:
+            given = ", ".join(name for name in browser if name not in missing)
+            raise Misconfigured(missing[0], f"is empty, but browsers need it beside {given}")
+        if self.signers and not self.browser_target_group:
+            raise Misconfigured(
+                "BROWSER_TARGET_GROUP", "is empty, so LOAD_BALANCER_ARNS could never count"
+            )
+        if self.trusted_issuers and not self.bearer_target_group:
+            raise Misconfigured(
+                "BEARER_TARGET_GROUP", "is empty, so TRUSTED_ISSUERS could never count"
+            )
+        if self.trust == "ignore" and self.anonymous == "refuse":
+            raise Misconfigured(
+                "ANONYMOUS_CALLERS",
+                "is `refuse`, but IDENTITY_TRUST=ignore makes every caller anonymous:"
+                " say `allow` if that is meant",
+            )
+
+
+def _signers(arns: str, keys_url: str) -> tuple[SignerKeys, ...]:
+    if keys_url:
+        require_base_url("ALB_PUBLIC_KEYS_URL", keys_url)
+    signers = []
+    for arn in filter(None, (arn.strip() for arn in arns.split(","))):
+        match = _LOAD_BALANCER_ARN.fullmatch(arn)
+        if match is None:
+            raise Misconfigured(
+                "LOAD_BALANCER_ARNS", f"{arn!r} is not an Application Load Balancer's ARN"
+            )
+        url = keys_url.rstrip("/") or _keys_url(match["partition"], match["region"])
+        signers.append(SignerKeys(signer=arn, keys_url=url))
+    return tuple(signers)
+
+
+def _keys_url(partition: str, region: str) -> str:
+    """Where a region's load balancers publish their keys.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
+    (China's address comes from users' reports, not from AWS's text.)
+    """
+    match partition:
+        case "aws":
+            return f"https://public-keys.auth.elb.{region}.amazonaws.com"
+        case "aws-us-gov":
+            return f"https://s3-{region}.amazonaws.com/aws-elb-public-keys-prod-{region}"
+        case "aws-cn":
+            return f"https://public-keys.auth.elb.{region}.amazonaws.com.cn"
+        case _:
+            raise Misconfigured(
+                "ALB_PUBLIC_KEYS_URL",
+                f"is needed: where partition {partition!r} publishes its keys is not known",
+            )
+
+
+def _trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
+    if not text:
+        return ()
+    try:
+        issuers = msgspec.json.decode(text, type=tuple[TrustedIssuer, ...])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Misconfigured("TRUSTED_ISSUERS", str(error)) from None
+    seen: set[str] = set()
+    for issuer in issuers:
+        if issuer.issuer in seen:
+            raise Misconfigured("TRUSTED_ISSUERS", f"{issuer.issuer!r} is listed twice")
+        seen.add(issuer.issuer)
+        _require_short("TRUSTED_ISSUERS", issuer.issuer)
+        # Google's tokens name their issuer with and without the scheme; every other is a URL
+        # (OpenID Connect Discovery 1.0, section 3), and keys are fetched by it.
+        require_base_url("TRUSTED_ISSUERS", issuer.issuer)
+        if issuer.jwks_uri is not None:
+            require_https("TRUSTED_ISSUERS", issuer.jwks_uri)
+    return issuers
+
+
+def _require_short(variable: str, issuer: str) -> None:
+    """An issuer ends up in keys, beside a subject."""
+    if len(issuer.encode()) > MAX_ISSUER_BYTES:
+        raise Misconfigured(variable, f"an issuer may have {MAX_ISSUER_BYTES} bytes")

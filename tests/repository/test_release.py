@@ -1,0 +1,56 @@
+"""A release is tagged with the project's version and described by the changelog."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools.release_notes import main, notes, version
+
+ROOT = Path(__file__).parents[2]
+CHANGELOG = """# Changelog
+
+## [Unreleased]
+
+## [1.1.0] - 2027-01-15
+
+### Added
+- A thing.
+
+## [1.0.0] - 2026-12-01
+- The first release.
+
+[1.1.0]: https://example.com/compare/v1.0.0...v1.1.0
+"""
+
+
+def test_version_of_the_api_document_is_the_projects() -> None:
+    """`docs/openapi.json` states the version of `pyproject.toml`."""
+    document = json.loads((ROOT / "docs/openapi.json").read_text())
+    assert document["info"]["version"] == version()
+
+
+def test_notes_of_a_release_are_its_section() -> None:
+    """The notes hold the entries of that release alone, without heading and links."""
+    assert notes(CHANGELOG, "1.1.0") == "### Added\n- A thing.\n"
+    assert notes(CHANGELOG, "1.0.0") == "- The first release.\n"
+
+
+@pytest.mark.parametrize("release", ["1.2.0", "1.1", "1.1.0-rc1", "1x1.0", "Unreleased"])
+def test_release_without_a_section_has_no_notes(release: str) -> None:
+    """A release that the changelog does not describe is refused."""
+    with pytest.raises(LookupError, match=r"no entries under a heading `## \[.*\] - YYYY-MM-DD`"):
+        notes(CHANGELOG, release)
+
+
+def test_release_with_an_empty_section_has_no_notes() -> None:
+    """A heading without entries is not a description."""
+    with pytest.raises(LookupError):
+        notes("## [2.0.0] - 2027-02-01\n\n## [1.1.0] - 2027-01-15\n- A thing.\n", "2.0.0")
+
+
+@pytest.mark.parametrize("tag", ["v9.9.9", "1.0", "v", ""])
+def test_tag_of_another_version_is_refused(tag: str) -> None:
+    """A tag that is not `v` and the project's version ends the release, and names both."""
+    with pytest.raises(SystemExit, match=f"The tag is {tag}, but the version .* is {version()}"):
+        main(tag)
