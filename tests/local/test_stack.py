@@ -175,7 +175,7 @@ def test_tick_refreshes_a_runner_that_no_message_told_of() -> None:
         created_at="2026-11-22T18:08:39.567Z",
         updated_at="2026-11-22T18:08:39.567Z",
     )
-    row = replace(row, shard=row.unit.shard)
+    row = replace(row, shard=row.work_unit.shard)
     with Stack(tick_seconds=1) as stack:
         stack.give_client("research", "nightly-train")
         dynamodb = stack.aws.client("dynamodb")

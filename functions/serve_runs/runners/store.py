@@ -11,7 +11,7 @@ from byline.caching import Clock
 from byline.refresh.runner_rows import (
     RunnerRow,
     client_key,
-    floor_key,
+    minimum_generation_key,
     read_runner,
     runner_item,
     runner_key,
@@ -126,7 +126,7 @@ class RunnerStore:
                 "minimum generation": {
                     "ConditionCheck": {
                         "TableName": self._table,
-                        "Key": floor_key(row.project, row.runner),
+                        "Key": minimum_generation_key(row.project, row.runner),
                         "ConditionExpression": _ABOVE_MINIMUM,
                         "ExpressionAttributeValues": {":generation": {"N": str(row.generation)}},
                     }
@@ -156,7 +156,7 @@ class RunnerStore:
         self, row: RunnerRow, tombstone: RunnerRow, record: "TransactWriteItemTypeDef"
     ) -> bool:
         generation = {"N": str(row.generation)}
-        minimum = floor_key(row.project, row.runner) | {
+        minimum = minimum_generation_key(row.project, row.runner) | {
             "generation": generation,
             "ttl": {"N": str(tombstone.ttl)},
         }
@@ -194,7 +194,7 @@ class RunnerStore:
         return not write_together(self._client, actions)
 
     def _minimum_generation(self, registration: RunnerRegistration) -> int:
-        item = self._read(floor_key(registration.project, registration.runner))
+        item = self._read(minimum_generation_key(registration.project, registration.runner))
         return 0 if item is None else int(item["generation"]["N"])
 
     def _close_breaker(self, row: RunnerRow) -> None:

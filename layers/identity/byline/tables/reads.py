@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from byline.retries import attempts
+from byline.retries import jittered_wait
 from byline.tables.items import Item
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def read_rows(
     unread: list[Item] = []
     for start in range(0, len(wanted), KEYS_PER_CALL):
         left: Any = wanted[start : start + KEYS_PER_CALL]
-        for _ in attempts(tries, base_seconds=WAIT_SECONDS, sleep=sleep):
+        for failures in range(tries):
+            if failures:
+                sleep(jittered_wait(failures, base_seconds=WAIT_SECONDS))
             answer = client.batch_get_item(
                 RequestItems={table: {"Keys": left, "ConsistentRead": consistent}}
             )

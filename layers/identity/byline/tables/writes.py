@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
-from byline.retries import attempts
+from byline.retries import jittered_wait
 from byline.tables.items import Item
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def write_together(
     it repeats by itself is carried out once. Raises `Contended`, and
     `TransactionCanceledException` where DynamoDB cancels for another reason.
     """
-    for _ in attempts(WRITE_ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=sleep):
+    for failures in range(WRITE_ATTEMPTS):
+        if failures:
+            sleep(jittered_wait(failures, base_seconds=WAIT_SECONDS))
         try:
             client.transact_write_items(TransactItems=list(actions.values()))
         except client.exceptions.TransactionCanceledException as error:
@@ -79,7 +81,9 @@ def write_row[Answer](
     effect: `write` must accept it (`OR owner = :me`), or the caller must compare the row.
     Raises `ConditionFailed` and `Contended`.
     """
-    for _ in attempts(WRITE_ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=sleep):
+    for failures in range(WRITE_ATTEMPTS):
+        if failures:
+            sleep(jittered_wait(failures, base_seconds=WAIT_SECONDS))
         try:
             return write()
         except client.exceptions.ConditionalCheckFailedException:
