@@ -22,10 +22,10 @@ def test_module_that_does_not_compile_fails_the_build(tmp_path: Path) -> None:
         compile_folder(tmp_path, deployed_as="/var/task")
 
 
-def test_function_without_modules_fails_the_build(tmp_path: Path) -> None:
+def test_folder_without_a_package_fails_the_build(tmp_path: Path) -> None:
     """A folder without a package fails the build."""
     (tmp_path / "source").mkdir()
-    with pytest.raises(BuildFailed, match="no modules"):
+    with pytest.raises(BuildFailed, match="no package in"):
         build(tmp_path / "source", tmp_path / "artifact")
 
 
