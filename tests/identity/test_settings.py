@@ -262,10 +262,11 @@ def test_other_addresses_are_refused(url: str) -> None:
     assert error.value.variable == "OIDC"
 
 
-def test_message_does_not_quote_a_password() -> None:
-    """An address with a password in it is refused without repeating it."""
+@pytest.mark.parametrize("port", ["", ":port"])
+def test_message_does_not_quote_a_password(port: str) -> None:
+    """A URL with a password is refused without a quote, and so is one that is malformed too."""
     detail = assert_misconfigured(
-        "ALB_PUBLIC_KEYS_URL", ALB_PUBLIC_KEYS_URL="https://user:SECRET@keys.example.com"
+        "ALB_PUBLIC_KEYS_URL", ALB_PUBLIC_KEYS_URL=f"https://user:SECRET@keys.example.com{port}"
     )
     assert "SECRET" not in detail
 

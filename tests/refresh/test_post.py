@@ -98,9 +98,9 @@ def test_runtime_api_is_not_reached(host: str, monkeypatch: pytest.MonkeyPatch) 
     with serve(answer(b"{}")) as server:
         url = f"http://{host}:{server.port}/2018-06-01/runtime/init/error"
         monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", f"127.0.0.1:{server.port}")
-        with pytest.raises(FetchFailed, match="only https"):
+        with pytest.raises(FetchFailed, match="neither https nor"):
             post(url, form=FORM)
-        with pytest.raises(FetchFailed, match="only https"):
+        with pytest.raises(FetchFailed, match="neither https nor"):
             fetch(url)
         assert not server.requests
         monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", f"127.0.0.1:{server.port + 1}")

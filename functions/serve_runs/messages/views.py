@@ -1,6 +1,5 @@
 """A message as a row of `RunsTable`, and as the API shows it."""
 
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -52,8 +51,3 @@ def before_a_gap(items: list[Item], *, after: str, now: float) -> list[Item]:
 def partition(project: str, run_id: str) -> str:
     """The partition of a run's messages. Names have no `#`, so no two runs share one."""
     return f"messages#{project}#{run_id}"
-
-
-def digest(*texts: str) -> str:
-    """A digest of these texts, in this order."""
-    return sha256("\0".join(texts).encode()).hexdigest()

@@ -7,12 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from aws_lambda_powertools import Logger
-
 from byline.caching import Clock
 from byline.refresh.runner_rows import (
     RunnerRow,
-    UnreadableRow,
     client_key,
     minimum_generation_key,
     read_runner,
@@ -25,11 +22,10 @@ from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import contended, not_found
 from serve_runs.runners.changes import deleted, new_runner, registered
 from serve_runs.runners.requests import RunnerRegistration
-from serve_runs.web.paging import Position
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 ATTEMPTS = 5
 """How often a runner is read again that is changed, refreshed or deleted meanwhile."""
@@ -38,8 +34,6 @@ _UNCHANGED = "generation = :generation AND revision = :revision AND due_at = :du
 """The condition that a runner was not changed, refreshed, postponed or deleted since its read."""
 
 _ABOVE_MINIMUM = "attribute_not_exists(generation) OR generation < :generation"
-
-logger = Logger(service="byline")
 
 
 class RunnerStore:
@@ -99,31 +93,6 @@ class RunnerStore:
         if row is None:
             raise not_found()
         return row
-
-    def list_runners(
-        self, project: str, *, limit: int, after: Position | None
-    ) -> tuple[list[RunnerRow], Position | None]:
-        """Up to `limit` runners by name, and where to go on if there are more.
-
-        A row that cannot be read is logged and left out, so that it does not hide the others.
-        """
-        query: QueryInputTypeDef = {
-            "TableName": self._table,
-            # One more than asked for tells whether this page is the last.
-            "Limit": limit + 1,
-            "KeyConditionExpression": "#project = :project",
-            # A reserved word of DynamoDB.
-            "ExpressionAttributeNames": {"#project": "project"},
-            "ExpressionAttributeValues": {":project": {"S": project}},
-        }
-        if after is not None:
-            # The project comes from the request: a forged cursor cannot leave it.
-            query["ExclusiveStartKey"] = runner_key(project, after.id)
-        page = self._client.query(**query)
-        items = page["Items"][:limit]
-        is_last = len(page["Items"]) <= limit and "LastEvaluatedKey" not in page
-        position = None if is_last or not items else Position(project, items[-1]["runner"]["S"])
-        return _readable(items), position
 
     def delete(self, project: str, runner: str, *, action: ActionContext) -> RunnerRow:
         """Delete a runner, and return its tombstone, which stays until its secrets are swept.
@@ -248,16 +217,6 @@ class RunnerStore:
     def _read(self, key: Item) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return answer.get("Item")
-
-
-def _readable(items: list[Item]) -> list[RunnerRow]:
-    rows = []
-    for item in items:
-        try:
-            rows.append(read_runner(item))
-        except UnreadableRow as unreadable:
-            logger.error("row unreadable", row=str(unreadable))
-    return rows
 
 
 def _state(row: RunnerRow) -> Item:

@@ -1,4 +1,4 @@
-"""Byline's identity layer: who sent a request, verified.
+"""Byline's layer: what its functions share.
 
     identity = Identity(IdentitySettings.from_environment(os.environ))
     caller = identity.identify(event)

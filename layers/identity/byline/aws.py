@@ -1,6 +1,6 @@
-"""Clients of AWS, made once and cheaply.
+"""Clients of AWS services. Each is made once, at its first use.
 
-botocore directly: boto3 adds its import and nothing that is used here.
+botocore is used directly: boto3 would add its import time and nothing that Byline uses.
 """
 
 import os
@@ -25,15 +25,16 @@ CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3
 
 CONNECTIONS = 16
-"""Of one client at the most. Each costs a TLS context, so they are opened only as threads ask."""
+"""The most connections of one client. Each costs a TLS context, so one is opened only when a thread
+needs it."""
 
 _CONFIG = Config(
     connect_timeout=CONNECT_TIMEOUT_SECONDS,
     read_timeout=READ_TIMEOUT_SECONDS,
     retries={"mode": "standard", "total_max_attempts": 3},
-    # Otherwise botocore composes one from two dozen parts, twice for every request: 12% of a call.
+    # By default botocore composes it from two dozen parts, twice a request: 12% of a call's time.
     user_agent=f"byline botocore/{botocore.__version__}",
-    # Every request is built from checked values in one place, and DynamoDB checks it again.
+    # Requests are built from checked values, and the service checks them again.
     parameter_validation=False,
     max_pool_connections=CONNECTIONS,
     tcp_keepalive=True,
@@ -53,7 +54,7 @@ _PASSING = frozenset(
 
 @cache
 def dynamodb() -> "DynamoDBClient":
-    """The client of DynamoDB, for the region and endpoint of the environment."""
+    """The client of DynamoDB, for the region and the endpoint that the environment names."""
     client: DynamoDBClient = _client("dynamodb")
     return client
 
@@ -73,7 +74,7 @@ def secrets_manager() -> "SecretsManagerClient":
 
 
 def is_passing(error: ClientError | BotoCoreError) -> bool:
-    """Whether AWS could not answer now, so that the same call may succeed later."""
+    """Whether the same call may succeed later: throttling, a conflict, an outage or the network."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or error.response.get("Error", {}).get("Code") in _PASSING
@@ -81,7 +82,10 @@ def is_passing(error: ClientError | BotoCoreError) -> bool:
 
 
 def error_name(error: Exception) -> str:
-    """What to log of an error: AWS's code, else its class. Never its message, which may quote."""
+    """The name of an error for logs: AWS's error code, or the class of any other error.
+
+    The error's message is not used, because it may quote the request.
+    """
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", "ClientError"))
     return type(error).__name__
@@ -99,10 +103,10 @@ def _client(service: str) -> Any:
 def _trust_all_roots(
     *, endpoint: Any, caught_exception: Exception | None = None, **_: Any
 ) -> float | None:
-    """After a certificate that Amazon's roots do not explain, try all public roots.
+    """Retry with all public roots after a certificate that Amazon's roots do not sign.
 
-    Should AWS ever change its certificates' roots, this keeps the service up, if slower. An
-    operator's own bundle is never widened.
+    It keeps the service available should AWS use other roots one day. An operator's own bundle is
+    never extended.
     """
     session = endpoint.http_session
     if not isinstance(caught_exception, SSLError) or session._verify == certifi.where():

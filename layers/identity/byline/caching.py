@@ -1,16 +1,16 @@
-"""A bounded cache with lifetimes, and one call for concurrent misses."""
+"""A bounded cache whose values expire, and one call for concurrent cache misses."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
 
 Clock = Callable[[], float]
-"""Seconds since the epoch. Wall time, because a frozen or restored Lambda's monotonic clock stands
-still while tokens and keys grow old."""
+"""Seconds since the epoch. It is wall time: the monotonic clock of a frozen or restored Lambda
+environment stands still, while tokens and keys expire."""
 
 
 class BoundedCache[K: Hashable, V]:
-    """At most `size` values, each until its own time; the least recently used goes first."""
+    """At most `size` values, each with its own expiry. The least recently used is evicted first."""
 
     def __init__(self, size: int, *, now: Clock) -> None:
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
@@ -19,7 +19,7 @@ class BoundedCache[K: Hashable, V]:
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
-        """The value, or None once its time is over."""
+        """The value of `key`; None where it is absent or expired."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
@@ -32,7 +32,7 @@ class BoundedCache[K: Hashable, V]:
             return value
 
     def put(self, key: K, value: V, *, until: float) -> None:
-        """Keep `value` until the time `until`, seconds since the epoch."""
+        """Store `value` until the time `until`, seconds since the epoch."""
         with self._lock:
             self._entries[key] = (until, value)
             self._entries.move_to_end(key)
@@ -40,7 +40,7 @@ class BoundedCache[K: Hashable, V]:
                 self._entries.popitem(last=False)
 
     def discard(self, key: K) -> None:
-        """Forget `key`, if it is there."""
+        """Delete the value of `key`, if it has one."""
         with self._lock:
             self._entries.pop(key, None)
 
@@ -49,9 +49,9 @@ class BoundedCache[K: Hashable, V]:
 
 
 class SingleFlight[K: Hashable]:
-    """A lock for each key under way, so that concurrent misses make one call.
+    """One lock for each key in progress, so that concurrent cache misses make one call.
 
-    Who waited looks into the cache again before calling: the first one has filled it.
+    A thread that waited must look into the cache again: the first thread has filled it.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class SingleFlight[K: Hashable]:
         self._lock = Lock()
 
     def run[V](self, key: K, work: Callable[[], V]) -> V:
-        """Run `work`, alone for its key. `work` must look at the cache first."""
+        """The result of `work`, run alone for its key. `work` must look into the cache first."""
         with self._lock:
             lock, users = self._under_way.get(key, (Lock(), 0))
             self._under_way[key] = (lock, users + 1)

@@ -1,7 +1,7 @@
-"""What can go wrong with an identity, named by what happens next.
+"""The errors of Byline's layer, named by what happens next: rejected, unavailable, misconfigured.
 
-Each error carries facts about a credential and never its text: a message here may be logged,
-counted and sent to the caller as it is.
+An error carries facts about a credential and never its text. Its message may be logged and sent to
+the caller.
 """
 
 from typing import Literal, get_args
@@ -29,22 +29,22 @@ Reason = Literal[
     "subject_mismatch",
     "unknown_caller_kind",
 ]
-"""Why a credential was refused. Closed: metrics, alarms and clients may match on it."""
+"""Why a credential was refused. The list is closed: metrics, alarms and clients match on it."""
 
 REASONS: frozenset[str] = frozenset(get_args(Reason))
 
-Source = Literal["load_balancer_keys", "issuer_keys", "discovery"]
-"""What could not be reached."""
+KeySource = Literal["load_balancer_keys", "issuer_keys", "discovery"]
+"""The published keys or document that could not be fetched."""
 
 MAX_FACTS = 10
 MAX_FACT_CHARACTERS = 255
 
 
 class Rejected(Exception):
-    """The credential does not count: 401, counted by `reason`, never worth a retry as it is.
+    """The credential was refused: 401, counted by `reason`. A retry with it cannot succeed.
 
-    `expected` and `actual` are facts that help whoever set the system up (an issuer, an audience,
-    a time); they are logged and never sent to the caller.
+    `detail` is a sentence for the caller. `expected` and `actual` are facts for the operator (an
+    issuer, an audience, a time); they are logged and never sent to the caller.
     """
 
     def __init__(
@@ -58,21 +58,21 @@ class Rejected(Exception):
 
 
 class Unavailable(Exception):
-    """Keys could not be had, so nothing can be said of the credential: 503, a retry may help.
+    """The keys could not be fetched, so the credential was not verified: 503, a retry may succeed.
 
-    Never a reason to refuse (401) a credential that may be good, nor to skip its check.
+    A credential that may be valid is not refused with 401, and its check is never skipped.
     """
 
-    def __init__(self, source: Source, detail: str) -> None:
+    def __init__(self, source: KeySource, detail: str) -> None:
         super().__init__(f"{source}: {detail}")
-        self.source: Source = source
+        self.source: KeySource = source
         self.detail = detail
 
 
 class Misconfigured(Exception):
-    """The environment contradicts itself or lacks something: the cold start fails.
+    """An environment variable is missing, illegal or contradicts another: the cold start fails.
 
-    `variable` is the environment variable to mend.
+    `variable` is the environment variable to change.
     """
 
     def __init__(self, variable: str, detail: str) -> None:
@@ -82,7 +82,7 @@ class Misconfigured(Exception):
 
 
 def _fact(value: object) -> object:
-    """`value`, fit for a log line: a forger's token may hold pages of text, or endless nesting."""
+    """`value`, shortened for a log line: a forged token may hold long text or deep nesting."""
     if value is None or isinstance(value, float):
         return value
     if isinstance(value, int) and value.bit_length() < 64:

@@ -1,9 +1,8 @@
-"""One request that cannot hurt: bounded in time and size, no redirects, and errors quote neither it
-nor its answer.
+"""HTTP requests with a limit of time and size and without redirects.
 
-`http.client`, because botocore has it loaded already (another client would cost its import at every
-cold start that meets a new key), and because it does nothing of its own accord: no redirects,
-retries, proxies, cookies or decompression.
+Errors quote neither the request nor the answer. The client is `http.client`: botocore has loaded it
+already, so it adds nothing to a cold start. It does not follow redirects, retry, use proxies, keep
+cookies or decompress.
 """
 
 import os
@@ -23,19 +22,19 @@ from byline.errors import Misconfigured
 from byline.tls import contexts
 
 MAX_ANSWER_BYTES = 262_144
-"""The largest answer expected is a key set: a few hundred bytes to a few KB a key."""
+"""The largest expected answer is a key set, with a few hundred bytes to a few KB a key."""
 
 TIMEOUT_SECONDS = 3.0
 
 POST_TIMEOUT_SECONDS = 5.0
-"""Longer than for a GET: an issuer hashes and signs before it answers."""
+"""Longer than for a GET: an issuer checks a secret and signs a token before it answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and a body, of whatever status but a redirect; `Retry-After` as it came.
+    """An answer of any status but a redirect. `retry_after` is the header's text.
 
-    The body may hold a token, so its `repr` does not show it.
+    The body may hold a token, so `repr` does not show it.
     """
 
     status: int
@@ -44,7 +43,7 @@ class Answer:
 
 
 class FetchFailed(Exception):
-    """No usable answer came: network, TLS, time, size, or a redirect. The message tells which."""
+    """No usable answer came. The message names the cause: network, TLS, time, size, redirect."""
 
 
 class TimedOut(FetchFailed):
@@ -52,23 +51,23 @@ class TimedOut(FetchFailed):
 
 
 class AnswerRefused(FetchFailed):
-    """An answer came that is not taken: a redirect, or one that is too long or cut short."""
+    """An answer came that is not used: a redirect, or one that is too long or incomplete."""
 
 
 class Fetch(Protocol):
-    """GET `url`. Raises `FetchFailed`."""
+    """The answer to a GET of `url`. Raises `FetchFailed`."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer: ...
 
 
 class PostJson(Protocol):
-    """POST `document`, which is JSON already, to `url`. Raises `FetchFailed`."""
+    """The answer to a POST of `document`, encoded JSON, to `url`. Raises `FetchFailed`."""
 
     def __call__(self, url: str, *, document: bytes) -> Answer: ...
 
 
 class Post(Protocol):
-    """POST `form` to `url`, as `application/x-www-form-urlencoded`. Raises `FetchFailed`."""
+    """The answer to a POST of `form`, URL-encoded, to `url`. Raises `FetchFailed`."""
 
     def __call__(
         self, url: str, *, form: Mapping[str, str], headers: Mapping[str, str] | None = None
@@ -81,7 +80,11 @@ def fetch(
     headers: Mapping[str, str] | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Answer:
-    """GET `url` in at most `timeout_seconds` and `MAX_ANSWER_BYTES`. Raises `FetchFailed`."""
+    """The answer to a GET of `url`, within `timeout_seconds` and `MAX_ANSWER_BYTES`.
+
+    Raises `FetchFailed`: `TimedOut` where no answer came in time, `AnswerRefused` for a redirect,
+    a longer or an incomplete answer.
+    """
     return _within(timeout_seconds, _Request("GET", url, headers or {}, timeout_seconds))
 
 
@@ -92,7 +95,7 @@ def post(
     headers: Mapping[str, str] | None = None,
     timeout_seconds: float = POST_TIMEOUT_SECONDS,
 ) -> Answer:
-    """POST `form` to `url` within the same limits. Raises `FetchFailed`."""
+    """The answer to a POST of `form`, URL-encoded, with the limits and errors of `fetch`."""
     headers = {**(headers or {}), "Content-Type": "application/x-www-form-urlencoded"}
     request = _Request("POST", url, headers, timeout_seconds, lambda: urlencode(form).encode())
     return _within(timeout_seconds, request)
@@ -101,7 +104,7 @@ def post(
 def post_json(
     url: str, *, document: bytes, timeout_seconds: float = POST_TIMEOUT_SECONDS
 ) -> Answer:
-    """POST `document`, which is JSON already, within the same limits. Raises `FetchFailed`."""
+    """The answer to a POST of `document`, encoded JSON, with the limits and errors of `fetch`."""
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     request = _Request("POST", url, headers, timeout_seconds, lambda: document)
     return _within(timeout_seconds, request)
@@ -110,8 +113,8 @@ def post_json(
 def _within(timeout_seconds: float, request: "_Request") -> Answer:
     """The outcome of `request`, which runs in a thread of its own.
 
-    A socket's time limit starts anew with every address that is tried and every byte that drips in,
-    and name resolution has none. Only who waits outside can keep one.
+    A socket's timeout starts again with each address and each received byte, and name resolution
+    has no timeout. Only a second thread can keep a limit for the whole request.
     """
     Thread(target=request.run, daemon=True).start()
     try:
@@ -125,7 +128,7 @@ def _within(timeout_seconds: float, request: "_Request") -> Answer:
 
 
 class _Request:
-    """One request under way, and how it ended."""
+    """One request in progress, and its outcome."""
 
     def __init__(
         self,
@@ -152,12 +155,12 @@ class _Request:
         except TimeoutError:
             self.outcome.put(TimedOut(f"not done within {self._timeout_seconds} s"))
         except Exception as error:
-            # The class alone, and of every error: messages may quote what was sent, and what a
-            # thread does not catch is printed.
+            # Only the class of the error, because its message may quote the request. All errors
+            # are caught, because Python prints an error that ends a thread.
             self.outcome.put(FetchFailed(type(error).__name__))
 
     def hang_up(self) -> None:
-        """Wake the thread from whatever it waits for; it ends with an error that nobody reads."""
+        """End the request: its thread wakes up with an error, which is ignored."""
         self._given_up = True
         if self._socket is not None:
             with suppress(OSError):
@@ -171,7 +174,7 @@ class _Request:
                 HTTPConnection(host, parts.port, timeout=self._timeout_seconds), parts
             )
         if parts.scheme != "https":
-            raise FetchFailed("only https is fetched, and http on loopback")
+            raise FetchFailed("the URL is neither https nor http on loopback")
         for context in contexts(host):
             connection = HTTPSConnection(
                 host, parts.port, timeout=self._timeout_seconds, context=context
@@ -186,18 +189,18 @@ class _Request:
             connection.connect()
             self._socket = connection.sock
             if self._given_up:
-                # Nobody waits any more: what is sent now would be done, and told to no one.
+                # The caller has given up, and would never learn the outcome of a request.
                 raise TimedOut("not connected in time")
             body = None if self._body is None else self._body()
             connection.request(self._method, target, body=body, headers=self._headers)
             with connection.getresponse() as response:
                 if 300 <= response.status < 400:
-                    raise AnswerRefused("redirected, and redirects are not followed")
+                    raise AnswerRefused("the answer is a redirect, which is not followed")
                 answered = response.read(MAX_ANSWER_BYTES + 1)
                 if len(answered) > MAX_ANSWER_BYTES:
-                    raise AnswerRefused(f"more than {MAX_ANSWER_BYTES} bytes came")
+                    raise AnswerRefused(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
                 if response.length:
-                    raise AnswerRefused("the answer was cut short")
+                    raise AnswerRefused("the answer is incomplete")
                 return Answer(response.status, answered, response.getheader("Retry-After"))
         finally:
             connection.close()
@@ -210,14 +213,15 @@ def require_https(variable: str, url: str) -> None:
         host = parts.hostname or ""
         parts.port  # noqa: B018 - raises where the port is not a number
     except ValueError:
-        raise Misconfigured(variable, f"{url!r} is not a URL") from None
+        # The message does not quote the URL, which may hold a password.
+        raise Misconfigured(variable, "is not a URL.") from None
     if parts.username is not None or parts.password is not None:
-        raise Misconfigured(variable, "a URL carries no user name or password")
+        raise Misconfigured(variable, "is a URL with a user name or password. Remove them.")
     if parts.scheme == "https" and host:
         return
     if parts.scheme == "http" and is_loopback(host):
         return
-    raise Misconfigured(variable, f"{url!r} must be https (http only on loopback)")
+    raise Misconfigured(variable, f"is {url!r}, and must be https (or http on loopback).")
 
 
 def is_private(url: str) -> bool:
@@ -240,7 +244,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_runtime_api(parts: SplitResult) -> bool:
-    """Whether this is where Lambda takes a function's answers, on loopback like a local issuer.
+    """Whether the URL is Lambda's runtime API, which is on loopback like a local issuer.
 
     https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
     """

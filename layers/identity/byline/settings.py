@@ -11,10 +11,10 @@ from byline.fetch import require_https
 
 
 def required(environment: Mapping[str, str], variable: str) -> str:
-    """The value of `variable`. Raises `Misconfigured` where it is not set."""
+    """The value of `variable`, as it is. Raises `Misconfigured` where it is not set or empty."""
     value = environment.get(variable, "")
     if not value:
-        raise Misconfigured(variable, "is not set")
+        raise Misconfigured(variable, "is not set. Set it.")
     return value
 
 
@@ -27,7 +27,7 @@ def choice(environment: Mapping[str, str], variable: str, *, of: tuple[str, ...]
     if not value:
         return of[0]
     if value not in of:
-        raise Misconfigured(variable, f"must be one of {', '.join(of)}")
+        raise Misconfigured(variable, f"is {value!r}, and must be one of: {', '.join(of)}.")
     return value
 
 
@@ -38,7 +38,7 @@ def whole_number(environment: Mapping[str, str], variable: str, *, default: int,
     """
     text = environment.get(variable, "").strip() or str(default)
     if not (text.isascii() and text.isdigit()) or int(text) < least:
-        raise Misconfigured(variable, f"must be a whole number, at least {least}")
+        raise Misconfigured(variable, f"is {text!r}, and must be a whole number >= {least}.")
     return int(text)
 
 
@@ -60,4 +60,4 @@ def require_base_url(variable: str, url: str) -> None:
     """
     require_https(variable, url)
     if "?" in url or "#" in url:
-        raise Misconfigured(variable, f"{url!r} has a query or a fragment")
+        raise Misconfigured(variable, f"is {url!r}, and must have no query and no fragment.")

@@ -1,9 +1,9 @@
-"""Which roots are trusted, and what that costs.
+"""The trusted root certificates of TLS connections.
 
-Loading a full CA bundle takes about 30 ms for each TLS context, of a cold start and of every new
-connection of botocore's. AWS's own hosts have certificates of Amazon's roots
-(https://www.amazontrust.com/repository/), so for them five roots do; the layer's build extracts
-them from certifi. Where they do not suffice, the full bundle is tried before giving up.
+Loading a full CA bundle takes about 30 ms for each TLS context: for a cold start, and for each new
+connection of botocore. AWS's own hosts have certificates of Amazon's roots
+(https://www.amazontrust.com/repository/), so five roots suffice for them. The layer's build
+extracts these from certifi. Where a certificate has another root, the full bundle is tried.
 """
 
 import os
@@ -20,16 +20,19 @@ _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 def aws_bundle() -> str:
-    """The CA file for AWS's hosts: the operator's `AWS_CA_BUNDLE`, Amazon's roots, or all."""
+    """The path of the CA file for AWS's hosts.
+
+    The first that exists of: the operator's `AWS_CA_BUNDLE`, Amazon's roots, certifi's bundle.
+    """
     if configured := os.environ.get("AWS_CA_BUNDLE"):
         return configured
     return str(AMAZON_ROOTS) if AMAZON_ROOTS.exists() else certifi.where()
 
 
 def contexts(host: str) -> Iterator[ssl.SSLContext]:
-    """The client contexts to try for `host`, the next one only where a certificate is not trusted.
+    """The TLS contexts for `host`, each to try where the one before did not trust the certificate.
 
-    An operator's own `AWS_CA_BUNDLE` is never widened.
+    An operator's own `AWS_CA_BUNDLE` is never extended.
     """
     if host.endswith(_AWS_DOMAINS):
         yield _context(aws_bundle())

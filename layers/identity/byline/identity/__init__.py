@@ -1,1 +1,1 @@
-"""Who sent a request, verified."""
+"""The verified caller of a request."""

@@ -1,4 +1,7 @@
-"""Every check of a Bearer token that needs no key: whatever fails here makes nobody dial out."""
+"""Every check of a Bearer token that needs no key.
+
+These checks run before a key is fetched, so a token that fails one of them causes no request.
+"""
 
 from collections.abc import Mapping
 
@@ -9,14 +12,14 @@ from byline.identity.settings import TrustedIssuer
 from byline.identity.unverified import UnverifiedClaims, UnverifiedHeader, UnverifiedParts
 
 LEEWAY_SECONDS = 30
-"""By how much an issuer's clock may be ahead of ours for `nbf` and `iat`. `exp` has none: a token's
-time is the issuer's to choose."""
+"""How far an issuer's clock may be ahead of Lambda's, for `nbf` and `iat`. `exp` has no leeway: the
+issuer chooses how long a token lives."""
 
 _EARLIEST_CLAIMS = ("nbf", "iat")
 
 
 def issuer_of(parts: UnverifiedParts, issuers: Mapping[str, TrustedIssuer]) -> TrustedIssuer:
-    """The one configured issuer that `iss` is equal to (RFC 8725, section 3.8).
+    """The configured issuer whose name equals `iss` (RFC 8725, section 3.8).
 
     Raises `Rejected` (`untrusted_issuer`).
     """
@@ -25,7 +28,7 @@ def issuer_of(parts: UnverifiedParts, issuers: Mapping[str, TrustedIssuer]) -> T
     if issuer is None:
         raise Rejected(
             "untrusted_issuer",
-            "nobody trusts this issuer",
+            "The token's issuer is not trusted. An operator can add it to TRUSTED_ISSUERS.",
             expected=sorted(issuers),
             actual=name,
         )
@@ -33,9 +36,9 @@ def issuer_of(parts: UnverifiedParts, issuers: Mapping[str, TrustedIssuer]) -> T
 
 
 def check_unsigned(parts: UnverifiedParts, issuer: TrustedIssuer, *, now: float) -> float:
-    """Check header and claims against `issuer`; the time until which the token counts.
+    """Check header and claims against `issuer`, and return the token's expiry.
 
-    Times are seconds since the epoch. Raises `Rejected`.
+    Times are seconds since the epoch. Raises `Rejected` for the first check that fails.
     """
     _check_header(parts.header, issuer)
     _check_audience(parts.claims, issuer)
@@ -46,19 +49,19 @@ def check_unsigned(parts: UnverifiedParts, issuer: TrustedIssuer, *, now: float)
 
 
 def key_id(header: UnverifiedHeader) -> str | None:
-    """The `kid`, None where there is none.
+    """The `kid`; None where it is absent. Raises `Rejected` (`malformed_token`) unless it is text.
 
-    The only hint of a key that is taken from a token: `jku`, `x5u`, `jwk` and `x5c` would let its
-    author bring the key along (RFC 8725, section 3.10). Raises `Rejected` (`malformed_token`).
+    No other hint of a key is read from a token. With `jku`, `x5u`, `jwk` and `x5c` the author of a
+    token would choose the key that verifies it (RFC 8725, section 3.10).
     """
     kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
-        raise Rejected("malformed_token", "`kid` is not text")
+        raise Rejected("malformed_token", "The token header's `kid` is not text.")
     return kid
 
 
 def signed_claims(parts: UnverifiedParts) -> SignedClaims:
-    """The claims, from here on believed. For use after the signature's check, or in place of it."""
+    """The claims as verified ones. Call it after the check of the signature, or instead of it."""
     return SignedClaims(parts.claims)
 
 
@@ -67,28 +70,30 @@ def _check_header(header: UnverifiedHeader, issuer: TrustedIssuer) -> None:
     if algorithm not in issuer.algorithms:
         raise Rejected(
             "unsupported_algorithm",
-            "the issuer is not configured to sign with this algorithm",
+            "The token's algorithm is not configured for this issuer. Add it to `algorithms`.",
             expected=list(issuer.algorithms),
             actual=algorithm,
         )
     if "crit" in header:
-        # RFC 7515, 4.1.11: extensions we do not know must not be passed over.
-        raise Rejected("unsupported_critical_header", "the header demands an extension")
+        # RFC 7515, 4.1.11: an unknown extension must not be ignored.
+        raise Rejected(
+            "unsupported_critical_header", "The token header's `crit` demands an extension."
+        )
 
 
 def _check_audience(claims: UnverifiedClaims, issuer: TrustedIssuer) -> None:
-    """RFC 7519, section 4.1.3. Cognito leaves `aud` out unless the token is bound to a resource."""
+    """RFC 7519, section 4.1.3. Cognito leaves `aud` out of most tokens, and writes `client_id`."""
     name = "client_id" if issuer.profile == "cognito" and "aud" not in claims else "aud"
     value = claims.get(name)
     if value is None:
-        raise Rejected("missing_claim", f"the token has no `{name}`")
+        raise Rejected("missing_claim", f"The claim `{name}` is missing.")
     audiences = value if isinstance(value, list) else [value]
     if not all(isinstance(audience, str) for audience in audiences):
-        raise Rejected("malformed_claim", f"`{name}` is neither text nor a list of it")
+        raise Rejected("malformed_claim", f"`{name}` is neither text nor a list of texts.")
     if set(issuer.audiences).isdisjoint(audiences):
         raise Rejected(
             "untrusted_audience",
-            "the token is for somebody else",
+            "The token's audience is not one that is configured for this issuer.",
             expected=list(issuer.audiences),
             actual=audiences,
         )
@@ -97,24 +102,29 @@ def _check_audience(claims: UnverifiedClaims, issuer: TrustedIssuer) -> None:
 def _check_times(claims: UnverifiedClaims, *, now: float) -> float:
     """RFC 7519, sections 4.1.4–4.1.6."""
     if claims.get("exp") is None:
-        raise Rejected("missing_claim", "the token has no `exp`")
+        raise Rejected("missing_claim", "The claim `exp` is missing.")
     expiry = _seconds(claims, "exp")
     if expiry <= now:
-        raise Rejected("expired", "the token's time is over", expected=now, actual=expiry)
+        raise Rejected(
+            "expired", "The token has expired. Get a new one.", expected=now, actual=expiry
+        )
     for name in _EARLIEST_CLAIMS:
         if name in claims and (earliest := _seconds(claims, name)) > now + LEEWAY_SECONDS:
             raise Rejected(
-                "not_yet_valid", f"`{name}` is in the future", expected=now, actual=earliest
+                "not_yet_valid",
+                f"The token's `{name}` is more than {LEEWAY_SECONDS} s in the future.",
+                expected=now,
+                actual=earliest,
             )
     return expiry
 
 
 def _seconds(claims: UnverifiedClaims, name: str) -> float:
-    """A NumericDate (RFC 7519, section 2): a number, of which `true` is none."""
+    """A NumericDate (RFC 7519, section 2). It is a number, and `true` is not one."""
     value = claims[name]
     if type(value) not in (int, float):
-        raise Rejected("malformed_claim", f"`{name}` is not a number of seconds")
+        raise Rejected("malformed_claim", f"`{name}` is not a number of seconds.")
     try:
         return float(value)
     except OverflowError:
-        raise Rejected("malformed_claim", f"`{name}` is not a time") from None
+        raise Rejected("malformed_claim", f"`{name}` is too large to be a time.") from None

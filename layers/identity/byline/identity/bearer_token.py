@@ -1,7 +1,6 @@
-"""Verifying Bearer tokens of trusted issuers (RFC 6750; RFC 9068, section 4; RFC 8725).
+"""Verification of Bearer tokens of trusted issuers (RFC 6750; RFC 9068, section 4; RFC 8725).
 
-The order lets no stranger make us dial out: everything that can be refused without a key is
-refused before one is fetched.
+All checks that need no key come first. So a stranger's token causes no request to an issuer.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from byline.identity.userinfo import Incomplete, Userinfo, is_incomplete
 
 @dataclass(frozen=True, slots=True)
 class _Endpoints:
-    """What is fetched from one issuer. `userinfo` is None where the configuration leaves it off."""
+    """The documents and keys of one issuer. `userinfo` is None where it is not configured."""
 
     discovery: Discovery
     keys: IssuerKeys
@@ -30,7 +29,7 @@ class _Endpoints:
 
 
 class BearerTokens:
-    """Verifies access tokens of the configured issuers. Without one, everybody is refused."""
+    """Verifies access tokens of the configured issuers; without an issuer it refuses all tokens."""
 
     def __init__(self, issuers: Sequence[TrustedIssuer], *, fetch: Fetch, now: Clock) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
@@ -41,7 +40,7 @@ class BearerTokens:
 
     @property
     def failed_fetches(self) -> int:
-        """How many fetches of keys, or of where they are, failed since the process started."""
+        """How many fetches of keys and discovery documents failed since the process started."""
         return sum(
             endpoints.discovery.failed_fetches + endpoints.keys.failed_fetches
             for endpoints in self._endpoints.values()
@@ -68,9 +67,10 @@ class BearerTokens:
         return Verified(completed.caller, until=min(verified.until, completed.until))
 
     def decode_without_signature(self, token: UnverifiedToken) -> Caller:
-        """All of `verify` but the signature and userinfo, for networks without a way out.
+        """The caller after all checks of `verify` but the signature, and without userinfo.
 
-        Whoever can reach the function past the load balancer can then be anybody.
+        It makes no request, for networks without internet access. Anyone who can invoke the
+        function without the load balancer can then claim to be any caller. Raises `Rejected`.
         """
         parts = parse(token, padded=False)
         issuer = issuer_of(parts, self._issuers)

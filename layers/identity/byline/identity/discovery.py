@@ -1,4 +1,4 @@
-"""What an issuer says of itself (OpenID Connect Discovery 1.0, section 4)."""
+"""An issuer's discovery document (OpenID Connect Discovery 1.0, section 4)."""
 
 from urllib.parse import urlsplit
 
@@ -12,10 +12,10 @@ DISCOVERY_LIFETIME_SECONDS = 3_600
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """The members of a discovery document that are used here; the others are passed over.
+    """The members of a discovery document that Byline uses. Other members are ignored.
 
-    Only those that verifying callers needs are checked with the document. Who uses another asks
-    `require_as_private` first.
+    `jwks_uri` and `userinfo_endpoint` were checked with `require_as_private`. A user of another
+    endpoint must check it before its first request.
     """
 
     issuer: str
@@ -29,15 +29,15 @@ type Discovery = LastGood[Metadata]
 
 
 def discovery(issuer: str, *, fetch: Fetch, now: Clock) -> Discovery:
-    """The discovery document of `issuer`, fetched when it is first asked for."""
+    """The discovery document of `issuer`, fetched at its first use and kept for an hour."""
 
     def load() -> Metadata:
         # A terminating "/" of the issuer is removed first (section 4).
         url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
         metadata = fetch_document(url, Metadata, fetch=fetch)
         if metadata.issuer != issuer:
-            # Section 4.3. Otherwise one issuer could answer with another's keys.
-            raise FetchFailed("the discovery document is of another issuer")
+            # Section 4.3. Otherwise one issuer could publish another issuer's keys as its own.
+            raise FetchFailed("the discovery document names another issuer")
         require_as_private(metadata.jwks_uri, issuer)
         if metadata.userinfo_endpoint is not None:
             require_as_private(metadata.userinfo_endpoint, issuer)
@@ -47,9 +47,9 @@ def discovery(issuer: str, *, fetch: Fetch, now: Clock) -> Discovery:
 
 
 def require_as_private(url: str, issuer: str) -> None:
-    """Raise `FetchFailed` unless `url` is https, or on loopback beside a loopback `issuer`.
+    """Raise `FetchFailed` unless `url` is https, or http on loopback for an `issuer` on loopback.
 
-    An issuer on https must not send us to this machine: Lambda's runtime API listens on it.
+    An https issuer must not name an endpoint on loopback, where Lambda's runtime API listens.
     """
     if not is_private(url) or (
         urlsplit(url).scheme != "https" and urlsplit(issuer).scheme == "https"

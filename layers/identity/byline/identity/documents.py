@@ -1,4 +1,4 @@
-"""Documents that an issuer publishes: fetched when needed, kept while they cannot be."""
+"""Documents that an issuer publishes, fetched at their use and kept through an outage."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,24 +7,24 @@ from threading import Lock
 import msgspec
 
 from byline.caching import Clock
-from byline.errors import Source, Unavailable
+from byline.errors import KeySource, Unavailable
 from byline.fetch import Fetch, FetchFailed
 
 STALE_LIFETIME_SECONDS = 86_400
-"""Until this age a copy goes on counting while no newer one can be had: no outage and no bad answer
-erases a good one."""
+"""The age up to which a copy is used while no newer one can be fetched. Neither an outage nor a bad
+answer erases a good copy."""
 
 RENEWAL_COOLDOWN_SECONDS = 60
-"""A document in which something is missing is fetched early at most this often, whatever strangers
-invent."""
+"""The least time between two early fetches of a document that lacks a key. It limits the fetches
+that a stranger can cause with invented key ids."""
 
 OUTAGE_COOLDOWN_SECONDS = 5
-"""For how long after a failed fetch the same document is not fetched again."""
+"""The time after a failed fetch in which the same document is not fetched again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy[T]:
-    """A document as it was at `fetched_at`, seconds since the epoch."""
+    """One fetched copy of a document. Times are seconds since the epoch."""
 
     value: T
     fetched_at: float
@@ -34,15 +34,15 @@ class Copy[T]:
 class LastGood[T]:
     """The last good copy of one document.
 
-    `load` fetches and reads it, and raises `FetchFailed` for whatever is not good. `lifetime` is in
-    seconds; after it the document is fetched anew when it is next asked for.
+    `load` fetches and reads the document; it raises `FetchFailed` for a bad one. After `lifetime`
+    seconds the next use fetches the document again.
     """
 
     def __init__(
-        self, load: Callable[[], T], *, source: Source, lifetime: float, now: Clock
+        self, load: Callable[[], T], *, source: KeySource, lifetime: float, now: Clock
     ) -> None:
         self._load = load
-        self._source: Source = source
+        self._source: KeySource = source
         self._lifetime = lifetime
         self._now = now
         self._copy: Copy[T] | None = None
@@ -51,18 +51,18 @@ class LastGood[T]:
         self._renewed_at = float("-inf")
         self._lock = Lock()
         self.failed_fetches = 0
-        """Counts up for the life of the process; the metric is its difference."""
+        """Counts from the start of the process. The metric is the difference of two readings."""
 
     def get(self) -> Copy[T]:
-        """A fresh copy, or the last good one where no fresh one can be had.
+        """A fresh copy, or the last good one where the fetch of a fresh one fails.
 
-        Raises `Unavailable` where there is none younger than `STALE_LIFETIME_SECONDS`.
+        Raises `Unavailable` where no copy is younger than `STALE_LIFETIME_SECONDS`.
         """
         copy = self._copy
         if copy is not None and self._now() < copy.fresh_until:
             return copy
         with self._lock:
-            copy = self._copy  # another thread may have fetched it meanwhile
+            copy = self._copy  # another thread may have fetched it in the meantime
             now = self._now()
             if copy is not None and now < copy.fresh_until:
                 return copy
@@ -74,9 +74,9 @@ class LastGood[T]:
                 return copy
 
     def newer_than(self, copy: Copy[T]) -> Copy[T]:
-        """The document again, because `copy` lacks something; `copy` itself during the cooldown.
+        """A newer copy, because `copy` lacks a key; `copy` itself during the cooldown.
 
-        Raises `Unavailable` where it could not be fetched: what is missing may well exist by now.
+        Raises `Unavailable` where the fetch failed: the issuer may publish the key by now.
         """
         with self._lock:
             if self._copy is not None and self._copy is not copy:
@@ -97,7 +97,7 @@ class LastGood[T]:
             self.failed_fetches += 1
             self._failure = Unavailable(self._source, str(error))
         except Unavailable as error:
-            # What this document's address is read from; counted there.
+            # The discovery document failed, which names this one. It counts its own failures.
             self._failure = error
         else:
             self._failure = None
@@ -110,12 +110,15 @@ class LastGood[T]:
 def fetch_document[T](
     url: str, shape: type[T], *, fetch: Fetch, headers: Mapping[str, str] | None = None
 ) -> T:
-    """The JSON document at `url`, checked against `shape`. Raises `FetchFailed`."""
+    """The JSON document at `url`, decoded as `shape`.
+
+    Raises `FetchFailed` for any status but 200 and for any other document.
+    """
     answer = fetch(url, headers=headers)
     if answer.status != 200:
-        raise FetchFailed(f"status {answer.status}")
+        raise FetchFailed(f"status {answer.status} instead of 200")
     try:
         return msgspec.json.decode(answer.body, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # `from None`: messages may quote the document.
+        # `from None`: the library's message may quote the document.
         raise FetchFailed(f"the answer is not JSON of the shape {shape.__name__}") from None

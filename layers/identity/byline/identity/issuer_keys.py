@@ -1,7 +1,7 @@
 """The public keys of an issuer: its JSON Web Key Set (RFC 7517), cached.
 
-PyJWT reads a key and checks a signature. What it leaves out is done here: `use`, `key_ops`, the
-key's own `alg`, the size of RSA keys, and that a key serves no algorithm but those it is meant for
+PyJWT reads a key and checks a signature. This module adds the checks that PyJWT leaves out: `use`,
+`key_ops`, the key's own `alg`, the size of RSA keys, and the algorithms that a key may verify
 (RFC 8725, sections 2.1 and 3.1).
 """
 
@@ -22,7 +22,7 @@ from byline.identity.documents import Copy, LastGood, fetch_document
 from byline.identity.settings import TrustedIssuer
 
 KEYS_LIFETIME_SECONDS = 600
-"""After this the keys are fetched anew: for so long a key counts that its issuer withdrew."""
+"""The age at which the keys are fetched again, and so the longest use of a withdrawn key."""
 
 MIN_RSA_BITS = 2_048
 """RFC 7518, section 3.3."""
@@ -36,7 +36,7 @@ _ALGORITHMS: Mapping[tuple[str, str | None], frozenset[AlgorithmName]] = {
     ("EC", "P-521"): frozenset({"ES512"}),
     ("OKP", "Ed25519"): frozenset({"EdDSA"}),
 }
-"""What each type of key and curve may verify (RFC 7518, section 3.1; RFC 8037, section 3.1)."""
+"""The algorithms of each key type and curve (RFC 7518, section 3.1; RFC 8037, section 3.1)."""
 
 
 class _KeySet(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class _KeySet(msgspec.Struct, frozen=True):
 
 
 class _Jwk(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 7517, section 4; RFC 7518, section 6. `d` belongs to a private key."""
+    """RFC 7517, section 4; RFC 7518, section 6. Only a private key has `d`."""
 
     kty: str
     kid: str | None = None
@@ -64,26 +64,26 @@ class _PublishedKey:
     kid: str | None
     key: Any
     algorithms: frozenset[AlgorithmName]
-    """What it may verify. Empty for a key that may verify nothing: it is known, and unusable."""
+    """The algorithms that it may verify; empty for a published key that is unusable."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
-    """A key, bound to the one algorithm that it was asked for."""
+    """A public key with the one algorithm that the token names."""
 
     key: Any
     algorithm: Algorithm
     fresh_until: float
-    """Until when it counts without being fetched again, seconds since the epoch."""
+    """The time at which the key must be fetched again, seconds since the epoch."""
 
     def check(self, signature: bytes, *, signed: bytes) -> None:
-        """Raise `Rejected` (`bad_signature`) unless `signature` is this key's over `signed`."""
+        """Raise `Rejected` (`bad_signature`) unless this key made `signature` over `signed`."""
         if not self.algorithm.verify(signed, self.key, signature):
-            raise Rejected("bad_signature", "the signature does not match")
+            raise Rejected("bad_signature", "The token's signature is not valid.")
 
 
 class IssuerKeys:
-    """The keys of one issuer, at its configured `jwks_uri` or at the one that it publishes."""
+    """The keys of one issuer, from its configured `jwks_uri` or the one that it publishes."""
 
     def __init__(
         self, issuer: TrustedIssuer, *, discovery: Discovery, fetch: Fetch, now: Clock
@@ -97,14 +97,15 @@ class IssuerKeys:
 
     @property
     def failed_fetches(self) -> int:
-        """How many fetches failed. Those of the discovery document are counted there."""
+        """How many fetches of keys failed. The discovery document counts its own failures."""
         return self._keys.failed_fetches
 
     def get(self, kid: str | None, algorithm: AlgorithmName) -> VerifyingKey:
-        """The key `kid` for `algorithm`; without a `kid` the only key that fits.
+        """The key `kid` for `algorithm`; without a `kid` the only key for `algorithm`.
 
-        Raises `Rejected` (`unknown_key`: the issuer does not publish it; `unusable_key`: it does,
-        but not for this algorithm, or not one alone) and `Unavailable`.
+        Raises `Rejected`: `unknown_key` where the issuer does not publish the key, `unusable_key`
+        where not exactly one published key may verify `algorithm`. Raises `Unavailable` where the
+        keys could not be fetched.
         """
         asked_at = self._now()
         copy = self._keys.get()
@@ -113,10 +114,16 @@ class IssuerKeys:
             copy = self._keys.newer_than(copy)
             keys = _of_id(copy, kid)
         if not keys:
-            raise Rejected("unknown_key", "the issuer does not publish this key id")
+            raise Rejected(
+                "unknown_key",
+                "The issuer does not publish the token's key id (`kid`). Get a new token.",
+            )
         usable = [key for key in keys if algorithm in key.algorithms]
         if len(usable) != 1:
-            raise Rejected("unusable_key", f"{len(usable)} keys of this id may verify {algorithm}")
+            raise Rejected(
+                "unusable_key",
+                f"{len(usable)} keys of the token's key id (`kid`) may verify {algorithm}, not 1.",
+            )
         return VerifyingKey(usable[0].key, jwt.get_algorithm_by_name(algorithm), copy.fresh_until)
 
 
@@ -125,7 +132,7 @@ def _of_id(copy: Copy[tuple[_PublishedKey, ...]], kid: str | None) -> list[_Publ
 
 
 def _published_keys(key_set: _KeySet) -> tuple[_PublishedKey, ...]:
-    """What cannot be read as a key is passed over (RFC 7517, section 5)."""
+    """Entries that are not keys are ignored (RFC 7517, section 5)."""
     keys = []
     for raw in key_set.keys:
         try:
@@ -133,7 +140,7 @@ def _published_keys(key_set: _KeySet) -> tuple[_PublishedKey, ...]:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
     if not keys:
-        raise FetchFailed("there is no key in the set")
+        raise FetchFailed("the key set is empty")
     return tuple(keys)
 
 
@@ -143,7 +150,7 @@ def _published_key(jwk: _Jwk) -> _PublishedKey:
         algorithms &= {jwk.alg}
     may_verify = jwk.use in (None, "sig") and (jwk.key_ops is None or "verify" in jwk.key_ops)
     if jwk.d is not None or not may_verify or not algorithms:
-        # Whoever reads a published private key (`d`) can sign with it.
+        # Anyone can sign with a published private key (`d`).
         return _PublishedKey(jwk.kid, None, frozenset())
     try:
         key = jwt.get_algorithm_by_name(min(algorithms)).from_jwk(msgspec.to_builtins(jwk))

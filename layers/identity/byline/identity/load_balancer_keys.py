@@ -1,7 +1,7 @@
-"""The public keys of load balancers: one PEM for each key id, cached.
+"""The public keys of load balancers: one PEM document for each key id, cached.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
-Rotation is not documented, so nothing here assumes a "current" key.
+AWS does not document the rotation of keys, so no key is taken for the current one.
 """
 
 from collections import deque
@@ -17,20 +17,20 @@ from byline.errors import Rejected, Unavailable
 from byline.fetch import Answer, Fetch, FetchFailed
 
 KEY_LIFETIME_SECONDS = 3_600
-"""After this a key is fetched anew."""
+"""The age at which a key is fetched again."""
 
 STALE_LIFETIME_SECONDS = 86_400
-"""Until this age a key goes on counting while it cannot be fetched: no outage erases a good key."""
+"""The age up to which a key is used while it cannot be fetched. No outage erases a good key."""
 
 REFUSED_KEY_COOLDOWN_SECONDS = 60
-"""For how long a key id that nobody publishes is refused without asking again."""
+"""The time in which an unpublished key id is refused without another fetch."""
 
 OUTAGE_COOLDOWN_SECONDS = 5
-"""For how long after a failed fetch the same key is not fetched again."""
+"""The time after a failed fetch in which the same key is not fetched again."""
 
 FRUITLESS_FETCHES_A_MINUTE = 20
-"""A forger can invent key ids without end. Past so many fetches that brought no key, for whatever
-reason, no new id is fetched until the first of them is a minute ago."""
+"""A forger can invent any number of key ids. After this many fetches without a key within a minute,
+no new key id is fetched until the minute has passed."""
 
 CACHED_KEYS = 64
 
@@ -46,7 +46,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why there is no key: an answer that refuses it (`reason`), or an outage that may pass."""
+    """Why a key is missing: it is unknown or unusable (`reason`), or an outage (no `reason`)."""
 
     detail: str
     reason: Literal["unknown_key", "unusable_key"] | None = None
@@ -57,13 +57,17 @@ class _Failure:
         return Rejected(self.reason, self.detail)
 
 
-_UNKNOWN = _Failure("no load balancer of the region publishes this key id", "unknown_key")
-_UNUSABLE = _Failure("a load balancer's key is on P-256", "unusable_key")
-_FLOOD = _Failure("too many fetches brought no key within a minute")
+_UNKNOWN = _Failure(
+    "The region does not publish the token's key id (`kid`). Sign in again.", "unknown_key"
+)
+_UNUSABLE = _Failure(
+    "The published key is not on the curve P-256, which ES256 requires.", "unusable_key"
+)
+_FLOOD = _Failure("too many fetches within a minute found no key")
 
 
 class LoadBalancerKeys:
-    """Keys by base URL, which comes from configuration and never from a token, and `kid`."""
+    """Keys by base URL and `kid`. The base URL comes from the configuration, never from a token."""
 
     def __init__(self, *, fetch: Fetch, now: Clock) -> None:
         self._fetch = fetch
@@ -73,13 +77,14 @@ class LoadBalancerKeys:
         self._fruitless_at: deque[float] = deque(maxlen=FRUITLESS_FETCHES_A_MINUTE)
         self._flights: SingleFlight[KeyId] = SingleFlight()
         self.failed_fetches = 0
-        """Counts up for the life of the process; the metric is its difference."""
+        """Counts from the start of the process. The metric is the difference of two readings."""
 
     def get(self, base_url: str, kid: str) -> EllipticCurvePublicKey:
         """The P-256 key `kid`.
 
-        Raises `Rejected` (`unknown_key`: nobody publishes it; `unusable_key`: it is not on P-256)
-        and `Unavailable` (it could not be fetched, and no good copy is at hand).
+        Raises `Rejected`: `unknown_key` where the region does not publish the key, `unusable_key`
+        where it is on another curve. Raises `Unavailable` where the fetch failed and no copy
+        younger than `STALE_LIFETIME_SECONDS` exists.
         """
         key_id = (base_url, kid)
         held = self._held.get(key_id)
@@ -90,7 +95,7 @@ class LoadBalancerKeys:
     def _renew(self, key_id: KeyId) -> EllipticCurvePublicKey:
         held = self._held.get(key_id)
         if held is not None and self._now() < held.fresh_until:
-            return held.key  # another thread has fetched it meanwhile
+            return held.key  # another thread has fetched it in the meantime
         failure = self._failures.get(key_id)
         if failure is None and held is None and self._is_flooded():
             failure = _FLOOD
@@ -110,7 +115,7 @@ class LoadBalancerKeys:
         return len(at) == FRUITLESS_FETCHES_A_MINUTE and self._now() < at[0] + 60
 
     def _fetch_key(self, key_id: KeyId) -> EllipticCurvePublicKey | _Failure:
-        """Fetch and remember: the key, or for a while that there is none."""
+        """Fetch the key, and remember it, or for a while its absence."""
         now = self._now()
         base_url, kid = key_id
         try:
@@ -129,11 +134,11 @@ class LoadBalancerKeys:
 
 
 def _published_key(answer: Answer) -> EllipticCurvePublicKey | _Failure:
-    # S3, which publishes GovCloud's keys, answers 403 for what does not exist.
+    # S3, which publishes GovCloud's keys, answers 403 for an object that does not exist.
     if answer.status in (403, 404):
         return _UNKNOWN
     if answer.status != 200:
-        return _Failure(f"status {answer.status}")
+        return _Failure(f"status {answer.status} instead of 200")
     try:
         key = load_pem_public_key(answer.body)
     except (ValueError, UnsupportedAlgorithm):

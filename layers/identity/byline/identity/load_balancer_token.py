@@ -1,14 +1,13 @@
-"""Verifying `x-amzn-oidc-data`, the token in which a load balancer names who signed in.
+"""Verification of `x-amzn-oidc-data`, the token in which a load balancer names a signed-in person.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
 
-The signing keys are shared by every customer's load balancers in a region: only the header's
-`signer` tells ours from an attacker's ("ALBeast", 2024). The order below lets no stranger make us
-dial out: everything that can be refused without a key is refused before one is fetched.
+All load balancers of a region sign with the same keys, those of other AWS customers too. Only the
+header's `signer` shows which load balancer signed ("ALBeast", 2024). All checks that need no key
+come first. So a stranger's token causes no request.
 """
 
 import re
-from typing import Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
@@ -51,9 +50,10 @@ class LoadBalancerTokens:
         return Verified(caller, until=min(expiry, self._now() + KEY_LIFETIME_SECONDS))
 
     def decode_without_signature(self, token: UnverifiedToken) -> Caller:
-        """All of `verify` but the signature, for networks without a way out to the keys.
+        """The person after all checks of `verify` but the signature.
 
-        Whoever can reach the function past the load balancer can then be anybody.
+        It makes no request, for networks without internet access. Anyone who can invoke the
+        function without the load balancer can then claim to be any person. Raises `Rejected`.
         """
         parts = parse(token, padded=True)
         _, _, expiry = self._check_header(parts.header)
@@ -62,38 +62,58 @@ class LoadBalancerTokens:
     def _check_header(self, header: UnverifiedHeader) -> tuple[str, str, int]:
         """Every check that needs no key. Returns the keys' base URL, the key id and the expiry."""
         if header.get("alg") != "ES256":
-            raise Rejected("unsupported_algorithm", "a load balancer signs with ES256")
+            raise Rejected(
+                "unsupported_algorithm",
+                "The token header's `alg` is not ES256.",
+            )
         if "crit" in header:
-            # RFC 7515, 4.1.11: extensions we do not know must not be passed over.
-            raise Rejected("unsupported_critical_header", "the header demands an extension")
+            # RFC 7515, 4.1.11: an unknown extension must not be ignored.
+            raise Rejected(
+                "unsupported_critical_header", "The token header's `crit` demands an extension."
+            )
         kid = header.get("kid")
         if not isinstance(kid, str) or not _UUID.fullmatch(kid):
-            # It becomes part of a URL.
-            raise Rejected("malformed_token", "a load balancer's key id is a UUID")
+            # The key id becomes part of a URL.
+            raise Rejected("malformed_token", "The token header's `kid` is not a UUID.")
         signer = header.get("signer")
         keys_url = self._keys_urls.get(signer) if isinstance(signer, str) else None
         if keys_url is None:
             raise Rejected(
                 "untrusted_signer",
-                "another load balancer signed",
+                "A load balancer signed the token that is not in LOAD_BALANCER_ARNS.",
                 expected=sorted(self._keys_urls),
                 actual=signer,
             )
-        _require("untrusted_client", self._client_id, header.get("client"))
-        _require("untrusted_issuer", self._issuer, header.get("iss"))
+        # An empty setting matches no token: an unset policy refuses everyone.
+        if not self._client_id or header.get("client") != self._client_id:
+            raise Rejected(
+                "untrusted_client",
+                "The token's `client` is not OIDC_CLIENT_ID.",
+                expected=self._client_id,
+                actual=header.get("client"),
+            )
+        if not self._issuer or header.get("iss") != self._issuer:
+            raise Rejected(
+                "untrusted_issuer",
+                "The token's `iss` is not OIDC_ISSUER.",
+                expected=self._issuer,
+                actual=header.get("iss"),
+            )
         expiry = header.get("exp")
         if type(expiry) is not int:
-            raise Rejected("missing_claim", "the header has no `exp` in seconds")
+            raise Rejected("missing_claim", "The token header has no `exp` in whole seconds.")
         now = self._now()
         if expiry <= now:
-            # The load balancer's clock and Lambda's are AWS's own: no leeway.
-            raise Rejected("expired", "the token's time is over", expected=now, actual=expiry)
+            # AWS keeps the clocks of load balancers and of Lambda, so no leeway is needed.
+            raise Rejected(
+                "expired", "The token has expired. Sign in again.", expected=now, actual=expiry
+            )
         return keys_url, kid, expiry
 
     def _caller(self, header: UnverifiedHeader, claims: SignedClaims, expiry: int) -> Caller:
         for repeated, authority in (("exp", expiry), ("iss", header["iss"])):
             if repeated in claims and claims[repeated] != authority:
-                raise Rejected("malformed_claim", f"`{repeated}` differs from the header's")
+                raise Rejected("malformed_claim", f"`{repeated}` of payload and header differ.")
         subject = required_text(claims, "sub")
         return Caller(
             kind="user",
@@ -108,20 +128,12 @@ class LoadBalancerTokens:
         )
 
 
-def _require(
-    reason: Literal["untrusted_client", "untrusted_issuer"], expected: str, actual: object
-) -> None:
-    # An empty expectation never matches: an unset policy refuses everyone.
-    if not expected or actual != expected:
-        raise Rejected(reason, "the token is for another one", expected=expected, actual=actual)
-
-
 def _check_signature(key: EllipticCurvePublicKey, signature: bytes, signed: bytes) -> None:
     """RFC 7518, section 3.4: an ES256 signature is r and s, 32 bytes each."""
     if len(signature) != 64:
-        raise Rejected("bad_signature", "an ES256 signature has 64 bytes")
+        raise Rejected("bad_signature", "The token's ES256 signature does not have 64 bytes.")
     der = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
     try:
         key.verify(der, signed, _ES256)
     except InvalidSignature:
-        raise Rejected("bad_signature", "the signature does not match") from None
+        raise Rejected("bad_signature", "The token's signature is not valid.") from None

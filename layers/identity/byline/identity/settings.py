@@ -1,7 +1,7 @@
-"""The environment of the functions that verify callers, read once at cold start.
+"""The settings that decide which callers count, read once at cold start.
 
-Each variable is described in the README; an operator sets it through the template parameter of the
-same name. A contradiction fails the cold start with `Misconfigured`, which names the variable.
+An operator sets each variable through the template parameter of the same meaning. A contradiction
+fails the cold start with `Misconfigured`, which names the variable.
 """
 
 import re
@@ -23,10 +23,11 @@ IssuerProfile = Literal[
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
-"""Asymmetric only: with a shared-secret algorithm a public key would sign (RFC 8725, 2.1)."""
+"""Asymmetric algorithms only. With a shared-secret algorithm, anyone could sign with a public key
+(RFC 8725, section 2.1)."""
 
 MAX_ISSUER_BYTES = 512
-"""Of a sort key's 1,024, of which a subject may take 255 and what stands around it the rest."""
+"""A sort key has at most 1,024 bytes. Beside the issuer it holds a subject of up to 255 bytes."""
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -37,12 +38,12 @@ _LOAD_BALANCER_ARN = re.compile(
 
 
 class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An issuer whose Bearer tokens count, and what must hold of them.
+    """An issuer whose Bearer tokens count, and the requirements for its tokens.
 
-    `audiences`: one of them must be in the token's `aud`. `jwks_uri`: where the keys are; without
-    it the issuer's discovery document says so. `userinfo`: whether gaps in a person's profile may
-    be filled there. `service_accounts`: subject → name, for subjects that are known to be machines
-    whatever the profile's evidence says.
+    `audiences`: the token's `aud` must contain one of them. `jwks_uri`: the address of the keys; by
+    default the discovery document names it. `userinfo`: whether the userinfo endpoint completes a
+    person's profile. `service_accounts`: subject → name, for subjects that are service accounts
+    whatever the claim rules of `profile` prove.
     """
 
     issuer: NonEmpty
@@ -56,7 +57,7 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 @dataclass(frozen=True, slots=True)
 class SignerKeys:
-    """A load balancer whose tokens count, and where its region publishes the keys."""
+    """The ARN of a load balancer whose tokens count, and the base URL of its region's keys."""
 
     signer: str
     keys_url: str
@@ -64,7 +65,7 @@ class SignerKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentitySettings:
-    """What decides who is believed. Empty policies are legal and refuse everyone."""
+    """The settings of `Identity`. An empty policy is legal and refuses every caller."""
 
     signers: tuple[SignerKeys, ...] = ()
     oidc_issuer: str = ""
@@ -77,7 +78,8 @@ class IdentitySettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "IdentitySettings":
-        """Read and check the environment. Raises `Misconfigured`."""
+        """The settings in `environment`. Raises `Misconfigured` for a value or combination that is
+        not legal."""
 
         def value(name: str) -> str:
             return environment.get(name, "").strip()
@@ -101,7 +103,7 @@ class IdentitySettings:
         if self.browser_target_group and self.browser_target_group == self.bearer_target_group:
             raise Misconfigured(
                 "BEARER_TARGET_GROUP",
-                "equals BROWSER_TARGET_GROUP, so the group cannot say which credential counts",
+                "equals BROWSER_TARGET_GROUP. Name a target group of its own for Bearer tokens.",
             )
         browser = {
             "LOAD_BALANCER_ARNS": bool(self.signers),
@@ -112,20 +114,23 @@ class IdentitySettings:
         missing = [name for name, given in browser.items() if not given]
         if any(browser.values()) and missing:
             given = ", ".join(name for name in browser if name not in missing)
-            raise Misconfigured(missing[0], f"is empty, but browsers need it beside {given}")
+            raise Misconfigured(
+                missing[0],
+                f"is empty, but browser sign-ins need it with {given}. Set all of them or none.",
+            )
         if self.signers and not self.browser_target_group:
             raise Misconfigured(
-                "BROWSER_TARGET_GROUP", "is empty, so LOAD_BALANCER_ARNS could never count"
+                "BROWSER_TARGET_GROUP", "is empty, but LOAD_BALANCER_ARNS is set. Set both or none."
             )
         if self.trusted_issuers and not self.bearer_target_group:
             raise Misconfigured(
-                "BEARER_TARGET_GROUP", "is empty, so TRUSTED_ISSUERS could never count"
+                "BEARER_TARGET_GROUP", "is empty, but TRUSTED_ISSUERS is set. Set both or none."
             )
         if self.trust == "ignore" and self.anonymous == "refuse":
             raise Misconfigured(
                 "ANONYMOUS_CALLERS",
-                "is `refuse`, but IDENTITY_TRUST=ignore makes every caller anonymous:"
-                " say `allow` if that is meant",
+                "is `refuse`, but IDENTITY_TRUST=ignore makes every caller anonymous."
+                " Set `allow` if that is intended.",
             )
 
 
@@ -137,7 +142,8 @@ def _signers(arns: str, keys_url: str) -> tuple[SignerKeys, ...]:
         match = _LOAD_BALANCER_ARN.fullmatch(arn)
         if match is None:
             raise Misconfigured(
-                "LOAD_BALANCER_ARNS", f"{arn!r} is not an Application Load Balancer's ARN"
+                "LOAD_BALANCER_ARNS",
+                f"has {arn!r}, which is no Application Load Balancer's ARN.",
             )
         url = keys_url.rstrip("/") or _keys_url(match["partition"], match["region"])
         signers.append(SignerKeys(signer=arn, keys_url=url))
@@ -145,10 +151,10 @@ def _signers(arns: str, keys_url: str) -> tuple[SignerKeys, ...]:
 
 
 def _keys_url(partition: str, region: str) -> str:
-    """Where a region's load balancers publish their keys.
+    """The base URL of the keys of a region's load balancers.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
-    (China's address comes from users' reports, not from AWS's text.)
+    (China's address comes from reports of users; AWS does not document it.)
     """
     match partition:
         case "aws":
@@ -160,7 +166,7 @@ def _keys_url(partition: str, region: str) -> str:
         case _:
             raise Misconfigured(
                 "ALB_PUBLIC_KEYS_URL",
-                f"is needed: where partition {partition!r} publishes its keys is not known",
+                f"is not set, and the key address of partition {partition!r} is not known. Set it.",
             )
 
 
@@ -174,11 +180,10 @@ def _trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
     seen: set[str] = set()
     for issuer in issuers:
         if issuer.issuer in seen:
-            raise Misconfigured("TRUSTED_ISSUERS", f"{issuer.issuer!r} is listed twice")
+            raise Misconfigured("TRUSTED_ISSUERS", f"lists {issuer.issuer!r} twice.")
         seen.add(issuer.issuer)
         _require_short("TRUSTED_ISSUERS", issuer.issuer)
-        # Google's tokens name their issuer with and without the scheme; every other is a URL
-        # (OpenID Connect Discovery 1.0, section 3), and keys are fetched by it.
+        # An issuer is a URL, from which its keys are found (OpenID Connect Discovery 1.0, 3).
         require_base_url("TRUSTED_ISSUERS", issuer.issuer)
         if issuer.jwks_uri is not None:
             require_https("TRUSTED_ISSUERS", issuer.jwks_uri)
@@ -186,6 +191,6 @@ def _trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
 
 
 def _require_short(variable: str, issuer: str) -> None:
-    """An issuer ends up in keys, beside a subject."""
+    """An issuer becomes part of table keys, whose length is limited."""
     if len(issuer.encode()) > MAX_ISSUER_BYTES:
-        raise Misconfigured(variable, f"an issuer may have {MAX_ISSUER_BYTES} bytes")
+        raise Misconfigured(variable, f"has an issuer of more than {MAX_ISSUER_BYTES} bytes.")

@@ -1,7 +1,7 @@
-"""Reading a token strictly, before anything in it is believed (RFC 7515, section 5.2).
+"""Strict reading of a token before its verification (RFC 7515, section 5.2).
 
-What comes out of here is *unverified*: good for choosing a key and for cheap refusals that spare
-a fetch, for nothing else.
+The result is *unverified*. It serves to choose a key, and to refuse a token before a key is
+fetched. It serves no other purpose.
 """
 
 import json
@@ -16,19 +16,19 @@ import msgspec
 from byline.errors import Rejected
 
 MAX_TOKEN_BYTES = 16_384
-"""The load balancer's own limit for all of a request's headers is 64 KB, for one line 16 KB."""
+"""A load balancer accepts header lines of 16 KB, and 64 KB of headers in all."""
 
 UnverifiedHeader = NewType("UnverifiedHeader", dict[str, Any])
 UnverifiedClaims = NewType("UnverifiedClaims", dict[str, Any])
 
-# base64url → base64, and the two characters of plain base64 to one that no alphabet has.
+# base64url → base64. The two characters of plain base64 become one that neither alphabet has.
 _FROM_URL_ALPHABET = bytes.maketrans(b"-_+/", b"+/!!")
 _TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedToken:
-    """The text of a token as it arrived. Its `repr` does not show it."""
+    """The text of a token as it arrived. `repr` does not show the text."""
 
     text: str = field(repr=False)
 
@@ -37,9 +37,9 @@ class UnverifiedToken:
 
 
 class UnverifiedParts(msgspec.Struct, frozen=True):
-    """A token taken apart: its header, its claims, and what the signature covers.
+    """The parts of a token: header, claims, the signed bytes, and the signature.
 
-    Its `repr` shows none of it.
+    `repr` shows none of them.
     """
 
     header: UnverifiedHeader
@@ -52,23 +52,23 @@ class UnverifiedParts(msgspec.Struct, frozen=True):
 
 
 def parse(token: UnverifiedToken, *, padded: bool) -> UnverifiedParts:
-    """Take a compact JWS apart, strictly.
+    """The parts of a compact JWS.
 
-    `padded`: whether base64url segments carry `=`. A load balancer pads, against RFC 7515, and its
-    signature covers the padding; everybody else must not. Only the one form is accepted, and
-    only its canonical spelling, so that no second text carries the same signature.
+    `padded`: whether base64url segments carry `=`. A load balancer writes `=`, against RFC 7515,
+    and its signature covers it. No other issuer may write `=`. Only one form is accepted, and only
+    its canonical spelling, so that no two texts carry the same signature.
 
     Raises `Rejected`: `token_too_large`, `malformed_token`.
     """
     text = token.text
     if len(text) > MAX_TOKEN_BYTES:
-        raise Rejected("token_too_large", f"a token may have {MAX_TOKEN_BYTES} bytes")
+        raise Rejected("token_too_large", f"The token has more than {MAX_TOKEN_BYTES} bytes.")
     if not text.isascii():
-        raise Rejected("malformed_token", "a token is ASCII")
+        raise Rejected("malformed_token", "The token has characters that are not ASCII.")
     encoded = text.encode("ascii")
     segments = encoded.split(b".")
     if len(segments) != 3:
-        raise Rejected("malformed_token", "a token has three segments")
+        raise Rejected("malformed_token", "The token does not have three segments.")
     header, payload, signature = segments
     return UnverifiedParts(
         header=UnverifiedHeader(_json_object(_decode(header, padded=padded))),
@@ -83,23 +83,24 @@ def _decode(segment: bytes, *, padded: bool) -> bytes:
         text = segment
     else:
         if segment.endswith(b"="):
-            raise Rejected("malformed_token", "a segment is padded")
+            raise Rejected("malformed_token", "A segment of the token is padded with `=`.")
         text = segment + b"=" * (-len(segment) % 4)
     try:
         decoded = a2b_base64(text.translate(_FROM_URL_ALPHABET), strict_mode=True)
     except Base64Error:
         decoded = b""
     if not decoded:
-        raise Rejected("malformed_token", "a segment is empty or not base64url")
+        raise Rejected("malformed_token", "A segment of the token is empty or not base64url.")
     return decoded
 
 
 def _decode_canonical(segment: bytes, *, padded: bool) -> bytes:
-    """The signature does not cover itself: of its spellings with other unused bits, take one."""
+    """The decoded signature. Only one spelling is accepted: the signature does not cover its own
+    unused bits."""
     decoded = _decode(segment, padded=padded)
     canonical = b2a_base64(decoded, newline=False).translate(_TO_URL_ALPHABET)
     if segment != (canonical if padded else canonical.rstrip(b"=")):
-        raise Rejected("malformed_token", "a segment is not canonical base64url")
+        raise Rejected("malformed_token", "A segment of the token is not canonical base64url.")
     return decoded
 
 
@@ -108,16 +109,17 @@ def _json_object(data: bytes) -> dict[str, Any]:
     if value is None:
         value = _strict_json(data)
     if type(value) is not dict:
-        # Raised out here: errors of JSON readers carry the document, and must not be the context.
-        raise Rejected("malformed_token", "a segment is not a strict JSON object")
+        # Raised here, outside of `except`: a JSON reader's error carries the document, and would
+        # become the context of this error.
+        raise Rejected("malformed_token", "A segment of the token is not a strict JSON object.")
     return value
 
 
 def _compact_json(data: bytes) -> Any:
-    """What `data` says, if it is spelled as msgspec itself would spell it; None if it is not.
+    """The value of `data` where msgspec encodes it to the same bytes again; None otherwise.
 
-    A spelling that comes out again as it went in has nothing doubled, nothing that was passed over
-    and nothing that was rounded. A third of the time of the reader below.
+    Such bytes contain no duplicate member, no ignored text and no rounded number. It takes a third
+    of the time of `_strict_json`.
     """
     try:
         value = msgspec.json.decode(data)
@@ -127,12 +129,12 @@ def _compact_json(data: bytes) -> Any:
 
 
 def _strict_json(data: bytes) -> Any:
-    """What `data` says; None for what two readers could read differently."""
+    """The value of `data`; None where two JSON readers could read it differently."""
     try:
         text = data.decode("utf-8")
         value = _STRICT.decode(text)
         if "\\u" in text:
-            # An escaped lone surrogate is a string that no store and no answer can encode.
+            # A lone surrogate cannot be encoded, neither for a table nor for an answer.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return None
@@ -140,7 +142,7 @@ def _strict_json(data: bytes) -> Any:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """RFC 7515, section 4: member names are unique. Two readers of a doubled one may differ."""
+    """RFC 7515, section 4: member names are unique."""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError
@@ -154,7 +156,7 @@ def _no_constant(_: str) -> None:
 def _finite(digits: str) -> float:
     number = float(digits)
     if isinf(number):
-        raise ValueError  # 1e999: a time that never comes
+        raise ValueError  # 1e999: an infinite time
     return number
 
 

@@ -1,7 +1,7 @@
-"""Filling gaps in a person's profile at the issuer's userinfo endpoint.
+"""Completion of a person's profile from the issuer's userinfo endpoint.
 
-OpenID Connect Core 1.0, section 5.3. Best effort: whatever goes wrong here leaves the caller as the
-verified token named it, which is never overruled.
+OpenID Connect Core 1.0, section 5.3. It is best effort: after any failure the caller stays as the
+verified token names it. A value of the verified token is never replaced.
 """
 
 from copy import replace
@@ -19,17 +19,17 @@ from byline.identity.documents import fetch_document
 from byline.identity.unverified import UnverifiedToken
 
 ANSWER_LIFETIME_SECONDS = 600
-"""How long an answer counts, and never longer than its token."""
+"""How long an answer is used; never longer than its token counts."""
 
 FAILURE_LIFETIME_SECONDS = 30
-"""For how long after a failure the same token is not tried again."""
+"""The time after a failure in which the same token is not sent again."""
 
 CACHED_ANSWERS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """A verified caller whose profile has gaps, and who may fill them.
+    """A verified caller whose profile lacks values.
 
     `expiry` is the token's, seconds since the epoch. `subjects` are those that an answer may name.
     """
@@ -40,7 +40,7 @@ class Incomplete:
 
 
 def is_incomplete(caller: Caller) -> bool:
-    """Whether userinfo could add to a person's profile, or name the person at all."""
+    """Whether userinfo could add values to a person's profile, or the person's own subject."""
     profile = (caller.email, caller.given_name, caller.family_name)
     return caller.kind == "user" and (not all(profile) or _is_named_by_client(caller))
 
@@ -80,7 +80,7 @@ class Userinfo:
         return answered
 
     def _answer(self, token: UnverifiedToken) -> dict[str, Any]:
-        """A signed answer (`application/jwt`) is not JSON, and so a failure like any other."""
+        """The endpoint's answer. A signed answer (`application/jwt`) is not JSON, so it fails."""
         endpoint = self._discovery.get().value.userinfo_endpoint
         if endpoint is None:
             raise FetchFailed("the issuer has no userinfo endpoint")
@@ -89,16 +89,16 @@ class Userinfo:
 
 
 def _filled(incomplete: Incomplete, answer: dict[str, Any]) -> Caller:
-    """Raises `Rejected` for an answer about somebody else (section 5.3.2)."""
+    """The caller with the answer's values. Raises `Rejected` for another subject (5.3.2)."""
     caller = incomplete.caller
     subject = required_text(answer, "sub")
     if _is_named_by_client(caller):
-        # The token's `sub` is its client's, so it cannot be compared; the answer names the person.
+        # The token's `sub` is the client's id, so only the answer's `sub` names the person.
         if subject == caller.token_subject:
-            raise Rejected("subject_mismatch", "userinfo speaks of the client too")
+            raise Rejected("subject_mismatch", "userinfo names the client, not the person")
         caller = replace(caller, subject=subject, name=_name(caller, subject))
     elif subject not in incomplete.subjects:
-        raise Rejected("subject_mismatch", "userinfo speaks of somebody else")
+        raise Rejected("subject_mismatch", "userinfo names another subject than the token")
     return replace(
         caller,
         given_name=caller.given_name or optional_text(answer, "given_name"),
