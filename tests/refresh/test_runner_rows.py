@@ -16,7 +16,7 @@ from byline.refresh.runner_rows import (
     read_runner,
     runner_item,
 )
-from byline.tables.items import Item
+from byline.tables.rows import Item
 
 REGISTERED = RunnerRow(
     project="payments",

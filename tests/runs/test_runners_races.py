@@ -18,7 +18,7 @@ import pytest
 
 from byline.refresh.runner_rows import RunnerRow, read_runner
 from byline.refresh.work_units import token_secret_name
-from byline.tables.writes import Contended
+from byline.tables.rows import Contended
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.errors import RequestFailed

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
 from byline.retries import attempts
-from byline.tables.items import Item, rfc3339
-from byline.tables.writes import write_together
+from byline.tables.rows import Item, rfc3339, write_together
 from serve_runs.audit.trail import ActionContext
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.idempotency import RememberedKey, digest
