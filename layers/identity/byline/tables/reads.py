@@ -1,7 +1,7 @@
-"""Reading many rows by their keys, with every outcome told apart.
+"""Reads of many rows by their keys. A row is found, absent or unread.
 
-A row is *absent* only where DynamoDB answered for its key without an item. A key that DynamoDB did
-not answer for is *unread*: nothing is known of its row, and it must not be taken for absent.
+A row is *absent* where DynamoDB answered its key without an item. A key without an answer is
+*unread*: its row may exist, so it must not be treated as absent.
 """
 
 import time
@@ -23,20 +23,20 @@ WAIT_SECONDS = 0.05
 
 
 class RowsUnread(Exception):
-    """DynamoDB did not answer for some keys, at every attempt. The same read may succeed later."""
+    """DynamoDB left some keys unanswered in every attempt. The same read may succeed later."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRead:
-    """What a read of many keys brought. A key of neither list belongs to no row."""
+    """The items that were found, and the keys that are unread. All other rows are absent."""
 
     items: tuple[Item, ...]
     unread: tuple[Item, ...]
 
     def complete(self) -> tuple[Item, ...]:
-        """The items. Raises `RowsUnread` where a key was not answered for."""
+        """The items. Raises `RowsUnread` where a key is unread."""
         if self.unread:
-            raise RowsUnread(f"{len(self.unread)} rows")
+            raise RowsUnread(f"{len(self.unread)} rows were not read; retry")
         return self.items
 
 
@@ -49,10 +49,11 @@ def read_rows(
     tries: int = READ_ATTEMPTS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> BatchRead:
-    """The rows with these `keys`, in no order. A key that comes twice is read once.
+    """The rows with these `keys`, in any order. A key that occurs twice is read once.
 
-    One call for every hundred keys; keys that DynamoDB leaves out are asked for again, up to
-    `tries` times in all. A read that is not `consistent` costs half and may be a moment behind.
+    Each call reads up to 100 keys. Keys without an answer are read again after a jittered wait, up
+    to `tries` times in all. An eventually consistent read costs half and may miss recent writes.
+    botocore's errors pass through.
     """
     wanted = list({repr(sorted(key.items())): key for key in keys}.values())
     items: list[Item] = []

@@ -1,7 +1,8 @@
-"""Conditional writes: one row, or several rows together. Running one of them twice is harmless.
+"""Conditional writes of one row, or of several rows together.
 
-A conflict with another writer is tried again after a jittered wait. A condition that does not hold
-is told by name. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+A conflict with another writer is retried after a jittered wait. A condition that does not hold is
+reported by the name of its action, and is not retried.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 """
 
 import time
@@ -19,21 +20,21 @@ WRITE_ATTEMPTS = 4
 WAIT_SECONDS = 0.05
 
 _PASSING = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
-"""Why a transaction is cancelled that may succeed later. botocore does not try these again."""
+"""Cancellation reasons after which a retry may succeed. botocore does not retry these."""
 
 type Refused = Mapping[str, Item]
-"""The actions whose conditions did not hold, by name, each with the row that was found.
+"""The actions whose conditions did not hold, by name, each with the row that DynamoDB found.
 
-The row is empty where no row exists, and where the action did not ask for it
-(`ReturnValuesOnConditionCheckFailure`)."""
+The row is empty where no row exists, and where the action does not set
+`ReturnValuesOnConditionCheckFailure`."""
 
 
 class ConditionFailed(Exception):
-    """The row is not what the condition demands. Nothing was written."""
+    """The condition of a write does not hold for the row. Nothing was written."""
 
 
 class Contended(Exception):
-    """Other requests keep changing the same rows. Nothing was written; a retry may succeed."""
+    """Other writers changed the same rows at every attempt. Nothing was written; retry later."""
 
 
 def write_together(
@@ -42,11 +43,12 @@ def write_together(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Refused:
-    """Carry out all named `actions`, or none; returns those whose conditions did not hold.
+    """Carry out all named `actions` or none, and return those whose conditions did not hold.
 
-    An empty answer means that all are done. botocore sends a `ClientRequestToken`, so a call that
-    it repeats by itself is carried out once. Raises `Contended`, and
-    `TransactionCanceledException` where DynamoDB cancels for another reason.
+    An empty result means that all were carried out. A call whose answer was lost is repeated by
+    botocore with the same `ClientRequestToken`, so DynamoDB carries it out once.
+    Raises `Contended`, and `TransactionCanceledException` for any other reason, such as an item
+    that is too large.
     """
     for _ in attempts(WRITE_ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=sleep):
         try:
@@ -73,10 +75,11 @@ def write_row[Answer](
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
-    """Carry out `write`, one conditional put, update or delete, and return DynamoDB's answer.
+    """Carry out `write`, one conditional put, update or delete, and return its result.
 
-    botocore repeats a call whose answer was lost, and then the condition sees the first call's own
-    effect: `write` must accept it (`OR owner = :me`), or the caller must compare the row.
+    botocore repeats a call whose answer was lost. The repeated condition then meets the row that
+    the first call wrote. So the condition of `write` must accept that row (`OR owner = :me`), or
+    the caller must compare the row after `ConditionFailed`.
     Raises `ConditionFailed` and `Contended`.
     """
     for _ in attempts(WRITE_ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=sleep):
