@@ -1,6 +1,6 @@
 """Waits between attempts: exponential, with full jitter.
 
-Processes that failed together do not come back together.
+The jitter spreads the retries of processes that failed at the same time.
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
@@ -8,7 +8,7 @@ import random as _random
 from collections.abc import Callable
 
 _MOST_DOUBLINGS = 10
-"""Every cap is reached before, and floats have not ended yet."""
+"""A wait grows to at most 1,024 times its base. More doublings would overflow a float."""
 
 
 def jittered_wait(
@@ -18,10 +18,10 @@ def jittered_wait(
     cap_seconds: float = float("inf"),
     random: Callable[[], float] = _random.random,
 ) -> float:
-    """Seconds to wait after `failures` attempts in a row that failed.
+    """Seconds to wait after `failures` failed attempts in a row.
 
-    At most `base_seconds` after the first failure, and twice as much after each further one, up to
-    `cap_seconds`. `random` is uniform from 0 to 1.
+    The longest wait is `base_seconds` after the first failure. It doubles with each further one, up
+    to `cap_seconds`. `random` returns uniform numbers from 0 to 1.
     """
     doublings = min(max(failures - 1, 0), _MOST_DOUBLINGS)
     return min(cap_seconds, base_seconds * 2.0**doublings) * random()

@@ -1,12 +1,13 @@
-"""Rows of DynamoDB's tables: as items, many read by their keys, and conditional writes.
+"""Rows of DynamoDB's tables: their items, reads of many keys, and conditional writes.
 
-Items are built and read by hand, which takes 5 µs an item; boto3's serializer takes 34.
+Items are converted here: 5 µs an item, where boto3's serializer takes 34 µs.
 
-A row is *absent* only where DynamoDB answered for its key without an item. A key that DynamoDB did
-not answer for is *unread*: nothing is known of its row, and it must not be taken for absent.
+A row is *absent* where DynamoDB answered its key without an item. A key without an answer is
+*unread*: its row may exist, so it must not be treated as absent.
 
-Writes are conditional, so running one twice is harmless. A conflict with another writer is tried
-again after a jittered wait. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+A write that conflicts with another writer is retried after a jittered wait. A condition that does
+not hold is reported by the name of its action, and is not retried.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 """
 
 import time
@@ -29,26 +30,26 @@ WRITE_ATTEMPTS = 4
 WAIT_SECONDS = 0.05
 
 _PASSING = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
-"""Why a transaction is cancelled that may succeed later. botocore does not try these again."""
+"""Cancellation reasons after which a retry may succeed. botocore does not retry these."""
 
 type Item = "dict[str, AttributeValueTypeDef]"
 
 type Refused = Mapping[str, Item]
-"""The actions whose conditions did not hold, by name, each with the row that was found.
+"""The actions whose conditions did not hold, by name, each with the row that DynamoDB found.
 
-The row is empty where no row exists, and where the action did not ask for it
-(`ReturnValuesOnConditionCheckFailure`)."""
+The row is empty where no row exists, and where the action does not set
+`ReturnValuesOnConditionCheckFailure`."""
 
 
 def attributes(values: dict[str, Any]) -> Item:
-    """Text, integers and objects of them as attributes; a value of None is left out."""
+    """The attributes for `values`: text, integers, and dicts of these. None is left out."""
     return {name: _attribute(value) for name, value in values.items() if value is not None}
 
 
 def values_of(item: Item) -> dict[str, Any]:
-    """The reverse of `attributes`. Attributes of other types are left out.
+    """The values of an item, the reverse of `attributes`. Other types are left out.
 
-    Raises `ValueError` for a number that is no integer.
+    Raises `ValueError` for a number that is not an integer.
     """
     values: dict[str, Any] = {}
     for name, attribute in item.items():
@@ -62,12 +63,12 @@ def values_of(item: Item) -> dict[str, Any]:
 
 
 def text_of(item: Item, name: str) -> str | None:
-    """The text of an attribute; None where the attribute is absent or no text."""
+    """The text of the attribute `name`; None where it is absent or not text."""
     return item.get(name, {}).get("S")
 
 
 def rfc3339(at: float) -> str:
-    """`at`, seconds since the epoch, in UTC with milliseconds: 2026-11-22T16:20:11.123Z.
+    """The time `at` (seconds since the epoch) in UTC, such as 2026-11-22T16:20:11.123Z.
 
     RFC 3339, section 5.6.
     """
@@ -75,20 +76,20 @@ def rfc3339(at: float) -> str:
 
 
 class RowsUnread(Exception):
-    """DynamoDB did not answer for some keys, at every attempt. The same read may succeed later."""
+    """DynamoDB left some keys unanswered in every attempt. The same read may succeed later."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRead:
-    """What a read of many keys brought. A key of neither list belongs to no row."""
+    """The items that were found, and the keys that are unread. All other rows are absent."""
 
     items: tuple[Item, ...]
     unread: tuple[Item, ...]
 
     def complete(self) -> tuple[Item, ...]:
-        """The items. Raises `RowsUnread` where a key was not answered for."""
+        """The items. Raises `RowsUnread` where a key is unread."""
         if self.unread:
-            raise RowsUnread(f"{len(self.unread)} rows")
+            raise RowsUnread(f"{len(self.unread)} rows were not read; retry")
         return self.items
 
 
@@ -101,10 +102,11 @@ def read_rows(
     tries: int = READ_ATTEMPTS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> BatchRead:
-    """The rows with these `keys`, in no order. A key that comes twice is read once.
+    """The rows with these `keys`, in any order. A key that occurs twice is read once.
 
-    One call for every hundred keys; keys that DynamoDB leaves out are asked for again, up to
-    `tries` times in all. A read that is not `consistent` costs half and may be a moment behind.
+    Each call reads up to 100 keys. Keys without an answer are read again after a jittered wait, up
+    to `tries` times in all. An eventually consistent read costs half and may miss recent writes.
+    botocore's errors pass through.
     """
     wanted = list({repr(sorted(key.items())): key for key in keys}.values())
     items: list[Item] = []
@@ -127,11 +129,11 @@ def read_rows(
 
 
 class ConditionFailed(Exception):
-    """The row is not what the condition demands. Nothing was written."""
+    """The condition of a write does not hold for the row. Nothing was written."""
 
 
 class Contended(Exception):
-    """Other requests keep changing the same rows. Nothing was written; a retry may succeed."""
+    """Other writers changed the same rows at every attempt. Nothing was written; retry later."""
 
 
 def write_together(
@@ -140,11 +142,12 @@ def write_together(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Refused:
-    """Carry out all named `actions`, or none; returns those whose conditions did not hold.
+    """Carry out all named `actions` or none, and return those whose conditions did not hold.
 
-    An empty answer means that all are done. botocore sends a `ClientRequestToken`, so a call that
-    it repeats by itself is carried out once. Raises `Contended`, and
-    `TransactionCanceledException` where DynamoDB cancels for another reason.
+    An empty result means that all were carried out. A call whose answer was lost is repeated by
+    botocore with the same `ClientRequestToken`, so DynamoDB carries it out once.
+    Raises `Contended`, and `TransactionCanceledException` for any other reason, such as an item
+    that is too large.
     """
     for failures in range(WRITE_ATTEMPTS):
         if failures:
@@ -173,10 +176,11 @@ def write_row[Answer](
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
-    """Carry out `write`, one conditional put, update or delete, and return DynamoDB's answer.
+    """Carry out `write`, one conditional put, update or delete, and return its result.
 
-    botocore repeats a call whose answer was lost, and then the condition sees the first call's own
-    effect: `write` must accept it (`OR owner = :me`), or the caller must compare the row.
+    botocore repeats a call whose answer was lost. The repeated condition then meets the row that
+    the first call wrote. So the condition of `write` must accept that row (`OR owner = :me`), or
+    the caller must compare the row after `ConditionFailed`.
     Raises `ConditionFailed` and `Contended`.
     """
     for failures in range(WRITE_ATTEMPTS):
