@@ -41,8 +41,8 @@ class ClaimRefused(Exception):
 class RunStore:
     """The runs of one table. Every change is written together with its record in `audit`.
 
-    `new_id`: a new ULID, as text or an object that prints as one. `outbox`: the outbox entry of a run that the authorization service does not know yet; None where
-    registration is off.
+    `new_id`: a new ULID, or its text. `outbox`: the outbox entry of a run that the authorization
+    service does not know yet; None where registration is off.
     """
 
     def __init__(
