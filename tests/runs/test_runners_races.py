@@ -29,7 +29,7 @@ from tests.refresh.world import TABLE, Worker, World, new_world
 from tests.runs.runs_api import reason_of
 from tests.runs.table_server import ACCESS_TABLE
 
-TURNS = 6
+SLICES = 6
 
 _projects = count(1)
 
@@ -113,7 +113,7 @@ class Stage:
 
     def settle(self) -> None:
         """Time goes on, with a worker at every turn, until all that was to come has come."""
-        for _ in range(TURNS):
+        for _ in range(SLICES):
             self.work()
             self.world.clock.advance(SWEEP_AGAIN_SECONDS)
             busy = [row for row in self.deleted() if row.shard is not None]
