@@ -84,7 +84,10 @@ def test_module_without_byte_code_fails_the_check(checked: Path) -> None:
     """A module that would be compiled at every cold start is found here."""
     for file in checked.rglob("module*.pyc"):
         file.unlink()
-    assert _check(checked) == (1, "package.module: ImportError: it came without usable byte code\n")
+    assert _check(checked) == (
+        1,
+        "package.module: ImportError: the module has no usable byte code\n",
+    )
 
 
 def test_client_that_cannot_be_made_fails_the_check(checked: Path) -> None:
