@@ -15,8 +15,8 @@ from serve_runs.runs.queries import RunQuery
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.views import new_item
 from serve_runs.web.paging import encode_cursor
+from tests.runs.access_rows import AccessRows
 from tests.runs.identity_server import Credential, Web
-from tests.runs.rights_given import Rights
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import TABLE, DynamoDb
 
@@ -122,7 +122,7 @@ def test_answer_stays_below_what_a_load_balancer_takes(
     put_all(dynamodb, rows_of(rows, issuer=web.url, labels=32))
     pages = list(walk(api, ada, RUNS, {"limit": "100"}))
     assert len(pages) > 1
-    assert all(len(answer) < 1_048_576 for answer in api.said)
+    assert all(len(answer) < 1_048_576 for answer in api.answers)
     assert ids(pages) == [row[0] for row in reversed(rows)]
 
 
@@ -158,7 +158,7 @@ class TestCreators:
         self, api: RunsApi, dynamodb: DynamoDb, web: Web
     ) -> None:
         """A subject may hold what a query must escape."""
-        Rights(dynamodb, web).give("project:editor", "auth0|ä+b &c=d%2e/?#☃")
+        AccessRows(dynamodb, web).grant("project:editor", "auth0|ä+b &c=d%2e/?#☃")
         odd = web.browser("auth0|ä+b &c=d%2e/?#☃")
         run = api.create(odd)["id"]
         query = {"created_by": "auth0|ä+b &c=d%2e/?#☃"}
@@ -274,7 +274,7 @@ class TestHiddenRuns:
     @pytest.fixture
     def viewer(self, strict: RunsApi, dynamodb: DynamoDb, web: Web) -> Credential:
         """Somebody who sees `gemini` alone."""
-        Rights(dynamodb, web).give("project:viewer", "viewer", project="gemini")
+        AccessRows(dynamodb, web).grant("project:viewer", "viewer", project="gemini")
         return web.browser("viewer")
 
     @pytest.mark.parametrize("limit", ["1", "2", "3", "20"])

@@ -19,7 +19,7 @@ from serve_runs.errors import RequestFailed
 from serve_runs.messages.requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage
 from serve_runs.messages.store import LIFETIME_SECONDS, MessageStore
 from serve_runs.messages.views import GAP_SECONDS
-from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi, reason_of
 from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, DynamoDb, LostAnswer
 
@@ -240,8 +240,8 @@ class TestStrangers:
 
     def test_nobody_is_refused_before_anything_is_read(self, talk: Conversation) -> None:
         """401."""
-        assert talk.get(NOBODY).reason == "no_credentials"
-        assert talk.post(NOBODY).reason == "no_credentials"
+        assert talk.get(NO_CREDENTIAL).reason == "no_credentials"
+        assert talk.post(NO_CREDENTIAL).reason == "no_credentials"
         assert talk.reads() == []
 
     def test_post_by_another_site_s_page_is_refused(
@@ -363,7 +363,7 @@ class TestRetries:
 
     def test_lost_answer_is_one_message(self, talk: Conversation, mary: Credential) -> None:
         """botocore sends it again."""
-        talk.dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
+        talk.dynamodb.faults.append(LostAnswer("TransactWriteItems"))
         assert talk.post(mary).status == 201
         assert len(talk.rows()) == 1
 

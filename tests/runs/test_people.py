@@ -13,9 +13,9 @@ from byline.identity.caller import Caller, Principal, principal_of
 from serve_runs.credentials.views import Credential as StoredCredential
 from serve_runs.credentials.views import credential_item, read_credential
 from serve_runs.profiles.store import Profiles, profile_key
+from tests.runs.access_rows import RUNS, AccessRows
 from tests.runs.conftest import Said
 from tests.runs.identity_server import Credential, Web
-from tests.runs.rights_given import RUNS, Rights
 from tests.runs.runs_api import RunsApi, metrics
 from tests.runs.table_server import ACCESS_TABLE, DynamoDb, Refusal
 
@@ -24,15 +24,15 @@ _subjects = count(1)
 
 
 @pytest.fixture
-def rights(dynamodb: DynamoDb, web: Web) -> Rights:
-    return Rights(dynamodb, web)
+def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
+    return AccessRows(dynamodb, web)
 
 
 @pytest.fixture
-def subject(rights: Rights) -> str:
+def subject(access_rows: AccessRows) -> str:
     """Somebody whom no test saw before, an editor of the project."""
     subject = f"person-{next(_subjects)}"
-    rights.give("project:editor", subject)
+    access_rows.grant("project:editor", subject)
     return subject
 
 
@@ -135,7 +135,7 @@ def test_failing_profiles_leave_the_row_as_it_is(
     run = api.create(web.bearer(subject))
     admin = web.browser("ada")  # whose rights cost no read
     refusal = Refusal("BatchGetItem", "AccessDeniedException")
-    dynamodb.troubles.append(refusal)
+    dynamodb.faults.append(refusal)
     assert api.call("GET", f"{RUNS}/{run['id']}", by=admin).json == run
     assert metrics(said(), "ProfileUnavailable")
 
@@ -147,9 +147,9 @@ def test_known_person_costs_no_call(
     lin = named(web, subject, "lin@example.com")
     for _ in range(2):
         assert api.call("GET", "/v1/whoami", by=lin).status == 200
-        assert len(dynamodb.sightings) == 1
+        assert len(dynamodb.profile_writes) == 1
     assert api.call("GET", "/v1/whoami", by=web.bearer(subject)).status == 200
-    assert len(dynamodb.sightings) == 1
+    assert len(dynamodb.profile_writes) == 1
 
 
 def test_profile_that_cannot_be_kept_fails_no_request(
@@ -157,10 +157,10 @@ def test_profile_that_cannot_be_kept_fails_no_request(
 ) -> None:
     """Counted, answered all the same, and not tried again with the next request."""
     lin = named(web, subject)
-    dynamodb.troubles.append(Refusal("UpdateItem", "AccessDeniedException"))
+    dynamodb.faults.append(Refusal("UpdateItem", "AccessDeniedException"))
     for _ in range(2):
         assert api.call("POST", RUNS, by=lin).status == 201
-    assert len(dynamodb.sightings) == 1
+    assert len(dynamodb.profile_writes) == 1
     assert len(metrics(said(), "ProfileUnavailable")) == 1
 
 
@@ -171,7 +171,7 @@ def test_unverified_names_are_not_kept(
     """What anybody can claim is no news of anybody."""
     api = start_api(IDENTITY_TRUST=trust, ANONYMOUS_CALLERS="allow")
     api.call("GET", RUNS, by=named(web, subject, "lin@example.com"))
-    assert dynamodb.sightings == []
+    assert dynamodb.profile_writes == []
 
 
 def test_refused_credential_leaves_no_profile(
@@ -183,7 +183,7 @@ def test_refused_credential_leaves_no_profile(
     forged_token = ".".join((*token.split(".")[:2], signature))
     forged = Credential(((header, forged_token),), web.browser().group)
     assert api.call("GET", "/v1/whoami", by=forged).status == 401
-    assert dynamodb.sightings == []
+    assert dynamodb.profile_writes == []
 
 
 def test_latest_names_win(
@@ -244,11 +244,11 @@ def test_failure_is_left_alone_for_a_minute(
     people: Profiles, dynamodb: DynamoDb, times: list[float], after: float, calls: int
 ) -> None:
     """The boundary, in a pair."""
-    dynamodb.troubles.append(Refusal("UpdateItem", "AccessDeniedException"))
+    dynamodb.faults.append(Refusal("UpdateItem", "AccessDeniedException"))
     people.remember(caller(given_name="Lin"))
     times.append(1_000.0 + after)
     people.remember(caller(given_name="Lin"))
-    assert len(dynamodb.sightings) == calls
+    assert len(dynamodb.profile_writes) == calls
 
 
 def test_email_means_five_principals_at_the_most(people: Profiles) -> None:
@@ -274,13 +274,13 @@ def test_listing_by_email_finds_the_persons_runs(api: RunsApi, web: Web, subject
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_email_of_several_is_one_listing(
-    api: RunsApi, web: Web, rights: Rights, subject: str, limit: int
+    api: RunsApi, web: Web, access_rows: AccessRows, subject: str, limit: int
 ) -> None:
     """Newest first over all of them, the subject that looks like it too; each run once."""
     email = f"{subject}@example.com"
     several = [subject, f"{subject}-b", email]
     for one in several:
-        rights.give("project:editor", one)
+        access_rows.grant("project:editor", one)
     names = []
     for number, one in enumerate([*several, *several[::-1], several[1], several[2]]):
         api.create(named(web, one, email), name=str(number))
@@ -291,15 +291,15 @@ def test_email_of_several_is_one_listing(
 
 
 def test_email_shows_visible_projects_alone(
-    api: RunsApi, web: Web, rights: Rights, subject: str
+    api: RunsApi, web: Web, access_rows: AccessRows, subject: str
 ) -> None:
     """To know an address is no right: runs of other projects stay unseen."""
     email = f"{subject}@example.com"
-    rights.give("project:editor", subject, project="gemini")
+    access_rows.grant("project:editor", subject, project="gemini")
     lin = named(web, subject, email)
     api.create(lin, name="seen")
     api.create(lin, "gemini", name="unseen")
-    rights.give("project:viewer", f"{subject}-eve")
+    access_rows.grant("project:viewer", f"{subject}-eve")
     eve = web.browser(f"{subject}-eve")
     assert subjects(api, eve, "/v1/runs", email) == ["seen"]
     assert subjects(api, lin, "/v1/runs", "me") == ["unseen", "seen"]

@@ -8,7 +8,7 @@ import pytest
 
 from serve_runs.access.store import project_key
 from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
-from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer
 from tests.runs.table_server import ACCESS_TABLE
 
@@ -135,7 +135,7 @@ class TestListing:
             query = {"cursor": page["next_cursor"]}
         assert found == names
         assert page["next_cursor"] is None
-        assert TOKEN not in "".join(credentials.api.said)
+        assert TOKEN not in "".join(credentials.api.answers)
 
     def test_cursor_of_another_listing_is_refused(
         self, credentials: CredentialsApi, ada: Credential
@@ -242,7 +242,7 @@ class TestRights:
         self, credentials: CredentialsApi, request_: str
     ) -> None:
         """401."""
-        assert REQUESTS[request_](credentials, NOBODY, "github").reason == "no_credentials"
+        assert REQUESTS[request_](credentials, NO_CREDENTIAL, "github").reason == "no_credentials"
         assert credentials.calls() == []
 
     def test_change_by_another_site_s_page_is_refused(

@@ -9,7 +9,7 @@ import pytest
 
 from byline.errors import REASONS
 from tests.identity import alb_tokens, bearer_issuer
-from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi, metrics
 from tests.runs.table_server import DynamoDb, Refusal
 
@@ -78,7 +78,7 @@ class TestWhoAmI:
     ) -> None:
         """`whoami` without credentials is 401 in every mode."""
         api = start_api(ANONYMOUS_CALLERS=anonymous)
-        answer = api.call("GET", "/v1/whoami", by=NOBODY)
+        answer = api.call("GET", "/v1/whoami", by=NO_CREDENTIAL)
         assert (answer.status, answer.reason) == (401, "no_credentials")
         assert answer.headers["www-authenticate"] == 'Bearer realm="byline"'
 
@@ -117,7 +117,7 @@ def spoiled(web: Web) -> dict[str, Credential]:
     good = web.browser("ada")
     stranger = alb_tokens.signing_key("a stranger's")
     return {
-        "no_credentials": NOBODY,
+        "no_credentials": NO_CREDENTIAL,
         "duplicated_header": Credential(good.headers * 2, good.group),
         "unsupported_scheme": Credential(
             (("authorization", "Basic YWRhOnB3"),), alb_tokens.BEARER_GROUP
@@ -188,7 +188,7 @@ class TestRefusal:
     ) -> None:
         """`ANONYMOUS_CALLERS=allow` is for requests without a credential only."""
         api = start_api(ANONYMOUS_CALLERS="allow")
-        assert api.call("POST", RUNS, by=NOBODY).status == 201
+        assert api.call("POST", RUNS, by=NO_CREDENTIAL).status == 201
         dynamodb.calls.clear()
         for reason, credential in spoiled(web).items():
             if reason != "no_credentials":
@@ -202,7 +202,7 @@ class TestRefusal:
         """After Ada's request nobody is still nobody."""
         api = start_api(ANONYMOUS_CALLERS="allow")
         assert api.create(ada)["creator_user_id"] == "ada"
-        assert api.create(NOBODY)["creator_user_id"] is None
+        assert api.create(NO_CREDENTIAL)["creator_user_id"] is None
 
 
 class TestUnavailable:
@@ -252,7 +252,7 @@ class TestUnavailable:
         code: str,
     ) -> None:
         """Whatever DynamoDB calls it, after botocore's own retries."""
-        dynamodb.troubles.extend([Refusal(operation, code, status=TROUBLES[code])] * 9)
+        dynamodb.faults.extend([Refusal(operation, code, status=TROUBLES[code])] * 9)
         answer = api.call(*TABLE_REQUESTS[operation], by=ada)
         assert (answer.status, answer.reason) == (503, "store_unavailable")
         assert int(answer.headers["retry-after"]) > 0
@@ -262,7 +262,7 @@ class TestUnavailable:
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
         """One failure is retried, and the run is there once."""
-        dynamodb.troubles.append(Refusal("TransactWriteItems", "InternalServerError", status=500))
+        dynamodb.faults.append(Refusal("TransactWriteItems", "InternalServerError", status=500))
         api.create(ada)
         assert len(dynamodb.rows()) == 1
 
@@ -281,7 +281,7 @@ class TestUnavailable:
         """500: a retry would not help. It tells nothing, and is counted for the alarm. The log has
         AWS's code and not its text, which may quote what was sent."""
         refusal = Refusal("TransactWriteItems", code, members={"Message": "arn:secret"})
-        dynamodb.troubles.extend([refusal] * 9)
+        dynamodb.faults.extend([refusal] * 9)
         answer = api.call("POST", RUNS, by=ada)
         assert (answer.status, answer.reason) == (500, "internal")
         assert "arn:secret" not in answer.body
@@ -396,7 +396,7 @@ def test_health_is_constant_and_needs_nobody(
 ) -> None:
     """Anyone may ask, with whatever credential, and nothing is asked of AWS, logged or counted."""
     checker = [("user-agent", "ELB-HealthChecker/2.0")]
-    askers = (NOBODY, web.browser("ada", exp=1), Credential((), "another-group"))
+    askers = (NO_CREDENTIAL, web.browser("ada", exp=1), Credential((), "another-group"))
     answers = [api.call("GET", "/healthz", by=by, headers=checker) for by in askers]
     assert all(answer == answers[0] for answer in answers)
     assert answers[0].status == 200
@@ -422,7 +422,7 @@ def test_both_shapes_of_an_event_give_the_same_answer(
             assert created.headers["location"].startswith(RUNS)
             listed = api.call("GET", RUNS, by=by, query={"limit": "1"}, multi_value=multi_value)
             assert [run["id"] for run in listed.json["runs"]] == [created.json["id"]]
-            refused = api.call("GET", RUNS, by=NOBODY, multi_value=multi_value)
+            refused = api.call("GET", RUNS, by=NO_CREDENTIAL, multi_value=multi_value)
             assert refused.reason == "no_credentials"
 
 

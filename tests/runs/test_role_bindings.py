@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.runs.identity_server import NOBODY, Credential, Web
-from tests.runs.rights_given import register
+from tests.runs.access_rows import register
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import ACCESS_TABLE, DynamoDb
 
@@ -235,7 +235,7 @@ class TestNewProject:
     def test_nobody_claims_nothing(self, start_api: Callable[..., RunsApi]) -> None:
         """Whom no request could ever be told from another's."""
         api = start_api(PROJECT_CREATION="anyone", ANONYMOUS_CALLERS="allow", PROJECT_ADMINS="")
-        assert create(api, NOBODY).status == 404
+        assert create(api, NO_CREDENTIAL).status == 404
 
     def test_failed_first_run_claims_nothing(
         self, free: RunsApi, ada: Credential, grace: Credential

@@ -201,7 +201,7 @@ class TestDeleting:
                 action=ActionContext(grace, "another"),
             )
 
-        dynamodb.troubles.append(Meanwhile("TransactWriteItems", start))
+        dynamodb.faults.append(Meanwhile("TransactWriteItems", start))
         assert api.call("DELETE", f"{RUNS}/{run['id']}", by=ada).status == 204
         [tombstone] = dynamodb.rows()
         assert tombstone["status"] == {"S": "running"}
@@ -223,7 +223,7 @@ def test_change_that_another_slipped_in_before_is_refused_with_its_state(
             action=ActionContext(None, "another"),
         )
 
-    dynamodb.troubles.append(Meanwhile("TransactWriteItems", cancel))
+    dynamodb.faults.append(Meanwhile("TransactWriteItems", cancel))
     answer = change(api, run, "start", ada)
     assert (answer.status, answer.json["current_status"]) == (409, "cancelled")
 
@@ -242,7 +242,7 @@ def test_change_that_another_slipped_in_before_is_made_where_it_still_follows(
             action=ActionContext(None, "another"),
         )
 
-    dynamodb.troubles.append(Meanwhile("TransactWriteItems", start))
+    dynamodb.faults.append(Meanwhile("TransactWriteItems", start))
     assert change(api, run, "cancel", ada).json["status"] == "cancelled"
     assert api.call("GET", f"{RUNS}/{run['id']}", by=ada).json["status"] == "cancelled"
 
@@ -261,7 +261,7 @@ def test_change_adds_to_a_row_what_it_changes_and_nothing_else(
             ExpressionAttributeValues={":mark": {"S": "meanwhile"}},
         )
 
-    dynamodb.troubles.append(Meanwhile("TransactWriteItems", mark))
+    dynamodb.faults.append(Meanwhile("TransactWriteItems", mark))
     assert change(api, run, "start", ada).status == 200
     [row] = dynamodb.rows()
     assert (row["marked"]["S"], row["status"]["S"]) == ("meanwhile", "running")
@@ -277,13 +277,13 @@ def test_run_that_others_keep_changing_is_unavailable_not_an_error(
     method, path = ("DELETE", path) if name == "delete" else ("POST", f"{path}/{name}")
     for _ in range(READS_BEFORE_WRITING):
         moved = partial(_move, dynamodb, run)
-        dynamodb.troubles.append(Meanwhile("TransactWriteItems", moved))
+        dynamodb.faults.append(Meanwhile("TransactWriteItems", moved))
     answer = api.call(method, path, by=ada)
     assert (answer.status, answer.reason) == (503, "store_unavailable")
-    dynamodb.troubles.extend([conflict()] * 5)
+    dynamodb.faults.extend([conflict()] * 5)
     answer = api.call(method, path, by=ada)
     assert (answer.status, answer.reason) == (503, "store_unavailable")
-    dynamodb.troubles.clear()
+    dynamodb.faults.clear()
     assert [row["status"]["S"] for row in dynamodb.rows()] == ["pending"]
 
 
