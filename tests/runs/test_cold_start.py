@@ -74,8 +74,8 @@ def start(dynamodb: DynamoDb, web: Web) -> Start:
             check=False,
         )
         assert process.returncode == 0, process.stderr
-        *log, report = process.stdout.splitlines()
-        report = json.loads(report)
+        *log, last_line = process.stdout.splitlines()
+        report = json.loads(last_line)
         return ColdStart(
             at_start=set(report["at_start"]),
             loaded=[set(modules) for modules in report["loaded"]],
