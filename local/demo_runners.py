@@ -74,7 +74,7 @@ class RunnersScene:
 
         left = self._watch(first)
         self._show_token(f"replaced with {left:.0f} s to spare", is_as_promised=left > 0)
-        self._show_failing("sandbox fails still, and stopped nobody")
+        self._show_failing("sandbox still fails, others are refreshed")
         answers = (mine, self._runner.get(f"{GOOD}/token"))
         return {answer.json()["token"] for answer in answers if answer.status_code == 200}
 

@@ -14,12 +14,12 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from local.aws import ROOT, AwsServer
+from local.aws import ROOT, MotoServer
 from local.bearer_rule import BearerRule
 from local.browser_rule import BrowserRule
 from local.lambda_runtime import FunctionHost
 from local.listening import WebServer, listen, url_of
-from local.load_balancer import LoadBalancer, Rule, TargetGroups
+from local.load_balancer import ListenerRule, LoadBalancer, TargetGroups
 from local.load_balancer_events import Shape
 from local.load_balancer_signing import ARN, Signer, public_keys
 from local.openid_client import OpenIDClient
@@ -104,7 +104,7 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
-    def load_balancer(self, listener: socket.socket, browser_rule: Rule) -> LoadBalancer:
+    def load_balancer(self, listener: socket.socket, browser_rule: ListenerRule) -> LoadBalancer:
         """A load balancer in front of RunsFunction: the stack's own, or an attacker's."""
         runs = self.functions["RunsFunction"]
         return LoadBalancer(
@@ -145,7 +145,7 @@ class Stack:
         listeners = [exits.enter_context(listen(port)) for port in astuple(self._ports)]
         at_load_balancer, at_provider, at_aws, at_keys = listeners
         self._progress("starting moto as AWS")
-        self.aws = exits.enter_context(AwsServer(at_aws))
+        self.aws = exits.enter_context(MotoServer(at_aws))
         self.keys_url = url_of(at_keys)
         exits.enter_context(WebServer(public_keys(self.published_keys), at_keys))
         self._progress("starting the OpenID provider")

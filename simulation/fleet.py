@@ -31,7 +31,7 @@ class SimulatedRow(RunnerRow):
         return _mint_key(self.project, self.client, self.audience)
 
     @property
-    def unit(self) -> WorkUnit:
+    def work_unit(self) -> WorkUnit:
         """The runner's work unit, cached."""
         return _unit(self.project, self.client, self.audience)
 

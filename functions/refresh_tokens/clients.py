@@ -23,8 +23,7 @@ from byline.aws import is_passing
 from byline.fetch import is_private
 from byline.refresh.runner_rows import client_key
 from byline.refresh.work_units import client_secret_name
-from byline.tables.items import attributes, values_of
-from byline.tables.writes import ConditionFailed, Contended, write_row
+from byline.tables.rows import ConditionFailed, Contended, attributes, values_of, write_row
 from refresh_tokens.errors import RefreshFailed
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import LEASE_SECONDS, MintedToken, by_deadline, is_due_soon
 from byline.refresh.work_units import UnreadableSecret, WorkUnit
-from byline.tables.writes import Contended
+from byline.tables.rows import Contended
 from refresh_tokens.errors import RetryLater
 from refresh_tokens.minting import SharedMints
 from refresh_tokens.retries import retried_later, retry_at

@@ -22,9 +22,14 @@ from byline.refresh.runner_rows import (
 )
 from byline.refresh.timing import DAY_SECONDS, is_meant
 from byline.refresh.work_units import MintKey, WorkUnit
-from byline.tables.items import Item
-from byline.tables.reads import read_rows
-from byline.tables.writes import ConditionFailed, Contended, write_row, write_together
+from byline.tables.rows import (
+    ConditionFailed,
+    Contended,
+    Item,
+    read_rows,
+    write_row,
+    write_together,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

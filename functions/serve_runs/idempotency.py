@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from byline.tables.items import Item
+from byline.tables.rows import Item
 from serve_runs.errors import RequestFailed
 
 if TYPE_CHECKING:

@@ -84,7 +84,10 @@ def test_module_without_byte_code_fails_the_check(checked: Path) -> None:
     """The check names a module that Lambda would compile at each cold start."""
     for file in checked.rglob("module*.pyc"):
         file.unlink()
-    assert _check(checked) == (1, "package.module: ImportError: it came without usable byte code\n")
+    assert _check(checked) == (
+        1,
+        "package.module: ImportError: the module has no usable byte code\n",
+    )
 
 
 def test_service_without_its_model_fails_the_check(checked: Path) -> None:

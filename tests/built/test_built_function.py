@@ -9,7 +9,7 @@ import pytest
 
 from local.lambda_runtime import FunctionHost, InitializationType
 from tests.built.artifact import create_run, function_of
-from tests.runs.identity_server import NOBODY, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Web
 from tests.runs.runs_api import request
 from tests.runs.table_server import DynamoDb
 
@@ -29,7 +29,7 @@ def test_artifact_creates_a_run_in_the_callers_name(
     ada = web.browser("ada", given_name="Ada", family_name="Lovelace")
     nightly = web.bearer("nightly", client="nightly")
     with FunctionHost(function, python=runtime) as host:
-        health = host.invoke(request("GET", "/healthz", by=NOBODY))
+        health = host.invoke(request("GET", "/healthz", by=NO_CREDENTIAL))
         by_ada = host.invoke(create_run(ada))
         by_nightly = host.invoke(create_run(nightly))
     assert health["statusCode"] == 200
@@ -46,7 +46,7 @@ def test_artifact_refuses_a_request_without_a_credential(
     """The built function answers 401 and writes no row."""
     rows = len(dynamodb.rows())
     with FunctionHost(function_of(built, environment), python=runtime) as host:
-        answer = host.invoke(create_run(NOBODY))
+        answer = host.invoke(create_run(NO_CREDENTIAL))
     assert answer["statusCode"] == 401
     assert len(dynamodb.rows()) == rows
 

@@ -12,7 +12,7 @@ import pytest
 from local.container_relay import ContainerRelay, docker_bridge
 from tests.built.artifact import ROOT, SAM, create_run
 from tests.required import skip_or_fail
-from tests.runs.identity_server import NOBODY, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Web
 from tests.runs.runs_api import request
 
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
@@ -86,7 +86,7 @@ def invoke(
 
 def test_sam_local_creates_a_run_in_the_callers_name(invoke: Invoke, web: Web) -> None:
     """In Lambda's image, with the template's layer, the function puts the person on the run."""
-    assert invoke(request("GET", "/healthz", by=NOBODY))["statusCode"] == 200
+    assert invoke(request("GET", "/healthz", by=NO_CREDENTIAL))["statusCode"] == 200
     created = invoke(create_run(web.browser("ada", given_name="Ada")))
     assert created["statusCode"] == 201
     assert json.loads(created["body"])["executed_by"]["user"]["id"]["subject"] == "ada"
@@ -94,7 +94,7 @@ def test_sam_local_creates_a_run_in_the_callers_name(invoke: Invoke, web: Web) -
 
 def test_sam_local_refuses_a_request_without_a_credential(invoke: Invoke) -> None:
     """A request without a credential gets 401, as on AWS."""
-    assert invoke(create_run(NOBODY))["statusCode"] == 401
+    assert invoke(create_run(NO_CREDENTIAL))["statusCode"] == 401
 
 
 def _layered_images() -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.aws import AwsServer
+from local.aws import MotoServer
 from local.lambda_runtime import FunctionFailed
 from local.listening import listen
 from local.queue_poller import QueuePoller
@@ -37,7 +37,7 @@ class Work:
 @pytest.fixture(scope="module")
 def sqs() -> Iterator[Any]:
     """A client of a local SQS."""
-    with AwsServer(listen(0)) as aws:
+    with MotoServer(listen(0)) as aws:
         yield aws.client("sqs")
 
 

@@ -1,7 +1,7 @@
 """The product's modules and what each imports, read from the syntax trees of their sources."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +21,16 @@ def trees() -> Mapping[str, ast.Module]:
 
 def imports_of(module: str) -> Iterator[str]:
     """The product's modules that `module` imports, within functions and for types alone too."""
-    for node in ast.walk(trees()[module]):
+    yield from _imported(ast.walk(trees()[module]))
+
+
+def imported_at_once(module: str) -> Iterator[str]:
+    """Those that it imports as soon as it is imported itself."""
+    yield from _imported(trees()[module].body)
+
+
+def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"

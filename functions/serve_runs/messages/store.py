@@ -19,9 +19,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
-from byline.retries import attempts
-from byline.tables.items import Item, rfc3339
-from byline.tables.writes import write_together
+from byline.retries import jittered_wait
+from byline.tables.rows import Item, rfc3339, write_together
 from serve_runs.audit.trail import ActionContext
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.idempotency import RememberedKey, digest
@@ -82,7 +81,9 @@ class MessageStore:
                 f"message#{digest(action.principal, key)}",
                 digest(message.role, content),
             )
-        for _ in attempts(ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=self._sleep):
+        for overtaken in range(ATTEMPTS):
+            if overtaken:
+                self._sleep(jittered_wait(overtaken, base_seconds=WAIT_SECONDS))
             last, at = self._last(project, run_id), self._now()
             item = self._new_item(project, run_id, message, action, at=at)
             item |= {"id": {"S": next_id(last, at=at)}, "content": {"S": content}}

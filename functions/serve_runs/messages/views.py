@@ -6,7 +6,7 @@ import msgspec
 from ulid import ULID
 
 from byline.identity.caller import read_executed_by
-from byline.tables.items import Item
+from byline.tables.rows import Item
 
 GAP_SECONDS = 60
 """An older gap does not close: the message before it was deleted at the end of its lifetime."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow
-from byline.tables.items import rfc3339
+from byline.tables.rows import rfc3339
 from serve_runs.audit.trail import ActionContext
 from serve_runs.runners.requests import RunnerRegistration
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger
 
 from byline.refresh.runner_rows import RunnerRow, UnreadableRow, read_runner, runner_key
-from byline.tables.items import Item
+from byline.tables.rows import Item
 from serve_runs.web.paging import Position
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from byline.refresh.runner_rows import (
     runner_item,
     runner_key,
 )
-from byline.tables.items import Item
-from byline.tables.writes import ConditionFailed, write_row, write_together
+from byline.tables.rows import ConditionFailed, Item, write_row, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import contended, not_found
 from serve_runs.runners.changes import deleted, new_runner, registered

@@ -14,7 +14,7 @@ from byline.refresh.work_units import (
     token_secret_name,
     version_token,
 )
-from byline.tables.items import rfc3339
+from byline.tables.rows import rfc3339
 from serve_runs.errors import RequestFailed
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from byline.caching import Clock
-from byline.tables.items import Item, rfc3339
-from byline.tables.writes import write_together
+from byline.tables.rows import Item, rfc3339, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import RequestFailed, contended, not_found
 from serve_runs.idempotency import RememberedKey, digest

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from byline.refresh.work_units import MintKey, WorkUnit
-from byline.tables.items import Item, attributes, values_of
+from byline.tables.rows import Item, attributes, values_of
 
 DUE_INDEX = "by-due"
 
