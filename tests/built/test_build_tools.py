@@ -25,7 +25,7 @@ def test_module_that_does_not_compile_fails_the_build(tmp_path: Path) -> None:
 def test_folder_without_a_package_fails_the_build(tmp_path: Path) -> None:
     """A folder without a package fails the build."""
     (tmp_path / "source").mkdir()
-    with pytest.raises(BuildFailed, match="no package in"):
+    with pytest.raises(BuildFailed, match=r"__init__\.py is missing"):
         build(tmp_path / "source", tmp_path / "artifact")
 
 
