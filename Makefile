@@ -82,9 +82,9 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 	$(PYTHON) -m benchmarks
 
 .PHONY: simulate
-simulate: ## simulate two days of token refresh, and write docs/simulation.md; FLEETS="10000x900"
+simulate: ## simulate two days of token refresh, and write docs/simulation.md; ARGS=20000x900 for a fleet
 	@tools/setup project
-	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation --write $(FLEETS)
+	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation --write $(ARGS)
 
 .PHONY: backfill
 backfill: ## register all pending runs with the authorization service

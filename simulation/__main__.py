@@ -20,7 +20,7 @@ from simulation.rival_rules import rules_and_forms
 from simulation.run import OURS, run
 from simulation.scenario import Scenario
 
-FLEETS = ("100x900", "100x1800")
+FLEETS = ("1000x900", "100x1800")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -104,8 +104,8 @@ def test_refresh_unit_names_where_the_sample_runners_are_due() -> None:
     """The shard in the event is the one that their registration comes to."""
     key = MintKey.of(project=PROJECT, client=SAMPLE_RUNNERS_CLIENT)
     [record] = event("refresh-unit")["Records"]
-    assert json.loads(record["body"]) == {"shard": key.unit.shard, "project": key.unit.project}
-    assert key.unit.shard == SAMPLE_SHARD
+    assert json.loads(record["body"]) == {"shard": SAMPLE_SHARD, "project": PROJECT}
+    assert (key.work_unit.shard, key.work_unit.project) == (SAMPLE_SHARD, PROJECT)
 
 
 @pytest.mark.stack

@@ -1,31 +1,22 @@
 """PlanRefreshFunction and RefreshTokensFunction as Lambda runs them, with their queue."""
 
-import importlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from byline.aws import dynamodb, secrets_manager, sqs
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit
+from plan_refresh.handler import build as build_planner
+from refresh_tokens.handler import build as build_worker
 from stand_ins.clock import Clock
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import log_to_standard_output
-
-MODULES = (
-    "refresh_tokens.handler",
-    "refresh_tokens.metrics",
-    "plan_refresh.handler",
-    "plan_refresh.metrics",
-)
-"""The modules that keep something between invocations: each environment has them anew."""
 
 BATCH = 10
 
@@ -57,18 +48,17 @@ class Deployment:
 
     world: World
     queue_url: str
-    worker: ModuleType
-    planner: ModuleType
+    worker: Callable[[dict[str, Any], Any], dict[str, Any]]
+    planner: Callable[[dict[str, Any], Any], dict[str, int]]
 
     def tick(self, **event: str) -> dict[str, int]:
         """One tick of the schedule, that says so much; by itself nothing, so it is for now."""
-        answer: dict[str, int] = self.planner.handler(event, Context(time.time() + 50))
-        return answer
+        return self.planner(event, Context(time.time() + 50))
 
     def invoke(self, records: Sequence[dict[str, Any]], *, seconds: float = 60) -> list[str]:
         """The worker with a batch of messages; those that are to come again."""
         event = json.loads(json.dumps({"Records": records}))
-        answer = self.worker.handler(event, Context(time.time() + seconds))
+        answer = self.worker(event, Context(time.time() + seconds))
         json.dumps(answer)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
@@ -113,7 +103,7 @@ def sqs_record(body: str) -> dict[str, Any]:
     }
 
 
-def message_of(unit: Unit, *, deadline: int | None = None) -> dict[str, Any]:
+def message_of(unit: WorkUnit, *, deadline: int | None = None) -> dict[str, Any]:
     """A record that names a unit."""
     document = {"shard": unit.shard, "project": unit.project, "deadline": deadline}
     return sqs_record(json.dumps({k: v for k, v in document.items() if v is not None}))
@@ -123,28 +113,24 @@ def message_of(unit: Unit, *, deadline: int | None = None) -> dict[str, Any]:
 def deployed(world: World, **changes: str) -> Iterator[Deployment]:
     """The functions at a cold start, with the world as AWS, until the block ends."""
     queue = world.aws.observer("sqs").create_queue(QueueName="RefreshQueue")
-    environment = {
+    environ = {
         "RUNNERS_TABLE": TABLE,
         "REFRESH_QUEUE_URL": queue["QueueUrl"],
         "WRITES_PER_SECOND": "1000",
-        "AWS_ENDPOINT_URL": world.aws.url,
         **changes,
     }
-    clients: tuple[Callable[[], Any], ...] = (dynamodb, sqs, secrets_manager)
-    kept = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        for client in clients:
-            client.cache_clear()  # type: ignore[attr-defined]
+        patch.setenv("AWS_ENDPOINT_URL", world.aws.url)
+        forget_clients()
         try:
-            planner = importlib.import_module("plan_refresh.handler")
-            worker = importlib.import_module("refresh_tokens.handler")
+            planner, worker = build_planner(environ), build_worker(environ)
             log_to_standard_output()
             yield Deployment(world, queue["QueueUrl"], worker, planner)
         finally:
-            for name in MODULES:
-                sys.modules.pop(name, None)
-            sys.modules.update(kept)
-            for client in clients:
-                client.cache_clear()  # type: ignore[attr-defined]
+            forget_clients()
+
+
+def forget_clients() -> None:
+    """Let the next use make the clients of AWS anew, for the endpoint of the environment."""
+    for client in (dynamodb, sqs, secrets_manager):
+        client.cache_clear()

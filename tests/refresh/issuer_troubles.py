@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from socket import socket
 from threading import Event
 
-from refresh_tokens.plan import REFUSED_RETRY_SECONDS
+from refresh_tokens.retries import REFUSED_RETRY_SECONDS
 from tests.identity.loopback import Respond, answer, drip, silence
 from tests.refresh.world import CLIENT
 

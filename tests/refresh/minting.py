@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from byline.fetch import fetch, post
-from byline.refresh.timing import KnownToken
+from byline.refresh.timing import KnownToken, MintedToken
 from byline.refresh.work_units import MintKey
-from refresh_tokens.clients.secrets import ClientSecret, read_client_secret
+from refresh_tokens.clients import ClientSecret, read_client_secret
 from refresh_tokens.errors import ERROR_CLASSES, RefreshFailed
-from refresh_tokens.minting.mint import Mint, MintedToken
+from refresh_tokens.minting import Mint
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, ec_key, pem_of, rsa_key
 
 SECRET = "S3CRET"

@@ -12,12 +12,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from refresh_tokens.clients.secrets import (
-    PrivateKeyJwt,
-    SecretBasic,
-    SecretPost,
-    read_client_secret,
-)
+from refresh_tokens.assertions import PrivateKeyJwt
+from refresh_tokens.clients import SharedSecret, read_client_secret
 from refresh_tokens.errors import RefreshFailed
 from tests.refresh.token_issuer import ec_key, pem_of, rsa_key
 
@@ -61,9 +57,9 @@ def test_secret_of_each_method_is_read() -> None:
     """The three ways to prove a client, and the two ways to name its issuer."""
     basic = read_client_secret(text_of(BASIC))
     assert (basic.token_endpoint, basic.issuer) == ("https://issuer.example.com/token", "")
-    assert basic.authentication == SecretBasic("nightly-train", SECRET)
+    assert basic.authentication == SharedSecret("nightly-train", SECRET, "client_secret_basic")
     post = read_client_secret(text_of(BASIC, auth_method="client_secret_post"))
-    assert post.authentication == SecretPost("nightly-train", SECRET)
+    assert post.authentication == SharedSecret("nightly-train", SECRET, "client_secret_post")
     signing = read_client_secret(text_of(SIGNING))
     assert (signing.token_endpoint, signing.issuer) == ("", "https://issuer.example.com")
     assert isinstance(signing.authentication, PrivateKeyJwt)

@@ -11,8 +11,9 @@ import pytest
 
 from byline.refresh.runner_rows import RunnerRow, lease_key
 from byline.refresh.work_units import token_secret_name
-from refresh_tokens.clients.states import ClientState, ClientStates
-from refresh_tokens.plan import BREAKER_RECHECK_SECONDS, SWEEP_AGAIN_SECONDS
+from refresh_tokens.clients import ClientState, ClientStates
+from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
+from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.secret_store import Behaviour
 from tests.identity.loopback import answer
 from tests.refresh.troubles import (
@@ -47,7 +48,7 @@ def turn_that_postpones(world: World) -> RunnerRow:
 def turn_that_sweeps_for_the_last_time(world: World) -> RunnerRow:
     """A deleted runner whose secrets may have come back."""
     row = prepared(world)
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     world.clock.advance(SWEEP_AGAIN_SECONDS)
     return row
 
@@ -61,7 +62,7 @@ def edges(turn: Callable[[World], RunnerRow]) -> list[int]:
         row = turn(world)
         worker = world.worker()
         counter = worker.crash_at(10_000)
-        assert worker.refresh(row.unit) == "done"
+        assert worker.refresh(row.work_unit) == "done"
     names = counter.edges
     if len(names) < 100:
         return list(range(len(names)))
@@ -84,7 +85,7 @@ def test_worker_that_dies_at_any_edge_loses_nothing(turn: Callable[[World], Runn
             worker = world.worker()
             counter = worker.crash_at(edge)
             with pytest.raises(Crash):
-                worker.refresh(row.unit)
+                worker.refresh(row.work_unit)
             assert counter.is_dead
             assert_no_token_went_back(before, tokens(world))
             world.issuer.respond.clear()
@@ -100,11 +101,11 @@ def test_second_worker_finds_what_the_first_has_put() -> None:
         first = world.worker()
         put_and_gone = replace_commit_with_crash(first)
         with pytest.raises(Crash):
-            first.refresh(row.unit)
+            first.refresh(row.work_unit)
         assert put_and_gone()
         (before,) = [world.current(name) for name in names(world)]
         world.clock.advance(LEASE_SECONDS + 1)
-        world.worker().refresh(row.unit)
+        world.worker().refresh(row.work_unit)
         after = world.row("nightly")
         assert after is not None
         assert world.token(after) == before
@@ -134,7 +135,7 @@ def replace_commit_with_crash(worker: object) -> Callable[[], bool]:
 def test_message_that_comes_twice_mints_and_writes_once() -> None:
     """A unit that was just refreshed has nothing left to do."""
     with new_world() as world:
-        unit = prepared(world).unit
+        unit = prepared(world).work_unit
         worker = world.worker()
         for _ in range(3):
             assert worker.refresh(unit) == "done"
@@ -145,7 +146,7 @@ def test_message_that_comes_twice_mints_and_writes_once() -> None:
 def test_two_workers_at_once_end_in_one_token() -> None:
     """Without the lease between them (it ran out) two workers still agree on every token."""
     with new_world() as world:
-        unit = prepared(world).unit
+        unit = prepared(world).work_unit
         slow, quick = world.worker(), world.worker()
         overtaken: list[bool] = []
 
@@ -165,7 +166,7 @@ def test_two_workers_at_once_end_in_one_token() -> None:
 def test_clocks_that_differ_harm_nothing(skew: int) -> None:
     """A worker whose clock is half a minute off refreshes in time, and agrees with the others."""
     with new_world() as world:
-        unit = prepared(world).unit
+        unit = prepared(world).work_unit
         world.clock.advance(60)
         assert world.worker(skew=skew).refresh(unit) == "done"
         world.clock.advance(60)
@@ -185,7 +186,7 @@ def test_two_workers_in_one_unit_end_in_one_token(skews: tuple[int, int], lease:
     runners = tuple(f"runner-{number}" for number in range(6))
     with new_world() as world, ThreadPoolExecutor(3) as processes:
         rows = [world.register(runner) for runner in runners]
-        unit = rows[0].unit
+        unit = rows[0].work_unit
         workers = [world.worker(skew=skew) for skew in skews]
         for _round in range(4):
             world.clock.advance(31)  # what is due for one of them is so for both
@@ -224,7 +225,7 @@ def test_late_worker_does_not_put_an_older_token_over_a_newer_one() -> None:
             overtaken.append(True)
             world.clock.advance(LEASE_SECONDS + 1)
             for _turn in range(3):  # three generations, back in the same slot
-                other.refresh(row.unit)
+                other.refresh(row.work_unit)
                 after = world.row("nightly")
                 assert after is not None
                 assert after.due_at is not None
@@ -233,10 +234,10 @@ def test_late_worker_does_not_put_an_older_token_over_a_newer_one() -> None:
 
         events = late.clients[1].meta.events
         events.register("before-call.secrets-manager.CreateSecret", sleep_before_put)
-        late.refresh(row.unit)
+        late.refresh(row.work_unit)
         assert overtaken
         assert generations[-1] == generation_of(world, "nightly")
-        other.refresh(row.unit)
+        other.refresh(row.work_unit)
         assert_consistent(world, runners=("nightly",))
 
 
@@ -256,7 +257,7 @@ def registered_anew(world: World, row: RunnerRow) -> RunnerRow:
         audience="elsewhere",
         due_at=now,
     )
-    anew = replace(anew, shard=anew.unit.shard)
+    anew = replace(anew, shard=anew.work_unit.shard)
     world.put(anew)
     return anew
 
@@ -271,13 +272,13 @@ def test_refresh_that_a_new_registration_overtook_does_not_count() -> None:
         def change(**_: object) -> None:
             if not changed:
                 changed.append(registered_anew(world, row))
-                other.refresh(changed[0].unit)
+                other.refresh(changed[0].work_unit)
 
         worker.clients[1].meta.events.register("before-call.secrets-manager.CreateSecret", change)
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
         assert changed
         for _ in range(2):
-            other.refresh(changed[0].unit)
+            other.refresh(changed[0].work_unit)
         after = world.row("nightly")
         assert after is not None
         assert after.audience == "elsewhere"
@@ -299,13 +300,13 @@ def test_late_reads_of_secrets_only_delay(laggard: World) -> None:
     first = laggard.worker()
     replace_commit_with_crash(first)
     with pytest.raises(Crash):
-        first.refresh(row.unit)
+        first.refresh(row.work_unit)
     writes = len(laggard.aws.secrets.writes)
     laggard.clock.advance(LEASE_SECONDS + 1)
     worker = laggard.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     laggard.clock.advance(120)
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     after = laggard.row("nightly")
     assert after is not None
     assert after.slot is not None
@@ -316,7 +317,7 @@ def test_unreachable_end_state_is_seen() -> None:
     """The check above can fail: a token that was tampered with is found."""
     with new_world() as world:
         row = prepared(world)
-        world.worker().refresh(row.unit)
+        world.worker().refresh(row.work_unit)
         after = world.row(OLD)
         assert after is not None
         world.put(replace(after, generation=after.generation + 1))

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import READERS_SECONDS
-from plan_refresh.due_units import DueUnit, due_units, health
-from plan_refresh.tick_share import is_replaced, trouble_of
+from plan_refresh.planning import PlannedUnit, failure_of, is_replaced, planned_units, token_health
 
 NOW = 1_800_000_000
 
@@ -39,8 +38,8 @@ def test_unit_whose_token_dies_first_is_first() -> None:
     """Work units are sorted by their earliest deadline, whatever order the rows come in."""
     late = runner("a", project="late", life=400)
     urgent = [runner("b", project="urgent", life=390), runner("c", project="urgent", life=20)]
-    units = due_units([late, *urgent], now=NOW)
-    assert [due.unit.project for due in units] == ["urgent", "late"]
+    units = planned_units([late, *urgent], now=NOW)
+    assert [due.work_unit.project for due in units] == ["urgent", "late"]
     assert [(due.deadline, due.runners) for due in units] == [(NOW + 20, 2), (NOW + 400, 1)]
 
 
@@ -48,7 +47,7 @@ def test_unit_whose_token_dies_first_is_first() -> None:
 def test_age_counts_from_when_a_runner_fell_due(age: int, oldest: int) -> None:
     """The oldest of those that are due; what is due next is not late yet."""
     rows = [runner("a", due_at=NOW - age), runner("b", due_at=NOW + 5)]
-    assert health(rows, now=NOW).oldest_due_age == oldest
+    assert token_health(rows, now=NOW).oldest_due_age == oldest
 
 
 @pytest.mark.parametrize(
@@ -60,22 +59,22 @@ def test_token_is_within_its_margin_once_readers_lack_their_part(
 ) -> None:
     """What is spent between falling due and being replaced is no trouble; what readers need is."""
     enough = runner(life=least_life, lifetime=lifetime)
-    assert health([enough], now=NOW).within_margin == 0
+    assert token_health([enough], now=NOW).within_margin == 0
     too_little = runner(life=least_life - 1, lifetime=lifetime)
-    assert health([too_little], now=NOW).within_margin == 1
+    assert token_health([too_little], now=NOW).within_margin == 1
 
 
 @pytest.mark.parametrize(("life", "expired"), [(1, 0), (0, 1), (-500, 1)])
 def test_token_is_expired_from_its_last_second_on(life: int, expired: int) -> None:
     """And is not counted within its margin beside that."""
-    state = health([runner(life=life)], now=NOW)
+    state = token_health([runner(life=life)], now=NOW)
     assert (state.expired, state.within_margin) == (expired, 1 - expired)
     assert state.least_life == life
 
 
 def test_runner_without_a_token_is_waiting_and_has_no_life() -> None:
     """It is counted apart: nobody uses a token that is not there."""
-    state = health([runner(life=None)], now=NOW)
+    state = token_health([runner(life=None)], now=NOW)
     assert (state.waiting_for_first, state.expired, state.least_life) == (1, 0, None)
 
 
@@ -83,14 +82,14 @@ def test_runner_without_a_token_is_waiting_and_has_no_life() -> None:
 def test_writes_are_counted_for_the_busiest_secret(writes: int, slots: int, busiest: int) -> None:
     """Secrets are written in turn: a runner with two of them writes each every other time."""
     rows = [runner(window_writes=writes, slots=slots), runner("quiet")]
-    assert health(rows, now=NOW).most_writes_per_secret == busiest
+    assert token_health(rows, now=NOW).most_writes_per_secret == busiest
 
 
 def test_deleted_runner_is_planned_and_not_counted() -> None:
     """A deleted runner's secrets are deleted, and its last token is not counted in any metric."""
     deleted = runner(life=-900, deleted_at=NOW)
-    assert len(due_units([deleted], now=NOW)) == 1
-    assert health([deleted], now=NOW) == health([], now=NOW)
+    assert len(planned_units([deleted], now=NOW)) == 1
+    assert token_health([deleted], now=NOW) == token_health([], now=NOW)
 
 
 # Where more is due than there is time for
@@ -106,9 +105,9 @@ def fleet(project: str, *lives: int, **changes: Any) -> list[RunnerRow]:
 
 def chosen(rows: list[RunnerRow], *, writes: int) -> dict[str, tuple[int, int | None]]:
     """For each project how many runners this tick is for, and the last deadline from now."""
-    units = due_units(rows, now=NOW, writes=writes)
+    units = planned_units(rows, now=NOW, writes=writes)
     return {
-        due.unit.project: (due.runners, None if due.up_to is None else due.up_to - NOW)
+        due.work_unit.project: (due.runners, None if due.up_to is None else due.up_to - NOW)
         for due in units
     }
 
@@ -171,7 +170,7 @@ def test_after_an_outage_the_earliest_deadlines_of_all_come_first() -> None:
         row for n in range(10) for row in fleet(f"p{n}", *range(n - 60, n + 60, 10), attempts=5 + n)
     ]
     deadlines = sorted(row.deadline for row in rows)
-    units = due_units(rows, now=NOW, writes=50)
+    units = planned_units(rows, now=NOW, writes=50)
     assert sum(due.runners for due in units) == 50
     assert max(due.up_to or 0 for due in units) == deadlines[49]
 
@@ -202,8 +201,8 @@ def test_ticks_choose_the_earliest_and_no_more_than_they_can(
         )
         for number, (project, life, attempts, is_deleted) in enumerate(lives)
     ]
-    units = due_units(rows, now=NOW, writes=writes)
-    meant = {due.unit.project: due for due in units}
+    units = planned_units(rows, now=NOW, writes=writes)
+    meant = {due.work_unit.project: due for due in units}
     assert len(meant) == len(units), "a unit is sent once"
     counted: Counter[str] = Counter()
     for project in {row.project for row in rows}:
@@ -215,7 +214,7 @@ def test_ticks_choose_the_earliest_and_no_more_than_they_can(
         assert counted[f"chosen {trouble}"] == min(all_of_it, writes)
 
 
-def _counted(rows: list[RunnerRow], due: DueUnit | None, *, now: int) -> Counter[str]:
+def _counted(rows: list[RunnerRow], due: PlannedUnit | None, *, now: int) -> Counter[str]:
     """How many of a unit's rows there are of its kind, and how many were chosen."""
     replaced = sorted((row for row in rows if is_replaced(row)), key=lambda row: row.deadline)
     others = len(rows) - len(replaced)
@@ -225,7 +224,7 @@ def _counted(rows: list[RunnerRow], due: DueUnit | None, *, now: int) -> Counter
         assert due.up_to == (replaced[chosen - 1].deadline if chosen else 0)
     elif due is not None:
         assert due.up_to is None
-    trouble = trouble_of(replaced, now=now)
+    trouble = failure_of(replaced, now=now)
     return Counter({f"all {trouble}": len(replaced), f"chosen {trouble}": chosen})
 
 
@@ -234,15 +233,15 @@ def _counted(rows: list[RunnerRow], due: DueUnit | None, *, now: int) -> Counter
 
 def test_unit_has_a_second_message_for_what_its_first_one_is_for() -> None:
     """Up to the last deadline of those chosen: whoever falls due meanwhile is the next tick's."""
-    (due,) = due_units([*fleet("a", 300), *fleet("a", 310)], now=NOW)
-    assert (due.up_to, due.again) == (None, NOW + 310)
+    (due,) = planned_units([*fleet("a", 300), *fleet("a", 310)], now=NOW)
+    assert (due.up_to, due.repeat_up_to) == (None, NOW + 310)
 
 
 def test_second_message_is_for_no_more_than_the_first() -> None:
     """Where a tick has no time for all of a unit, neither message is for the rest."""
     rows = [runner(f"r-{life}", life=life) for life in (300, 310, 320)]
-    (due,) = due_units(rows, now=NOW, writes=2)
-    assert (due.up_to, due.again) == (NOW + 310, NOW + 310)
+    (due,) = planned_units(rows, now=NOW, writes=2)
+    assert (due.up_to, due.repeat_up_to) == (NOW + 310, NOW + 310)
 
 
 @pytest.mark.parametrize(
@@ -255,5 +254,5 @@ def test_second_message_is_for_no_more_than_the_first() -> None:
 )
 def test_unit_without_a_second_message(rows: list[RunnerRow]) -> None:
     """After a failure it is known when to try again; a first token has nothing that could end."""
-    (due,) = due_units(rows, now=NOW)
-    assert due.again is None
+    (due,) = planned_units(rows, now=NOW)
+    assert due.repeat_up_to is None

@@ -8,8 +8,8 @@ import pytest
 
 from byline.refresh.runner_rows import RunnerRow
 from refresh_tokens.errors import ERROR_CLASSES
-from refresh_tokens.minting.mint import SILENCE_SECONDS
-from refresh_tokens.plan import BREAKER_RECHECK_SECONDS
+from refresh_tokens.minting import SILENCE_SECONDS
+from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
 from tests.identity.loopback import answer, silence
 from tests.refresh.issuer_troubles import TROUBLES, error, hang_up
 from tests.refresh.troubles import (
@@ -85,7 +85,7 @@ def test_refused_client_is_tried_when_it_has_another_secret(world: World, row: R
     asked = world.mints()
     worker = world.worker()
     for _ in range(3):
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
         world.clock.advance(BREAKER_RECHECK_SECONDS)
     assert world.mints() - asked == 1
     world.give_client()
@@ -96,14 +96,14 @@ def test_waiting_client_keeps_waiting_when_its_row_does_not(world: World, row: R
     """A new runner of a client that was told to wait does not make it ask again."""
     world.issuer.respond["/token"] = answer(status="429 Slow", headers="Retry-After: 40\r\n")
     worker = world.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     asked = world.mints()
     world.clock.advance(39)
     world.register("late")
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     assert world.mints() == asked
     world.clock.advance(2)
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     assert world.mints() == asked + 1
 
 
@@ -116,13 +116,13 @@ def test_issuer_that_hangs_is_waited_for_once_by_all_its_clients(world: World) -
     world.issuer.respond["/token"] = silence
     worker = world.worker()
     for row in rows:
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
     assert world.mints() == 1
     assert worker.failed_mints == ["issuer_timeout"] * 5
     del world.issuer.respond["/token"]
     world.clock.advance(SILENCE_SECONDS)
     for row in rows:
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
         after = world.row("nightly", project=row.project)
         assert after is not None
         assert world.token(after)["token"]
@@ -142,9 +142,9 @@ def test_issuer_that_hangs_takes_no_more_than_its_turn(world: World) -> None:
         world.clock.advance(1)
         world.register(f"behind-{number}")
     worker = world.worker()
-    assert worker.refresh(row.unit) == "unfinished"
+    assert worker.refresh(row.work_unit) == "unfinished"
     assert worker.refreshed == ["first"]
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     assert sorted(worker.refreshed) == ["behind-0", "behind-1", "behind-2", "first"]
 
 
@@ -154,6 +154,6 @@ def test_tokens_that_are_minted_are_written_although_another_mint_fails(world: W
     register_with_well_client(world, row, "bad")
     world.issuer.respond["/well"] = error("401 Who", "invalid_client")
     worker = world.worker()
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     assert worker.refreshed == ["good"]
     assert worker.postponed == [("bad", "invalid_client")]

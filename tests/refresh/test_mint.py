@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from byline.fetch import Answer
 from byline.identity.unverified import UnverifiedToken
 from byline.refresh.work_units import MintKey
-from refresh_tokens.clients.secrets import ClientSecret
+from refresh_tokens.clients import ClientSecret
 from refresh_tokens.errors import RefreshFailed
-from refresh_tokens.minting.mint import Mint
+from refresh_tokens.minting import Mint
 from tests.identity.loopback import Respond, answer, silence
 from tests.refresh.minting import (
     BASIC,

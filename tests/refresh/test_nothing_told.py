@@ -46,7 +46,7 @@ def test_issuers_that_fail_make_nobody_tell(deployment: Deployment, said: Said) 
         project, path = f"project-{number}", f"/trouble-{number}"
         world.issuer.respond[path] = trouble.respond
         world.give_client(project=project, token_endpoint=f"{world.issuer.url}{path}")
-        records.append(message_of(world.register("nightly", project=project).unit))
+        records.append(message_of(world.register("nightly", project=project).work_unit))
     for some in batched(records, BATCH, strict=False):
         assert deployment.invoke(some) == []
     for number, (name, trouble) in enumerate(TROUBLES.items()):
@@ -85,7 +85,7 @@ def meet(deployment: Deployment, faults: list[tuple[str, Fault]]) -> None:
             for slot in range(2):
                 world.aws.secrets.seed(token_secret_name(project, runner, slot), "made by hand")
             row = world.register(runner, project=project)
-        records.append(message_of(row.unit))
+        records.append(message_of(row.work_unit))
         quoting = replace(refusal, message=f"{refusal.message}: {QUOTED}")
         world.aws.faults.follow(operation, afterwards=quoting, concerns=partial(_is_about, project))
     for some in batched(records, BATCH, strict=False):

@@ -16,7 +16,7 @@ from byline.errors import Misconfigured
 from byline.refresh.runner_rows import RunnerRow, runner_item
 from byline.refresh.timing import LEASE_SECONDS, TICK_SECONDS
 from byline.refresh.work_units import shards
-from plan_refresh.due_units import AGAIN_SECONDS
+from plan_refresh.planning import REPEAT_SECONDS
 from stand_ins.faults import LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR
 from tests.refresh.conftest import Said
@@ -30,7 +30,7 @@ def planned(deployment: Deployment) -> list[dict[str, str]]:
     return [
         json.loads(message["MessageBody"])
         for message in deployment.sent()
-        if message["DelaySeconds"] < AGAIN_SECONDS
+        if message["DelaySeconds"] < REPEAT_SECONDS
     ]
 
 

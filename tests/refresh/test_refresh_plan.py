@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from byline.refresh.runner_rows import LastError, RunnerRow
-from byline.refresh.timing import DAY_SECONDS, due_window
-from refresh_tokens.plan import postponed, refreshed
+from byline.refresh.timing import DAY_SECONDS, due_window, refreshed
+from refresh_tokens.retries import retried_later
 
 NOW = 1_800_000_000
 ROW = RunnerRow(
@@ -55,7 +55,7 @@ def test_writes_are_counted_for_a_day_and_then_anew(age: int, writes: int) -> No
 @pytest.mark.parametrize(("until", "due_at"), [(-5, 1), (0, 1), (1, 1), (60, 60)])
 def test_postponed_runner_is_due_later_than_now(until: int, due_at: int) -> None:
     """Whatever the wait comes to: a row that stayed due would be tried in a loop."""
-    after = postponed(ROW, error_class="rate_limited", until=NOW + until, now=NOW)
+    after = retried_later(ROW, error_class="rate_limited", until=NOW + until, now=NOW)
     assert after.due_at == NOW + due_at
     assert (after.attempts, after.generation) == (4, 7)
     assert after.last_error == LastError(error_class="rate_limited", at=NOW)

@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byline.refresh.timing import (
-    BACK_OFF_CAP_SECONDS,
     DAY_SECONDS,
     MARGIN_SECONDS,
     MAX_LIFETIME_SECONDS,
     WRITES_PER_DAY,
     KnownToken,
     Window,
-    back_off,
     due_after,
     due_window,
     is_nearly_dead,
@@ -24,8 +22,8 @@ from byline.refresh.timing import (
     required_margin,
     slots_for,
     spread_seed,
-    wait_as_told,
 )
+from refresh_tokens.retries import BACK_OFF_CAP_SECONDS, back_off, wait_as_asked
 
 NOW = 1_800_000_000.0
 DEFAULT = 300
@@ -282,4 +280,4 @@ def test_issuer_is_obeyed_as_long_as_the_token_lives(
     retry_after: float, left: float, wait: float
 ) -> None:
     """`Retry-After` counts, until one more try is due while there is still something to save."""
-    assert wait_as_told(retry_after, deadline=NOW + left, now=NOW) == wait
+    assert wait_as_asked(retry_after, deadline=NOW + left, now=NOW) == wait

@@ -10,6 +10,7 @@ import pytest
 from byline.aws import dynamodb
 from byline.errors import Misconfigured
 from byline.refresh.runner_rows import RunnerRow, lease_key
+from refresh_tokens.handler import RESERVE_SECONDS
 from stand_ins.refusal import ACCESS_DENIED, RATE_EXCEEDED
 from tests.identity.loopback import answer
 from tests.refresh.conftest import Said
@@ -39,7 +40,7 @@ def logged(lines: list[str], message: str) -> list[dict[str, Any]]:
 def test_units_of_a_batch_are_refreshed(deployment: Deployment, said: Said) -> None:
     """Each runner of each unit has its token, the messages are done, and all is counted."""
     rows = [registered(deployment.world, f"project-{n}", runners=2) for n in range(3)]
-    assert deployment.invoke([message_of(row.unit) for row in rows]) == []
+    assert deployment.invoke([message_of(row.work_unit) for row in rows]) == []
     assert all(has_token(deployment.world, row) for row in rows)
     (counted,) = metrics(said(), "Refreshed")
     assert counted["Refreshed"] == [6.0]
@@ -70,7 +71,7 @@ def test_messages_that_come_twice_mint_and_write_once(deployment: Deployment) ->
 def test_unit_that_is_named_twice_in_a_batch_is_worked_on_once(deployment: Deployment) -> None:
     """Its turns would hold the same lease; where it fails, both messages come again."""
     row = registered(deployment.world, "payments", runners=3)
-    twice = [message_of(row.unit), message_of(row.unit)]
+    twice = [message_of(row.work_unit), message_of(row.work_unit)]
     deployment.world.aws.faults.follow("PutItem", ACCESS_DENIED)
     assert deployment.invoke(twice) == [record["messageId"] for record in twice]
     assert deployment.world.aws.count("PutItem") == 1
@@ -82,13 +83,13 @@ def test_unit_that_fails_comes_again_and_stops_no_other(deployment: Deployment, 
     """Of a batch, only the message of the unit that met an error is to be delivered again."""
     world = deployment.world
     rows = [registered(world, f"project-{n}") for n in range(5)]
-    records = [message_of(row.unit) for row in rows]
+    records = [message_of(row.work_unit) for row in rows]
     world.aws.faults.follow(
         "Query", afterwards=ACCESS_DENIED, concerns=lambda call: "project-2" in str(call.document)
     )
     assert deployment.invoke(records) == [records[2]["messageId"]]
     assert [has_token(world, row) for row in rows] == [True, True, False, True, True]
-    (line,) = logged(said(), "unit not refreshed")
+    (line,) = logged(said(), "work unit failed")
     assert (line["project"], line["error"]) == ("project-2", "AccessDeniedException")
     world.aws.faults.clear()
     assert deployment.invoke([records[2]]) == []
@@ -98,7 +99,7 @@ def test_unit_that_fails_comes_again_and_stops_no_other(deployment: Deployment, 
 def test_error_that_nobody_foresaw_is_one_unit_s_alone(deployment: Deployment, said: Said) -> None:
     """And its message is not logged: it may quote what was worked on."""
     rows = [registered(deployment.world, f"project-{n}") for n in range(3)]
-    records = [message_of(row.unit) for row in rows]
+    records = [message_of(row.work_unit) for row in rows]
 
     def fail(params: object, **_: object) -> None:
         if "project-1" in str(params):
@@ -107,7 +108,7 @@ def test_error_that_nobody_foresaw_is_one_unit_s_alone(deployment: Deployment, s
     dynamodb().meta.events.register("provide-client-params.dynamodb.BatchGetItem", fail)
     assert deployment.invoke(records) == [records[1]["messageId"]]
     assert [has_token(deployment.world, row) for row in rows] == [True, False, True]
-    (line,) = logged(said(), "unit not refreshed")
+    (line,) = logged(said(), "work unit failed")
     assert line["error"] == "ZeroDivisionError"
     assert line["at"]
     assert "t0ken" not in "".join(said())
@@ -140,7 +141,7 @@ def test_message_that_is_none_of_ours_is_passed_over(
 ) -> None:
     """It is counted, not tried again, and the others of its batch are worked on."""
     row = registered(deployment.world, "payments")
-    assert deployment.invoke([sqs_record(body), message_of(row.unit)]) == []
+    assert deployment.invoke([sqs_record(body), message_of(row.work_unit)]) == []
     assert has_token(deployment.world, row)
     (counted,) = metrics(said(), "MessageNotUnderstood")
     assert counted["MessageNotUnderstood"] == [1.0]
@@ -150,7 +151,7 @@ def test_unit_without_runners_is_done(deployment: Deployment) -> None:
     """A message that comes late finds nothing to do."""
     row = registered(deployment.world, "payments")
     deployment.world.dynamodb.delete_item(TableName=TABLE, Key=row.key)
-    assert deployment.invoke([message_of(row.unit)]) == []
+    assert deployment.invoke([message_of(row.work_unit)]) == []
     assert deployment.world.mints() == 0
 
 
@@ -158,8 +159,8 @@ def test_held_unit_is_left_to_its_holder(deployment: Deployment) -> None:
     """Its message is done: the holder looks again before it leaves."""
     row = registered(deployment.world, "payments")
     lease = {"owner": {"S": "another"}, "until": {"N": str(int(time.time()) + 60)}}
-    deployment.world.dynamodb.put_item(TableName=TABLE, Item=lease_key(row.unit) | lease)
-    assert deployment.invoke([message_of(row.unit)]) == []
+    deployment.world.dynamodb.put_item(TableName=TABLE, Item=lease_key(row.work_unit) | lease)
+    assert deployment.invoke([message_of(row.work_unit)]) == []
     assert not has_token(deployment.world, row)
 
 
@@ -191,9 +192,9 @@ def refreshed(world: World, rows: list[RunnerRow]) -> list[bool]:
 def test_message_s_deadline_is_the_last_that_is_meant(deployment: Deployment) -> None:
     """To the second; what is due later waits for its own turn."""
     rows = aged(deployment.world, -100, 50, 51)
-    deployment.invoke([message_of(rows[0].unit, deadline=rows[1].deadline)])
+    deployment.invoke([message_of(rows[0].work_unit, deadline=rows[1].deadline)])
     assert refreshed(deployment.world, rows) == [True, True, False]
-    deployment.invoke([message_of(rows[0].unit)])
+    deployment.invoke([message_of(rows[0].work_unit)])
     assert refreshed(deployment.world, rows) == [True, True, True]
 
 
@@ -201,7 +202,7 @@ def test_first_token_is_always_meant(deployment: Deployment) -> None:
     """A runner that has none waits for nobody's deadline."""
     rows = aged(deployment.world, 50, 60)
     new = registered(deployment.world, "payments")
-    deployment.invoke([message_of(new.unit, deadline=0)])
+    deployment.invoke([message_of(new.work_unit, deadline=0)])
     assert has_token(deployment.world, new)
     assert refreshed(deployment.world, rows) == [False, False]
 
@@ -211,7 +212,7 @@ def test_deleted_runner_is_always_meant(deployment: Deployment) -> None:
     world = deployment.world
     (row,) = aged(world, 50)
     deleted = world.delete(row)
-    deployment.invoke([message_of(row.unit, deadline=0)])
+    deployment.invoke([message_of(row.work_unit, deadline=0)])
     assert deleted.due_at is not None
     (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
     assert int(left["due_at"]["N"]) > deleted.due_at
@@ -227,7 +228,7 @@ def test_unit_that_is_named_twice_has_the_later_deadline(
     """Or none, where one of its messages has none."""
     rows = aged(deployment.world, -100, 50, 51)
     now = rows[1].deadline - 50
-    unit = rows[0].unit
+    unit = rows[0].work_unit
     later = message_of(unit) if second is None else message_of(unit, deadline=now + second)
     deployment.invoke([message_of(unit, deadline=now + first), later])
     assert refreshed(deployment.world, rows) == expected
@@ -237,7 +238,7 @@ def test_unit_that_is_named_twice_has_the_later_deadline(
 def test_messages_with_a_deadline_that_come_twice_mint_once(deployment: Deployment) -> None:
     """The second finds nothing that is meant, and leaves the rest alone."""
     rows = aged(deployment.world, -100, 50)
-    message = message_of(rows[0].unit, deadline=rows[0].deadline)
+    message = message_of(rows[0].work_unit, deadline=rows[0].deadline)
     for _ in range(2):
         assert deployment.invoke([message]) == []
     assert refreshed(deployment.world, rows) == [True, False]
@@ -253,8 +254,8 @@ def test_work_that_time_does_not_suffice_for_waits_for_the_next_tick(
     """It is due still, and earliest; sent again it would be minted for again at once."""
     with deployed(present, WRITES_PER_SECOND="10") as deployment:
         rows = [registered(present, f"project-{n}", runners=30) for n in range(2)]
-        records = [message_of(row.unit) for row in rows]
-        assert deployment.invoke(records, seconds=deployment.worker.RESERVE_SECONDS + 1.5) == []
+        records = [message_of(row.work_unit) for row in rows]
+        assert deployment.invoke(records, seconds=RESERVE_SECONDS + 1.5) == []
         assert 5 <= present.aws.count("CreateSecret", "done") < 60
         assert deployment.sent() == []
     with deployed(present) as deployment:
@@ -267,8 +268,7 @@ def test_work_that_time_does_not_suffice_for_waits_for_the_next_tick(
 def test_worker_without_time_touches_nothing(deployment: Deployment) -> None:
     """An invocation with no more time than its reserve leaves all of its units to the tick."""
     row = registered(deployment.world, "payments")
-    reserve = deployment.worker.RESERVE_SECONDS
-    assert deployment.invoke([message_of(row.unit)], seconds=reserve - 1) == []
+    assert deployment.invoke([message_of(row.work_unit)], seconds=RESERVE_SECONDS - 1) == []
     assert deployment.world.aws.calls == []
     assert deployment.tick() == {"units": 1}
     assert deployment.work_off() == []
@@ -280,8 +280,8 @@ def test_small_units_do_not_wait_for_a_big_one(present: World, said: Said) -> No
     with deployed(present, WRITES_PER_SECOND="10") as deployment:
         big = registered(present, "big", runners=60)
         small = [registered(present, f"small-{n}") for n in range(9)]
-        records = [message_of(row.unit) for row in (big, *small)]
-        assert deployment.invoke(records, seconds=deployment.worker.RESERVE_SECONDS + 3) == []
+        records = [message_of(row.work_unit) for row in (big, *small)]
+        assert deployment.invoke(records, seconds=RESERVE_SECONDS + 3) == []
         assert all(has_token(present, row) for row in small)
         assert present.aws.count("CreateSecret", "done") < 60
     del said
@@ -295,7 +295,7 @@ def test_short_lived_tokens_send_their_unit_a_message_in_time(deployment: Deploy
     world = deployment.world
     world.issuer.lifetime = 60
     row = registered(world, "payments", runners=5)
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     (message,) = deployment.sent()
     after = [deployment.world.row(f"runner-{number}") for number in range(5)]
     assert json.loads(message["MessageBody"]) == {
@@ -314,7 +314,7 @@ def test_longer_lived_tokens_wait_for_the_tick(
     """Due sooner than two minutes: a message. Due later: the tick finds them."""
     deployment.world.issuer.lifetime = lifetime
     row = registered(deployment.world, "payments")
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     assert len(deployment.sent()) == messages
 
 
@@ -322,7 +322,7 @@ def test_refresh_that_failed_for_now_is_tried_before_the_next_tick(deployment: D
     """Backing off for seconds would mean nothing if every next try took a minute to come."""
     deployment.world.issuer.respond["/token"] = answer(status="503 Later")
     row = registered(deployment.world, "payments", runners=3)
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     (message,) = deployment.sent()
     assert 0 < message["DelaySeconds"] <= 6
 
@@ -339,7 +339,7 @@ def test_failure_is_worth_a_message_where_ticks_would_come_too_late(
     world.issuer.respond["/token"] = answer(status="503 Later")
     (row,) = aged(world, life)
     world.put(replace(row, lifetime=lifetime))
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     assert [json.loads(sent["MessageBody"])["deadline"] for sent in deployment.sent()] == [
         row.deadline
     ] * messages
@@ -349,7 +349,7 @@ def test_refresh_that_is_refused_is_not(deployment: Deployment) -> None:
     """Nobody will have mended it within two minutes."""
     deployment.world.issuer.respond["/token"] = answer(status="401 Who")
     row = registered(deployment.world, "payments")
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     assert deployment.sent() == []
 
 
@@ -358,7 +358,7 @@ def test_queue_that_refuses_messages_fails_nothing(deployment: Deployment, said:
     deployment.world.issuer.lifetime = 60
     row = registered(deployment.world, "payments")
     deployment.world.aws.faults.follow("SendMessage", afterwards=ACCESS_DENIED)
-    assert deployment.invoke([message_of(row.unit)]) == []
+    assert deployment.invoke([message_of(row.work_unit)]) == []
     assert has_token(deployment.world, row)
     (line,) = logged(said(), "message not sent")
     assert line["error"] == "AccessDeniedException"
@@ -373,7 +373,7 @@ def test_failed_mints_are_counted_by_class_and_logged_by_client(
     """Once for each time that an issuer was asked, however many runners wait for it."""
     deployment.world.issuer.respond["/token"] = answer(status="401 Who")
     row = registered(deployment.world, "payments", runners=3)
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     by_class = {
         document.get("error_class"): document["MintFailed"]
         for document in metrics(said(), "MintFailed")
@@ -387,7 +387,7 @@ def test_failed_mints_are_counted_by_class_and_logged_by_client(
         "scheduler",
         "invalid_client",
     )
-    waiting = logged(said(), "refresh postponed")
+    waiting = logged(said(), "refresh failed")
     assert sorted(line["runner"] for line in waiting) == ["runner-0", "runner-1", "runner-2"]
 
 
@@ -395,7 +395,7 @@ def test_throttled_writes_are_counted(deployment: Deployment, said: Said) -> Non
     """They have an alarm of their own: somebody else spends the account's writes."""
     row = registered(deployment.world, "payments")
     deployment.world.aws.faults.follow("CreateSecret", afterwards=RATE_EXCEEDED)
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     (counted,) = metrics(said(), "StoreThrottled")
     assert counted["StoreThrottled"] == [1.0]
 
@@ -404,8 +404,8 @@ def test_each_invocation_counts_its_own(deployment: Deployment, said: Said) -> N
     """And one that did nothing writes nothing."""
     for number in range(2):
         row = registered(deployment.world, f"project-{number}")
-        deployment.invoke([message_of(row.unit)])
-        deployment.invoke([message_of(row.unit)])
+        deployment.invoke([message_of(row.work_unit)])
+        deployment.invoke([message_of(row.work_unit)])
     assert [document["Refreshed"] for document in metrics(said(), "Refreshed")] == [[1.0], [1.0]]
 
 

@@ -24,7 +24,7 @@ def test_new_runner_gets_its_token_and_is_due_within_its_window(world: World) ->
     """A registered runner has a token after one turn, and is due by its lifetime's rule."""
     row = world.register("nightly")
     worker = world.worker()
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     after = world.row("nightly")
     assert after is not None
     assert after.due_at is not None
@@ -41,7 +41,7 @@ def test_new_runner_gets_its_token_and_is_due_within_its_window(world: World) ->
 def test_runners_of_one_client_share_one_mint(world: World) -> None:
     """However many runners may share a token, the issuer is asked once."""
     rows = [world.register(f"runner-{number}") for number in range(30)]
-    assert world.worker().refresh(rows[0].unit) == "done"
+    assert world.worker().refresh(rows[0].work_unit) == "done"
     assert world.mints() == 1
     tokens = {world.token(after)["token"] for row in rows if (after := world.row(row.runner))}
     assert len(tokens) == 1
@@ -53,7 +53,7 @@ def test_refreshes_take_the_slots_in_turn(world: World) -> None:
     worker = world.worker()
     slots: list[int] = []
     for _ in range(4):
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
         after = world.row("nightly")
         assert after is not None
         assert after.due_at is not None
@@ -73,7 +73,7 @@ def test_most_urgent_runner_comes_first(world: World) -> None:
     row = world.row("later")
     assert row is not None
     worker = world.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     assert worker.refreshed == ["urgent", "soon", "later"]
 
 
@@ -82,11 +82,11 @@ def test_wrong_client_secret_opens_the_breaker_until_there_is_another(world: Wor
     world.give_client(client_secret="wr0ng-secret")
     row = world.register("nightly")
     worker = world.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     assert worker.failed_mints == ["invalid_client"]
     for _ in range(3):
         world.clock.advance(300)
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
     assert world.mints() == 1
     broken = world.row("nightly")
     assert broken is not None
@@ -94,7 +94,7 @@ def test_wrong_client_secret_opens_the_breaker_until_there_is_another(world: Wor
     assert broken.last_error.error_class == "invalid_client"
     world.give_client()
     world.clock.advance(300)
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     mended = world.row("nightly")
     assert mended is not None
     assert mended.last_error is None
@@ -108,8 +108,8 @@ def test_one_project_s_trouble_stops_no_other(world: World) -> None:
     broken = world.register("nightly", project="broken")
     well = world.register("nightly")
     worker = world.worker()
-    worker.refresh(broken.unit)
-    worker.refresh(well.unit)
+    worker.refresh(broken.work_unit)
+    worker.refresh(well.work_unit)
     after = world.row("nightly")
     assert after is not None
     assert world.token(after)["token"]
@@ -120,9 +120,9 @@ def test_told_to_wait_all_runners_of_the_client_wait(world: World) -> None:
     world.issuer.respond["/token"] = too_many_requests
     first, second = world.register("first"), world.register("second", audience="other")
     worker = world.worker()
-    worker.refresh(first.unit)
+    worker.refresh(first.work_unit)
     asked = world.mints()
-    worker.refresh(second.unit)
+    worker.refresh(second.work_unit)
     assert world.mints() == asked == 1
     waiting = world.row("second")
     assert waiting is not None
@@ -138,18 +138,18 @@ def test_deleted_runner_is_swept_twice_and_then_left(world: World) -> None:
     """Its secrets go at once, what a late worker wrote goes later, and its row leaves the index."""
     row = world.register("nightly")
     worker = world.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     after = world.row("nightly")
     assert after is not None
     world.delete(after)
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     assert all(
         (secret := world.aws.secrets.find(token_secret_name("payments", "nightly", slot))) is None
         or secret.deletion is not None
         for slot in range(2)
     )
     world.clock.advance(301)
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
     assert "shard" not in left
     assert "due_at" not in left
@@ -160,12 +160,12 @@ def test_token_of_the_last_runner_is_revoked_and_a_shared_one_is_not(world: Worl
     world.give_client(token_endpoint="", issuer=world.issuer.url)
     first, second = world.register("first"), world.register("second")
     worker = world.worker()
-    worker.refresh(first.unit)
+    worker.refresh(first.work_unit)
     for runner in (first, second):
         after = world.row(runner.runner)
         assert after is not None
         world.delete(after)
-        worker.refresh(first.unit)
+        worker.refresh(first.work_unit)
         if runner is first:
             assert world.issuer.revoked == []
     assert len(world.issuer.revoked) == 1
@@ -175,7 +175,7 @@ def test_refresh_under_way_finds_the_runner_gone_and_leaves_nothing(world: World
     """A runner that is deleted while its token is being put is not provisioned again."""
     row = world.register("nightly")
     world.aws.faults.follow("CreateSecret", Meanwhile(lambda: world.delete(row)))
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     assert world.row("nightly") is None
     for slot in range(2):
         secret = world.aws.secrets.find(token_secret_name("payments", "nightly", slot))
@@ -187,11 +187,11 @@ def test_held_unit_is_left_to_its_holder(world: World) -> None:
     row = world.register("nightly")
     holder, other = world.worker(), world.worker()
     now = world.clock()
-    assert holder.refresher.leases.take(row.unit, now=now, until=now + 60)
-    assert other.refresh(row.unit) == "held"
+    assert holder.refresher.leases.take(row.work_unit, now=now, until=now + 60)
+    assert other.refresh(row.work_unit) == "held"
     assert world.mints() == 0
     world.clock.advance(61)
-    assert other.refresh(row.unit) == "done"
+    assert other.refresh(row.work_unit) == "done"
 
 
 def test_worker_that_stood_still_is_given_up(world: World) -> None:
@@ -202,11 +202,11 @@ def test_worker_that_stood_still_is_given_up(world: World) -> None:
     def stand_still() -> None:
         world.clock.advance(LEASE_SECONDS + 1)
         now = world.clock()
-        assert other.refresher.leases.take(rows[0].unit, now=now, until=now + LEASE_SECONDS)
+        assert other.refresher.leases.take(rows[0].work_unit, now=now, until=now + LEASE_SECONDS)
 
     world.aws.faults.follow("TransactWriteItems", Meanwhile(stand_still))
     worker = world.worker()
-    assert worker.refresh(rows[0].unit) == "held"
+    assert worker.refresh(rows[0].work_unit) == "held"
     assert len(worker.refreshed) == COMMITS_A_CALL
     (lease,) = [item for item in world.rows() if item["project"]["S"].startswith("lease#")]
     assert int(lease["until"]["N"]) >= world.clock() + LEASE_SECONDS
@@ -218,7 +218,7 @@ def test_lease_of_a_long_turn_is_renewed(world: World) -> None:
     world.aws.faults.follow(
         "TransactWriteItems", Meanwhile(lambda: world.clock.advance(LEASE_SECONDS / 3 + 1))
     )
-    assert world.worker().refresh(rows[0].unit) == "done"
+    assert world.worker().refresh(rows[0].work_unit) == "done"
     leases = [
         call
         for call in world.aws.calls
@@ -240,7 +240,7 @@ def test_turn_is_for_deadlines_up_to_one_and_for_first_tokens(world: World) -> N
     world.put(late)
     world.aws.faults.follow("DeleteItem", Meanwhile(lambda: world.register("new")))
     worker = world.worker()
-    assert worker.refresh(early.unit, up_to=early.deadline) == "done"
+    assert worker.refresh(early.work_unit, up_to=early.deadline) == "done"
     assert worker.refreshed == ["early", "new"]
 
 
@@ -261,17 +261,17 @@ def test_turn_is_for_who_was_due_by_a_time(world: World) -> None:
     world.put(due)
     world.put(later)
     worker = world.worker()
-    assert worker.refresh(due.unit, up_to=now + 300, due_by=now - 30) == "done"
+    assert worker.refresh(due.work_unit, up_to=now + 300, due_by=now - 30) == "done"
     assert worker.refreshed == ["due"]
-    assert worker.refresh(due.unit, up_to=now + 300, due_by=now - 30) == "done"
-    assert worker.refresh(due.unit, due_by=now + 60) == "done"
+    assert worker.refresh(due.work_unit, up_to=now + 300, due_by=now - 30) == "done"
+    assert worker.refresh(due.work_unit, due_by=now + 60) == "done"
     assert worker.refreshed == ["due", "later"]
 
 
 def test_no_secret_text_in_tables_messages_or_names(world: World) -> None:
     """A token is in Secrets Manager and nowhere else."""
     rows = [world.register(f"runner-{number}") for number in range(3)]
-    world.worker().refresh(rows[0].unit)
+    world.worker().refresh(rows[0].work_unit)
     assert world.aws.leaks() == []
     assert not world.aws.secrets.texts.occur_in(world.rows())
     assert len(world.aws.secrets.texts) > 0

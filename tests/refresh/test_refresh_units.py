@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from byline.refresh.work_units import (
     MintKey,
-    Unit,
+    WorkUnit,
     client_secret_name,
     shards,
     slot_of,
@@ -38,7 +38,7 @@ def test_order_of_scopes_does_not_part_runners(scope: str) -> None:
         scope=scope,
     )
     assert same == KEY
-    assert same.unit == KEY.unit
+    assert same.work_unit == KEY.work_unit
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_any_difference_is_another_mint(changed: dict[str, str | None]) -> None:
 def test_fields_do_not_run_into_each_other() -> None:
     """Neither an audience that is a resource nor names that join to the same text."""
     one = MintKey.of(project="a", client="b", audience="c")
-    assert one.unit.project == "a"
+    assert one.work_unit.project == "a"
     keys = {
         one,
         MintKey.of(project="a", client="b", resource="c"),
@@ -80,19 +80,19 @@ def test_fields_do_not_run_into_each_other() -> None:
 
 def test_shard_of_a_key_is_for_ever() -> None:
     """Rows in the table carry it: another hash would leave them where nobody looks for them."""
-    assert KEY.unit == Unit(shard="05", project="payments")
+    assert KEY.work_unit == WorkUnit(shard="05", project="payments")
 
 
 @given(st.text(), st.text())
 def test_shard_is_one_of_the_sixteen(project: str, client: str) -> None:
     """The planner asks for these, and for no others."""
-    assert MintKey.of(project=project, client=client).unit.shard in shards()
+    assert MintKey.of(project=project, client=client).work_unit.shard in shards()
 
 
 def test_shards_are_used_evenly() -> None:
     """No partition of the index is hotter than the others."""
     used = Counter(
-        MintKey.of(project="payments", client=f"client-{number}").unit.shard
+        MintKey.of(project="payments", client=f"client-{number}").work_unit.shard
         for number in range(16_000)
     )
     assert set(used) == set(shards())

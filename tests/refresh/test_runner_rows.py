@@ -15,9 +15,8 @@ from byline.refresh.runner_rows import (
     lease_key,
     read_runner,
     runner_item,
-    unit_of,
 )
-from byline.tables.items import Item
+from byline.tables.rows import Item
 
 REGISTERED = RunnerRow(
     project="payments",
@@ -112,7 +111,7 @@ def test_partitions_do_not_meet() -> None:
         DELETED.key,
         replace(DELETED, generation=1).key,
         client_key("payments", "nightly"),
-        lease_key(REFRESHED.unit),
+        lease_key(REFRESHED.work_unit),
     ]
     assert len({repr(key) for key in keys}) == 5
     assert DELETED.key["project"] == {"S": "deleted#payments"}
@@ -121,7 +120,7 @@ def test_partitions_do_not_meet() -> None:
 
 def test_deleted_runner_belongs_to_the_unit_of_its_project() -> None:
     """Who sweeps its secrets is who would have written them."""
-    assert unit_of(runner_item(DELETED)) == unit_of(runner_item(REFRESHED))
+    assert DELETED.work_unit == REFRESHED.work_unit
     assert not DELETED.is_live
     assert REFRESHED.is_live
     assert not REGISTERED.is_live

@@ -28,7 +28,7 @@ def test_due_runners_are_read_page_after_page(world: World) -> None:
         other = world.register(f"runner-{number:02}", project="others", registered_by=LONG)
         world.put(replace(other, shard=row.shard, due_at=row.deadline - 60))
     worker = world.worker()
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     assert worker.refreshed == ["nightly"]
 
 
@@ -37,13 +37,13 @@ def test_token_is_shared_with_a_runner_of_any_page(world: World) -> None:
     world.give_client(token_endpoint="", issuer=world.issuer.url)
     last, deleted = world.register("z-last"), world.register("deleted")
     worker = world.worker()
-    worker.refresh(last.unit)
+    worker.refresh(last.work_unit)
     for number in range(12):
         world.register(f"a-{number:02}", client="other", registered_by=LONG)
     row = world.row(deleted.runner)
     assert row is not None
     world.delete(row)
-    worker.refresh(last.unit)
+    worker.refresh(last.work_unit)
     assert world.aws.count("DeleteSecret", "done") > 0
     assert world.issuer.revoked == []
 
@@ -52,7 +52,7 @@ def test_nothing_is_decided_by_a_read_that_may_be_late(world: World) -> None:
     """The index alone is: what it names is read again, consistently, before anything is minted."""
     row = prepared(world)
     world.aws.calls.clear()
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     reads: list[dict[str, Any]] = []
     for call in world.aws.calls:
         if call.operation == "BatchGetItem":
@@ -66,6 +66,27 @@ def test_nothing_is_decided_by_a_read_that_may_be_late(world: World) -> None:
     operations = [call.operation for call in world.aws.calls]
     assert operations.index("Query") < operations.index("BatchGetItem")
     assert operations.index("BatchGetItem") < operations.index("GetSecretValue")
+
+
+def test_runner_that_is_on_two_pages_of_the_index_is_refreshed_once(world: World) -> None:
+    """A row that moves along the index while its pages are read is named by both of them."""
+    row = world.register("nightly")
+    worker = world.worker()
+    pages: list[dict[str, Any]] = []
+
+    def repeat(parsed: dict[str, Any], **_: object) -> None:
+        if not pages:
+            index = {"shard": {"S": row.shard}, "due_at": {"N": str(row.due_at)}}
+            parsed["LastEvaluatedKey"] = row.key | index
+            pages.append({"Items": parsed["Items"]})
+        elif len(pages) == 1:
+            pages.append(parsed)
+            parsed["Items"] = pages[0]["Items"]
+
+    worker.clients[0].meta.events.register("after-call.dynamodb.Query", repeat)
+    assert worker.refresh(row.work_unit) == "done"
+    assert len(pages) == 2
+    assert worker.refreshed == ["nightly"]
 
 
 @pytest.mark.parametrize("rows", [1, 2])

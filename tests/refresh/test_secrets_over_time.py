@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import MintedToken
 from byline.refresh.work_units import token_secret_name
-from refresh_tokens.minting.mint import MintedToken
-from refresh_tokens.plan import MOST_SLOTS, SWEEP_AGAIN_SECONDS
-from refresh_tokens.token_writer import TokenWriter
-from refresh_tokens.write_limiter import WriteLimiter
+from refresh_tokens.sweeper import MOST_SLOTS, SWEEP_AGAIN_SECONDS
+from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from stand_ins.faults import Afterwards, Meanwhile
 from stand_ins.refusal import ACCESS_DENIED
 from tests.refresh.troubles import assert_consistent
@@ -30,7 +29,7 @@ def world() -> Iterator[World]:
 
 def refreshed(world: World, row: RunnerRow) -> RunnerRow:
     """The runner's row after a turn, with a token."""
-    assert world.worker().refresh(row.unit) == "done"
+    assert world.worker().refresh(row.work_unit) == "done"
     after = world.row(row.runner)
     assert after is not None
     assert world.token(after)["token"]
@@ -80,9 +79,9 @@ def test_secret_that_is_deleted_by_hand_is_made_anew(world: World) -> None:
             world.secrets_manager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
     world.clock.advance(540)
     worker = world.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     world.clock.advance(130)
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     assert_consistent(world, runners=NIGHTLY)
 
 
@@ -90,7 +89,7 @@ def test_wave_of_first_tokens_keeps_the_quotas(present: World) -> None:
     """Two workers at the planned pace: nobody is throttled, and all have their tokens."""
     present.give_client(project="others")
     units = {
-        present.register(f"runner-{number}", project=project).unit
+        present.register(f"runner-{number}", project=project).work_unit
         for project in ("payments", "others")
         for number in range(50)
     }
@@ -112,10 +111,10 @@ def test_token_that_was_put_long_ago_is_committed_and_replaced_at_once(world: Wo
     row = world.register("nightly")
     world.aws.faults.follow("PutItem", afterwards=ACCESS_DENIED, concerns=_is_commit)
     with pytest.raises(Exception, match="AccessDenied"):
-        world.worker().refresh(row.unit)
+        world.worker().refresh(row.work_unit)
     world.aws.faults.clear()
     world.clock.advance(1_800)
-    assert world.worker().refresh(row.unit) == "done"
+    assert world.worker().refresh(row.work_unit) == "done"
     after = world.row("nightly")
     assert after is not None
     assert after.generation == row.generation + 2
@@ -151,11 +150,11 @@ def test_version_that_nobody_can_read_is_left_alone(world: World, value: str) ->
     """Whoever wrote that under our version's id: it is refused, and its text told to nobody."""
     row = world.register("nightly")
     put = world.worker()
-    put.refresh(row.unit)
+    put.refresh(row.work_unit)
     spoil(world, value)
     world.put(row)
     worker = world.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     assert worker.postponed == [("nightly", "store_refused")]
     assert not world.aws.secrets.texts.occur_in(world.rows())
 
@@ -188,7 +187,7 @@ def test_keys_that_a_busy_table_leaves_out_are_read_again(world: World) -> None:
             del items[1:]
 
     worker.clients[0].meta.events.register("after-call.dynamodb.BatchGetItem", leave_out)
-    assert worker.refresh(rows[0].unit) == "done"
+    assert worker.refresh(rows[0].work_unit) == "done"
     assert left_out == [5, 4, 3]
     assert sorted(worker.refreshed) == [row.runner for row in rows]
 
@@ -207,10 +206,10 @@ def test_keys_that_are_always_left_out_do_not_hold_the_worker(world: World) -> N
             parsed["UnprocessedKeys"] = {"RunnersTable": {"Keys": kept, "ConsistentRead": True}}
 
     worker.clients[0].meta.events.register("after-call.dynamodb.BatchGetItem", leave_out)
-    assert worker.refresh(rows[0].unit) == "done"
+    assert worker.refresh(rows[0].work_unit) == "done"
     assert sorted(worker.refreshed) == ["runner-0", "runner-2"]
     assert world.aws.count("BatchGetItem") < 20
-    assert world.worker().refresh(rows[0].unit) == "done"
+    assert world.worker().refresh(rows[0].work_unit) == "done"
     assert_consistent(world, runners=("runner-0", "runner-1", "runner-2"))
 
 
@@ -230,7 +229,7 @@ def test_row_that_cannot_be_moved_does_not_hold_the_worker(world: World) -> None
     events = worker.clients[0].meta.events
     events.register("provide-client-params.dynamodb.PutItem", spoil_commit)
     events.register("provide-client-params.dynamodb.TransactWriteItems", spoil_commits)
-    assert worker.refresh(rows[0].unit) == "done"
+    assert worker.refresh(rows[0].work_unit) == "done"
     assert sorted(worker.refreshed) == ["runner-0", "runner-2"]
     assert world.aws.count("Query") < 6
 
@@ -242,14 +241,14 @@ def test_index_that_is_behind_is_not_believed(world: World) -> None:
     late = world.worker()
 
     def meanwhile() -> None:
-        world.worker().refresh(row.unit)
+        world.worker().refresh(row.work_unit)
         world.dynamodb.delete_item(TableName="RunnersTable", Key=row.key)
         other = "00" if moved.shard != "00" else "01"
         world.put(replace(moved, shard=other))
 
     world.aws.faults.follow("Query", Afterwards(meanwhile))
     world.clock.advance(LEASE_SECONDS)
-    assert late.refresh(row.unit) in {"done", "held"}
+    assert late.refresh(row.work_unit) in {"done", "held"}
     assert late.refreshed == []
     assert world.row("nightly") is None
 
@@ -268,14 +267,14 @@ def test_deleted_runner_leaves_no_secret_and_its_row_says_so(world: World) -> No
     )
     world.delete(row)
     worker = world.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     assert all(is_deleted(world, "nightly", slot) for slot in range(2))
     assert not is_deleted(world, "nightly", MOST_SLOTS - 1)
     world.clock.advance(SWEEP_AGAIN_SECONDS - 1)
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     assert not is_deleted(world, "nightly", MOST_SLOTS - 1)
     world.clock.advance(1)
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     assert is_deleted(world, "nightly", MOST_SLOTS - 1)
     (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
     assert not {"shard", "due_at"} & left.keys()
@@ -286,7 +285,7 @@ def test_secret_that_nobody_can_read_goes_with_its_runner(world: World) -> None:
     row = refreshed(world, world.register("nightly"))
     spoil(world, "made by hand")
     world.delete(row)
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     assert all(is_deleted(world, "nightly", slot) for slot in range(2))
 
 
@@ -297,13 +296,13 @@ def test_sweep_leaves_the_secrets_of_a_runner_of_the_same_name(world: World) -> 
     world.clock.advance(1)
     world.register("nightly", audience="elsewhere")
     worker = world.worker()
-    worker.refresh(deleted.unit)
+    worker.refresh(deleted.work_unit)
     assert world.aws.count("DeleteSecret") == 0
     anew = world.row("nightly")
     assert anew is not None
     refreshed(world, anew)
     world.clock.advance(SWEEP_AGAIN_SECONDS)
-    worker.refresh(deleted.unit)
+    worker.refresh(deleted.work_unit)
     assert_consistent(world, runners=NIGHTLY)
 
 
@@ -315,17 +314,17 @@ def test_runner_registered_while_its_predecessor_is_swept_gets_another_token(wor
 
     def register_and_refresh() -> None:
         anew = world.register("nightly", audience="elsewhere")
-        world.worker().refresh(anew.unit)
+        world.worker().refresh(anew.work_unit)
 
     world.aws.faults.follow("DeleteSecret", Meanwhile(register_and_refresh))
-    world.worker().refresh(deleted.unit)
+    world.worker().refresh(deleted.work_unit)
     anew = world.row("nightly")
     assert anew is not None
     assert anew.due_at is not None
     assert anew.due_at <= world.clock(), "its secret is gone, and nobody knows"
     for _ in range(2):
         world.clock.advance(70)
-        world.worker().refresh(anew.unit)
+        world.worker().refresh(anew.work_unit)
     assert_consistent(world, runners=NIGHTLY)
 
 
@@ -336,7 +335,7 @@ def test_token_of_a_runner_registered_anew_is_not_revoked(world: World) -> None:
     deleted = world.delete(row)
     world.clock.advance(1)
     world.register("nightly")
-    world.worker().refresh(deleted.unit)
+    world.worker().refresh(deleted.work_unit)
     assert world.issuer.revoked == []
 
 
@@ -346,7 +345,7 @@ def test_sweep_of_many_lets_the_living_go_first(world: World) -> None:
     for number in range(40):
         world.delete(replace(world.register(f"gone-{number}"), deadline=0))
     worker = world.worker()
-    assert worker.refresh(living.unit) == "done"
+    assert worker.refresh(living.work_unit) == "done"
     operations = [call.operation for call in world.aws.calls]
     commit = next(
         number

@@ -24,7 +24,7 @@ def row_of(world: World, runner: str) -> RunnerRow:
 def due(world: World) -> RunnerRow:
     """A runner whose token of 900 seconds is due, and has 330 left."""
     row = world.register("due")
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     world.clock.advance(570)
     return row_of(world, "due")
 
@@ -38,7 +38,7 @@ def test_token_that_is_nearly_dead_to_one_is_taken_by_the_other_alone(
     world.register("new")
     world.issuer.age = 900 - life
     worker = world.worker()
-    worker.refresh(due.unit)
+    worker.refresh(due.work_unit)
     assert row_of(world, "new").expires_at == world.clock() + life
     assert (row_of(world, "due").generation > due.generation) is is_taken
     assert row_of(world, "due").expires_at == (world.clock() + life if is_taken else due.expires_at)
@@ -52,9 +52,9 @@ def test_token_that_is_nearly_dead_to_one_stops_no_third(world: World, due: Runn
     world.register("second")
     world.issuer.age = 700
     worker = world.worker()
-    worker.refresh(due.unit)
+    worker.refresh(due.work_unit)
     assert sorted(worker.refreshed) == ["first", "second"]
     world.issuer.age = 0
     world.clock.advance(60)
-    world.worker().refresh(due.unit)
+    world.worker().refresh(due.work_unit)
     assert row_of(world, "due").expires_at == world.clock() + 900

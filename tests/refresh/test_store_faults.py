@@ -7,7 +7,7 @@ from botocore.session import get_session
 
 from byline.refresh.runner_rows import RunnerRow
 from refresh_tokens.errors import ERROR_CLASSES
-from refresh_tokens.plan import BREAKER_RECHECK_SECONDS
+from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
 from stand_ins.faults import Fault, Hang, LoseAnswer, Reset
 from stand_ins.refusal import (
     ACCESS_DENIED,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from byline.refresh.timing import TICK_SECONDS
-from plan_refresh.tick_time import scheduled_time, work_begins
+from plan_refresh.planning import scheduled_time, work_begins
 
 NOW = 1_800_000_000
 

@@ -4,18 +4,16 @@ import json
 
 import pytest
 
-from byline.refresh.messages import message_body, read_message
-from byline.refresh.work_units import Unit
-from refresh_tokens.work.batches import Wanted, read_batch
+from byline.refresh.work_units import Selection, WorkUnit, message_body, read_batch, read_message
 from tests.refresh.deployment import sqs_record
 
-UNIT = Unit(shard="07", project="payments")
+UNIT = WorkUnit(shard="07", project="payments")
 
 
-def batch_of(*bodies: str) -> dict[Unit, Wanted]:
+def batch_of(*bodies: str) -> dict[WorkUnit, Selection]:
     """The batch, and nothing in it that is not understood."""
     missed: list[str] = []
-    batch = read_batch([sqs_record(body) for body in bodies], not_understood=missed.append)
+    batch = read_batch([sqs_record(body) for body in bodies], unreadable=missed.append)
     assert missed == []
     return batch
 
@@ -27,7 +25,7 @@ def test_message_says_who_is_meant(deadline: int | None, due_by: int | None) -> 
     """As it was sent; what it does not say is not in it."""
     body = message_body(UNIT, deadline=deadline, due_by=due_by)
     message = read_message(body)
-    assert (message.unit, message.deadline, message.due_by) == (UNIT, deadline, due_by)
+    assert (message.work_unit, message.deadline, message.due_by) == (UNIT, deadline, due_by)
     assert None not in json.loads(body).values()
     (wanted,) = batch_of(body).values()
     assert (wanted.up_to, wanted.due_by) == (deadline, due_by)

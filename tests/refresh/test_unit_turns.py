@@ -6,16 +6,20 @@ from threading import Barrier
 
 import pytest
 
-from byline.refresh.work_units import Unit
-from refresh_tokens.work.refresher import Outcome
-from refresh_tokens.work.time_slices import SHORTEST_TURN_SECONDS, UNITS_AT_ONCE, take_turns
+from byline.refresh.work_units import WorkUnit
+from refresh_tokens.refresher import (
+    SHORTEST_SLICE_SECONDS,
+    UNITS_AT_ONCE,
+    SliceOutcome,
+    run_time_slices,
+)
 from stand_ins.clock import Clock
 
 END = 100.0
 
 
-def units(number: int) -> list[Unit]:
-    return [Unit(shard="07", project=f"project-{n}") for n in range(number)]
+def units(number: int) -> list[WorkUnit]:
+    return [WorkUnit(shard="07", project=f"project-{n}") for n in range(number)]
 
 
 @pytest.fixture
@@ -26,14 +30,14 @@ def threads() -> Iterator[Executor]:
 
 def turns_of(
     threads: Executor,
-    work: list[Unit],
-    refresh: Callable[[Unit, float], Outcome],
+    work: list[WorkUnit],
+    refresh: Callable[[WorkUnit, float], SliceOutcome],
     *,
     clock: Clock | None = None,
-    failures: list[tuple[Unit, Exception]] | None = None,
-) -> list[Unit]:
+    failures: list[tuple[WorkUnit, Exception]] | None = None,
+) -> list[WorkUnit]:
     told = [] if failures is None else failures
-    return take_turns(
+    return run_time_slices(
         work,
         refresh=refresh,
         failed=lambda unit, error: told.append((unit, error)),
@@ -45,9 +49,9 @@ def turns_of(
 
 def test_every_unit_has_its_turn_once_where_it_is_done(threads: Executor) -> None:
     """Whether it had something to do or another worker was at it."""
-    seen: list[Unit] = []
+    seen: list[WorkUnit] = []
 
-    def refresh(unit: Unit, _: float) -> Outcome:
+    def refresh(unit: WorkUnit, _: float) -> SliceOutcome:
         seen.append(unit)
         return "held" if unit.project == "project-3" else "done"
 
@@ -59,7 +63,7 @@ def test_units_are_worked_on_side_by_side(threads: Executor) -> None:
     """As many at once as are planned: each waits here until all of them are at it."""
     together = Barrier(UNITS_AT_ONCE)
 
-    def refresh(_: Unit, __: float) -> Outcome:
+    def refresh(_: WorkUnit, __: float) -> SliceOutcome:
         together.wait(10)
         return "done"
 
@@ -68,9 +72,9 @@ def test_units_are_worked_on_side_by_side(threads: Executor) -> None:
 
 def test_unfinished_unit_comes_again_after_all_others(threads: Executor) -> None:
     """Its turn is over, and the line is long."""
-    seen: list[Unit] = []
+    seen: list[WorkUnit] = []
 
-    def refresh(unit: Unit, _: float) -> Outcome:
+    def refresh(unit: WorkUnit, _: float) -> SliceOutcome:
         seen.append(unit)
         is_big = unit.project == "project-0"
         return "unfinished" if is_big and seen.count(unit) < 3 else "done"
@@ -85,13 +89,13 @@ def test_turns_share_what_time_there_is(threads: Executor, number: int) -> None:
     """One unit may have it all; of three times as many as fit, each a third at the most."""
     ends: list[float] = []
 
-    def refresh(_: Unit, until: float) -> Outcome:
+    def refresh(_: WorkUnit, until: float) -> SliceOutcome:
         ends.append(until)
         return "done"
 
     turns_of(threads, units(number), refresh)
     share = END * UNITS_AT_ONCE / (number - 1 + UNITS_AT_ONCE)
-    assert min(ends) == pytest.approx(max(share, SHORTEST_TURN_SECONDS), rel=0.01)
+    assert min(ends) == pytest.approx(max(share, SHORTEST_SLICE_SECONDS), rel=0.01)
     assert max(ends) <= END
 
 
@@ -99,12 +103,12 @@ def test_turn_is_long_enough_to_get_somewhere_and_ends_with_the_time(threads: Ex
     """A hundredth of the time would go by with reading alone."""
     ends: list[float] = []
 
-    def refresh(_: Unit, until: float) -> Outcome:
+    def refresh(_: WorkUnit, until: float) -> SliceOutcome:
         ends.append(until)
         return "done"
 
     turns_of(threads, units(2_000), refresh)
-    assert min(ends) == SHORTEST_TURN_SECONDS
+    assert min(ends) == SHORTEST_SLICE_SECONDS
     ends.clear()
     turns_of(threads, units(2_000), refresh, clock=Clock(END - 1))
     assert set(ends) == {END}
@@ -114,7 +118,7 @@ def test_no_turn_begins_once_the_time_has_come(threads: Executor) -> None:
     """What is waiting then, or was not finished, is left to the next tick: it did not fail."""
     clock, seen = Clock(0), list[str]()
 
-    def refresh(unit: Unit, _: float) -> Outcome:
+    def refresh(unit: WorkUnit, _: float) -> SliceOutcome:
         seen.append(unit.project[-1])
         clock.advance(60)
         return "unfinished"
@@ -128,9 +132,9 @@ def test_no_turn_begins_once_the_time_has_come(threads: Executor) -> None:
 
 def test_error_ends_a_unit_s_turns_and_nobody_else_s(threads: Executor) -> None:
     """Whatever it is, it is told with its unit, and the thread goes on to the next one."""
-    failures: list[tuple[Unit, Exception]] = []
+    failures: list[tuple[WorkUnit, Exception]] = []
 
-    def refresh(unit: Unit, _: float) -> Outcome:
+    def refresh(unit: WorkUnit, _: float) -> SliceOutcome:
         if unit.project == "project-1":
             raise ZeroDivisionError
         return "done"

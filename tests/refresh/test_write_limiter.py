@@ -5,7 +5,7 @@ from threading import Thread, local
 
 import pytest
 
-from refresh_tokens.write_limiter import WriteLimiter
+from refresh_tokens.token_writer import WriteLimiter
 from stand_ins.clock import Clock
 from stand_ins.rates import busiest
 from stand_ins.refusal import RATE_EXCEEDED
@@ -92,7 +92,7 @@ def test_every_attempt_keeps_the_pace_also_those_that_botocore_repeats(operation
     with new_world() as world:
         rows = [world.register(f"runner-{number}") for number in range(6)]
         if operation == "PutSecretValue":
-            world.worker().refresh(rows[0].unit)
+            world.worker().refresh(rows[0].work_unit)
             world.clock.advance(600)
         sleeper = SlowSleeper()
         world.aws.faults.follow(operation, *[RATE_EXCEEDED] * 4)
@@ -100,7 +100,7 @@ def test_every_attempt_keeps_the_pace_also_those_that_botocore_repeats(operation
             pace=WriteLimiter(5, now=sleeper.clock, sleep=sleeper.sleep),
             retries={"mode": "standard", "total_max_attempts": 3},
         )
-        worker.refresh(rows[0].unit)
+        worker.refresh(rows[0].work_unit)
         writes = world.aws.count("CreateSecret") + world.aws.count("PutSecretValue")
         assert world.aws.count(operation, "ThrottlingException") == 4
         before = 6 if operation == "PutSecretValue" else 0

@@ -8,9 +8,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.timing import BACK_OFF_CAP_SECONDS
 from byline.refresh.work_units import token_secret_name
-from refresh_tokens.plan import SWEEP_AGAIN_SECONDS
+from refresh_tokens.retries import BACK_OFF_CAP_SECONDS
+from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.faults import Call
 from tests.refresh.world import LEASE_SECONDS, Worker, World
 
@@ -26,14 +26,14 @@ def prepared(world: World) -> RunnerRow:
     """A runner whose token is due, a new one, one that was deleted; and one of another project."""
     world.give_client(project="others", token_endpoint=f"{world.issuer.url}/others")
     old, gone = world.register(OLD), world.register(GONE)
-    world.worker().refresh(old.unit)
+    world.worker().refresh(old.work_unit)
     world.clock.advance(600)
     row = world.row(GONE)
     assert row is not None
     world.delete(row)
     world.register(NEW)
     world.register("bystander", project="others")
-    assert gone.unit == old.unit
+    assert gone.work_unit == old.work_unit
     return old
 
 
@@ -57,7 +57,7 @@ def work_in_trouble(world: World, worker: Worker, row: RunnerRow, operation: str
     for _ in range(TURNS_IN_TROUBLE):
         calls = world.aws.count(operation)
         with suppress(ClientError, BotoCoreError):
-            worker.refresh(row.unit)
+            worker.refresh(row.work_unit)
         most_calls = max(most_calls, world.aws.count(operation) - calls)
         for runner in (OLD, NEW):
             now = world.row(runner)
@@ -79,7 +79,7 @@ def assert_neighbour_is_well(world: World, worker: Worker) -> None:
     """The other project's runner has its token, whatever happens beside it."""
     row = world.row("bystander", project="others")
     assert row is not None
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     row = world.row("bystander", project="others")
     assert row is not None
     assert world.token(row)["generation"] == row.generation
@@ -90,10 +90,10 @@ def assert_all_recover(world: World, row: RunnerRow, *, after: float = 0) -> Non
     world.aws.faults.clear()
     world.clock.advance(max(BACK_OFF_CAP_SECONDS, LEASE_SECONDS, after) + 10)
     worker = world.worker()
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     assert_consistent(world, runners=(OLD, NEW))
     world.clock.advance(SWEEP_AGAIN_SECONDS)
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     for slot in range(2):
         secret = world.aws.secrets.find(token_secret_name("payments", GONE, slot))
         assert secret is None or secret.deletion is not None

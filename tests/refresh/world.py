@@ -13,17 +13,13 @@ from uuid import uuid4
 from byline.fetch import fetch
 from byline.fetch import post as send
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
-from byline.refresh.work_units import Unit, client_secret_name, token_secret_name, version_token
-from refresh_tokens.clients.states import ClientStates
-from refresh_tokens.clients.store import ClientStore
-from refresh_tokens.minting.mint import Mint
-from refresh_tokens.runner_table import RunnerTable
-from refresh_tokens.token_writer import TokenWriter
-from refresh_tokens.work.leases import UnitLeases
-from refresh_tokens.work.mints import UnitMints
-from refresh_tokens.work.refresher import Outcome, Report, UnitRefresher
-from refresh_tokens.work.sweeper import Sweeper
-from refresh_tokens.write_limiter import WriteLimiter
+from byline.refresh.work_units import WorkUnit, client_secret_name, token_secret_name, version_token
+from refresh_tokens.clients import ClientStates, ClientStore
+from refresh_tokens.minting import Mint, SharedMints
+from refresh_tokens.refresher import Refresher, RefreshReport, SliceOutcome
+from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
+from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from stand_ins.aws_server import AwsServer, serve_aws
 from stand_ins.clock import Clock
 from stand_ins.secret_store import Behaviour
@@ -45,7 +41,7 @@ class Crash(BaseException):
 class Worker:
     """One worker, and what it told."""
 
-    refresher: UnitRefresher
+    refresher: Refresher
     clients: list[Any]
     now: Clock
     refreshed: list[str] = field(default_factory=list)
@@ -53,8 +49,8 @@ class Worker:
     failed_mints: list[str] = field(default_factory=list)
 
     def refresh(
-        self, unit: Unit, *, up_to: int | None = None, due_by: int | None = None
-    ) -> Outcome:
+        self, unit: WorkUnit, *, up_to: int | None = None, due_by: int | None = None
+    ) -> SliceOutcome:
         now = self.now()
         return self.refresher.refresh(unit, up_to=up_to, due_by=due_by, until=now + TURN_SECONDS)
 
@@ -123,7 +119,7 @@ class World:
             updated_at="2026-11-22T16:20:11.123Z",
             **values,
         )
-        row = replace(row, shard=row.unit.shard)
+        row = replace(row, shard=row.work_unit.shard)
         self.put(row)
         return row
 
@@ -204,7 +200,7 @@ class World:
         limiter = pace or WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
         runners = RunnerTable(dynamodb, TABLE)
         writer = TokenWriter(secrets, limiter=limiter)
-        refresher = UnitRefresher(
+        refresher = Refresher(
             runners=runners,
             writer=writer,
             sweeper=Sweeper(
@@ -215,12 +211,14 @@ class World:
                 threads=self.threads,
                 now=now,
             ),
-            mints=UnitMints(mint=mint, clients=clients, states=states, now=now, random=lambda: 0.5),
-            leases=UnitLeases(dynamodb, TABLE, owner=str(uuid4())),
+            mints=SharedMints(
+                mint=mint, clients=clients, states=states, now=now, random=lambda: 0.5
+            ),
+            leases=WorkUnitLeases(dynamodb, TABLE, owner=str(uuid4())),
             threads=self.threads,
-            report=Report(
+            report=RefreshReport(
                 runner_refreshed=lambda row: worker.refreshed.append(row.runner),
-                runner_postponed=lambda row, error: worker.postponed.append((row.runner, error)),
+                runner_failed=lambda row, error: worker.postponed.append((row.runner, error)),
                 mint_failed=lambda _, error: worker.failed_mints.append(error),
             ),
             now=now,

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from byline.identity.caller import Caller
-from byline.tables.writes import WRITE_ATTEMPTS, Contended
+from byline.tables.rows import WRITE_ATTEMPTS, Contended
 from register_resources.claims import KEPT_SECONDS, SETTLE_SECONDS, RunClaims
 from register_resources.pending import RunKey
 from stand_ins.authorization_service import Fails, Hangs

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from byline.refresh.runner_rows import RunnerRow, read_runner
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit
 from tests.refresh.world import TABLE, World
 from tests.runs.identity_server import Credential
 from tests.runs.runs_api import Answer, RunsApi
@@ -73,15 +73,15 @@ class RunnersApi:
         """What AWS was asked so far."""
         return [call.operation for call in self.world.aws.calls if service in {"", call.service}]
 
-    def messages(self) -> list[Unit]:
+    def messages(self) -> list[WorkUnit]:
         """The units that the refresher was told of."""
         return [
-            msgspec.json.decode(call.document["MessageBody"], type=Unit)
+            msgspec.json.decode(call.document["MessageBody"], type=WorkUnit)
             for call in self.world.aws.calls
             if call.operation == "SendMessage" and call.outcome == "done"
         ]
 
-    def refresh(self, *units: Unit) -> None:
+    def refresh(self, *units: WorkUnit) -> None:
         """Let a worker do what is due of these units, of the nightly runner's where none is named.
 
         What the worker asks of AWS is not counted.
@@ -89,6 +89,6 @@ class RunnersApi:
         aws = self.world.aws
         before = list(aws.calls)
         self.world.catch_up()
-        for unit in units or (self.registered().unit,):
+        for unit in units or (self.registered().work_unit,):
             assert self.world.worker().refresh(unit) == "done"
         aws.calls[:] = before

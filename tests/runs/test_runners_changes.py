@@ -84,7 +84,7 @@ def test_row_is_what_was_registered_last(row: RunnerRow, registration: RunnerReg
     is_same_subject = row.subject_issuer is not None and row.subject == after.subject
     issuer = row.subject_issuer if is_same_subject else registration.subject_issuer
     assert after.subject_issuer == issuer
-    assert after.shard == after.unit.shard
+    assert after.shard == after.work_unit.shard
     assert read_runner(runner_item(after)) == after
 
 
@@ -155,5 +155,5 @@ def test_deleted_row_is_due_for_sweeping_elsewhere(row: RunnerRow) -> None:
     buried = deleted(row, action=ActionContext(None, "new"), now=NOW)
     assert buried.key != row.key
     assert not buried.is_live
-    assert (buried.shard, buried.due_at, buried.unit) == (row.shard, int(NOW), row.unit)
+    assert (buried.shard, buried.due_at, buried.work_unit) == (row.shard, int(NOW), row.work_unit)
     assert read_runner(runner_item(buried)) == buried

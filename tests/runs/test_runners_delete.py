@@ -19,7 +19,7 @@ def test_deleted_runner_is_gone_and_its_secrets_go(runners: RunnersApi, ada: Cre
     """Deleting returns 204, then 404 everywhere; the refresher deletes the secrets."""
     runners.put(ada)
     runners.refresh()
-    unit = runners.registered().unit
+    unit = runners.registered().work_unit
     assert secrets_prefix(runners)
     runners.world.aws.calls.clear()
     answer = runners.delete(ada)
@@ -89,7 +89,7 @@ def test_sweep_of_the_old_runner_leaves_the_token_of_the_new_one(
     runners.refresh()
     runners.delete(nightly)
     runners.put(nightly, subject="gpu")
-    unit = runners.registered().unit
+    unit = runners.registered().work_unit
     for _ in range(4):
         runners.world.clock.advance(200)  # forced deletions end, and the second sweep comes
         runners.refresh(unit)

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import Unit
-from refresh_tokens.plan import SWEEP_AGAIN_SECONDS
+from byline.refresh.work_units import WorkUnit
+from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
@@ -28,7 +28,7 @@ class Life:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.messages: list[Unit] = []
+        self.messages: list[WorkUnit] = []
         client = world.aws.client("dynamodb")
         audit = AuditTrail(client, ACCESS_TABLE, now=world.clock)
         self._store = RunnerStore(client, TABLE, audit=audit, now=world.clock)
@@ -43,23 +43,23 @@ class Life:
         )
         for _ in range(2):
             row, _outcome = self._store.register(registration, permit=lambda *_: None)
-        self.deliver(row.unit)
+        self.deliver(row.work_unit)
 
-    def delete(self) -> Unit:
+    def delete(self) -> WorkUnit:
         """What the route does, and its message."""
         row = self._store.delete(PROJECT, RUNNER, action=ActionContext(None, str(uuid4())))
-        self.deliver(row.unit)
-        return row.unit
+        self.deliver(row.work_unit)
+        return row.work_unit
 
     def fall_due(self) -> None:
         """Time goes on until the runner is due, and two ticks send a message."""
         row = self.row()
         assert row.due_at is not None
         self.world.clock.advance(row.due_at - self.world.clock() + 60)
-        self.deliver(row.unit)
-        self.deliver(row.unit)
+        self.deliver(row.work_unit)
+        self.deliver(row.work_unit)
 
-    def deliver(self, unit: Unit) -> None:
+    def deliver(self, unit: WorkUnit) -> None:
         """A message to two workers at once."""
         self.messages.append(unit)
         workers = [self.world.worker(skew=skew) for skew in (0, 10)]

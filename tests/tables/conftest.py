@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from byline.tables.items import Item
+from byline.tables.rows import Item
 from stand_ins.aws_server import AwsServer, serve_aws
 from stand_ins.faults import Call
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byline.tables.items import attributes, rfc3339, text_of, values_of
+from byline.tables.rows import attributes, rfc3339, text_of, values_of
 
 VALUES = st.dictionaries(
     st.text(),

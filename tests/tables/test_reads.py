@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 from botocore.exceptions import ClientError
 
-from byline.tables.items import Item
-from byline.tables.reads import (
+from byline.tables.rows import (
     KEYS_PER_CALL,
     READ_ATTEMPTS,
     WAIT_SECONDS,
     BatchRead,
+    Item,
     RowsUnread,
     read_rows,
 )

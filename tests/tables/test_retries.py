@@ -2,7 +2,7 @@
 
 import pytest
 
-from byline.retries import attempts, jittered_wait
+from byline.retries import jittered_wait
 
 
 @pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
@@ -22,21 +22,3 @@ def test_wait_after_any_number_of_failures_is_a_number() -> None:
 def test_waits_differ_between_processes() -> None:
     """The default source is random, so processes that failed together retry apart."""
     assert len({jittered_wait(1, base_seconds=1) for _ in range(10)}) > 1
-
-
-def test_attempts_are_separated_by_growing_waits() -> None:
-    """There is no wait before the first attempt and none after the last."""
-    waits: list[float] = []
-    assert list(attempts(4, base_seconds=1, sleep=waits.append)) == [0, 1, 2, 3]
-    first, second, third = waits
-    assert first <= 1
-    assert second <= 2
-    assert third <= 4
-
-
-def test_success_at_the_first_attempt_waits_for_nothing() -> None:
-    """A loop that is left early does not sleep."""
-    waits: list[float] = []
-    for _ in attempts(4, base_seconds=1, sleep=waits.append):
-        break
-    assert waits == []

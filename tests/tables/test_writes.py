@@ -6,12 +6,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from byline.aws import is_passing
-from byline.tables.items import Item
-from byline.tables.writes import (
+from byline.tables.rows import (
     WAIT_SECONDS,
     WRITE_ATTEMPTS,
     ConditionFailed,
     Contended,
+    Item,
     Refused,
     write_row,
     write_together,

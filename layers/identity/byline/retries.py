@@ -5,8 +5,7 @@ https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
 import random as _random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 _MOST_DOUBLINGS = 10
 """A wait grows to at most 1,024 times its base. More doublings would overflow a float."""
@@ -26,13 +25,3 @@ def jittered_wait(
     """
     doublings = min(max(failures - 1, 0), _MOST_DOUBLINGS)
     return min(cap_seconds, base_seconds * 2.0**doublings) * random()
-
-
-def attempts(
-    count: int, *, base_seconds: float, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[int]:
-    """The numbers 0 to `count` - 1, with a jittered wait before each but the first."""
-    for attempt in range(count):
-        if attempt:
-            sleep(jittered_wait(attempt, base_seconds=base_seconds))
-        yield attempt
