@@ -32,7 +32,7 @@ class RefreshStub:
 
     def __init__(self) -> None:
         self.url = ""
-        self.over = Event()
+        self.ended = Event()
         self.secrets = SecretStore(behaviour=Behaviour(quotas=UNLIMITED))
         self.table = Table()
         self.mints = 0
@@ -115,7 +115,7 @@ class Table:
 def refresh_stub() -> Iterator[RefreshStub]:
     """Runs the stub on a free port of loopback, in threads of this process."""
     stub = RefreshStub()
-    with serve(stub.receive, over=stub.over) as stub.url:
+    with serve(stub.receive, ended=stub.ended) as stub.url:
         yield stub
 
 

@@ -16,7 +16,7 @@ def build(package: Path, artifact: Path) -> str:
     Raises `BuildFailed` if the package has no modules, or if one does not compile.
     """
     if not (package / "__init__.py").is_file():
-        raise BuildFailed(f"no package in {package}")
+        raise BuildFailed(f"no modules in {package}: __init__.py is missing")
     ignored = ignore_patterns("__pycache__")
     copytree(package, artifact / package.name, ignore=ignored, dirs_exist_ok=True)
     modules = compile_folder(artifact, deployed_as=DEPLOYED_AS)

@@ -1,60 +1,92 @@
-"""Who may what, in sixty lines that know of no table, no policy and no request.
+"""A model of the access rules that uses no table, no policy and no request.
 
-A caller is a pair (kind, subject): `ada` the application is not `ada` the person.
+A caller is a pair (kind, subject): the application `ada` is not the person `ada`.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-type Who = tuple[str, str]
-NOBODY: Who = ("anonymous", "")
+type Caller = tuple[str, str]
+ANONYMOUS: Caller = ("anonymous", "")
 
-SEE = {f"read_{kind}" for kind in ("run", "messages", "runner", "roles", "service_account")}
-SEE |= {"post_user_message"}
-RUN = SEE | {"create_run", "start_run", "finish_run", "fail_run", "cancel_run", "delete_run"}
-RUN |= {"restart_runner", "create_service_account", "read_credential"}
-MANAGE = RUN | {"register_runner", "delete_runner", "write_credential", "delete_credential"}
-MANAGE |= {"delete_service_account", "grant_role", "revoke_role", "read_audit"}
-TOKENS = {"read_credential_token", "read_runner_token"}
-ROLES = {
-    "project:viewer": SEE,
-    "project:editor": RUN,
-    "project:admin": MANAGE,
-    "credential:reader": {"read_credential"},
-    "credential:token-reader": {"read_credential", "read_runner"} | TOKENS,
+VIEWER_ACTIONS = {
+    f"read_{kind}" for kind in ("run", "messages", "runner", "roles", "service_account")
 }
-FOR_PEOPLE, NOT_AS_ITSELF = {"create_service_account"}, {"post_user_message"}
-FOR_ITSELF = {"read_runner_token", "restart_runner", "read_messages", "post_runner_message"}
+VIEWER_ACTIONS |= {"post_user_message"}
+EDITOR_ACTIONS = VIEWER_ACTIONS | {
+    "create_run",
+    "start_run",
+    "finish_run",
+    "fail_run",
+    "cancel_run",
+    "delete_run",
+}
+EDITOR_ACTIONS |= {"restart_runner", "create_service_account", "read_credential"}
+ADMIN_ACTIONS = EDITOR_ACTIONS | {
+    "register_runner",
+    "delete_runner",
+    "write_credential",
+    "delete_credential",
+}
+ADMIN_ACTIONS |= {"delete_service_account", "grant_role", "revoke_role", "read_audit"}
+TOKEN_ACTIONS = {"read_credential_token", "read_runner_token"}
+ROLES = {
+    "project:viewer": VIEWER_ACTIONS,
+    "project:editor": EDITOR_ACTIONS,
+    "project:admin": ADMIN_ACTIONS,
+    "credential:reader": {"read_credential"},
+    "credential:token-reader": {"read_credential", "read_runner"} | TOKEN_ACTIONS,
+}
+PERSON_ONLY_ACTIONS, DENIED_TO_RUNNER = {"create_service_account"}, {"post_user_message"}
+RUNNER_ACTIONS = {"read_runner_token", "restart_runner", "read_messages", "post_runner_message"}
 
 
 @dataclass
 class Model:
-    """`things`: (project, kind, name) → whose they are. `acts_for`: whom, where and as what."""
+    """The roles and resources after the requests so far.
 
-    admins: set[Who]
-    roles: dict[tuple[str, Who], set[str]] = field(default_factory=lambda: defaultdict(set))
-    acts_for: dict[Who, tuple[Who, str, str]] = field(default_factory=dict)
-    things: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    `resources`: (project, kind, name) → the attributes that the rules depend on.
+    `acts_for`: application → (person, project, role).
+    """
 
-    def held(self, who: Who, project: str) -> set[str]:
-        return self.roles[project, who] | ({"project:admin"} if who in self.admins else set())
+    admins: set[Caller]
+    roles: dict[tuple[str, Caller], set[str]] = field(default_factory=lambda: defaultdict(set))
+    acts_for: dict[Caller, tuple[Caller, str, str]] = field(default_factory=dict)
+    resources: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
 
-    def may(self, who: Who, action: str, project: str, thing: dict[str, Any]) -> bool:
-        """A service account may what both it and its person may, and what it may by itself."""
-        if self._permits(who, set(), action, thing):
+    def roles_of(self, caller: Caller, project: str) -> set[str]:
+        """A caller's roles in a project; an admin of all projects is `project:admin` in each."""
+        return self.roles[project, caller] | ({"project:admin"} if caller in self.admins else set())
+
+    def may(self, caller: Caller, action: str, project: str, resource: dict[str, Any]) -> bool:
+        """Whether the rules allow an action.
+
+        An application that acts for a person needs the person to be allowed too, except for what a
+        runner may do without a role.
+        """
+        if self._permits(caller, set(), action, resource):
             return True
-        person, where, role = self.acts_for.get(who, (None, "", ""))
-        own = self.held(who, project) | ({role} if where == project else set())
-        return self._permits(who, own, action, thing) and (
-            person is None or self._permits(person, self.held(person, project), action, thing)
+        person, project_of_link, role = self.acts_for.get(caller, (None, "", ""))
+        assigned = self.roles_of(caller, project) | (
+            {role} if project_of_link == project else set()
+        )
+        return self._permits(caller, assigned, action, resource) and (
+            person is None
+            or self._permits(person, self.roles_of(person, project), action, resource)
         )
 
-    def _permits(self, who: Who, roles: set[str], action: str, thing: dict[str, Any]) -> bool:
-        is_itself = who[0] == "application" and who == thing.get("own")
-        if action == "post_runner_message" or (is_itself and action in FOR_ITSELF):
+    def _permits(
+        self, caller: Caller, roles: set[str], action: str, resource: dict[str, Any]
+    ) -> bool:
+        is_itself = caller[0] == "application" and caller == resource.get("own")
+        if action == "post_runner_message" or (is_itself and action in RUNNER_ACTIONS):
             return is_itself
-        denied = (who == NOBODY and action in TOKENS) or (is_itself and action in NOT_AS_ITSELF)
-        denied |= action in FOR_PEOPLE and who[0] != "user"
-        is_their_own = who == thing.get("person") and action.endswith("_service_account")
-        return not denied and (is_their_own or any(action in ROLES[role] for role in roles))
+        denied = (caller == ANONYMOUS and action in TOKEN_ACTIONS) or (
+            is_itself and action in DENIED_TO_RUNNER
+        )
+        denied |= action in PERSON_ONLY_ACTIONS and caller[0] != "user"
+        is_person_of_account = caller == resource.get("person") and action.endswith(
+            "_service_account"
+        )
+        return not denied and (is_person_of_account or any(action in ROLES[role] for role in roles))

@@ -9,209 +9,217 @@ import pytest
 
 from byline.aws import dynamodb
 from serve_runs.access.control import ADMIN_ROLE
-from tests.access.function import InProcess
-from tests.access.model import Who
-from tests.access.play import NO_RUN, ROOT, SIGHT
-from tests.access.test_route_table import ADA, DECIDED, Place, Row, told
+from tests.access.comparison import NO_RUN, ROOT, VISIBILITY
+from tests.access.in_process import InProcess
+from tests.access.model import Caller
+from tests.access.test_route_table import ADA, DECIDED, Row, SampleProject, route_label
 from tests.runs.runs_api import Answer
 from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE
 
-EVE: Who = ("user", "eve")
+EVE: Caller = ("user", "eve")
 OF_ONE = [row for row in DECIDED if row.path.count("{") > 1]
-"""The routes about one thing of a project."""
+"""Routes about one resource of a project."""
 
 OF_PROJECT = [row for row in DECIDED if row.path.count("{") == 1]
 CHANGES = [row for row in DECIDED if row.method != "GET"]
 
 
 @pytest.fixture
-def place(apis: dict[bool, InProcess], empty: Callable[[], None]) -> Place:
-    """A project with one of everything, and callers who were seen before."""
+def sample(apis: dict[bool, InProcess], empty: Callable[[], None]) -> SampleProject:
+    """A project with one resource of each kind. Eve and Ada have called and have profiles."""
     empty()
-    place = Place(apis[False])
-    for who in (EVE, ADA):
-        place.api.send(who, "GET", "/v1/whoami")
-    return place
+    sample = SampleProject(apis[False])
+    for caller in (EVE, ADA):
+        sample.api.send(caller, "GET", "/v1/whoami")
+    return sample
 
 
 @pytest.fixture
 def calls(apis: dict[bool, InProcess]) -> Iterator[list[tuple[str, Any]]]:
-    """What DynamoDB is asked, in order: the operation and the table."""
+    """The calls to DynamoDB in order: operation and table."""
     made: list[tuple[str, Any]] = []
 
-    def note(model: Any, params: dict[str, Any], **_: Any) -> None:
+    def record(model: Any, params: dict[str, Any], **_: Any) -> None:
         made.append((model.name, params.get("TableName", sorted(params.get("RequestItems", ())))))
 
     events = dynamodb().meta.events
-    events.register("before-parameter-build", note)
+    events.register("before-parameter-build", record)
     yield made
-    events.unregister("before-parameter-build", note)
+    events.unregister("before-parameter-build", record)
 
 
-def seen(answer: Answer) -> tuple[int, dict[str, str], Any]:
-    """All that a client sees of an answer, but for the request's own id."""
+def comparable(answer: Answer) -> tuple[int, dict[str, str], Any]:
+    """An answer without the `instance` of a problem, which differs between any two requests."""
     document = answer.json if answer.body else {}
     if answer.status >= 400:
         document = {name: text for name, text in document.items() if name != "instance"}
     return answer.status, answer.headers, document
 
 
-def elsewhere(place: Place, row: Row) -> Row:
-    """The same request about what is not there."""
+def missing_resource(sample: SampleProject, row: Row) -> Row:
+    """The same request with the names of resources that do not exist."""
     missing = {"run_id": NO_RUN, "runner": "none", "credential": "none", "account_id": "a" * 26}
     for name, text in missing.items():
         row = replace(row, path=row.path.replace(f"{{{name}}}", text))
     return row
 
 
-def rows() -> list[Any]:
-    """Everything in all tables but what is known of callers."""
+def all_rows() -> list[Any]:
+    """All rows of all tables, profiles included."""
     client = boto3.client("dynamodb")
     return [client.scan(TableName=table)["Items"] for table in (TABLE, RUNNERS_TABLE, ACCESS_TABLE)]
 
 
-class TestHidden:
+class TestInvisibleResources:
     """A caller without any role."""
 
-    @pytest.mark.parametrize("row", OF_ONE, ids=told)
-    def test_what_is_hidden_answers_as_what_is_missing(
-        self, place: Place, calls: list[tuple[str, Any]], row: Row
+    @pytest.mark.parametrize("row", OF_ONE, ids=route_label)
+    def test_invisible_resource_in_the_path_answers_like_a_missing_one(
+        self, sample: SampleProject, calls: list[tuple[str, Any]], row: Row
     ) -> None:
-        """By a name in the path: status, body, headers, and the calls that took it."""
+        """An invisible and a missing resource give the same answer and the same AWS calls."""
         calls.clear()
-        hidden = seen(place.ask(EVE, row))
-        of_hidden = list(calls)
+        invisible = comparable(sample.ask(EVE, row))
+        calls_for_invisible = list(calls)
         calls.clear()
-        missing = seen(place.ask(EVE, elsewhere(place, row)))
-        assert hidden[0] == 404
-        assert missing == hidden
-        assert [*calls] == of_hidden
+        missing = comparable(sample.ask(EVE, missing_resource(sample, row)))
+        assert invisible[0] == 404
+        assert missing == invisible
+        assert [*calls] == calls_for_invisible
 
-    @pytest.mark.parametrize("row", [*OF_ONE, *OF_PROJECT], ids=told)
-    def test_project_that_is_hidden_answers_as_one_that_is_missing(
-        self, place: Place, calls: list[tuple[str, Any]], row: Row
+    @pytest.mark.parametrize("row", [*OF_ONE, *OF_PROJECT], ids=route_label)
+    def test_invisible_project_answers_like_a_missing_one(
+        self, sample: SampleProject, calls: list[tuple[str, Any]], row: Row
     ) -> None:
-        """Nobody finds out which projects there are."""
+        """A caller without a role cannot find out which projects exist."""
         calls.clear()
-        hidden = seen(place.ask(EVE, row))
-        of_hidden = list(calls)
+        invisible = comparable(sample.ask(EVE, row))
+        calls_for_invisible = list(calls)
         calls.clear()
-        there_is_none = replace(row, path=row.path.replace("{project}", "nowhere"))
-        assert seen(place.ask(EVE, there_is_none)) == hidden
-        assert hidden[0] == 404
-        assert [*calls] == of_hidden
+        missing_project = replace(row, path=row.path.replace("{project}", "nowhere"))
+        assert comparable(sample.ask(EVE, missing_project)) == invisible
+        assert invisible[0] == 404
+        assert [*calls] == calls_for_invisible
 
-    def test_run_that_is_hidden_in_the_body_answers_as_one_that_is_missing(
-        self, place: Place, calls: list[tuple[str, Any]]
+    def test_invisible_parent_run_in_the_body_answers_like_a_missing_one(
+        self, sample: SampleProject, calls: list[tuple[str, Any]]
     ) -> None:
-        """A parent of a project that the caller may not see."""
-        place.api.send(
+        """A parent run in a project that the caller may not see is answered like a missing run."""
+        sample.api.send(
             ROOT,
             "PUT",
             "/v1/projects/gemini/role-bindings",
             document={"role": "project:editor", "subject": EVE[1]},
         )
         answers = []
-        for parent in (place.run, NO_RUN):
+        for parent in (sample.run, NO_RUN):
             calls.clear()
-            answer = place.api.send(
+            answer = sample.api.send(
                 EVE, "POST", "/v1/projects/gemini/runs", document={"parent_run": parent}
             )
             assert 400 <= answer.status < 500
-            answers.append((seen(answer), list(calls)))
+            answers.append((comparable(answer), list(calls)))
         assert answers[0] == answers[1]
 
-    def test_run_that_is_hidden_in_the_query_answers_as_one_that_is_missing(
-        self, place: Place, calls: list[tuple[str, Any]]
+    def test_invisible_run_in_the_audit_query_answers_like_a_missing_one(
+        self, sample: SampleProject, calls: list[tuple[str, Any]]
     ) -> None:
-        """Records of a run of a project that the caller may not see."""
-        place.api.send(
+        """An audit query for a run of another project is answered like one for a missing run."""
+        sample.api.send(
             ROOT,
             "PUT",
             "/v1/projects/gemini/role-bindings",
             document={"role": "project:admin", "subject": EVE[1]},
         )
         answers = []
-        for run in (place.run, NO_RUN):
+        for run in (sample.run, NO_RUN):
             calls.clear()
-            answer = place.api.send(EVE, "GET", "/v1/projects/gemini/audit", query={"run": run})
+            answer = sample.api.send(EVE, "GET", "/v1/projects/gemini/audit", query={"run": run})
             assert answer.status == 200
-            answers.append((seen(answer), list(calls)))
+            answers.append((comparable(answer), list(calls)))
         assert answers[0] == answers[1]
 
     @pytest.mark.parametrize("limit", ["1", "20"])
-    def test_somebodys_hidden_runs_are_none(self, place: Place, limit: str) -> None:
-        """Neither a run nor a place to go on tells that there are some."""
+    def test_list_by_creator_of_invisible_runs_equals_an_empty_list(
+        self, sample: SampleProject, limit: str
+    ) -> None:
+        """Neither the list nor its cursor shows that invisible runs exist."""
         query = {"created_by": ROOT[1], "limit": limit}
-        hidden = place.api.send(EVE, "GET", "/v1/runs", query=query)
-        missing = place.api.send(EVE, "GET", "/v1/runs", query=query | {"created_by": "nobody"})
-        assert seen(hidden) == seen(missing)
+        invisible = sample.api.send(EVE, "GET", "/v1/runs", query=query)
+        missing = sample.api.send(EVE, "GET", "/v1/runs", query=query | {"created_by": "nobody"})
+        assert comparable(invisible) == comparable(missing)
 
 
-class TestForbidden:
-    """A caller who sees, and may not do."""
+class TestVisibleResources:
+    """A caller that may see a resource but may not change it."""
 
-    @pytest.mark.parametrize("row", CHANGES, ids=told)
-    def test_what_is_seen_and_not_permitted_is_forbidden(self, place: Place, row: Row) -> None:
-        """403 of what is there, for whoever has a role that shows it, and only for them."""
-        place.grant(ADA, "project:viewer")
+    @pytest.mark.parametrize("row", CHANGES, ids=route_label)
+    def test_change_by_a_viewer_is_forbidden(self, sample: SampleProject, row: Row) -> None:
+        """A viewer's change is answered 403, or 404 for a credential, and writes nothing."""
+        sample.grant(ADA, "project:viewer")
         if "project:viewer" in row.roles:
             return
         kind = {"Project": "project", "ServiceAccount": "service_account"}.get(row.kind)
         kind = kind or {"RoleBindings": "roles"}.get(row.kind, row.kind.lower())
-        sees = SIGHT[kind] != "read_credential"
-        before = rows()
-        assert place.ask(ADA, row).status == (403 if sees else 404)
-        assert rows() == before
+        is_visible = VISIBILITY[kind] != "read_credential"
+        before = all_rows()
+        assert sample.ask(ADA, row).status == (403 if is_visible else 404)
+        assert all_rows() == before
 
-    @pytest.mark.parametrize("row", [row for row in CHANGES if row.method != "PUT"], ids=told)
-    def test_what_is_missing_is_missing_for_whoever_would_see_it(
-        self, place: Place, row: Row
+    @pytest.mark.parametrize(
+        "row", [row for row in CHANGES if row.method != "PUT"], ids=route_label
+    )
+    def test_change_of_a_missing_resource_by_a_viewer_is_not_found(
+        self, sample: SampleProject, row: Row
     ) -> None:
-        """403 would tell somebody with a role that it is there."""
-        place.grant(ADA, "project:viewer")
+        """A viewer's change of a missing resource is answered 404: 403 would say that it exists."""
+        sample.grant(ADA, "project:viewer")
         if row in OF_ONE and "project:viewer" not in row.roles:
-            assert place.ask(ADA, elsewhere(place, row)).status == 404
+            assert sample.ask(ADA, missing_resource(sample, row)).status == 404
 
-    @pytest.mark.parametrize("row", [row for row in CHANGES if row.method == "PUT"], ids=told)
+    @pytest.mark.parametrize(
+        "row", [row for row in CHANGES if row.method == "PUT"], ids=route_label
+    )
     @pytest.mark.parametrize("role", ["", "project:viewer"])
-    def test_put_that_is_denied_creates_nothing(self, place: Place, row: Row, role: str) -> None:
-        """Neither of what is there nor of what is not."""
+    def test_denied_put_writes_nothing(self, sample: SampleProject, row: Row, role: str) -> None:
+        """A denied PUT changes no existing resource and creates no new one."""
         if role:
-            place.grant(ADA, role)
-        before = rows()
-        for asked in (row, elsewhere(place, row)):
-            assert place.ask(ADA, asked).status in {403, 404}
-        assert rows() == before
+            sample.grant(ADA, role)
+        before = all_rows()
+        for request in (row, missing_resource(sample, row)):
+            assert sample.ask(ADA, request).status in {403, 404}
+        assert all_rows() == before
 
 
 class TestAdmins:
-    """Who administers every project by `ProjectAdmins`."""
+    """Callers that administer every project by `ProjectAdmins`."""
 
     TOKEN = next(row for row in DECIDED if row.action == "read_credential_token")
 
-    def test_role_that_an_admin_takes_counts_until_it_is_given_back(self, place: Place) -> None:
+    def test_role_of_an_admin_counts_until_it_is_revoked(self, sample: SampleProject) -> None:
         """An admin reads tokens only while the admin also has the token-reader role."""
         binding = {"role": "credential:token-reader", "subject": ROOT[1]}
-        assert place.ask(ROOT, self.TOKEN).status == 403
-        place.grant(ROOT, binding["role"])
-        assert place.ask(ROOT, self.TOKEN).status == 200
-        place.api.send(ROOT, "DELETE", "/v1/projects/apollo/role-bindings", query=binding)
-        assert place.ask(ROOT, self.TOKEN).status == 403
+        assert sample.ask(ROOT, self.TOKEN).status == 403
+        sample.grant(ROOT, binding["role"])
+        assert sample.ask(ROOT, self.TOKEN).status == 200
+        sample.api.send(ROOT, "DELETE", "/v1/projects/apollo/role-bindings", query=binding)
+        assert sample.ask(ROOT, self.TOKEN).status == 403
 
-    def test_role_that_an_admin_takes_counts_in_its_project_alone(self, place: Place) -> None:
-        """As for everybody else."""
+    def test_role_of_an_admin_does_not_count_in_other_projects(self, sample: SampleProject) -> None:
+        """The token-reader role of an admin permits no token of another project."""
         binding = {"role": "credential:token-reader", "subject": ROOT[1]}
-        elsewhere = "/v1/projects/gemini/role-bindings"
-        assert place.api.send(ROOT, "PUT", elsewhere, document=binding).status == 201
-        assert place.ask(ROOT, self.TOKEN).status == 403
+        missing_resource = "/v1/projects/gemini/role-bindings"
+        assert sample.api.send(ROOT, "PUT", missing_resource, document=binding).status == 201
+        assert sample.ask(ROOT, self.TOKEN).status == 403
 
-    @pytest.mark.parametrize("row", [row for row in DECIDED if ADMIN_ROLE in row.roles], ids=told)
-    def test_what_administering_permits_takes_no_read_of_rights(
-        self, place: Place, calls: list[tuple[str, Any]], row: Row
+    @pytest.mark.parametrize(
+        "row", [row for row in DECIDED if ADMIN_ROLE in row.roles], ids=route_label
+    )
+    def test_action_that_admins_are_allowed_reads_no_roles(
+        self, sample: SampleProject, calls: list[tuple[str, Any]], row: Row
     ) -> None:
-        """Whatever is bound to them besides."""
-        place.api.send(ROOT, "GET", "/v1/whoami")
+        """A request that `project:admin` permits reads no roles of an admin."""
+        sample.api.send(ROOT, "GET", "/v1/whoami")
         calls.clear()
-        assert place.ask(ROOT, row).status < 400
+        assert sample.ask(ROOT, row).status < 400
         assert ("BatchGetItem", [ACCESS_TABLE]) not in calls

@@ -1,4 +1,4 @@
-"""What the shipped policies permit, held against a table that was written without them."""
+"""The decisions of the shipped policies equal a table that was written without them."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import pytest
 from byline.identity.caller import ANONYMOUS, Principal
 from serve_runs.access.control import question
 from serve_runs.access.decisions import POLICIES, Decisions, Resource, decisions, role_names
-from tests.access.model import FOR_PEOPLE, ROLES, TOKENS
+from tests.access.model import PERSON_ONLY_ACTIONS, ROLES, TOKEN_ACTIONS
 
 ACTIONS = {
     "Project": "create_run create_service_account",
@@ -24,7 +24,7 @@ ACTIONS = {
     "Audit": "read_audit",
 }
 KINDS = {action: kind for kind, actions in ACTIONS.items() for action in actions.split()}
-"""Every action that there is, and what it is asked of."""
+"""Every action, with the type of its resource."""
 
 ISSUER = "https://login.example.com"
 ADA = Principal("user", ISSUER, "ada")
@@ -43,14 +43,14 @@ def permits(
     policies: Decisions | None = None,
     **attributes: Principal,
 ) -> bool:
-    """Whether it is permitted of a resource of the action's own type, with `attributes`."""
+    """Whether the policies permit an action, by default on a resource of the action's own type."""
     resource = Resource(kind or KINDS.get(action, "Run"), "apollo/it", attributes)
-    asked = policies or decisions()
-    return asked.answer(question(principal, action, resource, roles=roles, context=context))
+    evaluated = policies or decisions()
+    return evaluated.answer(question(principal, action, resource, roles=roles, context=context))
 
 
 def folder_of(tmp_path: Path, *policies: str) -> Path:
-    """The shipped schema with these policies alone."""
+    """A folder with the shipped schema and only these policies."""
     copy(POLICIES / "byline.cedarschema", tmp_path)
     for number, policy in enumerate(policies):
         (tmp_path / f"{number}.cedar").write_text(policy)
@@ -58,51 +58,49 @@ def folder_of(tmp_path: Path, *policies: str) -> Path:
 
 
 class TestRoles:
-    """Each built-in role, and each action."""
+    """Each built-in role with each action."""
 
     @pytest.mark.parametrize("action", KINDS)
     @pytest.mark.parametrize("role", ROLES)
-    def test_role_permits_a_person_what_is_written_of_it(self, role: str, action: str) -> None:
-        """A role permits exactly the actions that are documented for it."""
+    def test_role_of_a_person_permits_its_documented_actions(self, role: str, action: str) -> None:
+        """A role permits a person exactly the actions that are documented for it."""
         assert permits(ADA, action, role) == (action in ROLES[role])
 
     @pytest.mark.parametrize("action", KINDS)
     @pytest.mark.parametrize("role", ROLES)
     @pytest.mark.parametrize("principal", [GPU, ANONYMOUS], ids=["application", "anonymous"])
-    def test_role_permits_others_the_same_but_what_is_for_people(
+    def test_role_of_an_application_or_anonymous_permits_less(
         self, principal: Principal, role: str, action: str
     ) -> None:
-        """Only a person can let somebody act for itself, and nobody reads no token."""
+        """Only a person may create a service account, and an anonymous caller reads no token."""
         tokens = {"read_credential_token", "read_runner_token"}
-        kept = FOR_PEOPLE | (tokens if principal == ANONYMOUS else set())
-        assert permits(principal, action, role) == (action in ROLES[role] - kept)
+        denied = PERSON_ONLY_ACTIONS | (tokens if principal == ANONYMOUS else set())
+        assert permits(principal, action, role) == (action in ROLES[role] - denied)
 
-    def test_roles_that_can_be_granted_are_these(self) -> None:
-        """`roles.json` names the built-in ones, and no other."""
+    def test_grantable_roles_are_the_built_in_ones(self) -> None:
+        """`roles.json` names the built-in roles and no other."""
         assert role_names() == ROLES.keys()
 
-    def test_actions_of_the_schema_are_these(self) -> None:
-        """None of them is left out above."""
+    def test_actions_of_the_schema_are_all_tested(self) -> None:
+        """The table of actions above contains every action of the schema."""
         schema = (POLICIES / "byline.cedarschema").read_text()
         declared = re.findall(r"^ *action ([\w, ]+) in .* appliesTo", schema, re.MULTILINE)
         assert {name.strip() for names in declared for name in names.split(",")} == KINDS.keys()
 
     @pytest.mark.parametrize("action", KINDS)
-    def test_nobody_may_anything_without_a_role(self, action: str) -> None:
-        """Being known gives no right."""
+    def test_principal_without_a_role_is_refused_every_action(self, action: str) -> None:
+        """A principal without a role is permitted no action."""
         for principal in (ADA, GPU, ANONYMOUS):
             assert not permits(principal, action)
 
     @pytest.mark.parametrize("role", ["project:owner", "viewer", "PROJECT:ADMIN", "", "*"])
-    def test_role_that_no_policy_knows_gives_nothing(self, role: str) -> None:
-        """Whatever a row may say."""
+    def test_unknown_role_permits_nothing(self, role: str) -> None:
+        """A role that no policy names permits no action."""
         assert not any(permits(ADA, action, role) for action in KINDS)
 
-    @pytest.mark.parametrize("action", sorted(TOKENS))
-    def test_admin_reads_no_token_until_they_make_themselves_a_token_reader(
-        self, action: str
-    ) -> None:
-        """Granting oneself the token-reader role is a change, and changes are on record."""
+    @pytest.mark.parametrize("action", sorted(TOKEN_ACTIONS))
+    def test_admin_without_the_token_reader_role_reads_no_token(self, action: str) -> None:
+        """An admin reads a token only after an audited grant of the token-reader role to itself."""
         assert not permits(ADA, action, "project:admin", "project:editor", "credential:reader")
         assert permits(ADA, action, "project:admin", "credential:token-reader")
 
@@ -113,12 +111,12 @@ class TestUnmapped:
     @pytest.mark.parametrize(
         "action", ["archive_run", "", "read", "update", "read_token", 'read_run"; permit', "*"]
     )
-    def test_action_that_is_not_mapped_is_refused(self, action: str) -> None:
-        """Groups of actions are no actions either."""
+    def test_unknown_action_is_refused(self, action: str) -> None:
+        """An action that the schema does not declare is refused, and so is a group of actions."""
         assert not permits(ADA, action, *EVERYTHING)
 
-    def test_action_on_another_kind_of_thing_is_refused(self) -> None:
-        """Reading audits by way of a run is not reading a run."""
+    def test_action_on_another_resource_type_is_refused(self) -> None:
+        """An action is refused on a resource of a type that is not its own."""
         assert permits(ADA, "read_run", *EVERYTHING, kind="Run")
         for kind in ("Credential", "Audit", "Secret", ""):
             assert not permits(ADA, "read_run", *EVERYTHING, kind=kind or "Nothing")
@@ -128,47 +126,47 @@ class TestUnmapped:
         [{}, {"verified": True}, {"source": "alb"}, VERIFIED | {"more": 1}, {"source": 1}],
     )
     def test_context_of_another_shape_is_refused(self, context: dict[str, Any]) -> None:
-        """A fact that a policy goes by is never taken for granted."""
+        """A missing, additional or mistyped fact of the context makes the decision a refusal."""
         assert permits(ADA, "read_run", *EVERYTHING)
         assert not permits(ADA, "read_run", *EVERYTHING, context=context)
 
-    def test_attribute_that_the_schema_does_not_know_is_refused(self) -> None:
-        """A mistake in our own code permits nothing."""
+    def test_unknown_attribute_is_refused(self) -> None:
+        """A resource with an attribute that the schema does not declare is refused."""
         assert permits(GPU, "read_runner_token", own=GPU)
         assert not permits(GPU, "read_runner_token", owner=GPU)
 
 
 class TestKinds:
-    """A client that somebody registers as `ada` is not the person `ada`."""
+    """An application with the subject `ada` is not the person `ada`."""
 
     APPLICATION = Principal("application", ISSUER, "ada")
 
-    def test_person_cannot_take_back_what_acts_for_a_namesake(self) -> None:
-        """Only whom it acts for, without any role; an application of the same name is not."""
+    def test_namesake_of_a_person_cannot_delete_the_persons_service_account(self) -> None:
+        """Only the person that a service account acts for may delete it without a role."""
         action = "delete_service_account"
         assert permits(ADA, action, person=ADA)
         assert not permits(GRACE, action, person=ADA)
         assert not permits(self.APPLICATION, action, person=ADA)
         assert not permits(Principal("user", "https://other.example", "ada"), action, person=ADA)
 
-    def test_runners_own_token_is_for_the_application_alone(self) -> None:
+    def test_person_with_the_subject_of_a_runner_cannot_read_its_token(self) -> None:
         """A person with the subject of a runner is not the runner."""
         assert permits(self.APPLICATION, "read_runner_token", own=self.APPLICATION)
         assert not permits(ADA, "read_runner_token", own=self.APPLICATION)
 
     @pytest.mark.parametrize("attribute", ["own", "executor"])
-    def test_person_is_no_runner_whatever_a_row_says(self, attribute: str) -> None:
-        """An attribute of the wrong kind is no attribute."""
+    def test_person_as_the_runner_attribute_is_refused(self, attribute: str) -> None:
+        """A runner attribute that names a person permits that person nothing."""
         action = "read_runner_token" if attribute == "own" else "post_runner_message"
-        spoiled: dict[str, Any] = {attribute: ADA}
-        assert not permits(ADA, action, **spoiled)
+        attributes: dict[str, Any] = {attribute: ADA}
+        assert not permits(ADA, action, **attributes)
 
 
 class TestRunners:
-    """What a runner may by being the runner, without any role."""
+    """Actions that a runner may carry out without a role, because it is the runner."""
 
     @pytest.mark.parametrize("action", ["read_runner_token", "restart_runner"])
-    def test_runner_looks_after_its_own(self, action: str) -> None:
+    def test_runner_reads_its_own_token_and_restarts_itself(self, action: str) -> None:
         """A runner reads its own token and restarts itself, by its own Bearer token only."""
         assert permits(GPU, action, own=GPU)
         other = Principal("application", ISSUER, "cpu")
@@ -180,30 +178,30 @@ class TestRunners:
         assert not permits(GPU, action)
 
     @pytest.mark.parametrize("action", ["read_messages", "post_runner_message"])
-    def test_runner_talks_in_the_run_that_it_executes(self, action: str) -> None:
-        """A runner reads and writes messages only in the run that it executes."""
+    def test_runner_uses_messages_of_the_run_that_it_executes(self, action: str) -> None:
+        """A runner reads and posts messages only in the run that it executes."""
         assert permits(GPU, action, executor=GPU)
         assert not permits(Principal("application", ISSUER, "cpu"), action, executor=GPU)
         assert not permits(GPU, action, executor=GPU, context=VERIFIED | {"source": "alb"})
         assert not permits(GPU, action)
         assert not permits(ANONYMOUS, action)
 
-    def test_runner_does_not_speak_as_a_user(self) -> None:
-        """A runner without a role does not write messages as a user."""
+    def test_runner_cannot_post_messages_as_a_user(self) -> None:
+        """A runner posts no message as a user in the run that it executes."""
         assert not permits(GPU, "post_user_message", executor=GPU)
         assert not permits(GPU, "post_user_message", "project:viewer", executor=GPU)
         assert permits(GPU, "post_user_message", "project:viewer")
 
-    def test_nobody_else_speaks_as_the_runner(self) -> None:
-        """Not with all roles together."""
+    def test_other_principals_cannot_post_messages_as_the_runner(self) -> None:
+        """A principal with all roles cannot post a message as the runner."""
         assert not permits(ADA, "post_runner_message", *EVERYTHING, executor=GPU)
         assert not permits(ADA, "post_runner_message", *EVERYTHING)
         other = Principal("application", ISSUER, "cpu")
         assert not permits(other, "post_runner_message", *EVERYTHING, executor=GPU)
 
     @pytest.mark.parametrize("action", KINDS)
-    def test_own_runner_gives_nothing_else(self, action: str) -> None:
-        """Neither its own runner's registration nor anything about others."""
+    def test_runner_is_permitted_no_other_action(self, action: str) -> None:
+        """Being the runner permits four actions and no other."""
         kind = KINDS[action]
         own: dict[str, dict[str, Any]] = {"Runner": {"own": GPU}, "Run": {"executor": GPU}}
         expected = {"read_runner_token", "restart_runner", "read_messages", "post_runner_message"}
@@ -211,25 +209,25 @@ class TestRunners:
 
 
 class TestUnverifiedCallers:
-    """Where an operator has checks off, anybody can be anybody."""
+    """Decisions where the operator has switched verification off."""
 
     UNVERIFIED = VERIFIED | {"verified": False}
 
-    @pytest.mark.parametrize("action", sorted(TOKENS))
-    def test_tokens_are_nobodys(self, action: str) -> None:
-        """Not a token reader's, and not the runner's own."""
+    @pytest.mark.parametrize("action", sorted(TOKEN_ACTIONS))
+    def test_unverified_caller_reads_no_token(self, action: str) -> None:
+        """An unverified caller reads no token, neither as a token reader nor as the runner."""
         assert permits(ADA, action, "credential:token-reader")
         assert not permits(ADA, action, *EVERYTHING, context=self.UNVERIFIED)
         if action == "read_runner_token":
             assert not permits(GPU, action, own=GPU, context=self.UNVERIFIED)
 
-    def test_the_rest_goes_on(self) -> None:
-        """What they were promised is who they say they are."""
+    def test_unverified_caller_keeps_the_other_actions_of_its_role(self) -> None:
+        """An unverified caller with the editor role creates runs."""
         assert permits(ADA, "create_run", "project:editor", context=self.UNVERIFIED)
 
 
 def decisions_with(folder: Path, policy: str) -> Decisions:
-    """Ours, and one that an operator has put beside them."""
+    """The shipped policies with one policy of an operator beside them."""
     for file in POLICIES.glob("*.cedar*"):
         copy(file, folder)
     (folder / "zz.cedar").write_text(policy)
@@ -237,16 +235,16 @@ def decisions_with(folder: Path, policy: str) -> Decisions:
 
 
 class TestOperatorsPolicies:
-    """Files that an operator adds or takes away."""
+    """Policy files that an operator adds or removes."""
 
     def test_empty_folder_refuses_everyone(self, tmp_path: Path) -> None:
-        """An empty policy permits nothing, admins or not."""
+        """A folder without policies permits no action, not even to admins."""
         empty = Decisions(folder_of(tmp_path))
         for action in KINDS:
             assert not permits(ADA, action, *EVERYTHING, policies=empty)
 
-    def test_another_role_is_one_more_file(self, tmp_path: Path) -> None:
-        """It permits what its policy says, and takes nothing from the others."""
+    def test_added_role_permits_its_actions(self, tmp_path: Path) -> None:
+        """An added policy permits its role its action, and the other roles stay the same."""
         extended = decisions_with(
             tmp_path,
             'permit (principal in Byline::Role::"night-watch",'
@@ -257,8 +255,8 @@ class TestOperatorsPolicies:
         assert permits(ADA, "delete_run", "project:editor", policies=extended)
         assert not permits(ADA, "cancel_run", "night-watch")
 
-    def test_forbid_counts_for_more_than_any_permit(self, tmp_path: Path) -> None:
-        """An operator can take something from everybody, admins too."""
+    def test_forbid_overrides_every_permit(self, tmp_path: Path) -> None:
+        """An operator's `forbid` policy refuses an action to every caller, admins included."""
         stricter = decisions_with(
             tmp_path,
             'forbid (principal, action == Byline::Action::"delete_run", resource);',
@@ -266,8 +264,8 @@ class TestOperatorsPolicies:
         assert not permits(ADA, "delete_run", *EVERYTHING, policies=stricter)
         assert permits(ADA, "cancel_run", *EVERYTHING, policies=stricter)
 
-    def test_forbid_that_fails_is_not_passed_over(self, tmp_path: Path) -> None:
-        """Cedar would: here one that asks for an attribute which not every runner has."""
+    def test_forbid_policy_with_an_error_refuses(self, tmp_path: Path) -> None:
+        """A `forbid` policy that fails for a missing attribute refuses; Cedar would skip it."""
         failing = decisions_with(
             tmp_path,
             'forbid (principal, action == Byline::Action::"restart_runner", resource)'
@@ -277,7 +275,7 @@ class TestOperatorsPolicies:
         assert not permits(ADA, "restart_runner", "project:editor", policies=failing)
         assert permits(ADA, "cancel_run", "project:editor", policies=failing)
 
-    def test_policy_that_cannot_be_read_is_an_error(self, tmp_path: Path) -> None:
-        """Broken text neither permits nor is passed over."""
+    def test_policy_with_a_syntax_error_raises(self, tmp_path: Path) -> None:
+        """A policy file that cannot be parsed raises an error."""
         with pytest.raises(ValueError, match="unexpected end"):
             Decisions(folder_of(tmp_path, "permit (principal, action, resource"))

@@ -1,4 +1,4 @@
-"""What guards the policies before they are deployed: `make policies`."""
+"""The check of policies before deployment (`make policies`) finds each kind of fault."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from tools.check_policies import POLICIES, faults
 
 CANCEL = """
-@id("the night watch stops what runs wild")
+@id("night watch may cancel runs")
 permit (
   principal in Byline::Role::"night-watch",
   action == Byline::Action::"cancel_run",
@@ -22,7 +22,7 @@ permit (
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The shipped policies, and an operator's role beside them."""
+    """The shipped policies with a role of an operator beside them."""
     copied = copytree(POLICIES, tmp_path / "policies")
     (copied / "operators.cedar").write_text(CANCEL)
     roles = json.loads((copied / "roles.json").read_text())
@@ -31,23 +31,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 def respell(file: Path, before: str, after: str) -> None:
+    """Replace the first `before` in a file by `after`."""
     text = file.read_text()
     assert before in text
     file.write_text(text.replace(before, after, 1))
 
 
 def test_shipped_policies_have_no_fault() -> None:
-    """They fit the schema, and roles and policies name each other."""
+    """The shipped policies fit the schema, and roles and policies name each other."""
     assert faults() == []
 
 
-def test_role_of_an_operator_has_no_fault(folder: Path) -> None:
-    """One file and one line more are all that it takes."""
+def test_operators_role_has_no_fault(folder: Path) -> None:
+    """A role needs only one policy file and one line of `roles.json`."""
     assert faults(folder) == []
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "reported"),
     [
         ('"cancel_run"', '"cancel_runs"', "cancel_runs"),
         ("Byline::Role::", "Byline::Group::", "Group"),
@@ -55,35 +56,35 @@ def test_role_of_an_operator_has_no_fault(folder: Path) -> None:
         ("resource\n", "resource is Byline::Credential\n", "applicable"),
         (");", ") when { resource.owner == principal };", "owner"),
         (");", ")", "parse"),
-        ('@id("the night watch stops what runs wild")', "", "without @id"),
-        ("the night watch stops what runs wild", "viewers see, and may speak", "same @id"),
+        ('@id("night watch may cancel runs")', "", "without @id"),
+        ("night watch may cancel runs", "viewers see, and may speak", "same @id"),
         ("night-watch", "day-watch", "day-watch is missing in roles.json"),
     ],
 )
-def test_fault_of_a_policy_is_told_with_its_file(
-    folder: Path, before: str, after: str, told: str
+def test_fault_of_a_policy_is_reported(
+    folder: Path, before: str, after: str, reported: str
 ) -> None:
-    """A misspelt policy would permit nothing, or not forbid what it should."""
+    """A misspelt name, a syntax error and a missing or repeated `@id` are reported."""
     respell(folder / "operators.cedar", before, after)
     found = faults(folder)
-    assert any(told in fault for fault in found), found
+    assert any(reported in fault for fault in found), found
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "reported"),
     [
         ("night-watch", "night-shift", "no policy names night-shift"),
         ("Cancels runs.", "", "night-watch says nothing"),
     ],
 )
-def test_fault_of_a_role_is_told(folder: Path, before: str, after: str, told: str) -> None:
-    """A role that can be granted does something, and says what."""
+def test_fault_of_a_role_is_reported(folder: Path, before: str, after: str, reported: str) -> None:
+    """A role without a policy and a role without a description are reported."""
     respell(folder / "roles.json", before, after)
-    assert any(told in fault for fault in faults(folder))
+    assert any(reported in fault for fault in faults(folder))
 
 
-def test_command_fails_with_the_faults(folder: Path) -> None:
-    """So that CI does."""
+def test_command_with_faults_fails(folder: Path) -> None:
+    """The command exits with 1 and prints the faulty file; without faults it exits with 0."""
     respell(folder / "operators.cedar", '"cancel_run"', '"cancel_runs"')
     command = [sys.executable, "-m", "tools.check_policies", str(folder)]
     broken = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Every route has its row in docs/security-model.md, and what the row says is what happens."""
+"""Every route has a row in docs/security-model.md, and answers each role as the row says."""
 
 import re
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.access.function import InProcess
-from tests.access.model import ROLES, Who
-from tests.access.play import DEPLOYER, ROOT
-from tests.access.right_operations import account_id
+from tests.access.access_operations import account_id
+from tests.access.comparison import DEPLOYER, ROOT
+from tests.access.in_process import InProcess
+from tests.access.model import ROLES, Caller
 from tests.access.test_decisions import KINDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
 NO_DECISION = "–"
-ADA: Who = ("user", "ada")
-GRACE: Who = ("user", "grace")
-GPU: Who = ("application", "gpu")
-NIGHTLY: Who = ("application", "nightly")
+ADA: Caller = ("user", "ada")
+GRACE: Caller = ("user", "grace")
+GPU: Caller = ("application", "gpu")
+NIGHTLY: Caller = ("application", "nightly")
 RUNNER = {"client": "scheduler", "subject": "gpu"}
 BINDING = {"role": "project:viewer", "subject": "linus"}
 CREDENTIAL = {"provider": "github", "token": "hush-hush"}
@@ -27,7 +27,7 @@ CREDENTIAL = {"provider": "github", "token": "hush-hush"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table. `roles`: those that permit it."""
+    """A row of the table; `roles` are the roles that permit the action."""
 
     method: str
     path: str
@@ -38,6 +38,7 @@ class Row:
 
 
 def read_table() -> list[Row]:
+    """The rows of the table of routes."""
     section = DOCUMENT.read_text().partition("### Every route")[2].partition("\n## ")[0]
     head, _, *lines = [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -57,70 +58,71 @@ TABLE = read_table()
 DECIDED = [row for row in TABLE if row.action != NO_DECISION]
 
 
-def told(row: Row) -> str:
+def route_label(row: Row) -> str:
+    """A route's method, path and action, as a test id."""
     return f"{row.method} {row.path} {row.action}"
 
 
-def test_routes_of_the_app_are_those_of_the_table(apis: dict[bool, InProcess]) -> None:
-    """A route that nobody wrote down, and a row of what is not there, are both found."""
-    answered = set()
+def test_routes_of_the_function_equal_the_table(apis: dict[bool, InProcess]) -> None:
+    """A route without a row and a row without a route are both found."""
+    actual = set()
     for route in apis[False].function.routes.load_all():
-        answered.add((route.method, re.sub(r"<(\w+)>", r"{\1}", route.path)))
-    assert answered == {(row.method, row.path) for row in TABLE}
+        actual.add((route.method, re.sub(r"<(\w+)>", r"{\1}", route.path)))
+    assert actual == {(row.method, row.path) for row in TABLE}
 
 
-def test_actions_of_the_policies_are_those_of_the_table() -> None:
-    """Each action that a route asks for is in the policies, and each action there has a route."""
+def test_actions_of_the_policies_equal_the_table() -> None:
+    """Each action of a route is in the policies, and each action of the policies has a route."""
     assert {row.action for row in DECIDED} == KINDS.keys()
     assert all(row.kind in {KINDS[row.action], "Project"} for row in DECIDED)
 
 
-@pytest.mark.parametrize("row", DECIDED, ids=told)
-def test_row_names_the_roles_that_permit_it(row: Row) -> None:
-    """As they were written down without the policies."""
+@pytest.mark.parametrize("row", DECIDED, ids=route_label)
+def test_row_names_the_roles_that_permit_its_action(row: Row) -> None:
+    """The roles of a row are those that the model permits its action."""
     assert row.roles == {role for role, actions in ROLES.items() if row.action in actions}
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("row", DECIDED, ids=told)
-def test_route_answers_each_role_as_its_row_says(
+@pytest.mark.parametrize("row", DECIDED, ids=route_label)
+def test_route_answers_a_person_with_one_role_as_its_row_says(
     apis: dict[bool, InProcess], empty: Callable[[], None], row: Row, role: str
 ) -> None:
-    """Asked by a person with this role alone: permitted, or 403 or 404."""
+    """A person with one role is permitted, or answered 403 or 404, as the row says."""
     empty()
-    place = Place(apis[False])
-    place.grant(ADA, role)
-    answer = place.ask(ADA, row)
+    sample = SampleProject(apis[False])
+    sample.grant(ADA, role)
+    answer = sample.ask(ADA, row)
     if row.path == "/v1/runs":
-        assert [run["id"] for run in answer.json["runs"]] == place.runs * (role in row.roles)
+        assert [run["id"] for run in answer.json["runs"]] == sample.runs * (role in row.roles)
     else:
         assert (answer.status not in {401, 403, 404}) == (role in row.roles), answer.body
 
 
-@pytest.mark.parametrize("row", [row for row in DECIDED if "the run" in row.also], ids=told)
-def test_route_answers_the_runner_itself_without_a_role(
+@pytest.mark.parametrize("row", [row for row in DECIDED if "the run" in row.also], ids=route_label)
+def test_route_for_the_run_permits_its_runner_without_a_role(
     apis: dict[bool, InProcess], empty: Callable[[], None], row: Row
 ) -> None:
-    """And no other application."""
+    """The runner of the run is permitted without a role, and no other application is."""
     empty()
-    place = Place(apis[False])
-    assert place.ask(NIGHTLY, row).status in {403, 404}
-    assert place.ask(GPU, row).status in {200, 201, 503}
+    sample = SampleProject(apis[False])
+    assert sample.ask(NIGHTLY, row).status in {403, 404}
+    assert sample.ask(GPU, row).status in {200, 201, 503}
 
 
-@pytest.mark.parametrize("row", [row for row in DECIDED if "whom it" in row.also], ids=told)
-def test_route_answers_whom_a_service_account_acts_for_without_a_role(
+@pytest.mark.parametrize("row", [row for row in DECIDED if "whom it" in row.also], ids=route_label)
+def test_route_for_a_service_account_permits_its_person_without_a_role(
     apis: dict[bool, InProcess], empty: Callable[[], None], row: Row
 ) -> None:
-    """And no other person."""
+    """Only the person that a service account acts for is permitted without a role."""
     empty()
-    place = Place(apis[False])
-    assert place.ask(ADA, row).status == 404
-    assert place.ask(GRACE, row).status in {200, 204}
+    sample = SampleProject(apis[False])
+    assert sample.ask(ADA, row).status == 404
+    assert sample.ask(GRACE, row).status in {200, 204}
 
 
-class Place:
-    """A project with one of everything, made by an admin, who granted nobody a role."""
+class SampleProject:
+    """A project with one resource of each kind, made by an admin; no other caller has a role."""
 
     def __init__(self, api: InProcess) -> None:
         self.api = api
@@ -138,18 +140,19 @@ class Place:
 
     @property
     def runs(self) -> list[str]:
-        """The newest first."""
+        """The ids of the project's runs, the newest first."""
         return [self.started, self.run]
 
-    def grant(self, who: Who, role: str) -> None:
-        document = {"role": role, "subject": who[1], "kind": who[0]}
+    def grant(self, caller: Caller, role: str) -> None:
+        """Give a caller a role in the project."""
+        document = {"role": role, "subject": caller[1], "kind": caller[0]}
         self._send(ROOT, "PUT", "role-bindings", document, 201)
 
-    def ask(self, who: Who, row: Row) -> Any:
-        """A row's request that is right in all but perhaps the caller's right."""
+    def ask(self, caller: Caller, row: Row) -> Any:
+        """Send a row's request, valid in all but perhaps the caller's roles."""
         path = row.path.format(
             project="apollo",
-            # What never ran cannot finish.
+            # A run that never started cannot finish.
             run_id=self.started if row.action == "finish_run" else self.run,
             runner="gpu",
             credential="gpu",
@@ -171,18 +174,18 @@ class Place:
             "read_run": {"created_by": ROOT[1]} if row.path == "/v1/runs" else {},
         }
         return self.api.send(
-            who,
+            caller,
             row.method,
             path,
             document=documents.get(row.action),
             query=queries.get(row.action),
         )
 
-    def _send(self, who: Who, method: str, of: str, document: Any, expected: int) -> Any:
-        answer = self.api.send(who, method, f"/v1/projects/apollo/{of}", document=document)
+    def _send(self, caller: Caller, method: str, of: str, document: Any, expected: int) -> Any:
+        answer = self.api.send(caller, method, f"/v1/projects/apollo/{of}", document=document)
         assert answer.status == expected, answer.body
         return answer
 
-    def _of(self, application: Who) -> dict[str, str]:
+    def _of(self, application: Caller) -> dict[str, str]:
         [(_, bearer)] = self.api.credential(application).headers
         return {"token": bearer.removeprefix("Bearer ")}

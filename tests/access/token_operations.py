@@ -1,75 +1,82 @@
-"""Operations on runners and credentials, and on the tokens of both."""
+"""Operations on runners and credentials, and on their tokens."""
 
-from tests.access.model import NOBODY
-from tests.access.play import APPLICATIONS, SECRET, Play, Step
+from tests.access.comparison import APPLICATIONS, SECRET, Comparison, Step
+from tests.access.model import ANONYMOUS
 
 
-def register_runner(play: Play, step: Step) -> None:
-    """The same once more is a restart, which the runner may do by itself; a change it may not."""
+def register_runner(comparison: Comparison, step: Step) -> None:
+    """Register a runner. The same registration again is a restart, which the runner may do too."""
     subject = APPLICATIONS[step.number % 3]
-    before = play.thing(step, "runner", step.name)
-    # A subject is one of the issuer of whoever registers it first, and nobody has none.
-    own = None if step.who == NOBODY else subject
+    before = comparison.resource(step, "runner", step.name)
+    # The subject's issuer is that of the first registrant; an anonymous caller has no issuer.
+    own = None if step.caller == ANONYMOUS else subject
     if before is not None and before["subject"][1] == subject[1]:
         own = before["own"] or own
     known = {"subject": subject, "own": own}
     action = "restart_runner" if before == known else "register_runner"
-    expected = play.expected(step, action, "runner", step.name, makes=True)
+    expected = comparison.expected(step, action, "runner", step.name, makes=True)
     expected = 201 if expected == 200 and before is None else expected
     document = {"client": "scheduler", "subject": subject[1]}
-    play.send(step, "PUT", f"runners/{step.name}", expected, document=document)
+    comparison.send(step, "PUT", f"runners/{step.name}", expected, document=document)
     if expected in {200, 201}:
-        play.make(step, "runner", step.name, **known)
+        comparison.add(step, "runner", step.name, **known)
 
 
-def list_runners(play: Play, step: Step) -> None:
-    play.show_all(step, "runner", "runners", by="name")
+def list_runners(comparison: Comparison, step: Step) -> None:
+    """List the runners of a project."""
+    comparison.list_all(step, "runner", "runners", by="name")
 
 
-def read_runner(play: Play, step: Step) -> None:
-    expected = play.expected(step, "read_runner", "runner", step.name)
-    play.send(step, "GET", f"runners/{step.name}", expected)
+def read_runner(comparison: Comparison, step: Step) -> None:
+    """Read a runner."""
+    expected = comparison.expected(step, "read_runner", "runner", step.name)
+    comparison.send(step, "GET", f"runners/{step.name}", expected)
 
 
-def delete_runner(play: Play, step: Step) -> None:
-    play.delete(step, "runner", step.name, f"runners/{step.name}")
+def delete_runner(comparison: Comparison, step: Step) -> None:
+    """Delete a runner."""
+    comparison.delete(step, "runner", step.name, f"runners/{step.name}")
 
 
-def read_runner_token(play: Play, step: Step) -> None:
-    """Nobody mints here: whoever may have the token is told that there is none."""
-    expected = play.expected(step, "read_runner_token", "runner", step.name)
-    told = 503 if expected == 200 else expected
-    play.send(step, "GET", f"runners/{step.name}/token", told)
+def read_runner_token(comparison: Comparison, step: Step) -> None:
+    """Read a runner's token: 503 for an allowed caller, because these tests mint no token."""
+    expected = comparison.expected(step, "read_runner_token", "runner", step.name)
+    status = 503 if expected == 200 else expected
+    comparison.send(step, "GET", f"runners/{step.name}/token", status)
 
 
-def write_credential(play: Play, step: Step) -> None:
-    before = play.thing(step, "credential", step.name)
-    expected = play.expected(step, "write_credential", "credential", step.name, makes=True)
+def write_credential(comparison: Comparison, step: Step) -> None:
+    """Write a credential."""
+    before = comparison.resource(step, "credential", step.name)
+    expected = comparison.expected(step, "write_credential", "credential", step.name, makes=True)
     expected = 201 if expected == 200 and before is None else expected
     document = {"provider": "github", "token": f"{SECRET}-{step.number}"}
-    play.send(step, "PUT", f"credentials/{step.name}", expected, document=document)
+    comparison.send(step, "PUT", f"credentials/{step.name}", expected, document=document)
     if expected in {200, 201}:
-        play.make(step, "credential", step.name, token=document["token"])
+        comparison.add(step, "credential", step.name, token=document["token"])
 
 
-def list_credentials(play: Play, step: Step) -> None:
-    play.show_all(step, "credential", "credentials", by="name")
+def list_credentials(comparison: Comparison, step: Step) -> None:
+    """List the credentials of a project."""
+    comparison.list_all(step, "credential", "credentials", by="name")
 
 
-def read_credential(play: Play, step: Step) -> None:
-    expected = play.expected(step, "read_credential", "credential", step.name)
-    play.send(step, "GET", f"credentials/{step.name}", expected)
+def read_credential(comparison: Comparison, step: Step) -> None:
+    """Read a credential without its token."""
+    expected = comparison.expected(step, "read_credential", "credential", step.name)
+    comparison.send(step, "GET", f"credentials/{step.name}", expected)
 
 
-def delete_credential(play: Play, step: Step) -> None:
-    play.delete(step, "credential", step.name, f"credentials/{step.name}")
+def delete_credential(comparison: Comparison, step: Step) -> None:
+    """Delete a credential."""
+    comparison.delete(step, "credential", step.name, f"credentials/{step.name}")
 
 
-def read_credential_token(play: Play, step: Step) -> None:
-    """The token that was written last."""
-    expected = play.expected(step, "read_credential_token", "credential", step.name)
-    answer = play.send(step, "GET", f"credentials/{step.name}/token", expected)
+def read_credential_token(comparison: Comparison, step: Step) -> None:
+    """Read a credential's token: the one that was written last."""
+    expected = comparison.expected(step, "read_credential_token", "credential", step.name)
+    answer = comparison.send(step, "GET", f"credentials/{step.name}/token", expected)
     if expected == 200:
-        credential = play.thing(step, "credential", step.name)
+        credential = comparison.resource(step, "credential", step.name)
         assert credential is not None
         assert answer.json["token"] == credential["token"]

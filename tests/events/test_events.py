@@ -139,7 +139,7 @@ def test_no_token_is_answered_or_logged(api: RunsApi, capsys: pytest.CaptureFixt
     for name in names():
         api.send(event(name))
     captured = capsys.readouterr()
-    said = captured.out + captured.err + "".join(api.said)
+    said = captured.out + captured.err + "".join(api.answers)
     assert "duplicated_header" in said
     tokens = [
         value.removeprefix("Bearer ")

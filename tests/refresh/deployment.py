@@ -22,7 +22,7 @@ BATCH = 10
 
 
 class RealTime(Clock):
-    """The functions look at the real clock, and so does what they are tested with."""
+    """The real clock, for the functions and for the stand-ins."""
 
     def __call__(self) -> float:
         return time.time()
@@ -30,7 +30,7 @@ class RealTime(Clock):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Lambda's context, as far as it is used."""
+    """The members of Lambda's context that are used."""
 
     ends_at: float
     aws_request_id: str = field(default_factory=lambda: str(uuid4()))
@@ -52,18 +52,18 @@ class Deployment:
     planner: Callable[[dict[str, Any], Any], dict[str, int]]
 
     def tick(self, **event: str) -> dict[str, int]:
-        """One tick of the schedule, that says so much; by itself nothing, so it is for now."""
+        """One tick with this event; without a scheduled time it is for now."""
         return self.planner(event, Context(time.time() + 50))
 
     def invoke(self, records: Sequence[dict[str, Any]], *, seconds: float = 60) -> list[str]:
-        """The worker with a batch of messages; those that are to come again."""
+        """Invoke the worker with a batch of messages; returns the ids that it gives back."""
         event = json.loads(json.dumps({"Records": records}))
         answer = self.worker(event, Context(time.time() + seconds))
         json.dumps(answer)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
     def work_off(self, *, times_each: int = 1) -> list[str]:
-        """Deliver all messages that are visible, each so many times; those that failed."""
+        """Deliver all visible messages, each `times_each` times; returns the ids that failed."""
         failed: list[str] = []
         while messages := self.receive():
             for _ in range(times_each):
@@ -71,7 +71,7 @@ class Deployment:
         return failed
 
     def receive(self) -> list[dict[str, Any]]:
-        """Up to a batch of visible messages, which are taken off the queue."""
+        """Receive and delete up to a batch of visible messages."""
         client = self.world.aws.observer("sqs")
         answer = client.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=BATCH)
         messages: list[dict[str, Any]] = answer.get("Messages", [])
@@ -80,7 +80,7 @@ class Deployment:
         return messages
 
     def sent(self) -> list[dict[str, Any]]:
-        """The documents of the messages that the functions sent, one by one or as entries."""
+        """The documents of all messages that the functions sent, singly or in batches."""
         return [
             entry
             for call in self.world.aws.calls
@@ -104,14 +104,14 @@ def sqs_record(body: str) -> dict[str, Any]:
 
 
 def message_of(unit: WorkUnit, *, deadline: int | None = None) -> dict[str, Any]:
-    """A record that names a unit."""
+    """A record that names a work unit."""
     document = {"shard": unit.shard, "project": unit.project, "deadline": deadline}
     return sqs_record(json.dumps({k: v for k, v in document.items() if v is not None}))
 
 
 @contextmanager
 def deployed(world: World, **changes: str) -> Iterator[Deployment]:
-    """The functions at a cold start, with the world as AWS, until the block ends."""
+    """The functions after a cold start, with the world as AWS, until the block ends."""
     queue = world.aws.observer("sqs").create_queue(QueueName="RefreshQueue")
     environ = {
         "RUNNERS_TABLE": TABLE,
@@ -131,6 +131,6 @@ def deployed(world: World, **changes: str) -> Iterator[Deployment]:
 
 
 def forget_clients() -> None:
-    """Let the next use make the clients of AWS anew, for the endpoint of the environment."""
+    """Drop the cached clients of AWS, which belong to another endpoint."""
     for client in (dynamodb, sqs, secrets_manager):
         client.cache_clear()

@@ -1,4 +1,4 @@
-"""How many of our files a reader opens to follow a runner from a tick to its new token."""
+"""How many of Byline's files a reader opens to follow a runner from a tick to its new token."""
 
 import sys
 import threading
@@ -19,7 +19,7 @@ MOST_FILES = 15
 
 @contextmanager
 def files_of_functions_that_run() -> Iterator[set[str]]:
-    """The files of ours in which a function runs, in any thread, until the block ends.
+    """Byline's files in which a function runs, in any thread, until the block ends.
 
     Module bodies and class bodies do not count: they have run when the functions were built.
     """

@@ -1,4 +1,4 @@
-"""What a worker reads of the table: to the end, and as it is now; and which commits count."""
+"""What a worker reads from RunnersTable, and which of its commits count."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.refresh.troubles import prepared
 from tests.refresh.world import TABLE, World, new_world
 
 LONG = "x" * 100_000
-"""Eleven rows of it are more than DynamoDB answers at once: a megabyte."""
+"""Eleven such rows are more than a page of DynamoDB, which is a megabyte."""
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def world() -> Iterator[World]:
         yield world
 
 
-def test_due_runners_are_read_page_after_page(world: World) -> None:
-    """All pages of due runners are read, past pages of other projects' runners too."""
+def test_all_pages_of_due_runners_are_read(world: World) -> None:
+    """Also past pages of other projects' runners."""
     row = world.register("nightly")
     for number in range(12):
         other = world.register(f"runner-{number:02}", project="others", registered_by=LONG)
@@ -32,8 +32,8 @@ def test_due_runners_are_read_page_after_page(world: World) -> None:
     assert worker.refreshed == ["nightly"]
 
 
-def test_token_is_shared_with_a_runner_of_any_page(world: World) -> None:
-    """A shared token is not revoked, wherever in the pages the other runner is."""
+def test_shared_token_is_found_on_any_page(world: World) -> None:
+    """A shared token is not revoked, on whatever page the other runner is."""
     world.give_client(token_endpoint="", issuer=world.issuer.url)
     last, deleted = world.register("z-last"), world.register("deleted")
     worker = world.worker()
@@ -48,8 +48,8 @@ def test_token_is_shared_with_a_runner_of_any_page(world: World) -> None:
     assert world.issuer.revoked == []
 
 
-def test_nothing_is_decided_by_a_read_that_may_be_late(world: World) -> None:
-    """The index alone is: what it names is read again, consistently, before anything is minted."""
+def test_rows_are_read_consistently_before_a_mint(world: World) -> None:
+    """The index may be behind, so its rows are read again first."""
     row = prepared(world)
     world.aws.calls.clear()
     world.worker().refresh(row.work_unit)
@@ -69,7 +69,7 @@ def test_nothing_is_decided_by_a_read_that_may_be_late(world: World) -> None:
 
 
 def test_runner_that_is_on_two_pages_of_the_index_is_refreshed_once(world: World) -> None:
-    """A row that moves along the index while its pages are read is named by both of them."""
+    """A row that moves along the index while it is read is on both pages."""
     row = world.register("nightly")
     worker = world.worker()
     pages: list[dict[str, Any]] = []
@@ -93,13 +93,10 @@ def test_runner_that_is_on_two_pages_of_the_index_is_refreshed_once(world: World
 @pytest.mark.parametrize(
     "meanwhile", [{"generation": 7}, {"revision": "changed"}, {"due_at": 1_800_000_000}], ids=str
 )
-def test_commit_counts_only_for_the_row_that_was_read(
+def test_commit_counts_only_for_an_unchanged_row(
     world: World, meanwhile: dict[str, Any], rows: int
 ) -> None:
-    """Refreshed, registered or postponed since: each alone makes it stale, and it writes nothing.
-
-    What is committed beside it counts all the same.
-    """
+    """A row that was refreshed, registered or retried meanwhile is kept; others are written."""
     read, *others = [world.register(f"runner-{number}") for number in range(rows)]
     now = replace(read, **meanwhile)
     world.put(now)
@@ -110,7 +107,7 @@ def test_commit_counts_only_for_the_row_that_was_read(
 
 
 def test_commit_whose_answer_was_lost_counts(world: World) -> None:
-    """The SDK sends it again, and meets the row that it has written itself."""
+    """The SDK repeats the call, and meets the row that it has written itself."""
     row = world.register("nightly")
     client = world.aws.client("dynamodb", retries={"total_max_attempts": 2})
     world.aws.faults.follow("PutItem", LoseAnswer())

@@ -156,7 +156,7 @@ def test_record_is_delivered_again_after_a_failure_of_the_table(
     """Lambda delivers the record of the failed run again, and no other."""
     run, other = deployment.create(), deployment.create()
     deployment.deliver(other)
-    deployment.table.troubles.extend([Refusal("UpdateItem", "AccessDeniedException")])
+    deployment.table.faults.extend([Refusal("UpdateItem", "AccessDeniedException")])
     assert deployment.deliver(run) == ["0"]
     assert deployment.deliver(run) == []
     assert deployment.service.graph.tasks == {run.run, other.run}
@@ -167,7 +167,7 @@ def test_lost_answer_of_the_claim_does_not_delay_the_registration(
 ) -> None:
     """The worker goes on with the claim that its repeated call finds."""
     run = deployment.create()
-    deployment.table.troubles.append(LostAnswer("UpdateItem"))
+    deployment.table.faults.append(LostAnswer("UpdateItem"))
     assert deployment.deliver(run) == []
     assert deployment.service.graph.tasks == {run.run}
     assert deployment.pending == set()
@@ -177,7 +177,7 @@ def test_conflict_with_a_start_of_the_run_is_retried(deployment: RegistrationDep
     """DynamoDB refuses an update while a transaction changes the same row."""
     run = deployment.create()
     busy = Refusal("UpdateItem", "TransactionConflictException")
-    deployment.table.troubles.extend([busy, busy])
+    deployment.table.faults.extend([busy, busy])
     assert deployment.deliver(run) == []
     assert deployment.service.graph.tasks == {run.run}
     assert deployment.pending == set()
@@ -232,7 +232,7 @@ def test_pass_with_an_unread_shard_fails_without_a_report(
 ) -> None:
     """It settles the runs of the other shards and counts the pass."""
     runs = [deployment.create() for _ in range(5)]
-    deployment.table.troubles.append(Refusal("Query", "AccessDeniedException"))
+    deployment.table.faults.append(Refusal("Query", "AccessDeniedException"))
     capsys.readouterr()
     with pytest.raises(Exception, match="AccessDenied"):
         deployment.invoke({})

@@ -1,4 +1,4 @@
-"""Reading the audit trail as its readers do."""
+"""Helpers that read the audit trail by the API."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from tests.runs.runs_api import Answer, RunsApi
 
 
 def ask(api: RunsApi, by: Credential, *, project: str = "apollo", **query: str) -> Answer:
-    """One request for records."""
+    """Send one request for audit records."""
     return api.call("GET", f"/v1/projects/{project}/audit", by=by, query=query)
 
 
@@ -30,5 +30,5 @@ def records(api: RunsApi, by: Credential, **query: str) -> list[dict[str, Any]]:
 
 
 def actions(api: RunsApi, by: Credential, **query: str) -> list[str]:
-    """What was done, the first thing first."""
+    """The actions of all records, the oldest first."""
     return [record["action"] for record in records(api, by, **query)][::-1]

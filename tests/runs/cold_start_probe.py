@@ -1,4 +1,4 @@
-"""Run as a process of its own: a cold start of RunsFunction, some requests, and what was loaded.
+"""A process of its own: a cold start of RunsFunction, some requests, and the modules loaded.
 
 Reads events from standard input as a JSON list. Prints a JSON object as its last line.
 """
@@ -13,13 +13,13 @@ from serve_runs import handler as serve_runs
 
 
 def main() -> None:
-    """Serve the events, restored from the snapshot before them where there would be one."""
+    """Answer the events; a restore from the snapshot comes first where SnapStart hooks exist."""
     report: dict[str, Any] = {"at_start": sorted(sys.modules), "answers": [], "loaded": []}
     random.seed(1)
     if (snapshots := sys.modules.get("snapshot_restore_py")) is not None:
         for function, arguments, options in snapshots.get_after_restore():
             function(*arguments, **options)
-    report["random"] = random.random()  # noqa: S311 - whether it was renewed
+    report["random"] = random.random()  # noqa: S311 - shows whether it was seeded again
     for number, event in enumerate(json.load(sys.stdin)):
         context: Any = SimpleNamespace(
             aws_request_id=f"request-{number}",

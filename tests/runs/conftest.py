@@ -1,4 +1,4 @@
-"""RunsFunction between a real DynamoDB protocol, a real key server, and a leak detector."""
+"""Fixtures of RunsFunction with a real DynamoDB protocol, a key server and a search for tokens."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -19,27 +19,28 @@ from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, serve_dynamod
 
 @pytest.fixture(scope="session")
 def dynamodb_server() -> Iterator[DynamoDb]:
+    """A DynamoDB server for all tests."""
     with serve_dynamodb() as server:
         yield server
 
 
 @pytest.fixture
 def dynamodb(dynamodb_server: DynamoDb) -> DynamoDb:
-    """Empty tables."""
+    """The DynamoDB server with empty tables."""
     dynamodb_server.reset()
     return dynamodb_server
 
 
 @pytest.fixture(scope="session")
 def web() -> Iterator[Web]:
-    """The region's keys, and an issuer."""
+    """The load balancer's signing keys of the region, and a token issuer."""
     with serve_identities() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def cold_start(dynamodb_server: DynamoDb, web: Web) -> Callable[..., Api]:
-    """The function's module for changed variables; imported once for the same ones."""
+    """Builds the function with changed variables, once for equal variables."""
 
     @cache
     def load(changes: tuple[tuple[str, str], ...]) -> Api:
@@ -62,7 +63,7 @@ Said = Callable[[], list[str]]
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str], web: Web) -> Iterator[Said]:
-    """All that was logged and counted so far. At the end, no part of a token may be among it."""
+    """Returns all lines logged so far. At the end, no line may contain a part of a token."""
     lines: list[str] = []
 
     def read() -> list[str]:
@@ -79,7 +80,7 @@ def said(capsys: pytest.CaptureFixture[str], web: Web) -> Iterator[Said]:
 def start_api(
     cold_start: Callable[..., Api], dynamodb: DynamoDb, web: Web, said: Said
 ) -> Iterator[Callable[..., RunsApi]]:
-    """The function with changed variables, before an empty table."""
+    """Builds the function with changed variables and empty tables."""
     del dynamodb, said
     started: list[RunsApi] = []
 
@@ -90,7 +91,7 @@ def start_api(
         return api
 
     yield start
-    text = "".join(answer for api in started for answer in api.said)
+    text = "".join(answer for api in started for answer in api.answers)
     assert not [segment for segment in segments_of(web.tokens) if segment in text]
     web.tokens.clear()
 
@@ -103,19 +104,19 @@ def api(start_api: Callable[..., RunsApi]) -> RunsApi:
 
 @pytest.fixture
 def ada(web: Web) -> Credential:
-    """A person, by browser."""
+    """A person who signed in by browser."""
     return web.browser("ada", given_name="Ada", family_name="Lovelace", email="ada@example.com")
 
 
 @pytest.fixture
 def grace(web: Web) -> Credential:
-    """Another person, by browser."""
+    """Another person who signed in by browser."""
     return web.browser("grace", given_name="Grace", family_name="Hopper", email="g@example.com")
 
 
 @pytest.fixture
 def nightly(web: Web) -> Credential:
-    """A service account, by Bearer token."""
+    """A service account with a Bearer token."""
     return web.bearer("nightly", client="nightly")
 
 
@@ -128,7 +129,7 @@ def world() -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def queue_url(world: World) -> str:
-    """The queue that the refresher works from."""
+    """The URL of the refresh queue."""
     url: str = world.aws.observer("sqs").create_queue(QueueName="RefreshQueue")["QueueUrl"]
     return url
 
@@ -145,11 +146,11 @@ def start_runners(
     said: Said,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., RunnersApi]]:
-    """The function with changed variables, before a project that has a client and no runners.
+    """Builds the function with changed variables and a project with a client and no runners.
 
-    At the end neither a caller's token nor a runner's may have been told where it does not belong.
+    At the end, no answer, log line or call may contain a token where it does not belong.
     """
-    # Made when first needed, for the environment of that time.
+    # The clients are cached, and read the endpoint from the environment when they are built.
     monkeypatch.setenv("AWS_ENDPOINT_URL", world.aws.url)
     started: list[RunnersApi] = []
 
@@ -170,7 +171,7 @@ def start_runners(
     yield start
     sqs.cache_clear()
     secrets_manager.cache_clear()
-    told = "".join(answer for runners in started for answer in runners.api.said)
+    told = "".join(answer for runners in started for answer in runners.api.answers)
     assert not [segment for segment in segments_of(web.tokens) if segment in told]
     web.tokens.clear()
     assert not world.aws.secrets.texts.occur_in(said())
@@ -179,18 +180,18 @@ def start_runners(
 
 @pytest.fixture
 def runners(start_runners: Callable[..., RunnersApi]) -> RunnersApi:
-    """The function as it is deployed."""
+    """The function as it is deployed, with a project that has no runners."""
     return start_runners()
 
 
 @pytest.fixture
 def credentials(runners: RunnersApi, web: Web) -> CredentialsApi:
-    """The same before a project without credentials, and with the whole quota of a second."""
+    """The same with a project that has no credentials, and the full quota of one second."""
     runners.world.catch_up()
     return CredentialsApi(runners, web.url)
 
 
 @pytest.fixture
 def gpu(web: Web) -> Credential:
-    """A runner's own service account."""
+    """The service account of a runner."""
     return web.bearer("gpu", client="gpu")

@@ -1,4 +1,4 @@
-"""`docs/openapi.json`, to which every answer of every test here is held."""
+"""Checks every answer of the tests against `docs/openapi.json`."""
 
 import json
 import re
@@ -13,7 +13,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 
 @cache
 def document() -> dict[str, Any]:
-    """The document as it is committed."""
+    """The committed document."""
     loaded: dict[str, Any] = json.loads(DOCUMENT.read_text())
     return loaded
 
@@ -22,7 +22,7 @@ def check(method: str, path: str, status: int, headers: dict[str, str], body: st
     """Fail unless the document declares this answer: status, headers, media type and schema."""
     operations = _operations(path)
     if method not in operations:
-        # 401, 400: of what no client can send, or a change that nobody knows.
+        # 401 and 400 answer requests that the document does not describe.
         expected = {405, 404} if operations else {404, 405, 401, 403, 400}
         assert status in expected, (method, path, status)
         return
@@ -41,7 +41,7 @@ def check(method: str, path: str, status: int, headers: dict[str, str], body: st
 
 
 def resolve(part: Any) -> Any:
-    """`part`, or what it refers to in the document."""
+    """`part`, or the part of the document that it refers to."""
     while "$ref" in part:
         target = document()
         for name in part["$ref"].removeprefix("#/").split("/"):
@@ -57,7 +57,7 @@ def validator(schema: Any) -> Any:
 
 
 def path_of(path: str) -> str | None:
-    """The path of the document that `path` is an instance of."""
+    """The document's path template that `path` matches, None where none does."""
     return next((template for template, pattern in _patterns() if pattern.fullmatch(path)), None)
 
 

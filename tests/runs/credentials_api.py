@@ -1,4 +1,4 @@
-"""The credential routes, with AWS and its limits behind them, and people with few rights."""
+"""Helpers that call the credential routes, with limited AWS and callers with few roles."""
 
 import json
 from dataclasses import dataclass
@@ -16,46 +16,53 @@ OTHER = "ghp_AN0THERofGitHub"
 
 @dataclass
 class CredentialsApi:
-    """The function before a project without credentials."""
+    """The function with a project that has no credentials."""
 
     runners: RunnersApi
     issuer: str
 
     @property
     def api(self) -> RunsApi:
+        """The API under test."""
         return self.runners.api
 
     @property
     def world(self) -> World:
+        """The simulated AWS."""
         return self.runners.world
 
     @property
     def project(self) -> str:
+        """The project's name."""
         return self.runners.project
 
     def path(self, name: str = "github", *, of: str = "") -> str:
-        """A credential's path, or `of` it; of them all where it has no name."""
+        """The path of a credential or of a part `of` it; without a name, that of the list."""
         return f"/v1/projects/{self.project}/credentials/{name}{of}".removesuffix("/")
 
     def put(self, by: Credential, name: str = "github", **body: Any) -> Answer:
-        """Store a credential."""
+        """Write a credential."""
         document = {"provider": "github", "token": TOKEN, **body}
         return self.api.call("PUT", self.path(name), by=by, document=document)
 
     def get(self, by: Credential, name: str = "github") -> Answer:
+        """Read a credential."""
         return self.api.call("GET", self.path(name), by=by)
 
     def page(self, by: Credential, **query: str) -> Answer:
+        """List the credentials."""
         return self.api.call("GET", self.path(""), by=by, query=query)
 
     def delete(self, by: Credential, name: str = "github") -> Answer:
+        """Delete a credential."""
         return self.api.call("DELETE", self.path(name), by=by)
 
     def token(self, by: Credential, name: str = "github", **query: str) -> Answer:
+        """Read a credential's token."""
         return self.api.call("GET", self.path(name, of="/token"), by=by, query=query)
 
     def grant(self, subject: str, *roles: str, kind: str = "user") -> None:
-        """Give somebody these roles and no other, behind the function's back."""
+        """Write a principal's roles directly to the table, in place of the ones it has."""
         self.world.dynamodb.put_item(
             TableName=ACCESS_TABLE,
             Item={
@@ -66,7 +73,7 @@ class CredentialsApi:
         )
 
     def rows(self, scope: str = "project") -> list[dict[str, Any]]:
-        """The project's rows of a scope, roles and their count aside."""
+        """The project's rows of a scope, without role bindings and the project row."""
         page = self.world.dynamodb.scan(TableName=ACCESS_TABLE, ConsistentRead=True)
         items: list[dict[str, Any]] = page["Items"]
         return [
@@ -82,22 +89,22 @@ class CredentialsApi:
         return row
 
     def records(self) -> list[dict[str, str]]:
-        """What was recorded in the project, in the order of time."""
+        """The project's audit records, in the order of time."""
         records = [{name: value["S"] for name, value in row.items()} for row in self.rows("audit")]
         return sorted(records, key=lambda record: record["entry"])
 
     def secret(self, name: str = "github") -> dict[str, Any]:
-        """What a credential's secret holds as its current version."""
+        """The current version of a credential's secret."""
         value: dict[str, Any] = json.loads(
             self.world.aws.secrets.current(f"byline/credentials/{self.project}/{name}")
         )
         return value
 
     def secrets(self) -> list[str]:
-        """The names of the project's secrets that can be used."""
+        """The names of the project's secrets that are not deleted."""
         folder = f"byline/credentials/{self.project}/"
         return [name for name in self.world.aws.secrets.names() if name.startswith(folder)]
 
     def calls(self) -> list[str]:
-        """What AWS was asked so far."""
+        """The operations of the AWS calls so far."""
         return [call.operation for call in self.world.aws.calls]

@@ -1,4 +1,4 @@
-"""What stands around the function on AWS, on loopback: the region's keys and an issuer."""
+"""The services around the function on AWS, on loopback: the load balancer's keys and an issuer."""
 
 import json
 import time
@@ -22,36 +22,37 @@ class Credential:
 
 @dataclass
 class Web:
-    """What is published, by path; everything else is 404. `down`: answers nothing but 503."""
+    """The pages of the server by path; every other path is 404. `down`: every answer is 503."""
 
     url: str
     pages: dict[str, bytes] = field(default_factory=dict)
     down: bool = False
     tokens: list[str] = field(default_factory=list)
-    """Every token that was made here: none of them may ever be shown."""
+    """Every token that was issued here. None of them may occur in a log or an answer."""
 
     def publish(self, path: str, page: Any) -> None:
+        """Serve a page: bytes as they are, anything else as JSON."""
         self.pages[path] = page if isinstance(page, bytes) else json.dumps(page).encode()
 
     def browser(self, subject: str = "ada", **claims: Any) -> Credential:
-        """A person who signed in at the load balancer."""
+        """The credential of a person who signed in at the load balancer."""
         return self.browser_token({}, {"sub": subject, **claims})
 
     def browser_token(
-        self, header: Mapping[str, Any], claims: Mapping[str, Any], **how: Any
+        self, header: Mapping[str, Any], claims: Mapping[str, Any], **signature: Any
     ) -> Credential:
-        """A load balancer's token of this moment, with `header` and `claims` changed."""
+        """A load balancer's token, issued now, with `header` and `claims` changed."""
         now = int(time.time())
         token = alb_tokens.mint(
             {"iss": self.url, "exp": now + 120, **header},
             {"iss": alb_tokens.ABSENT, "exp": alb_tokens.ABSENT, **claims},
-            **how,
+            **signature,
         )
         self.tokens.append(token)
         return Credential((("x-amzn-oidc-data", token),), alb_tokens.BROWSER_GROUP)
 
     def bearer(self, subject: str = "ada", client: str = "web", **claims: Any) -> Credential:
-        """Somebody with an access token; a service account where subject and client are one."""
+        """An access token's credential, a service account's where `subject` equals `client`."""
         now = int(time.time())
         token = bearer_issuer.sign(
             {
@@ -71,25 +72,25 @@ class Web:
         return Credential((("authorization", f"Bearer {token}"),), alb_tokens.BEARER_GROUP)
 
     def environment(self) -> dict[str, str]:
-        """The variables of a function that believes the two kinds of credential."""
+        """The variables of a function that trusts this load balancer and this issuer."""
         issuer = {"issuer": self.url, "audiences": ["byline"], "profile": "generic"}
         return {
             **alb_tokens.ENVIRONMENT,
             "OIDC_ISSUER": self.url,
             "TRUSTED_ISSUERS": json.dumps([issuer]),
             "ALB_PUBLIC_KEYS_URL": self.url,
-            # Whom the tests of everything but rights send, nobody among them where that may call.
+            # The callers of all tests that are not about roles.
             "PROJECT_ADMINS": "ada, grace, 248289761001, application:nightly, anonymous",
         }
 
 
-NOBODY = Credential((), alb_tokens.BROWSER_GROUP)
-"""A request without any credential."""
+NO_CREDENTIAL = Credential((), alb_tokens.BROWSER_GROUP)
+"""A request without a credential: an anonymous caller."""
 
 
 @contextmanager
 def serve_identities() -> Iterator[Web]:
-    """The server, on a port of its own, until the block ends."""
+    """Run the server, on a port of its own, until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""The runner routes, with AWS and its limits behind them, an issuer, and the refresher at hand."""
+"""Helpers that call the runner routes, with limited AWS, an issuer and a refresh worker."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +14,14 @@ from tests.runs.runs_api import Answer, RunsApi
 
 @dataclass
 class RunnersApi:
-    """The function before a project without runners; `scheduler` is its client."""
+    """The function with a project that has no runners; `scheduler` is the project's client."""
 
     api: RunsApi
     world: World
     project: str
 
     def path(self, runner: str = "nightly", *, of: str = "") -> str:
-        """A runner's path, or `of` it."""
+        """The path of a runner, or of a part `of` it."""
         return f"/v1/projects/{self.project}/runners/{runner}{of}"
 
     def put(self, by: Credential, runner: str = "nightly", **body: Any) -> Answer:
@@ -30,34 +30,37 @@ class RunnersApi:
         return self.api.call("PUT", self.path(runner), by=by, document=document)
 
     def get(self, by: Credential, runner: str = "nightly") -> Answer:
+        """Read a runner."""
         return self.api.call("GET", self.path(runner), by=by)
 
     def delete(self, by: Credential, runner: str = "nightly") -> Answer:
+        """Delete a runner."""
         return self.api.call("DELETE", self.path(runner), by=by)
 
     def token(self, by: Credential, runner: str = "nightly") -> Answer:
+        """Read a runner's token."""
         return self.api.call("GET", self.path(runner, of="/token"), by=by)
 
     def row(self, runner: str = "nightly") -> RunnerRow | None:
-        """The runner's row."""
+        """The runner's row, None where it does not exist."""
         return self.world.row(runner, project=self.project)
 
-    def registered(self, runner: str = "nightly") -> RunnerRow:
-        """The row of a runner that must be there."""
+    def registered_row(self, runner: str = "nightly") -> RunnerRow:
+        """The runner's row, which must exist."""
         row = self.row(runner)
         assert row is not None
         return row
 
     def store(self, row: RunnerRow) -> None:
-        """Make the runner's row this one."""
+        """Overwrite the runner's row."""
         self.world.put(row)
 
-    def deleted(self) -> list[RunnerRow]:
-        """The rows of deleted runners."""
+    def tombstones(self) -> list[RunnerRow]:
+        """The tombstones of deleted runners."""
         return [read_runner(item) for item in self.items("deleted")]
 
     def items(self, kind: str = "") -> list[dict[str, Any]]:
-        """The project's rows of a kind, runners' where none is named."""
+        """The project's rows of a kind; runners where no kind is given."""
         page = self.world.aws.observer("dynamodb").query(
             TableName=TABLE,
             KeyConditionExpression="#project = :project",
@@ -70,11 +73,11 @@ class RunnersApi:
         return items
 
     def calls(self, service: str = "") -> list[str]:
-        """What AWS was asked so far."""
+        """The operations of the AWS calls so far."""
         return [call.operation for call in self.world.aws.calls if service in {"", call.service}]
 
     def messages(self) -> list[WorkUnit]:
-        """The units that the refresher was told of."""
+        """The work units that were sent to the refresh queue."""
         return [
             msgspec.json.decode(call.document["MessageBody"], type=WorkUnit)
             for call in self.world.aws.calls
@@ -82,13 +85,14 @@ class RunnersApi:
         ]
 
     def refresh(self, *units: WorkUnit) -> None:
-        """Let a worker do what is due of these units, of the nightly runner's where none is named.
+        """Let a worker refresh the due runners of these units; the nightly runner's unit by
+        default.
 
-        What the worker asks of AWS is not counted.
+        The worker's AWS calls are not counted.
         """
         aws = self.world.aws
         before = list(aws.calls)
         self.world.catch_up()
-        for unit in units or (self.registered().work_unit,):
+        for unit in units or (self.registered_row().work_unit,):
             assert self.world.worker().refresh(unit) == "done"
         aws.calls[:] = before

@@ -1,4 +1,4 @@
-"""RunsFunction as a load balancer and its clients see it."""
+"""Helpers that call RunsFunction as a load balancer does."""
 
 import json
 import logging
@@ -26,19 +26,19 @@ def build_function(environment: Mapping[str, str]) -> Api:
     dynamodb.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         if "AWS_ENDPOINT_URL" in environment:
-            # The one variable that a client of AWS reads by itself.
+            # AWS clients read this variable from the process's environment.
             patch.setenv("AWS_ENDPOINT_URL", environment["AWS_ENDPOINT_URL"])
         return build({"AWS_DEFAULT_REGION": "us-east-1", **environment})
 
 
 def reason_of(failure: RequestFailed | Contended) -> str:
-    """The reason with which the function would answer a store's error."""
+    """The reason with which the function answers a store's error."""
     return failure.reason if isinstance(failure, RequestFailed) else "store_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the load balancer makes of the function's answer."""
+    """The HTTP response that the load balancer makes of the function's answer."""
 
     status: int
     headers: dict[str, str]
@@ -46,11 +46,12 @@ class Answer:
 
     @property
     def json(self) -> Any:
+        """The body, parsed."""
         return json.loads(self.body)
 
     @property
     def reason(self) -> str:
-        """The reason of a problem, after it was held to RFC 9457 and the closed list."""
+        """The reason of a problem, which must fit RFC 9457 and the table of reasons."""
         problem = self.json
         assert self.headers["content-type"] == "application/problem+json"
         assert problem["status"] == self.status
@@ -64,7 +65,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Lambda's context, as far as it is used."""
+    """Lambda's context: the members that the function uses."""
 
     aws_request_id: str
     function_name: str = "RunsFunction"
@@ -72,7 +73,7 @@ class Context:
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:RunsFunction"
 
     def get_remaining_time_in_millis(self) -> int:
-        """All of its time, as at the start."""
+        """A time that never runs out."""
         return 25_000
 
 
@@ -86,7 +87,7 @@ def request(
     body: str | None = None,
     multi_value: bool = True,
 ) -> dict[str, Any]:
-    """An event. `query` is percent-encoded here, as it arrives: a load balancer does not decode."""
+    """A load balancer's event. It carries `query` percent-encoded, as a load balancer does."""
     pairs = query.items() if isinstance(query, Mapping) else query
     encoded = [pair.partition("=")[::2] for pair in urlencode(list(pairs)).split("&") if pair]
     event = alb_tokens.event(
@@ -109,19 +110,19 @@ def request(
 
 
 class RunsApi:
-    """The function in one environment. Remembers its answers, for the search for token text."""
+    """The function in one environment. Tests search its `answers` for tokens."""
 
     def __init__(self, function: Api) -> None:
         self.function = function
-        self.said: list[str] = []
+        self.answers: list[str] = []
         self._requests = 0
 
     def send(self, event: Mapping[str, Any]) -> Answer:
-        """One invocation. The answer must have the shape of the event, and be a declared one."""
+        """Invoke the function with an event. The answer must fit the event and the contract."""
         self._requests += 1
         context = Context(f"00000000-0000-4000-8000-{self._requests:012}")
         answer = json.loads(json.dumps(self.function.handle(dict(event), cast(Any, context))))
-        self.said.append(json.dumps(answer))
+        self.answers.append(json.dumps(answer))
         assert not answer["isBase64Encoded"]
         if event.get("multiValueHeaders"):
             assert "headers" not in answer
@@ -136,21 +137,21 @@ class RunsApi:
         return Answer(status, headers, body)
 
     def call(self, method: str, path: str, **what: Any) -> Answer:
-        """`request`, sent; a `document` becomes the body, with its content type."""
+        """Send a `request`; a `document` becomes the JSON body."""
         if "document" in what:
             what["body"] = json.dumps(what.pop("document"))
             what["headers"] = (*what.get("headers", ()), ("content-type", "application/json"))
         return self.send(request(method, path, **what))
 
     def create(self, by: Credential, project: str = "apollo", **body: Any) -> dict[str, Any]:
-        """A run, created."""
+        """Create a run, and return it."""
         answer = self.call("POST", f"/v1/projects/{project}/runs", by=by, document=body)
         assert answer.status == 201, answer.body
         return cast(dict[str, Any], answer.json)
 
 
 class _StandardOutput:
-    """Whatever `sys.stdout` is at the time: pytest's capture renews it for each phase of a test."""
+    """The current `sys.stdout`: pytest's capture replaces it in each phase of a test."""
 
     def write(self, text: str) -> None:
         sys.stdout.write(text)
@@ -160,13 +161,13 @@ class _StandardOutput:
 
 
 def log_to_standard_output() -> None:
-    """Powertools' logger holds the standard output of the time when it was made."""
+    """Let the logger write to the current standard output; Powertools keeps the one at import."""
     for handler in logging.getLogger("byline").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.stream = _StandardOutput()
 
 
 def metrics(lines: Sequence[str], name: str) -> list[dict[str, Any]]:
-    """The documents in CloudWatch's embedded metric format that carry the metric `name`."""
+    """The documents in CloudWatch's embedded metric format that contain the metric `name`."""
     documents = [json.loads(line) for line in lines if line.startswith("{")]
     return [document for document in documents if "_aws" in document and name in document]

@@ -1,9 +1,9 @@
-"""DynamoDB on loopback: moto's, with what moto lacks of the real one's behaviour under trouble.
+"""DynamoDB on loopback: moto with the behaviour under failure that moto lacks.
 
-Every request passes `DynamoDb`, which counts it and can lose an answer, or answer itself. What the
-function asks for is held to its role in the template, and its keys to the sizes that they may have.
-Two promises of DynamoDB's are kept that moto does not keep: a transaction's `ClientRequestToken`
-makes its repetition harmless, and of two transactions at the same time one is told of the conflict.
+Every request passes `DynamoDb`, which counts it, can lose its answer and can answer itself. The
+function's requests must fit its role in the template, and their keys the sizes that DynamoDB
+allows. Two behaviours of DynamoDB are added: a repeated `ClientRequestToken` makes a transaction
+harmless, and of two concurrent transactions one fails with a conflict.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
 
@@ -33,7 +33,7 @@ TABLE = "RunsTable"
 ACCESS_TABLE = "AccessTable"
 RUNNERS_TABLE = "RunnersTable"
 FUNCTION = "byline botocore"
-"""What the function calls itself. What tests ask for themselves is not held to its role."""
+"""The user agent of the function. Requests of the tests are not checked against its role."""
 
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"})
 
@@ -46,21 +46,21 @@ class Call:
     document: dict[str, Any]
 
     @property
-    def is_sighting(self) -> bool:
-        """Whether it keeps what a caller is called: whoever calls first in a process causes it."""
+    def is_profile_write(self) -> bool:
+        """Whether it writes a profile, as a caller's first call in a process does."""
         return bool(self.document.get("Key", {}).get("entry") == {"S": "profile"})
 
 
 @dataclass(frozen=True, slots=True)
 class LostAnswer:
-    """The next `operation` is done, and its answer never arrives."""
+    """The server carries out the next `operation`, and the answer never arrives."""
 
     operation: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The next `operation` is not done: `code`, with `members` beside it, is the answer."""
+    """The server does not carry out the next `operation`, and answers `code` with `members`."""
 
     operation: str
     code: str
@@ -68,6 +68,7 @@ class Refusal:
     members: dict[str, Any] = field(default_factory=dict)
 
     def answer(self, start_response: Any) -> list[bytes]:
+        """The error response as a WSGI body."""
         document = {"__type": f"com.amazonaws.dynamodb.v20120810#{self.code}", **self.members}
         start_response(f"{self.status} refused", [("Content-Type", "application/x-amz-json-1.0")])
         return [json.dumps(document).encode()]
@@ -75,14 +76,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Meanwhile:
-    """Somebody else acts just before the next `operation` is done."""
+    """`act` runs just before the server carries out the next `operation`."""
 
     operation: str
     act: Callable[[], object]
 
 
 def conflict(reasons: int = 2, *, code: str = "TransactionConflict") -> Refusal:
-    """A transaction that another one was in the way of."""
+    """The error of a transaction that conflicts with another."""
     members = {
         "Message": "Transaction cancelled",
         "CancellationReasons": [{"Code": code, "Message": "in the way"}] * reasons,
@@ -91,63 +92,64 @@ def conflict(reasons: int = 2, *, code: str = "TransactionConflict") -> Refusal:
 
 
 class DynamoDb:
-    """A WSGI application around moto's. `troubles` happen in their order, each once.
+    """A WSGI application around moto. `faults` happen in order, each once.
 
-    `calls` are all but the `sightings` of callers.
+    `calls` are all calls except the writes of profiles, which are in `profile_writes`.
     """
 
     def __init__(self, *, role: str = RUNS_ROLE) -> None:
         self._role = role
         self.calls: list[Call] = []
-        self.sightings: list[Call] = []
-        self.troubles: deque[LostAnswer | Refusal | Meanwhile] = deque()
+        self.profile_writes: list[Call] = []
+        self.faults: deque[LostAnswer | Refusal | Meanwhile] = deque()
         self.url = ""
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._done: dict[str, list[Any]] = {}
-        self._one_at_a_time = Lock()
-        self._transactions = Lock()
+        self._answers_by_token: dict[str, list[Any]] = {}
+        self._moto_lock = Lock()
+        self._transaction_lock = Lock()
 
     @property
     def client(self) -> Any:
-        """A client of its own, for looking behind the function's back."""
+        """A client of the tests. Its calls are not checked against the function's role."""
         return boto3.client("dynamodb", endpoint_url=self.url, region_name="us-east-1")
 
     def writes(self) -> list[Call]:
-        """The writes that were asked for, done or not."""
+        """The calls that write, carried out or not."""
         return [call for call in self.calls if call.operation in WRITES]
 
     def rows(self, table: str = TABLE) -> list[dict[str, Any]]:
-        """Every row of a table: of the runs', tombstones and idempotency records too."""
+        """All rows of a table, tombstones and idempotency records included."""
         rows: list[dict[str, Any]] = self.client.scan(TableName=table, ConsistentRead=True)["Items"]
         return rows
 
     def reset(self) -> None:
-        """Empty tables, and nothing remembered."""
-        self.troubles.clear()
-        self._done.clear()
+        """Empty the tables, and forget calls, faults and transactions."""
+        self.faults.clear()
+        self._answers_by_token.clear()
         client = self.client
-        there = client.list_tables()["TableNames"]
+        existing = client.list_tables()["TableNames"]
         for table in (TABLE, ACCESS_TABLE, RUNNERS_TABLE):
-            if table in there:
+            if table in existing:
                 client.delete_table(TableName=table)
             client.create_table(**table_definition(table))
         self.calls.clear()
-        self.sightings.clear()
+        self.profile_writes.clear()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer one request, with the next fault where it is for this operation."""
         operation = environ.get("HTTP_X_AMZ_TARGET", ".").partition(".")[2]
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = BytesIO(body)
         call = Call(operation, json.loads(body or b"{}"))
-        (self.sightings if call.is_sighting else self.calls).append(call)
-        trouble = None
-        if self.troubles and self.troubles[0].operation == operation:
-            trouble = self.troubles.popleft()
-        if isinstance(trouble, Refusal):
-            return trouble.answer(start_response)
-        if isinstance(trouble, Meanwhile):
-            trouble.act()
-        if _is_functions(environ) and (denied := refused(operation, body, role=self._role)):
+        (self.profile_writes if call.is_profile_write else self.calls).append(call)
+        fault = None
+        if self.faults and self.faults[0].operation == operation:
+            fault = self.faults.popleft()
+        if isinstance(fault, Refusal):
+            return fault.answer(start_response)
+        if isinstance(fault, Meanwhile):
+            fault.act()
+        if _is_from_function(environ) and (denied := refused(operation, body, role=self._role)):
             return Refusal(
                 operation, "AccessDeniedException", members={"Message": f"not allowed: {denied}"}
             ).answer(start_response)
@@ -155,7 +157,7 @@ class DynamoDb:
             return Refusal(
                 operation, "ValidationException", members={"Message": f"reserved: {words}"}
             ).answer(start_response)
-        if _is_functions(environ) and (
+        if _is_from_function(environ) and (
             keys := bad_keys(json.loads(body), definition=table_definition)
         ):
             return Refusal(
@@ -165,43 +167,43 @@ class DynamoDb:
             answer = self._transact(environ, json.loads(body).get("ClientRequestToken", ""))
         else:
             answer = self._ask_moto(environ)
-        if isinstance(trouble, LostAnswer):
+        if isinstance(fault, LostAnswer):
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         status, headers, chunks = answer
         start_response(status, headers)
         return chunks  # type: ignore[no-any-return]
 
     def _transact(self, environ: dict[str, Any], token: str) -> list[Any]:
-        if token in self._done:
-            return self._done[token]
-        if not self._transactions.acquire(blocking=False):
+        if token in self._answers_by_token:
+            return self._answers_by_token[token]
+        if not self._transaction_lock.acquire(blocking=False):
             answer: list[Any] = []
             chunks = conflict().answer(lambda *head: answer.extend(head))
             return [*answer, chunks]
         try:
             answer = self._ask_moto(environ)
         finally:
-            self._transactions.release()
+            self._transaction_lock.release()
         if token and answer[0].startswith("200"):
-            self._done[token] = answer
+            self._answers_by_token[token] = answer
         return answer
 
     def _ask_moto(self, environ: dict[str, Any]) -> list[Any]:
         head: list[Any] = []
-        with self._one_at_a_time:
+        with self._moto_lock:
             chunks = list(self._moto(environ, lambda *started: head.extend(started)))
         return [*head[:2], chunks]
 
 
-def _is_functions(environ: dict[str, Any]) -> bool:
-    """Whether the function asks it, of DynamoDB: other services are asked at this address too."""
+def _is_from_function(environ: dict[str, Any]) -> bool:
+    """Whether the function sent the request, and to DynamoDB: other services share this address."""
     return FUNCTION in environ.get("HTTP_USER_AGENT", "") and environ.get(
         "HTTP_X_AMZ_TARGET", ""
     ).startswith("DynamoDB_")
 
 
 def reserved_words(document: Any) -> set[str]:
-    """The reserved words in a request's expressions: DynamoDB refuses them all, moto some."""
+    """The reserved words in a request's expressions. DynamoDB refuses all of them, moto some."""
     if isinstance(document, list):
         return set().union(*map(reserved_words, document))
     if not isinstance(document, dict):
@@ -221,7 +223,7 @@ _RESERVED = frozenset(ReservedKeywords.get_reserved_keywords())
 
 @cache
 def table_definition(table: str) -> dict[str, Any]:
-    """The table as `template.yaml` has it, as far as its rows go."""
+    """The table's definition in `template.yaml`, without settings that do not affect rows."""
     tables = Template.read(ROOT / "template.yaml").resources("AWS::DynamoDB::Table")
     properties = tables[table]["Properties"]
     names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
@@ -235,7 +237,7 @@ class _Silent(WSGIRequestHandler):
 
 @contextmanager
 def serve_dynamodb(*, role: str = RUNS_ROLE) -> Iterator[DynamoDb]:
-    """The server, on a port of its own, until the block ends; it holds the function to `role`."""
+    """Run the server on a port of its own until the block ends; `role` restricts the function."""
     dynamodb = DynamoDb(role=role)
     server = make_server("127.0.0.1", 0, dynamodb, threaded=True, request_handler=_Silent)
     thread = Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""The audit trail of runs: each change leaves one record, and what was not done leaves none."""
+"""The audit trail of runs: each change writes one record, and a refused change writes none."""
 
 import json
 import re
@@ -48,20 +48,20 @@ FOR_GRACE = RepresentedPerson(
 
 @pytest.fixture
 def trail(dynamodb: DynamoDb) -> AuditTrail:
-    """The trail, at a time that stands."""
+    """An audit trail whose clock stands at `NOW`."""
     return AuditTrail(dynamodb.client, ACCESS_TABLE, now=lambda: NOW)
 
 
 @pytest.fixture
 def store(dynamodb: DynamoDb, trail: AuditTrail) -> RunStore:
-    """The store of runs, beside the function."""
+    """A store of runs that uses the same tables as the function."""
     return RunStore(dynamodb.client, TABLE, audit=trail, now=time.time, new_id=lambda: RUN)
 
 
-def test_created_run_is_on_record_whole(
+def test_created_run_has_a_complete_audit_record(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
 ) -> None:
-    """Who, what, when, by which request; nothing is left out that is known."""
+    """The record names caller, action, resource, time and request."""
     run = api.create(ada)
     [record] = records(api, ada, run=run["id"])
     [row] = dynamodb.rows()
@@ -80,37 +80,41 @@ def test_created_run_is_on_record_whole(
     assert record["at"] >= run["created_at"]
 
 
-@pytest.mark.parametrize("keyed", [[], [("idempotency-key", "k")]], ids=["plain", "keyed"])
-def test_create_is_one_call_of_dynamodb(
-    api: RunsApi, ada: Credential, dynamodb: DynamoDb, keyed: list[tuple[str, str]]
+@pytest.mark.parametrize("headers", [[], [("idempotency-key", "k")]], ids=["plain", "keyed"])
+def test_create_makes_one_dynamodb_call(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb, headers: list[tuple[str, str]]
 ) -> None:
-    """The hot path: the run and its record are written in one request, and nothing is read."""
+    """One transaction writes the run and its record, and nothing is read."""
     dynamodb.calls.clear()
-    assert api.call("POST", RUNS, by=ada, headers=keyed).status == 201
+    assert api.call("POST", RUNS, by=ada, headers=headers).status == 201
     [call] = dynamodb.calls
     assert call.operation == "TransactWriteItems"
     tables = [action["Put"]["TableName"] for action in call.document["TransactItems"]]
-    assert tables == [TABLE] * (1 + len(keyed)) + [ACCESS_TABLE]
+    assert tables == [TABLE] * (1 + len(headers)) + [ACCESS_TABLE]
 
 
 @pytest.mark.parametrize(
-    ("changes", "recorded"),
+    ("changes", "expected_actions"),
     [
         (["start", "finish"], ["create_run", "start_run", "finish_run"]),
         (["fail"], ["create_run", "fail_run"]),
         (["start", "cancel"], ["create_run", "start_run", "cancel_run"]),
     ],
 )
-def test_each_change_leaves_one_record(
-    api: RunsApi, ada: Credential, grace: Credential, changes: list[str], recorded: list[str]
+def test_changes_of_a_run_are_recorded_in_order(
+    api: RunsApi,
+    ada: Credential,
+    grace: Credential,
+    changes: list[str],
+    expected_actions: list[str],
 ) -> None:
-    """In their order, each with its own actor and request; the last one is of the deletion."""
+    """Each change has one record with its own actor and request; the deletion's is the last."""
     run = api.create(ada)
     path = f"{RUNS}/{run['id']}"
     for change in changes:
         assert api.call("POST", f"{path}/{change}", by=grace).status == 200
     assert api.call("DELETE", path, by=ada).status == 204
-    assert actions(api, ada, run=run["id"]) == [*recorded, "delete_run"]
+    assert actions(api, ada, run=run["id"]) == [*expected_actions, "delete_run"]
     last, *others, first = records(api, ada, run=run["id"])
     assert last["actor"] == first["actor"] == ADA
     assert {record["actor"]["user"]["id"]["subject"] for record in others} == {"grace"}
@@ -118,11 +122,11 @@ def test_each_change_leaves_one_record(
     assert len(set(requests)) == len(requests)
 
 
-class TestNothingDone:
-    """What was refused is not on record: a record says that something was done."""
+class TestRefusedChanges:
+    """A refused change has no audit record."""
 
-    def test_refused_change_leaves_no_record(self, api: RunsApi, ada: Credential) -> None:
-        """409 for a state that does not follow, 404 for what is not there."""
+    def test_refused_change_writes_no_record(self, api: RunsApi, ada: Credential) -> None:
+        """A change refused with 409 or 404 writes no record."""
         run = api.create(ada)
         assert api.call("POST", f"{RUNS}/{run['id']}/finish", by=ada).status == 409
         assert api.call("POST", f"{RUNS}/{RUN}/start", by=ada).status == 404
@@ -130,18 +134,18 @@ class TestNothingDone:
         assert actions(api, ada, run=run["id"]) == ["create_run"]
         assert actions(api, ada, run=RUN) == []
 
-    def test_refused_create_leaves_no_record(
+    def test_refused_create_writes_no_record(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
     ) -> None:
-        """A bad body, a bad credential."""
+        """A create refused for its body or its credential writes no record."""
         assert api.call("POST", RUNS, by=ada, document={"name": ""}).status == 400
         assert api.call("POST", RUNS, by=web.browser("ada", exp=1), document={}).status == 401
         assert dynamodb.rows(ACCESS_TABLE) == []
 
-    def test_repeated_key_leaves_one_record(
+    def test_repeated_idempotency_key_writes_one_record(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
-        """The run was created once, however often it was asked for; another body created none."""
+        """Requests with one `Idempotency-Key` write one record, whatever their bodies are."""
         for name in ("a", "a", "b"):
             api.call(
                 "POST", RUNS, by=ada, document={"name": name}, headers=[("idempotency-key", "k")]
@@ -149,27 +153,27 @@ class TestNothingDone:
         assert len(dynamodb.rows(ACCESS_TABLE)) == 1
 
     @pytest.mark.parametrize(
-        "trouble", [conflict(code="ThrottlingError"), Refusal("TransactWriteItems", "AccessDenied")]
+        "fault", [conflict(code="ThrottlingError"), Refusal("TransactWriteItems", "AccessDenied")]
     )
-    def test_change_that_cannot_be_recorded_is_not_made(
-        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, trouble: Refusal
+    def test_create_without_a_writable_record_writes_no_run(
+        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, fault: Refusal
     ) -> None:
-        """Neither without the other: no run, no record."""
-        dynamodb.troubles.extend([trouble] * 9)
+        """A transaction that fails writes neither the run nor the record."""
+        dynamodb.faults.extend([fault] * 9)
         assert api.call("POST", RUNS, by=ada).status in (500, 503)
-        dynamodb.troubles.clear()
+        dynamodb.faults.clear()
         assert dynamodb.rows() == dynamodb.rows(ACCESS_TABLE) == []
 
-    def test_losers_of_a_race_leave_no_record(
+    def test_concurrent_starts_write_one_record(
         self, dynamodb: DynamoDb, store: RunStore, trail: AuditTrail
     ) -> None:
-        """Of eight that start a run at once, one does, and one is on record."""
+        """Of eight concurrent starts one succeeds, and only that one writes a record."""
         store.create(CreateRun(), project="apollo", action=ActionContext(None, "create"))
 
         def start(number: int) -> str:
-            act = ActionContext(None, f"start {number}")
+            action = ActionContext(None, f"start {number}")
             try:
-                store.change("apollo", RUN, transition=TRANSITIONS["start"], action=act)
+                store.change("apollo", RUN, transition=TRANSITIONS["start"], action=action)
             except (RequestFailed, Contended) as failure:
                 return reason_of(failure)
             return "started"
@@ -184,12 +188,12 @@ class TestNothingDone:
 
 
 class TestAppendOnly:
-    """A record is never written over, by whatever comes to have its key."""
+    """A record is never overwritten."""
 
-    def test_record_of_one_request_is_written_once(
+    def test_second_record_of_one_request_is_refused(
         self, dynamodb: DynamoDb, trail: AuditTrail
     ) -> None:
-        """Its key follows from the request and what it did, so a second one is refused."""
+        """A record's key follows from request, action and resource, so a second one is refused."""
         resource = AuditedResource("apollo", "run", RUN)
         first = trail.record(ActionContext(None, "request"), "start_run", resource)
         second = trail.record(ActionContext(BOT, "request"), "start_run", resource)
@@ -209,7 +213,7 @@ class TestAppendOnly:
             ("request", "start_run", AuditedResource("gemini", "run", RUN)),
         ],
     )
-    def test_records_of_anything_else_stand_beside_it(
+    def test_records_of_one_millisecond_have_different_keys(
         self,
         dynamodb: DynamoDb,
         trail: AuditTrail,
@@ -228,10 +232,12 @@ class TestAppendOnly:
 
 
 class TestOnBehalfOf:
-    """What a service account does for a person is the person's to answer for, and says both."""
+    """The accountable principal of a run and of its record."""
 
-    def test_run_and_record_name_the_person(self, dynamodb: DynamoDb, store: RunStore) -> None:
-        """The record names the service account as actor, and the person for whom it acts."""
+    def test_service_account_for_a_person_records_both(
+        self, dynamodb: DynamoDb, store: RunStore
+    ) -> None:
+        """The record names the service account as actor and the person as accountable principal."""
         store.create(CreateRun(), project="apollo", action=ActionContext(BOT, "request", FOR_GRACE))
         [row] = dynamodb.rows()
         run = run_json(row)
@@ -244,27 +250,29 @@ class TestOnBehalfOf:
         assert record["on_behalf_of"]["S"] == FOR_GRACE.identity
         assert record["answerable"]["S"] == FOR_GRACE.principal
 
-    def test_who_acts_for_nobody_answers_themselves(
+    def test_service_account_for_no_person_is_accountable_itself(
         self, dynamodb: DynamoDb, store: RunStore
     ) -> None:
-        """Nor does the run name anybody else."""
+        """A service account that acts for no person is the accountable principal itself."""
         store.create(CreateRun(), project="apollo", action=ActionContext(BOT, "request"))
         [row], [record] = dynamodb.rows(), dynamodb.rows(ACCESS_TABLE)
         assert not {"on_behalf_of", "person"} & row.keys()
         assert "on_behalf_of" not in record
         assert record["answerable"] == record["principal"]
 
-    def test_nobody_answers_for_nobodys_doing(self, dynamodb: DynamoDb, store: RunStore) -> None:
-        """The record is there, and in no index: else all of nobody's would share one partition."""
+    def test_anonymous_record_has_no_accountable_principal(
+        self, dynamodb: DynamoDb, store: RunStore
+    ) -> None:
+        """An anonymous caller's record is in no index: one partition would hold all of them."""
         store.create(CreateRun(), project="apollo", action=ActionContext(None, "request"))
         [record] = dynamodb.rows(ACCESS_TABLE)
         assert record["principal"]["S"] == "anonymous"
         assert not {"actor", "answerable"} & record.keys()
 
-    def test_verified_caller_of_unknown_kind_is_not_nobody(
+    def test_caller_of_unknown_kind_is_accountable(
         self, dynamodb: DynamoDb, store: RunStore
     ) -> None:
-        """No identity can be shown, and still it is known whose token it was."""
+        """A verified caller of unknown kind is accountable, although it has no identity to show."""
         caller = Caller("unknown", "bearer", "https://issuer.example", "x", "x", "x")
         store.create(CreateRun(), project="apollo", action=ActionContext(caller, "request"))
         [record] = dynamodb.rows(ACCESS_TABLE)
@@ -272,10 +280,10 @@ class TestOnBehalfOf:
         assert "actor" not in record
 
 
-def test_records_hold_no_token(
+def test_records_contain_no_token(
     api: RunsApi, ada: Credential, nightly: Credential, dynamodb: DynamoDb, web: Web
 ) -> None:
-    """No part of any credential that was sent is in any row."""
+    """No row of the trail contains a part of a credential."""
     for by in (ada, nightly):
         run = api.create(by)
         api.call("POST", f"{RUNS}/{run['id']}/start", by=by)
@@ -285,21 +293,21 @@ def test_records_hold_no_token(
     assert not [segment for segment in segments_of(web.tokens) if segment in text]
 
 
-def test_records_are_named_as_the_policies_name_actions() -> None:
-    """Every action that changes or hands out something is recorded by its own name, no other is."""
+def test_recorded_actions_equal_the_changing_actions_of_the_policies() -> None:
+    """Each action that changes a resource or reads a token is recorded, and no other is."""
     schema = (POLICIES / "byline.cedarschema").read_text()
     kinds: dict[str, set[str]] = {}
     for names, kind in re.findall(r"^\s*action ([\w, ]+) in \[(\w+)\]", schema, re.MULTILINE):
         kinds.setdefault(kind, set()).update(names.split(", "))
     assert kinds.keys() == {"create", "read", "update", "cancel", "delete", "read_token"}
-    # A restart changes nothing that was registered; a message is a record of itself.
+    # A restart changes no registration, and a message is its own record.
     unrecorded = {"restart_runner", "post_user_message", "post_runner_message"}
-    recorded = set().union(*(names for kind, names in kinds.items() if kind != "read"))
-    assert set(get_args(Action)) == recorded - unrecorded
+    expected_actions = set().union(*(names for kind, names in kinds.items() if kind != "read"))
+    assert set(get_args(Action)) == expected_actions - unrecorded
 
 
-def test_no_other_row_can_be_taken_for_a_record(trail: AuditTrail) -> None:
-    """A project's name has no `#`, so what IAM protects is records, and all of them."""
+def test_audit_scopes_are_distinct_and_share_the_protected_prefix(trail: AuditTrail) -> None:
+    """Scopes of different resources differ, and all begin with the prefix that IAM protects."""
     names: list[tuple[Any, ...]] = [("a", "run", "x#runner#y"), ("a", "runner", "y")]
     scopes = [AuditedResource(*name).scope for name in names]
     assert len(set(scopes)) == len(scopes)

@@ -1,4 +1,4 @@
-"""Reading the audit trail: by what something was done to, and by who answers for it."""
+"""Reading the audit trail by resource and by accountable principal."""
 
 from copy import replace
 from itertools import chain
@@ -10,7 +10,7 @@ from byline.identity.caller import Caller
 from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail, RepresentedPerson
 from tests.runs.audit_api import actions, ask, pages, records
-from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import ACCESS_TABLE, DynamoDb, Refusal
 
@@ -20,32 +20,36 @@ NOW = 1_800_000_000
 
 
 def seed(dynamodb: DynamoDb, *records: tuple[ActionContext, AuditedResource]) -> None:
-    """A record of each second."""
-    for number, (act, resource) in enumerate(records):
+    """Write one record for each second."""
+    for number, (action, resource) in enumerate(records):
         trail = AuditTrail(dynamodb.client, ACCESS_TABLE, now=lambda: NOW + number)  # noqa: B023
-        trail.write(act, "cancel_run", resource, run=None)
+        trail.write(action, "cancel_run", resource, run=None)
 
 
 def run_of(project: str, run_id: str = RUN) -> AuditedResource:
+    """A run as an audited resource."""
     return AuditedResource(project, "run", run_id)
 
 
 def requests(found: list[dict[str, Any]]) -> list[str]:
+    """The request ids of records."""
     return [record["request_id"] for record in found]
 
 
 @pytest.fixture
 def ada_herself(web: Web) -> Caller:
+    """Ada as a verified caller."""
     return Caller("user", "alb", web.url, "ada", "ada", "Ada")
 
 
 @pytest.fixture
 def bot(web: Web) -> Caller:
+    """A service account as a verified caller."""
     return Caller("application", "bearer", web.url, "bot", "bot", "bot")
 
 
-def test_records_of_a_run_are_that_runs_alone(api: RunsApi, ada: Credential) -> None:
-    """Newest first, and nothing of the run beside it."""
+def test_records_of_a_run_are_listed_newest_first(api: RunsApi, ada: Credential) -> None:
+    """The list contains the records of this run and of no other."""
     one, other = api.create(ada), api.create(ada)
     api.call("POST", f"/v1/projects/apollo/runs/{one['id']}/start", by=ada)
     newest, oldest = records(api, ada, run=one["id"])
@@ -55,17 +59,17 @@ def test_records_of_a_run_are_that_runs_alone(api: RunsApi, ada: Credential) -> 
     assert actions(api, ada, run=other["id"]) == ["create_run"]
 
 
-def test_records_of_a_deleted_run_stay(api: RunsApi, ada: Credential) -> None:
-    """What is gone from every other route is found here."""
+def test_records_of_a_deleted_run_are_listed(api: RunsApi, ada: Credential) -> None:
+    """The trail still lists the records of a run that was deleted."""
     run = api.create(ada)
     api.call("DELETE", f"/v1/projects/apollo/runs/{run['id']}", by=ada)
     assert actions(api, ada, run=run["id"]) == ["create_run", "delete_run"]
 
 
-def test_records_of_a_person_are_what_they_did_and_what_was_done_for_them(
+def test_records_of_a_person_include_those_on_their_behalf(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web, ada_herself: Caller, bot: Caller
 ) -> None:
-    """Whichever way she is named: what the service account does by itself is its own."""
+    """A person's list has their own actions and those of service accounts on their behalf."""
     for_ada = RepresentedPerson(f"user:{web.url}#ada", '{"user":{"id":{"subject":"ada"}}}')
     seed(
         dynamodb,
@@ -81,17 +85,20 @@ def test_records_of_a_person_are_what_they_did_and_what_was_done_for_them(
     assert requests(records(api, ada, person=f"application:{web.url}#bot")) == ["its own"]
 
 
-def test_records_of_an_email_are_those_of_whoever_has_it(
+def test_records_of_an_email_are_those_of_its_owners(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
 ) -> None:
-    """In whatever case, of all whose it is and of whom it is the subject of, as one listing;
-    of a service account it is not, whatever it is called."""
+    """An e-mail address in any case means the persons whose profile has it, and the person whose
+    subject it is.
+
+    All are in one list. It never means a service account.
+    """
     email = "Audited@Example.com"
     lin, tom = web.browser("audited-lin", email=email), web.browser("audited-tom", email=email)
     for caller in (lin, tom, web.bearer("audited-bot", "audited-bot", email=email)):
         api.call("GET", "/v1/whoami", by=caller)
-    people = ("audited-lin", "audited-tom", email, "audited-bot", "ada", "audited-lin")
-    callers = [Caller("user", "alb", web.url, one, one, one) for one in people]
+    subjects = ("audited-lin", "audited-tom", email, "audited-bot", "ada", "audited-lin")
+    callers = [Caller("user", "alb", web.url, one, one, one) for one in subjects]
     callers[3] = replace(callers[3], kind="application")
     seed(
         dynamodb, *((ActionContext(one, str(n)), run_of("apollo")) for n, one in enumerate(callers))
@@ -105,10 +112,10 @@ def test_records_of_an_email_are_those_of_whoever_has_it(
     assert records(api, ada, person=f"user:{web.url}#{email.lower()}") == []
 
 
-def test_namesake_of_another_issuer_is_another(
+def test_records_of_a_namesake_are_not_listed(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """A person is issuer and subject; a client called as she is, is not her either."""
+    """A principal with the same subject but another issuer or kind is another principal."""
     strangers = [
         Caller("user", "bearer", "https://other.example", "ada", "ada", "Ada"),
         Caller("application", "bearer", "https://other.example", "ada", "ada", "ada"),
@@ -117,12 +124,14 @@ def test_namesake_of_another_issuer_is_another(
     assert records(api, ada, person="ada") == records(api, ada, person="me") == []
 
 
-def test_records_of_another_project_are_not_shown(
+def test_records_of_another_project_are_not_listed(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, ada_herself: Caller
 ) -> None:
-    """Neither by person nor by a run that has the same id there."""
-    act = ActionContext(ada_herself, "elsewhere")
-    seed(dynamodb, (act, run_of("gemini")), (ActionContext(ada_herself, "here"), run_of("apollo")))
+    """Neither a query by person nor one by run lists records of another project."""
+    action = ActionContext(ada_herself, "elsewhere")
+    seed(
+        dynamodb, (action, run_of("gemini")), (ActionContext(ada_herself, "here"), run_of("apollo"))
+    )
     assert requests(records(api, ada, person="me")) == ["here"]
     assert requests(records(api, ada, run=RUN)) == ["here"]
     assert requests(records(api, ada, project="gemini", person="me")) == ["elsewhere"]
@@ -130,7 +139,7 @@ def test_records_of_another_project_are_not_shown(
 
 @pytest.mark.parametrize("query", [{"run": RUN}, {"person": "me"}])
 @pytest.mark.parametrize("count", [5, 6, 7])
-def test_walk_finds_every_record_once(
+def test_pages_contain_every_record_once(
     api: RunsApi,
     ada: Credential,
     dynamodb: DynamoDb,
@@ -138,17 +147,17 @@ def test_walk_finds_every_record_once(
     query: dict[str, str],
     count: int,
 ) -> None:
-    """Newest first over all pages, none empty at the end where the last one is full."""
+    """The pages have each record once, newest first, and the last page is not empty."""
     seed(dynamodb, *((ActionContext(ada_herself, str(n)), run_of("apollo")) for n in range(count)))
-    walked = list(pages(api, ada, limit="3", **query))
-    assert [len(page) for page in walked] == [3, count - 3, 0][:2] if count <= 6 else [3, 3, 1]
-    assert requests(list(chain(*walked))) == [str(n) for n in reversed(range(count))]
+    listed = list(pages(api, ada, limit="3", **query))
+    assert [len(page) for page in listed] == [3, count - 3, 0][:2] if count <= 6 else [3, 3, 1]
+    assert requests(list(chain(*listed))) == [str(n) for n in reversed(range(count))]
 
 
-def test_walk_passes_over_other_projects_to_its_end(
+def test_page_ends_early_after_many_records_of_other_projects(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, ada_herself: Caller
 ) -> None:
-    """More of elsewhere than one answer may read: it ends early, with a place to go on."""
+    """A page that reads its limit of rows ends early with a cursor, and the next one goes on."""
     elsewhere = PAGES_PER_LISTING * ROWS_PER_PAGE + 10
     seed(
         dynamodb,
@@ -167,7 +176,7 @@ def test_walk_passes_over_other_projects_to_its_end(
 
 
 class TestRefusals:
-    """What cannot be asked."""
+    """Requests for records that are refused."""
 
     @pytest.mark.parametrize(
         "query",
@@ -187,10 +196,10 @@ class TestRefusals:
             {"run": RUN, "of": "x"},
         ],
     )
-    def test_query_that_is_none_is_refused(
+    def test_invalid_query_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, query: dict[str, str]
     ) -> None:
-        """400, and nothing is read: one subject, each of a form that can be."""
+        """A query needs one resource or person of valid form: 400, and nothing is read."""
         dynamodb.calls.clear()
         answer = ask(api, ada, **query)
         assert (answer.status, answer.reason) == (400, "invalid_parameter")
@@ -205,33 +214,33 @@ class TestRefusals:
         ada_herself: Caller,
         query: dict[str, str],
     ) -> None:
-        """400: of another run, of a person, of another project."""
+        """A cursor of another run, person or project is answered 400."""
         seed(dynamodb, *((ActionContext(ada_herself, str(n)), run_of("apollo")) for n in range(2)))
         cursor = ask(api, ada, run=RUN, limit="1").json["next_cursor"]
         assert ask(api, ada, run=RUN, limit="1", cursor=cursor).status == 200
         other = {"run": RUN, **query} if "person" not in query else query
         answer = ask(api, ada, **other, cursor=cursor)
         assert (answer.status, answer.reason) == (400, "invalid_cursor")
-        mangled = ask(api, ada, run=RUN, cursor=f"{cursor[:-1]}{'A' if cursor[-1] != 'A' else 'B'}")
-        assert mangled.status == 400
+        altered = ask(api, ada, run=RUN, cursor=f"{cursor[:-1]}{'A' if cursor[-1] != 'A' else 'B'}")
+        assert altered.status == 400
 
-    def test_nobody_reads_nothing(self, api: RunsApi, dynamodb: DynamoDb) -> None:
-        """401, before anything is read."""
+    def test_anonymous_caller_is_refused(self, api: RunsApi, dynamodb: DynamoDb) -> None:
+        """An anonymous caller is answered 401 before anything is read."""
         dynamodb.calls.clear()
-        assert ask(api, NOBODY, run=RUN).status == 401
+        assert ask(api, NO_CREDENTIAL, run=RUN).status == 401
         assert dynamodb.calls == []
 
-    def test_whoever_may_not_read_it_finds_nothing_there(self, api: RunsApi, web: Web) -> None:
-        """404: without a role in the project there is no trail, whatever is asked of it."""
+    def test_caller_without_a_role_gets_not_found(self, api: RunsApi, web: Web) -> None:
+        """A caller without a role is answered 404 for every query."""
         eve = web.browser("eve")
         for query in ({"run": RUN}, {"person": "me"}, {"person": "ada"}, {}):
             answer = ask(api, eve, **query)
             assert (answer.status, answer.reason) == (404, "not_found")
 
-    def test_trail_that_cannot_be_read_is_unavailable(
+    def test_unreadable_trail_is_unavailable(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
-        """503: an empty answer would say that nothing was done."""
-        dynamodb.troubles.extend([Refusal("Query", "InternalServerError", status=500)] * 9)
+        """A failed read is answered 503: an empty list would say that no action took place."""
+        dynamodb.faults.extend([Refusal("Query", "InternalServerError", status=500)] * 9)
         answer = ask(api, ada, run=RUN)
         assert (answer.status, answer.reason) == (503, "store_unavailable")

@@ -1,4 +1,4 @@
-"""The audit trail of runners: registrations, deletions, and each token that was handed out."""
+"""The audit trail of runners: registrations, deletions and each token that was read."""
 
 import json
 import time
@@ -29,14 +29,14 @@ def ready(runners: RunnersApi, nightly: Credential) -> RunnersApi:
 
 
 def trail(runners: RunnersApi, by: Credential) -> list[dict[str, Any]]:
-    """What was done to the runner, the first thing first."""
+    """The runner's records, the oldest first."""
     return records(runners.api, by, project=runners.project, runner="nightly")[::-1]
 
 
-def test_registration_change_and_deletion_are_on_record(
+def test_registration_change_and_deletion_are_recorded(
     runners: RunnersApi, ada: Credential, grace: Credential, web: Web
 ) -> None:
-    """Each with its actor and its own request."""
+    """Each has a record with its own actor and request."""
     assert runners.put(ada).status == 201
     assert runners.put(grace, audience="models").status == 200
     assert runners.delete(ada).status == 204
@@ -51,28 +51,26 @@ def test_registration_change_and_deletion_are_on_record(
     assert len({record["request_id"] for record in found}) == 3
 
 
-def test_registration_that_changes_nothing_leaves_no_record(
-    runners: RunnersApi, ada: Credential
-) -> None:
-    """A restart: the runner is what it was, also where its next try was brought forward."""
+def test_repeated_registration_writes_no_record(runners: RunnersApi, ada: Credential) -> None:
+    """A restart writes no record, even where it makes the runner's next try due now."""
     runners.put(ada)
     runners.put(ada)
     now = int(time.time())
     error = LastError(error_class="invalid_scope", at=now - 600)
-    runners.store(replace(runners.registered(), due_at=now + 3_600, last_error=error))
+    runners.store(replace(runners.registered_row(), due_at=now + 3_600, last_error=error))
     runners.put(ada)
-    assert runners.registered().due_at != now + 3_600
+    assert runners.registered_row().due_at != now + 3_600
     assert [record["action"] for record in trail(runners, ada)] == ["register_runner"]
 
 
-def test_refresh_leaves_no_record(ready: RunnersApi, ada: Credential) -> None:
-    """What the refresher does by itself is nobody's act."""
-    assert ready.registered().slot is not None
+def test_refresh_writes_no_record(ready: RunnersApi, ada: Credential) -> None:
+    """A refresh of the runner's token is not audited."""
+    assert ready.registered_row().slot is not None
     assert [record["action"] for record in trail(ready, ada)] == ["register_runner"]
 
 
-def test_refused_request_leaves_no_record(runners: RunnersApi, ada: Credential) -> None:
-    """A body that is none, a runner that is not there."""
+def test_refused_request_writes_no_record(runners: RunnersApi, ada: Credential) -> None:
+    """A request refused for its body or for a missing runner writes no record."""
     assert runners.put(ada, scope="\n").status == 400
     assert runners.delete(ada).status == 404
     assert runners.token(ada).status == 404
@@ -80,10 +78,10 @@ def test_refused_request_leaves_no_record(runners: RunnersApi, ada: Credential) 
 
 
 @pytest.mark.parametrize("change", ["register", "change", "delete"])
-def test_change_whose_answer_was_lost_leaves_one_record(
+def test_change_with_a_lost_answer_writes_one_record(
     runners: RunnersApi, ada: Credential, change: str
 ) -> None:
-    """The transaction's token makes both happen once."""
+    """The transaction's token makes the repeated change and its record happen once."""
     if change != "register":
         runners.put(ada)
     before = len(trail(runners, ada))
@@ -94,66 +92,64 @@ def test_change_whose_answer_was_lost_leaves_one_record(
 
 
 class TestTokens:
-    """No token without its record."""
+    """Each token that is read has a record."""
 
-    def test_token_that_is_read_is_on_record(
+    def test_read_token_is_recorded(
         self, ready: RunnersApi, ada: Credential, gpu: Credential, web: Web
     ) -> None:
-        """Who read it, when, and for which run, as the reader says."""
+        """The record names the reader, and the run where the reader gave one."""
         path = ready.path("nightly", of="/token")
         assert ready.api.call("GET", path, by=gpu, query={"run": RUN}).status == 200
         assert ready.token(gpu).status == 200
-        _, for_run, for_none = trail(ready, ada)
-        assert for_run["action"] == for_none["action"] == "read_runner_token"
+        _, for_run, without_run = trail(ready, ada)
+        assert for_run["action"] == without_run["action"] == "read_runner_token"
         assert for_run["principal"] == f"application:{web.url}#gpu"
-        assert (for_run["run"], for_none["run"]) == (RUN, None)
+        assert (for_run["run"], without_run["run"]) == (RUN, None)
         person = {"project": ready.project, "person": f"application:{web.url}#gpu"}
         assert actions(ready.api, ada, **person) == ["read_runner_token"] * 2
 
     @pytest.mark.parametrize("refusal", [ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED])
-    def test_token_that_cannot_be_recorded_is_not_handed_out(
+    def test_unwritable_record_withholds_the_token(
         self, ready: RunnersApi, gpu: Credential, refusal: Refusal
     ) -> None:
-        """Whatever is wrong with the table: an error, and no part of the token."""
+        """A failed write of the record is an error, and the answer has no part of the token."""
         ready.world.aws.faults.follow("PutItem", afterwards=refusal)
         answer = ready.token(gpu)
         assert answer.status in (500, 503)
         assert answer.status == 503 or refusal is ACCESS_DENIED
         assert "token" not in answer.json
-        assert ready.world.token(ready.registered())["token"] not in answer.body
+        assert ready.world.token(ready.registered_row())["token"] not in answer.body
 
-    def test_record_whose_answer_was_lost_is_written_once(
+    def test_record_with_a_lost_answer_is_written_once(
         self, ready: RunnersApi, ada: Credential, gpu: Credential
     ) -> None:
-        """200: the second put finds the first one's record, which is its own."""
+        """The repeated write finds the record of the first one, and the token is answered."""
         ready.world.aws.faults.follow("PutItem", LoseAnswer())
         assert ready.token(gpu).status == 200
         assert ready.calls().count("PutItem") == 2
         assert len(trail(ready, ada)) == 2
 
-    def test_token_that_is_refused_leaves_no_record(
+    def test_refused_token_read_writes_no_record(
         self, ready: RunnersApi, ada: Credential, web: Web
     ) -> None:
-        """Neither to whoever may not have it, nor where there is none."""
+        """A token read refused for a missing role or runner writes no record."""
         assert ready.token(web.browser("eve")).status == 404
         assert ready.token(ada, "missing").status == 404
         assert [record["action"] for record in trail(ready, ada)] == ["register_runner"]
 
     @pytest.mark.parametrize("run", ["x", RUN.lower(), f"{RUN}\n", ""])
-    def test_run_that_cannot_be_one_is_refused(
-        self, ready: RunnersApi, gpu: Credential, run: str
-    ) -> None:
-        """400, whether there is such a runner or not, and nothing is read."""
+    def test_invalid_run_id_is_refused(self, ready: RunnersApi, gpu: Credential, run: str) -> None:
+        """An invalid run id is answered 400, for a missing runner too, and nothing is read."""
         for runner in ("nightly", "missing"):
             path = ready.path(runner, of="/token")
             answer = ready.api.call("GET", path, by=gpu, query={"run": run})
             assert (answer.status, answer.reason) == (400, "invalid_parameter")
         assert ready.calls() == []
 
-    def test_records_hold_no_token(
+    def test_records_contain_no_token(
         self, ready: RunnersApi, gpu: Credential, said: Callable[[], list[str]]
     ) -> None:
-        """What was handed out is in no record: all calls are searched once more at the end."""
+        """Neither the record nor the log contains the token that was read."""
         token = ready.token(gpu).json["token"]
         puts = [call for call in ready.world.aws.calls if _is_record(call)]
         assert len(puts) == 1

@@ -1,4 +1,4 @@
-"""What a cold start loads: without SnapStart only what is needed, with it everything."""
+"""Modules that a cold start loads: without SnapStart only those needed, with it all of them."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from tests.identity.alb_tokens import segments_of
-from tests.runs.identity_server import NOBODY, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Web
 from tests.runs.runs_api import request
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb
 
@@ -24,16 +24,16 @@ PROBE = Path(__file__).with_name("cold_start_probe.py")
 RUNS = "/v1/projects/apollo/runs"
 
 HEAVY = {"boto3", "httpx", "pydantic", "requests", "aws_xray_sdk", "moto", "jwt"}
-"""Nothing of this is needed to answer; the last one is PyJWT, needed for Bearer tokens only."""
+"""No answer needs these packages. The last one is PyJWT, which only Bearer tokens need."""
 
 
 ENGINE = {"cedarpy", "cedarpy._internal"}
-"""What decides by the policies."""
+"""The modules of the policy engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """What one process did. `log`: all that it printed, but for the probe's own last line."""
+    """The report of one process. `log`: its output without the report."""
 
     at_start: set[str]
     loaded: list[set[str]]
@@ -47,7 +47,7 @@ Start = Callable[..., ColdStart]
 
 @pytest.fixture
 def start(dynamodb: DynamoDb, web: Web) -> Start:
-    """A process that starts cold, with variables changed, and serves events."""
+    """Starts a process with changed variables, which answers events."""
 
     def run(*events: dict[str, Any], **changes: str) -> ColdStart:
         paths = ("layers/identity", "functions", ".")
@@ -74,13 +74,13 @@ def start(dynamodb: DynamoDb, web: Web) -> Start:
             check=False,
         )
         assert process.returncode == 0, process.stderr
-        *log, report = process.stdout.splitlines()
-        found = json.loads(report)
+        *log, last_line = process.stdout.splitlines()
+        report = json.loads(last_line)
         return ColdStart(
-            at_start=set(found["at_start"]),
-            loaded=[set(modules) for modules in found["loaded"]],
-            answers=found["answers"],
-            random=found["random"],
+            at_start=set(report["at_start"]),
+            loaded=[set(modules) for modules in report["loaded"]],
+            answers=report["answers"],
+            random=report["random"],
             log="\n".join(log) + process.stderr,
         )
 
@@ -89,21 +89,22 @@ def start(dynamodb: DynamoDb, web: Web) -> Start:
 
 @pytest.fixture
 def runners_aws(dynamodb: DynamoDb) -> str:
-    """The tables, and the queue whose address this is."""
+    """The URL of a refresh queue, beside the tables."""
     queues = boto3.client("sqs", endpoint_url=dynamodb.url, region_name="us-east-1")
     return queues.create_queue(QueueName="RefreshQueue")["QueueUrl"]
 
 
 def every_kind_of_request(web: Web) -> list[dict[str, Any]]:
+    """One request of each kind."""
     json_type = [("content-type", "application/json")]
     return [
-        request("GET", "/healthz", by=NOBODY),
+        request("GET", "/healthz", by=NO_CREDENTIAL),
         request("POST", RUNS, by=web.browser("ada"), body='{"name":"a"}', headers=json_type),
         request("POST", RUNS, by=web.bearer("ada"), headers=[("idempotency-key", "k")]),
         request("GET", RUNS, by=web.bearer("nightly", client="nightly")),
         request("GET", "/v1/whoami", by=web.browser("ada")),
-        request("GET", RUNS, by=NOBODY),
-        request("PUT", RUNS, by=NOBODY),
+        request("GET", RUNS, by=NO_CREDENTIAL),
+        request("PUT", RUNS, by=NO_CREDENTIAL),
     ]
 
 
@@ -111,69 +112,65 @@ EXPECTED = [200, 201, 201, 200, 200, 401, 405]
 
 
 class TestWithoutSnapStart:
-    """What a request does not need, it does not wait for."""
+    """Modules are loaded by the first request that needs them."""
 
-    def test_start_loads_nothing_heavy(self, start: Start) -> None:
-        """Neither the Bearer path nor anything that only tests and tools need."""
-        cold = start(request("GET", "/healthz", by=NOBODY))
-        assert cold.answers == [200]
-        assert not HEAVY & cold.at_start
-        assert "serve_runs.priming" not in cold.at_start
-        assert cold.loaded == [set()]
+    def test_start_loads_no_heavy_package(self, start: Start) -> None:
+        """A start loads neither PyJWT nor a package that only tests and tools need."""
+        cold_start = start(request("GET", "/healthz", by=NO_CREDENTIAL))
+        assert cold_start.answers == [200]
+        assert not HEAVY & cold_start.at_start
+        assert "serve_runs.priming" not in cold_start.at_start
+        assert cold_start.loaded == [set()]
 
-    def test_browsers_request_goes_without_pyjwt(self, start: Start, web: Web) -> None:
-        """It comes with the first Bearer token, not before."""
+    def test_browser_request_does_not_load_pyjwt(self, start: Start, web: Web) -> None:
+        """The first Bearer token loads PyJWT, and a browser's request does not."""
         browser = request("POST", RUNS, by=web.browser("ada"))
-        cold = start(browser, request("POST", RUNS, by=web.bearer("ada")))
-        assert cold.answers == [201, 201]
-        assert not HEAVY & cold.loaded[0]
-        assert "jwt" in cold.loaded[1]
+        cold_start = start(browser, request("POST", RUNS, by=web.bearer("ada")))
+        assert cold_start.answers == [201, 201]
+        assert not HEAVY & cold_start.loaded[0]
+        assert "jwt" in cold_start.loaded[1]
 
-    def test_only_a_decision_loads_the_engine_of_the_policies(self, start: Start, web: Web) -> None:
-        """A health check goes without, and so does a person who asks who they are."""
-        cold = start(
-            request("GET", "/healthz", by=NOBODY),
+    def test_first_decision_loads_the_policy_engine(self, start: Start, web: Web) -> None:
+        """A health check and a person's `whoami` do not load the policy engine."""
+        cold_start = start(
+            request("GET", "/healthz", by=NO_CREDENTIAL),
             request("GET", "/v1/whoami", by=web.browser("ada")),
             request("POST", RUNS, by=web.browser("ada")),
         )
-        assert cold.answers == [200, 200, 201]
-        assert not ENGINE & (cold.at_start | cold.loaded[0] | cold.loaded[1])
-        assert "cedarpy" in cold.loaded[2]
+        assert cold_start.answers == [200, 200, 201]
+        assert not ENGINE & (cold_start.at_start | cold_start.loaded[0] | cold_start.loaded[1])
+        assert "cedarpy" in cold_start.loaded[2]
 
-    def test_request_about_a_run_goes_without_what_runners_need(
-        self, start: Start, web: Web
-    ) -> None:
-        """Their routes come with the first request for one, and are answered from then on."""
+    def test_run_request_does_not_load_the_runner_routes(self, start: Start, web: Web) -> None:
+        """The first request about runners loads their routes, and a request about runs does not."""
         create = request("POST", RUNS, by=web.browser("ada"))
-        runner = request("POST", "/v1/projects/apollo/runners", by=NOBODY)
-        cold = start(create, runner, create)
-        assert cold.answers == [201, 405, 201]
+        runner = request("POST", "/v1/projects/apollo/runners", by=NO_CREDENTIAL)
+        cold_start = start(create, runner, create)
+        assert cold_start.answers == [201, 405, 201]
         assert not {"serve_runs.runners.routes", "byline.refresh.runner_rows"} & (
-            cold.at_start | cold.loaded[0]
+            cold_start.at_start | cold_start.loaded[0]
         )
-        assert "serve_runs.runners.routes" in cold.loaded[1]
+        assert "serve_runs.runners.routes" in cold_start.loaded[1]
 
 
 class TestWithSnapStart:
-    """What a request needs is there before the snapshot is taken."""
+    """All modules are loaded before the snapshot is taken."""
 
-    def test_no_request_loads_anything(self, start: Start, web: Web, dynamodb: DynamoDb) -> None:
-        """Every kind of request finds all modules loaded; nothing heavy is among them."""
-        cold = start(*every_kind_of_request(web), AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
-        assert cold.answers == EXPECTED
-        assert cold.loaded == [set()] * len(EXPECTED)
-        assert {"jwt", "byline.identity.bearer_token"} <= cold.at_start
-        assert not (HEAVY - {"jwt"}) & cold.at_start
-        assert "not primed" not in cold.log
+    def test_requests_load_no_module(self, start: Start, web: Web, dynamodb: DynamoDb) -> None:
+        """Each kind of request finds all modules loaded, and no heavy package is among them."""
+        cold_start = start(*every_kind_of_request(web), AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+        assert cold_start.answers == EXPECTED
+        assert cold_start.loaded == [set()] * len(EXPECTED)
+        assert {"jwt", "byline.identity.bearer_token"} <= cold_start.at_start
+        assert not (HEAVY - {"jwt"}) & cold_start.at_start
+        assert "not primed" not in cold_start.log
         assert len(dynamodb.rows()) == 3
 
-    def test_no_request_about_a_runner_loads_anything(
-        self, start: Start, web: Web, runners_aws: str
-    ) -> None:
-        """Nor do those that need the queue and Secrets Manager."""
+    def test_runner_requests_load_no_module(self, start: Start, web: Web, runners_aws: str) -> None:
+        """Requests that use the queue and Secrets Manager find all modules loaded."""
         runner = "/v1/projects/apollo/runners/gpu-1"
         machine = web.bearer("gpu", client="gpu")
-        cold = start(
+        cold_start = start(
             request(
                 "PUT",
                 runner,
@@ -189,59 +186,61 @@ class TestWithSnapStart:
             REFRESH_QUEUE_URL=runners_aws,
             PROJECT_ADMINS="application:gpu",
         )
-        assert cold.answers == [201, 200, 200, 503, 204]
-        assert cold.loaded == [set()] * 5
-        assert "message not sent" not in cold.log
+        assert cold_start.answers == [201, 200, 200, 503, 204]
+        assert cold_start.loaded == [set()] * 5
+        assert "message not sent" not in cold_start.log
 
-    def test_start_asks_nobody_and_counts_nothing(
+    def test_start_sends_no_request_and_logs_nothing(
         self, start: Start, web: Web, dynamodb: DynamoDb
     ) -> None:
-        """No request to AWS or an issuer, so no key and no connection is in the snapshot."""
+        """A start calls neither AWS nor an issuer, so the snapshot has no key and no connection."""
         web.down = True
         try:
-            cold = start(AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+            cold_start = start(AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
         finally:
             web.down = False
         assert dynamodb.calls == []
-        assert cold.log == ""
+        assert cold_start.log == ""
 
-    def test_restore_renews_randomness(self, start: Start) -> None:
-        """Two copies of one snapshot must not draw the same numbers."""
+    def test_restore_seeds_random_again(self, start: Start) -> None:
+        """Two restores of one snapshot draw different random numbers."""
         random.seed(1)
-        frozen = random.random()  # noqa: S311 - the very number that is not to be drawn
+        frozen = random.random()  # noqa: S311 - the number that must not be drawn
         assert start().random == frozen
         assert start(AWS_LAMBDA_INITIALIZATION_TYPE="snap-start").random != frozen
 
-    def test_priming_that_fails_does_not_fail_the_start(self, start: Start, web: Web) -> None:
-        """It is logged, and the requests are served all the same."""
-        cold = start(
+    def test_failed_priming_does_not_fail_the_start(self, start: Start, web: Web) -> None:
+        """A failed priming step is logged, and requests are answered."""
+        cold_start = start(
             request("POST", RUNS, by=web.browser("ada")),
             AWS_LAMBDA_INITIALIZATION_TYPE="snap-start",
             SSL_CERT_FILE="/nowhere/at/all.pem",
         )
-        assert cold.answers == [201]
-        warnings = [json.loads(line) for line in cold.log.splitlines() if "not primed" in line]
+        assert cold_start.answers == [201]
+        warnings = [
+            json.loads(line) for line in cold_start.log.splitlines() if "not primed" in line
+        ]
         assert [warning["step"] for warning in warnings] == ["tls"]
 
 
 class TestTracer:
-    """An operator's choice: off unless they turn it on."""
+    """The X-Ray tracer is off by default."""
 
-    def test_tracer_is_not_loaded_unless_it_is_turned_on(self, start: Start) -> None:
-        """Its SDK costs a cold start more than all the rest."""
+    def test_tracer_is_not_loaded_by_default(self, start: Start) -> None:
+        """The tracer's SDK is loaded only where the operator switches it on."""
         for value in ("", "true"):
-            cold = start(request("GET", "/healthz", by=NOBODY), POWERTOOLS_TRACE_DISABLED=value)
-            assert "aws_xray_sdk" not in cold.at_start | cold.loaded[0]
+            cold_start = start(
+                request("GET", "/healthz", by=NO_CREDENTIAL), POWERTOOLS_TRACE_DISABLED=value
+            )
+            assert "aws_xray_sdk" not in cold_start.at_start | cold_start.loaded[0]
 
-    def test_tracer_that_is_turned_on_sends_segments_without_answers_or_tokens(
-        self, start: Start, web: Web
-    ) -> None:
-        """The handler and its DynamoDB request are seen; what was said is not."""
+    def test_enabled_tracer_sends_no_answer_and_no_token(self, start: Start, web: Web) -> None:
+        """Segments show the handler and its DynamoDB call, without answers and tokens."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
             daemon.bind(("127.0.0.1", 0))
             daemon.settimeout(5)
             host, port = daemon.getsockname()
-            cold = start(
+            cold_start = start(
                 request("POST", RUNS, by=web.browser("ada")),
                 request("POST", RUNS, by=web.bearer("grace", exp=1)),
                 POWERTOOLS_TRACE_DISABLED="false",
@@ -250,9 +249,11 @@ class TestTracer:
                 _X_AMZN_TRACE_ID="Root=1-5759e988-bd862e3fe1be46a994272793;"
                 "Parent=53995c3f42cd8ad8;Sampled=1",
             )
-            assert cold.answers == [201, 401]
+            assert cold_start.answers == [201, 401]
             sent = ""
             while "## " not in sent or "TransactWriteItems" not in sent:
                 sent += daemon.recv(65_536).decode()
         assert "executed_by" not in sent
-        assert not [segment for segment in segments_of(web.tokens) if segment in sent + cold.log]
+        assert not [
+            segment for segment in segments_of(web.tokens) if segment in sent + cold_start.log
+        ]

@@ -1,4 +1,4 @@
-"""Creating a run: whose it is, what comes back, and what DynamoDB itself refuses."""
+"""Creating a run: its creator, the answer, and the writes that DynamoDB refuses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from serve_runs.audit.trail import ActionContext
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import put_once
 from serve_runs.runs.views import new_item
-from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import TABLE, DynamoDb
 
@@ -24,8 +24,8 @@ NIGHTLY = {"application": {"id": {"subject": "nightly"}, "spec": {"name": "night
 MISSING = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
 
 
-def test_created_run_has_every_field_and_a_location(api: RunsApi, ada: Credential) -> None:
-    """Creating returns 201 with the location and every field, null where the value is unknown."""
+def test_create_answers_with_every_field_and_a_location(api: RunsApi, ada: Credential) -> None:
+    """Creating a run answers 201 with its location and every field, null where unknown."""
     answer = api.call("POST", "/v1/projects/apollo/runs", by=ada)
     run = answer.json
     assert answer.status == 201
@@ -55,7 +55,9 @@ def test_created_run_has_every_field_and_a_location(api: RunsApi, ada: Credentia
     }
 
 
-def test_run_reads_back_as_it_was_created(api: RunsApi, ada: Credential, grace: Credential) -> None:
+def test_created_run_is_read_and_listed_unchanged(
+    api: RunsApi, ada: Credential, grace: Credential
+) -> None:
     """Every read returns the fields of the body and the creator, to other callers too."""
     body = {
         "name": "Träumerei ☃",
@@ -73,29 +75,29 @@ def test_run_reads_back_as_it_was_created(api: RunsApi, ada: Credential, grace: 
     assert listed.json["runs"] == [run]
 
 
-def test_service_account_creates_as_an_application(api: RunsApi, nightly: Credential) -> None:
+def test_run_of_a_service_account_names_an_application(api: RunsApi, nightly: Credential) -> None:
     """A service account's run names an application, stored in its own column."""
     run = api.create(nightly)
     assert run["executed_by"] == NIGHTLY
     assert (run["creator_user_id"], run["creator_service_account_id"]) == (None, "nightly")
 
 
-def test_person_with_a_bearer_token_creates_as_a_user(api: RunsApi, web: Web) -> None:
+def test_run_of_a_person_with_a_bearer_token_names_a_user(api: RunsApi, web: Web) -> None:
     """A person with a Bearer token is stored as a user."""
     run = api.create(web.bearer("ada", given_name="Ada"))
     assert run["executed_by"] == {"user": {"id": {"subject": "ada"}, "spec": {"firstName": "Ada"}}}
     assert (run["creator_user_id"], run["creator_service_account_id"]) == ("ada", None)
 
 
-def test_subject_without_a_profile_is_all_that_is_kept(api: RunsApi, web: Web) -> None:
-    """A caller with only a subject is stored and returned with the subject alone."""
+def test_creator_without_names_is_stored_as_subject(api: RunsApi, web: Web) -> None:
+    """A caller whose token has only a subject is stored and returned with the subject alone."""
     bare = {"email": "", "given_name": "", "family_name": ""}
     run = api.create(web.browser("248289761001", **bare))
     assert run["executed_by"] == {"user": {"id": {"subject": "248289761001"}}}
 
 
 @pytest.mark.parametrize("executed_by", ['{"user":', "null", "[]", '{"user":{},"application":{}}'])
-def test_corrupt_identity_reads_as_null(
+def test_corrupt_identity_is_read_as_null(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, executed_by: str
 ) -> None:
     """Stored bytes that are not a valid identity read as null, and the run is still returned."""
@@ -107,25 +109,25 @@ def test_corrupt_identity_reads_as_null(
         assert read.json == run | {"executed_by": None}
 
 
-def test_nobody_creates_a_run_without_creator_where_that_is_allowed(
+def test_run_of_an_anonymous_caller_has_no_creator(
     start_api: Callable[..., RunsApi], dynamodb: DynamoDb
 ) -> None:
-    """A run without a creator has both columns empty and is in no index by creator."""
+    """An anonymous caller's run has empty creator columns and is in no index by creator."""
     api = start_api(ANONYMOUS_CALLERS="allow")
-    run = api.create(NOBODY)
+    run = api.create(NO_CREDENTIAL)
     assert run["executed_by"] is None
     assert (run["creator_user_id"], run["creator_service_account_id"]) == (None, None)
-    assert api.call("GET", "/v1/projects/apollo/runs", by=NOBODY).json["runs"] == [run]
+    assert api.call("GET", "/v1/projects/apollo/runs", by=NO_CREDENTIAL).json["runs"] == [run]
     index = dynamodb.client.scan(TableName=TABLE, IndexName="by-creator")
     assert index["Items"] == []
 
 
-def test_index_holds_only_rows_that_have_a_creator(
+def test_creator_index_contains_only_rows_with_a_creator(
     start_api: Callable[..., RunsApi], ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """The index by creator holds runs with a creator, and no other rows."""
+    """The index by creator contains runs with a creator, and no other rows."""
     api = start_api(ANONYMOUS_CALLERS="allow")
-    api.create(NOBODY)
+    api.create(NO_CREDENTIAL)
     keyed = api.call(
         "POST", "/v1/projects/apollo/runs", by=ada, headers=[("idempotency-key", "k")]
     ).json
@@ -134,8 +136,8 @@ def test_index_holds_only_rows_that_have_a_creator(
     assert len(dynamodb.rows()) == 3
 
 
-def test_body_cannot_name_the_creator(api: RunsApi, ada: Credential, dynamodb: DynamoDb) -> None:
-    """Who creates a run follows from the credential: a body that says so is refused whole."""
+def test_body_with_a_creator_is_refused(api: RunsApi, ada: Credential, dynamodb: DynamoDb) -> None:
+    """The creator follows from the credential: a body that names one is answered 400."""
     for field in ("executed_by", "creator_user_id", "creator_service_account_id", "on_behalf_of"):
         answer = api.call(
             "POST", "/v1/projects/apollo/runs", by=ada, document={field: "grace", "name": "x"}
@@ -144,11 +146,11 @@ def test_body_cannot_name_the_creator(api: RunsApi, ada: Credential, dynamodb: D
     assert dynamodb.rows() == []
 
 
-class TestDynamoDbItself:
-    """What the table refuses, whatever the code above it came to believe."""
+class TestDynamoDbConditions:
+    """Writes that the table's conditions refuse, whatever the code above them does."""
 
-    def test_row_with_both_creators_is_refused_by_the_condition(self, dynamodb: DynamoDb) -> None:
-        """The table's condition refuses a row with both a user and an application as creator."""
+    def test_row_with_two_creators_is_refused(self, dynamodb: DynamoDb) -> None:
+        """The condition refuses a row with both a user and an application as creator."""
         item = _item(creator_user_id="ada", creator_service_account_id="nightly")
         with pytest.raises(ClientError) as refused:
             dynamodb.client.put_item(**put_once(TABLE, item))
@@ -161,17 +163,17 @@ class TestDynamoDbItself:
     @pytest.mark.parametrize(
         "creators",
         [{}, {"creator_user_id": "ada"}, {"creator_service_account_id": "nightly"}],
-        ids=["nobody", "user", "service account"],
+        ids=["no creator", "user", "service account"],
     )
-    def test_row_with_at_most_one_creator_is_put(
+    def test_row_with_at_most_one_creator_is_written(
         self, dynamodb: DynamoDb, creators: dict[str, str]
     ) -> None:
-        """A row with a user, an application, or no creator is accepted."""
+        """A row with a user, an application or no creator is written."""
         dynamodb.client.put_item(**put_once(TABLE, _item(**creators)))
         assert len(dynamodb.rows()) == 1
 
-    def test_row_that_is_there_is_never_overwritten(self, dynamodb: DynamoDb) -> None:
-        """A second run of the same id is refused, and the first one stays."""
+    def test_existing_row_is_not_overwritten(self, dynamodb: DynamoDb) -> None:
+        """A second run with the same id is refused, and the first one stays."""
         dynamodb.client.put_item(**put_once(TABLE, _item(creator_user_id="ada")))
         with pytest.raises(ClientError):
             dynamodb.client.put_item(**put_once(TABLE, _item(creator_user_id="eve")))

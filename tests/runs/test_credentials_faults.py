@@ -1,6 +1,6 @@
-"""Puts and deletions of credentials that die half-way, run twice, or beside each other.
+"""Writes and deletions of credentials that crash, run twice or run concurrently.
 
-Whatever happens, the API hands out one whole credential or none, and the next request mends.
+The API answers a whole credential or none, and the next request repairs what a crash left.
 """
 
 from collections.abc import Callable
@@ -32,33 +32,33 @@ DELETE_CALLS = ("GetItem", "TransactWriteItems", "DeleteSecret", "DeleteItem")
 
 
 class Crash(BaseException):
-    """The process is gone."""
+    """The process ends."""
 
 
 @pytest.fixture
 def tess(credentials: CredentialsApi, web: Web) -> Credential:
-    """Whoever may read tokens."""
+    """A person with the token-reader role."""
     credentials.grant("tess", "credential:token-reader")
     return web.browser("tess")
 
 
 @pytest.fixture
 def stored(credentials: CredentialsApi, ada: Credential) -> CredentialsApi:
-    """A credential that is there."""
+    """The routes with a stored credential."""
     assert credentials.put(ada).status == 201
     credentials.world.aws.calls.clear()
     return credentials
 
 
 class Stage:
-    """Requests about one credential by stores of their own, as other invocations would have."""
+    """Requests for one credential by separate stores, as separate invocations have them."""
 
     def __init__(self, credentials: CredentialsApi) -> None:
         self.credentials = credentials
         self.later = 0.0
 
     def store(self, *, before: Callable[[str], None] = lambda _: None) -> CredentialStore:
-        """A store. `before` is called with each of its calls, before it is made."""
+        """A store. `before` is called with the operation of each AWS call before it is sent."""
         world = self.credentials.world
         dynamodb, secrets = world.aws.client("dynamodb"), world.aws.client("secretsmanager")
         for client in (dynamodb, secrets):
@@ -79,6 +79,7 @@ class Stage:
         )
 
     def put(self, store: CredentialStore, token: str) -> None:
+        """Write the credential."""
         store.put(
             self.credentials.project,
             "github",
@@ -87,16 +88,17 @@ class Stage:
         )
 
     def delete(self, store: CredentialStore) -> None:
+        """Delete the credential."""
         store.delete(self.credentials.project, "github", action=ActionContext(None, str(uuid4())))
 
     def token(self) -> str | None:
-        """What the API would hand out; None where there is none."""
+        """The token that the API would answer, None where the credential does not exist."""
         store = self.store()
         found, _ = store.list_credentials(self.credentials.project, limit=1, after=None)
         return store.read_secret(found[0]).token if found else None
 
     def crashing(self, call: int) -> CredentialStore:
-        """A store whose process dies before its call of this number, from 0."""
+        """A store whose process ends before the AWS call with this number, from 0."""
         calls = count()
 
         def before(_: str) -> None:
@@ -106,7 +108,7 @@ class Stage:
         return self.store(before=before)
 
     def interrupted(self, call: int, by: Callable[[], None]) -> CredentialStore:
-        """A store during whose call of this number, from 0, something is done before it."""
+        """A store that runs `by` before the AWS call with this number, from 0."""
         calls = count()
 
         def before(_: str) -> None:
@@ -118,12 +120,13 @@ class Stage:
 
 @pytest.fixture
 def stage(credentials: CredentialsApi) -> Stage:
+    """Stores for one credential."""
     return Stage(credentials)
 
 
 @pytest.mark.parametrize("call", range(len(PUT_CALLS)))
-def test_put_that_dies_leaves_nothing_to_be_seen(stage: Stage, call: int) -> None:
-    """And the same put again goes through, whatever was left."""
+def test_crashed_first_put_stores_no_visible_credential(stage: Stage, call: int) -> None:
+    """After a crash no token is readable, and the repeated put succeeds."""
     with pytest.raises(Crash):
         stage.put(stage.crashing(call), TOKEN)
     assert stage.token() is None
@@ -133,8 +136,8 @@ def test_put_that_dies_leaves_nothing_to_be_seen(stage: Stage, call: int) -> Non
 
 
 @pytest.mark.parametrize("call", range(len(CHANGE_CALLS)))
-def test_change_that_dies_leaves_what_was(stage: Stage, call: int) -> None:
-    """Whole and readable, though the secret may have a newer version already."""
+def test_crashed_change_keeps_the_old_token(stage: Stage, call: int) -> None:
+    """After a crash the old token is readable, and the repeated change succeeds."""
     stage.put(stage.store(), TOKEN)
     with pytest.raises(Crash):
         stage.put(stage.crashing(call), OTHER)
@@ -145,9 +148,8 @@ def test_change_that_dies_leaves_what_was(stage: Stage, call: int) -> None:
 
 
 @pytest.mark.parametrize("call", range(len(DELETE_CALLS)))
-def test_deletion_that_dies_leaves_all_or_nothing(stage: Stage, call: int) -> None:
-    """Once it is recorded nothing is handed out; after a minute it can be finished, or a new
-    credential stored."""
+def test_crashed_deletion_can_be_repeated(stage: Stage, call: int) -> None:
+    """Once a deletion is recorded no token is readable; after a minute it can be repeated."""
     stage.put(stage.store(), TOKEN)
     with pytest.raises(Crash):
         stage.delete(stage.crashing(call))
@@ -166,26 +168,26 @@ def test_deletion_that_dies_leaves_all_or_nothing(stage: Stage, call: int) -> No
     assert actions == ["delete_credential", "write_credential"]
 
 
-@pytest.mark.parametrize(("later", "taken"), [(DELETION_SECONDS - 1, False), (61, True)])
-def test_put_waits_for_the_end_of_a_deletion_that_may_live(
-    stage: Stage, later: int, *, taken: bool
+@pytest.mark.parametrize(("later", "accepted"), [(DELETION_SECONDS - 1, False), (61, True)])
+def test_put_after_an_unfinished_deletion_waits(
+    stage: Stage, later: int, *, accepted: bool
 ) -> None:
-    """Its call of Secrets Manager could come late, and take the new secret with it."""
+    """A late call of the deletion could remove the new secret, so a put is refused for a minute."""
     stage.put(stage.store(), TOKEN)
     with pytest.raises(Crash):
         stage.delete(stage.crashing(2))
     stage.later = later
-    if taken:
+    if accepted:
         stage.put(stage.store(), OTHER)
     else:
         with pytest.raises(RequestFailed, match="store_unavailable"):
             stage.put(stage.store(), OTHER)
-    assert stage.token() == (OTHER if taken else None)
+    assert stage.token() == (OTHER if accepted else None)
 
 
 @pytest.mark.parametrize("call", range(len(CHANGE_CALLS)))
-def test_put_that_is_overtaken_by_another_has_the_last_word(stage: Stage, call: int) -> None:
-    """In the row and in the secret's current version alike."""
+def test_change_overtaken_by_another_wins(stage: Stage, call: int) -> None:
+    """The token of the change that ends last is in the row and in the secret."""
     stage.put(stage.store(), "the-first-one")
     store = stage.interrupted(call, lambda: stage.put(stage.store(), TOKEN))
     stage.put(store, OTHER)
@@ -194,8 +196,8 @@ def test_put_that_is_overtaken_by_another_has_the_last_word(stage: Stage, call: 
 
 
 @pytest.mark.parametrize("call", range(len(PUT_CALLS)))
-def test_first_put_that_is_overtaken_by_another_has_the_last_word(stage: Stage, call: int) -> None:
-    """The secret that it wanted to create is there, perhaps."""
+def test_first_put_overtaken_by_another_wins(stage: Stage, call: int) -> None:
+    """The put that ends last wins, although the secret may exist already."""
     store = stage.interrupted(call, lambda: stage.put(stage.store(), TOKEN))
     stage.put(store, OTHER)
     assert stage.token() == OTHER
@@ -203,8 +205,8 @@ def test_first_put_that_is_overtaken_by_another_has_the_last_word(stage: Stage, 
 
 
 @pytest.mark.parametrize("call", range(len(CHANGE_CALLS)))
-def test_put_that_a_deletion_overtakes_is_a_new_credential(stage: Stage, call: int) -> None:
-    """Readable, with the deleted secret back in its place."""
+def test_put_overtaken_by_a_deletion_stores_a_new_credential(stage: Stage, call: int) -> None:
+    """The new token is readable: the put restores the deleted secret."""
     stage.put(stage.store(), TOKEN)
     store = stage.interrupted(call, lambda: stage.delete(stage.store()))
     stage.put(store, OTHER)
@@ -212,8 +214,8 @@ def test_put_that_a_deletion_overtakes_is_a_new_credential(stage: Stage, call: i
 
 
 @pytest.mark.parametrize("call", range(len(DELETE_CALLS)))
-def test_deletion_and_put_beside_each_other_leave_one_story(stage: Stage, call: int) -> None:
-    """The put is deleted with the rest, or refused; nothing is left of either."""
+def test_deletion_with_a_concurrent_put_leaves_no_secret(stage: Stage, call: int) -> None:
+    """The put is refused or deleted too, and neither a token nor a secret remains."""
     stage.put(stage.store(), TOKEN)
     refused: list[RequestFailed] = []
 
@@ -229,15 +231,15 @@ def test_deletion_and_put_beside_each_other_leave_one_story(stage: Stage, call: 
     assert bool(refused) is (call >= 2)
 
 
-def test_put_that_comes_after_the_deletion_of_the_secret_leaves_none(stage: Stage) -> None:
-    """It had begun before, and AWS brings back what it writes to: refused, and gone once more."""
+def test_put_after_the_deletion_of_the_secret_leaves_none(stage: Stage) -> None:
+    """A put that began before the deletion is refused, and the secret that it restored is gone."""
     stage.put(stage.store(), TOKEN)
 
-    def delete_all_but_the_mark() -> None:
+    def delete_all_but_the_marker() -> None:
         with pytest.raises(Crash):
             stage.delete(stage.crashing(3))
 
-    store = stage.interrupted(CHANGE_CALLS.index("PutSecretValue"), delete_all_but_the_mark)
+    store = stage.interrupted(CHANGE_CALLS.index("PutSecretValue"), delete_all_but_the_marker)
     with pytest.raises(RequestFailed, match="store_unavailable"):
         stage.put(store, OTHER)
     assert stage.credentials.secrets() == []
@@ -249,8 +251,8 @@ def test_put_that_comes_after_the_deletion_of_the_secret_leaves_none(stage: Stag
     assert stage.token() == OTHER
 
 
-def test_put_that_gives_up_on_what_was_deleted_leaves_no_secret(stage: Stage) -> None:
-    """Others were faster each time, and the last of them deleted it."""
+def test_put_that_gives_up_after_a_deletion_leaves_no_secret(stage: Stage) -> None:
+    """A put overtaken three times, last by a deletion, is refused and leaves no secret."""
     stage.put(stage.store(), "the-first-one")
     others = iter(["the-second-one", "the-third-one", ""])
 
@@ -267,8 +269,8 @@ def test_put_that_gives_up_on_what_was_deleted_leaves_no_secret(stage: Stage) ->
     assert stage.credentials.secrets() == []
 
 
-def test_put_that_gives_up_on_what_is_there_leaves_it(stage: Stage) -> None:
-    """Its secret is another request's by then."""
+def test_put_that_gives_up_keeps_the_other_token(stage: Stage) -> None:
+    """A put overtaken three times by other puts is refused, and the last of their tokens stays."""
     stage.put(stage.store(), "the-first-one")
     others = iter(range(3))
 
@@ -283,10 +285,8 @@ def test_put_that_gives_up_on_what_is_there_leaves_it(stage: Stage) -> None:
     assert stage.token() == "another-2"
 
 
-def test_secret_that_two_put_back_at_once_is_there_once(
-    stage: Stage, stored: CredentialsApi
-) -> None:
-    """After somebody forced it out: the second is told to come again, and then goes through."""
+def test_secret_restored_by_two_puts_exists_once(stage: Stage, stored: CredentialsApi) -> None:
+    """After a forced deletion the second of two concurrent puts is refused, then succeeds."""
     name = stored.secrets()[0]
     stored.world.secrets_manager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
     stored.world.clock.advance(61)
@@ -300,10 +300,10 @@ def test_secret_that_two_put_back_at_once_is_there_once(
 
 
 @pytest.mark.parametrize("operation", PUT_CALLS)
-def test_lost_answer_does_nothing_twice(
+def test_lost_answer_has_no_second_effect(
     credentials: CredentialsApi, ada: Credential, operation: str
 ) -> None:
-    """botocore sends it again: one version, one row, one record."""
+    """A request that botocore repeats gives one version, one row and one record."""
     credentials.world.aws.faults.follow(operation, LoseAnswer())
     assert credentials.put(ada).status == 201
     assert len(credentials.records()) == 1
@@ -313,7 +313,7 @@ def test_lost_answer_does_nothing_twice(
 
 
 def test_deleted_credential_leaves_no_secret(stored: CredentialsApi, ada: Credential) -> None:
-    """Deleting a credential removes its row and its secret; deleting it again returns 404."""
+    """Deleting a credential removes its row and its secret; a second deletion is answered 404."""
     assert stored.delete(ada).status == 204
     assert stored.calls() == list(DELETE_CALLS)
     assert stored.rows() == []
@@ -321,18 +321,18 @@ def test_deleted_credential_leaves_no_secret(stored: CredentialsApi, ada: Creden
     assert stored.delete(ada).reason == "not_found"
 
 
-def test_credential_can_be_stored_again_at_once(
+def test_deleted_credential_can_be_stored_again_at_once(
     stored: CredentialsApi, ada: Credential, tess: Credential
 ) -> None:
-    """Though its secret's name is taken by the deletion."""
+    """A put restores the secret that still has the name."""
     stored.delete(ada)
     assert stored.put(ada, token=OTHER).status == 201
     assert stored.token(tess).json["token"] == OTHER
     assert stored.secret()["token"] == OTHER
 
 
-def test_secret_that_is_forced_out_is_waited_for(stored: CredentialsApi, ada: Credential) -> None:
-    """503 while AWS is at it, then a new secret."""
+def test_put_during_a_forced_deletion_waits(stored: CredentialsApi, ada: Credential) -> None:
+    """A put is answered 503 while AWS deletes the secret, and creates a new one afterwards."""
     name = stored.secrets()[0]
     stored.world.secrets_manager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
     assert stored.put(ada, token=OTHER).reason == "store_unavailable"
@@ -341,13 +341,13 @@ def test_secret_that_is_forced_out_is_waited_for(stored: CredentialsApi, ada: Cr
     assert stored.secret()["token"] == OTHER
 
 
-@pytest.mark.parametrize("how", ["deleted", "spoiled"])
-def test_secret_that_somebody_took_away_is_put_back(
-    stored: CredentialsApi, ada: Credential, tess: Credential, how: str
+@pytest.mark.parametrize("damage", ["deleted", "spoiled"])
+def test_missing_secret_is_restored_by_the_same_put(
+    stored: CredentialsApi, ada: Credential, tess: Credential, damage: str
 ) -> None:
-    """503 to the reader; the same put as before mends it, though nothing seems to have changed."""
+    """A read is answered 503, and the same put as before restores the secret."""
     name = stored.secrets()[0]
-    if how == "deleted":
+    if damage == "deleted":
         stored.world.secrets_manager.delete_secret(SecretId=name, RecoveryWindowInDays=7)
     else:
         row = stored.row() | {"version": {"S": str(uuid4())}}
@@ -357,11 +357,13 @@ def test_secret_that_somebody_took_away_is_put_back(
     assert stored.token(tess).json["token"] == TOKEN
 
 
-def test_deletion_whose_secret_stays_can_be_repeated(
+def test_failed_deletion_can_be_repeated(
     stored: CredentialsApi, ada: Credential, tess: Credential
 ) -> None:
-    """503, and nothing is handed out meanwhile; the same request again goes on from there, and is
-    no second deletion in the trail."""
+    """A failed deletion is answered 503 and no token is readable.
+
+    The repeated request finishes the deletion and writes no second record.
+    """
     stored.world.aws.faults.follow("DeleteSecret", *[RATE_EXCEEDED] * 3)
     assert stored.delete(ada).reason == "store_unavailable"
     assert stored.secrets()
@@ -373,10 +375,10 @@ def test_deletion_whose_secret_stays_can_be_repeated(
     assert actions == ["write_credential", "delete_credential"]
 
 
-def test_hundred_versions_in_a_day_are_enough(
+def test_hundred_versions_in_a_day_are_the_limit(
     stored: CredentialsApi, ada: Credential, tess: Credential
 ) -> None:
-    """AWS keeps no more: 429, and what was there stays; a day later there is room."""
+    """The next put is answered 429 and the token stays; a day later a put succeeds."""
     name = stored.secrets()[0]
     for number in range(99):
         stored.world.clock.advance(1)
@@ -395,10 +397,10 @@ def test_hundred_versions_in_a_day_are_enough(
     ids=["rate", "error", "reset", "denied"],
 )
 @pytest.mark.parametrize("operation", ["CreateSecret", "TransactWriteItems"])
-def test_put_that_aws_refuses_leaves_nothing_to_be_seen(
+def test_put_refused_by_aws_writes_nothing(
     credentials: CredentialsApi, ada: Credential, operation: str, fault: Any, status: int
 ) -> None:
-    """503 where it may pass, 500 where it is our fault; the same put works later."""
+    """A put fails with 503 where a retry may help, else with 500, and succeeds later."""
     credentials.world.aws.faults.follow(operation, *[fault] * 3)
     answer = credentials.put(ada)
     assert answer.status == status
@@ -409,15 +411,15 @@ def test_put_that_aws_refuses_leaves_nothing_to_be_seen(
 
 
 class TestFailClosed:
-    """A token that cannot be recorded as read is not handed out."""
+    """A token whose read cannot be recorded is not answered."""
 
     @pytest.mark.parametrize(
         "fault", [RATE_EXCEEDED, INTERNAL_ERROR, ACCESS_DENIED, Reset()], ids=["r", "i", "a", "x"]
     )
-    def test_record_that_cannot_be_written_keeps_the_token(
+    def test_unwritable_record_withholds_the_token(
         self, stored: CredentialsApi, tess: Credential, fault: Any
     ) -> None:
-        """Nor is it even taken out of Secrets Manager."""
+        """A failed write of the record is an error, and the secret is not read."""
         stored.world.aws.faults.follow("PutItem", afterwards=fault)
         answer = stored.token(tess)
         assert answer.status in {500, 503}
@@ -427,15 +429,15 @@ class TestFailClosed:
     def test_record_is_written_before_the_secret_is_read(
         self, stored: CredentialsApi, tess: Credential
     ) -> None:
-        """In this order, each time."""
+        """The record is written first, and the secret is read afterwards."""
         assert stored.token(tess).status == 200
         calls = [call for call in stored.calls() if call in {"PutItem", "GetSecretValue"}]
         assert calls == ["PutItem", "GetSecretValue"]
 
-    def test_transaction_that_others_are_in_the_way_of_is_tried_again(
+    def test_conflicting_transaction_is_retried(
         self, credentials: CredentialsApi, ada: Credential
     ) -> None:
-        """As every write."""
+        """A put whose transaction conflicts with another succeeds by a retry."""
         conflict = transaction_cancelled("TransactionConflict", "None")
         credentials.world.aws.faults.follow("TransactWriteItems", conflict)
         assert credentials.put(ada).status == 201

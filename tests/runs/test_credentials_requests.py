@@ -1,4 +1,4 @@
-"""What a put of a credential may say: what it may not gets a reason that quotes none of it."""
+"""The body of a credential: an invalid one is refused with a reason that quotes no part of it."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ VALID: dict[str, Any] = {
 
 
 def refusal(body: Any) -> str:
-    """What is said of a body; nothing where it is taken."""
+    """The reason or detail of a refused body; empty where the body is valid."""
     event = {
         "body": body if isinstance(body, str) else json.dumps(body),
         "multiValueHeaders": {"content-type": ["application/json"]},
@@ -42,7 +42,7 @@ def refusal(body: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"provider": "bitbucket"}, "provider"),
         ({"provider": None}, "provider"),
@@ -73,17 +73,17 @@ def refusal(body: Any) -> str:
         ({"provider": "generic", "token": "a\x1bb"}, NO_CONTROLS),
     ],
 )
-def test_one_spoiled_member_is_named(change: dict[str, Any], told: str) -> None:
-    """Or the rule that it breaks; nothing of what was sent is repeated."""
+def test_invalid_member_is_named(change: dict[str, Any], expected: str) -> None:
+    """The detail names the invalid member or the broken rule, and repeats nothing of the body."""
     assert refusal(VALID) == ""
     detail = refusal(VALID | change)
-    assert told in detail
+    assert expected in detail
     assert TOKEN not in detail
 
 
 @pytest.mark.parametrize("name", ["provider", "token"])
 def test_missing_member_is_named(name: str) -> None:
-    """The two without which there is no credential."""
+    """The detail names a required member that is missing."""
     body = {member: value for member, value in VALID.items() if member != name}
     assert f"`{name}`" in refusal(body)
 
@@ -101,7 +101,7 @@ def test_missing_member_is_named(name: str) -> None:
     ids=["as provider", "as a name", "in a list", "bare", "cut off", "unquoted"],
 )
 def test_token_in_the_wrong_place_is_not_quoted(body: Any) -> None:
-    """The decoder's own words would: of an enumeration's value, of a member's name."""
+    """The detail contains no token, although the decoder's own message would."""
     detail = refusal(body)
     assert detail
     assert TOKEN not in detail
@@ -118,33 +118,42 @@ def test_token_in_the_wrong_place_is_not_quoted(body: Any) -> None:
         ),
     )
 )
-def test_no_body_is_quoted(body: Any) -> None:
-    """Whatever is sent, what is said of it is one of a few sentences."""
+def test_detail_of_any_invalid_body_is_a_fixed_sentence(body: Any) -> None:
+    """The detail of any invalid body is one of a few fixed sentences."""
     detail = refusal(json.dumps(body))
-    named = {f"`{name}` is missing or invalid." for name in ("provider", "token", "url", "email")}
-    general = (
+    member_details = {
+        f"`{name}` is missing or invalid." for name in ("provider", "token", "url", "email")
+    }
+    body_detail = (
         "The body is no credential: it has `provider`, `token`, and perhaps `url` and `email`."
     )
-    assert detail in named | {general, ONE_WORD, KEY_FILE, NO_CONTROLS, JIRA_SITE, TOO_LONG}
+    assert detail in member_details | {
+        body_detail,
+        ONE_WORD,
+        KEY_FILE,
+        NO_CONTROLS,
+        JIRA_SITE,
+        TOO_LONG,
+    }
 
 
-@pytest.mark.parametrize(("length", "taken"), [(MAX_TOKEN_CHARACTERS, True), (61_441, False)])
-def test_longest_token_fits_into_a_secret(
-    credentials: CredentialsApi, ada: Credential, length: int, *, taken: bool
+@pytest.mark.parametrize(("length", "accepted"), [(MAX_TOKEN_CHARACTERS, True), (61_441, False)])
+def test_token_at_and_over_its_limit(
+    credentials: CredentialsApi, ada: Credential, length: int, *, accepted: bool
 ) -> None:
-    """60 KB of a kubeconfig, and not one character more."""
+    """A token of the longest length is stored, and one character more is refused."""
     answer = credentials.put(ada, provider="kubeconfig", token="k" * length)
-    assert (answer.status == 201) is taken
-    assert bool(credentials.secrets()) is taken
-    if not taken:
+    assert (answer.status == 201) is accepted
+    assert bool(credentials.secrets()) is accepted
+    if not accepted:
         assert answer.json["detail"] == "`token` is missing or invalid."
 
 
-@pytest.mark.parametrize(("spare", "taken"), [(0, True), (1, False)])
-def test_longest_credential_fits_into_a_secret(
-    credentials: CredentialsApi, ada: Credential, spare: int, *, taken: bool
+@pytest.mark.parametrize(("spare", "accepted"), [(0, True), (1, False)])
+def test_credential_at_and_over_the_size_of_a_secret(
+    credentials: CredentialsApi, ada: Credential, spare: int, *, accepted: bool
 ) -> None:
-    """Its bytes count: a body of letters that have two is within every other limit."""
+    """A credential of the size of a secret is stored, and one byte more is refused."""
     frame = len('{"provider":"generic","token":"","url":null,"email":null}')
     letters, odd = divmod(65_536 - frame + spare, 2)
     body = json.dumps(
@@ -152,9 +161,9 @@ def test_longest_credential_fits_into_a_secret(
     )
     headers = (("content-type", "application/json"),)
     answer = credentials.api.call("PUT", credentials.path(), by=ada, body=body, headers=headers)
-    assert (answer.status == 201) is taken
-    assert bool(credentials.secrets()) is taken
-    if not taken:
+    assert (answer.status == 201) is accepted
+    assert bool(credentials.secrets()) is accepted
+    if not accepted:
         assert answer.json["detail"] == TOO_LONG
 
 
@@ -166,10 +175,10 @@ def test_longest_credential_fits_into_a_secret(
         ("", "application/json", "invalid_body"),
     ],
 )
-def test_body_that_is_none_is_refused(
+def test_invalid_body_is_refused(
     credentials: CredentialsApi, ada: Credential, body: str, media_type: str, reason: str
 ) -> None:
-    """As everywhere; nothing is read of the credential, and nothing written."""
+    """A body too large, empty or of another media type is refused without an AWS call."""
     headers = (("content-type", media_type),)
     answer = credentials.api.call("PUT", credentials.path(), by=ada, body=body, headers=headers)
     assert answer.reason == reason
@@ -177,16 +186,14 @@ def test_body_that_is_none_is_refused(
 
 
 @pytest.mark.parametrize("name", ["GitHub", "git_hub", "-a", "a-", "a" * 64])
-def test_name_that_is_none_is_refused(
-    credentials: CredentialsApi, ada: Credential, name: str
-) -> None:
-    """A credential's name follows the rule for all names, because it is part of a secret's name."""
+def test_invalid_name_is_refused(credentials: CredentialsApi, ada: Credential, name: str) -> None:
+    """A credential's name is part of a secret's name, and follows the rule for all names."""
     assert credentials.put(ada, name).reason == "invalid_name"
     assert credentials.calls() == []
 
 
-def test_representations_hide_the_token() -> None:
-    """What is printed by mistake."""
+def test_printed_body_hides_the_token() -> None:
+    """Neither `str` nor `repr` of a body contains the token."""
     event = {
         "body": json.dumps(VALID),
         "multiValueHeaders": {"content-type": ["application/json"]},

@@ -1,4 +1,4 @@
-"""The end of RunsFunction's init."""
+"""The garbage collector after the init phase of RunsFunction."""
 
 import os
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_collector_runs_once_the_function_is_loaded() -> None:
-    """Init stops the garbage collector, and no request is answered without one."""
+def test_garbage_collector_is_enabled_after_init() -> None:
+    """The collector is stopped during init, and runs again before the first request."""
     code = "import gc, serve_runs.handler; print(gc.isenabled(), gc.get_freeze_count() > 0)"
     paths = os.pathsep.join(str(ROOT / path) for path in ("layers/identity", "functions"))
     process = subprocess.run(

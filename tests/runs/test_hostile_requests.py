@@ -1,4 +1,5 @@
-"""Whatever comes in path, query, body or header: an answer with a reason, never a 500, no write."""
+"""A malformed path, query, body or header gets an answer with a reason, never a 500, and no
+write."""
 
 import base64
 import json
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from serve_runs.web.requests import MAX_BODY_BYTES
 from tests.identity import alb_tokens
-from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi, request
 from tests.runs.table_server import DynamoDb
 
@@ -19,7 +20,8 @@ RUN_ID = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
 JSON = (("content-type", "application/json"),)
 
 
-def refuses(answer: Answer, dynamodb: DynamoDb, *expected: Any) -> None:
+def assert_refused(answer: Answer, dynamodb: DynamoDb, *expected: Any) -> None:
+    """Fail unless the answer has the expected status and reason, and DynamoDB was not called."""
     assert (answer.status, answer.reason) == expected, answer.body
     assert dynamodb.calls == []
 
@@ -86,29 +88,29 @@ class TestBody:
         ],
         ids=lambda body: ascii(body[:30]),
     )
-    def test_body_that_is_not_a_run_is_refused(
+    def test_invalid_body_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, body: str
     ) -> None:
-        """400 for the wrong shape, type, length, depth or character."""
+        """A body of wrong shape, type, length, depth or character is answered 400."""
         answer = api.call("POST", RUNS, by=ada, body=body, headers=JSON)
-        refuses(answer, dynamodb, 400, "invalid_body")
+        assert_refused(answer, dynamodb, 400, "invalid_body")
         assert len(answer.json["detail"]) <= 200
 
     @pytest.mark.parametrize("labels", [32, 33])
-    def test_labels_are_at_most_32(
+    def test_labels_at_and_over_their_limit(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, labels: int
     ) -> None:
-        """The largest map, and one more."""
+        """A run has at most 32 labels, and 33 are refused."""
         document = {"labels": {f"l{number}": "v" * 256 for number in range(labels)}}
         answer = api.call("POST", RUNS, by=ada, document=document)
         if labels == 32:
             assert answer.status == 201
         else:
-            refuses(answer, dynamodb, 400, "invalid_body")
+            assert_refused(answer, dynamodb, 400, "invalid_body")
 
     @pytest.mark.parametrize("over", [0, 1])
     @pytest.mark.parametrize("encoded", [False, True])
-    def test_body_has_at_most_64_kib(
+    def test_body_at_and_over_its_limit(
         self,
         api: RunsApi,
         ada: Credential,
@@ -116,33 +118,33 @@ class TestBody:
         over: int,
         encoded: bool,  # noqa: FBT001
     ) -> None:
-        """The last byte that is read, and one more, as text and as base64."""
+        """A body of 64 KiB is accepted and one byte more is refused, as text and as base64."""
         body = '{"name":"a"}' + " " * (MAX_BODY_BYTES - 12 + over)
         event = request("POST", RUNS, by=ada, headers=JSON, body=body)
         if encoded:
             event |= {"body": base64.b64encode(body.encode()).decode(), "isBase64Encoded": True}
         answer = api.send(event)
         if over:
-            refuses(answer, dynamodb, 413, "body_too_large")
+            assert_refused(answer, dynamodb, 413, "body_too_large")
         else:
             assert answer.status == 201
 
-    def test_body_of_a_megabyte_is_refused_unread(
+    def test_body_of_a_megabyte_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
-        """As large as a load balancer lets it be."""
+        """The largest body that a load balancer passes on is answered 413."""
         answer = api.call("POST", RUNS, by=ada, headers=JSON, body="[" * 1_000_000)
-        refuses(answer, dynamodb, 413, "body_too_large")
+        assert_refused(answer, dynamodb, 413, "body_too_large")
 
     @pytest.mark.parametrize(
         "text", ["e30", "e30==", "====", "e3 0=", "ä", "\ud800", "{}", "e30=\n"]
     )
-    def test_base64_that_is_none_is_refused(
+    def test_invalid_base64_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, text: str
     ) -> None:
-        """400: not what its encoding says."""
+        """A body that its encoding does not fit is answered 400."""
         event = request("POST", RUNS, by=ada, headers=JSON, body=text)
-        refuses(api.send(event | {"isBase64Encoded": True}), dynamodb, 400, "invalid_body")
+        assert_refused(api.send(event | {"isBase64Encoded": True}), dynamodb, 400, "invalid_body")
 
     @pytest.mark.parametrize(
         "data",
@@ -151,13 +153,13 @@ class TestBody:
     def test_body_that_is_not_utf_8_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, data: bytes
     ) -> None:
-        """400 for UTF-16, Latin-1 and encoded surrogates."""
+        """UTF-16, Latin-1 and encoded surrogates are answered 400."""
         event = request("POST", RUNS, by=ada, headers=JSON)
         event |= {"body": base64.b64encode(data).decode(), "isBase64Encoded": True}
-        refuses(api.send(event), dynamodb, 400, "invalid_body")
+        assert_refused(api.send(event), dynamodb, 400, "invalid_body")
 
-    def test_base64_of_a_good_body_is_a_good_body(self, api: RunsApi, ada: Credential) -> None:
-        """A load balancer encodes what it does not take for text."""
+    def test_base64_of_a_valid_body_is_accepted(self, api: RunsApi, ada: Credential) -> None:
+        """A body that the load balancer encodes as base64 is decoded."""
         body = base64.b64encode('{"name":"☃"}'.encode()).decode()
         event = request("POST", RUNS, by=ada, headers=JSON, body=body) | {"isBase64Encoded": True}
         assert api.send(event).json["name"] == "☃"
@@ -169,24 +171,26 @@ class TestBody:
     def test_body_of_another_media_type_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, content_type: str
     ) -> None:
-        """415, whatever the text is."""
+        """A media type that is not JSON is answered 415."""
         headers = [("content-type", content_type)] if content_type else []
         answer = api.call("POST", RUNS, by=ada, headers=headers, body="{}")
-        refuses(answer, dynamodb, 415, "unsupported_media_type")
+        assert_refused(answer, dynamodb, 415, "unsupported_media_type")
 
     @pytest.mark.parametrize(
         "content_type", ["Application/JSON", "application/json ; charset=utf-8"]
     )
-    def test_spelling_of_the_media_type_is_free(
+    def test_media_type_in_other_spellings_is_accepted(
         self, api: RunsApi, ada: Credential, content_type: str
     ) -> None:
-        """RFC 9110, 8.3.1: no regard to case, parameters allowed."""
+        """RFC 9110, 8.3.1: a media type has no case, and may have parameters."""
         headers = [("content-type", content_type)]
         assert api.call("POST", RUNS, by=ada, headers=headers, body="{}").status == 201
 
     @pytest.mark.parametrize("body", [None, ""])
-    def test_no_body_is_an_empty_run(self, api: RunsApi, ada: Credential, body: str | None) -> None:
-        """Every member is optional, so is the object."""
+    def test_missing_body_creates_a_run(
+        self, api: RunsApi, ada: Credential, body: str | None
+    ) -> None:
+        """Every member is optional, and so is the body."""
         event = request("POST", RUNS, by=ada) | {"body": body}
         assert api.send(event).status == 201
 
@@ -195,10 +199,10 @@ class TestPath:
     """Names and ids in the path."""
 
     @pytest.mark.parametrize("project", ["a", "a" * 63, "a-b", "0", "0-9"])
-    def test_name_of_a_project_is_a_dns_label(
+    def test_valid_project_name_is_accepted(
         self, api: RunsApi, ada: Credential, project: str
     ) -> None:
-        """What is accepted."""
+        """A DNS label of up to 63 characters is a project name."""
         assert api.call("POST", f"/v1/projects/{project}/runs", by=ada).status == 201
 
     @pytest.mark.parametrize(
@@ -228,10 +232,10 @@ class TestPath:
             "a" * 8_000,
         ],
     )
-    def test_name_that_is_none_is_refused(
+    def test_invalid_project_name_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, project: str
     ) -> None:
-        """400 on every route with a project, for what a reader might take for another name too."""
+        """A name that is no DNS label is refused on every route with a project."""
         for method, rest in (
             ("POST", ""),
             ("GET", ""),
@@ -271,12 +275,12 @@ class TestPath:
             "/swagger",
         ],
     )
-    def test_path_that_nobody_answers_is_not_found(
+    def test_unknown_path_is_not_found(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, path: str
     ) -> None:
-        """404 with the one text for all that does not exist."""
+        """A path without a route is answered 404."""
         for method in ("GET", "POST", "DELETE"):
-            refuses(api.call(method, path, by=ada), dynamodb, 404, "not_found")
+            assert_refused(api.call(method, path, by=ada), dynamodb, 404, "not_found")
 
     @pytest.mark.parametrize(
         ("path", "allowed"),
@@ -293,7 +297,7 @@ class TestPath:
         "method",
         ["PUT", "PATCH", "OPTIONS", "HEAD", "TRACE", "CONNECT", "BREW", "G ET", "GET\n", ""],
     )
-    def test_method_that_a_path_does_not_answer_is_405(
+    def test_unknown_method_of_a_path_is_405(
         self,
         api: RunsApi,
         ada: Credential,
@@ -302,14 +306,14 @@ class TestPath:
         allowed: str,
         method: str,
     ) -> None:
-        """With `Allow`, known methods and invented ones alike."""
+        """A method without a route is answered 405 with `Allow`."""
         answer = api.call(method, path, by=ada)
-        refuses(answer, dynamodb, 405, "method_not_allowed")
+        assert_refused(answer, dynamodb, 405, "method_not_allowed")
         assert answer.headers["allow"] == allowed
 
 
 class TestQuery:
-    """The parameters of a listing."""
+    """The parameters of a list."""
 
     @pytest.mark.parametrize(
         "query",
@@ -339,11 +343,13 @@ class TestQuery:
         ],
         ids=lambda query: ascii(query)[:40],
     )
-    def test_parameter_that_is_none_is_refused(
+    def test_invalid_parameter_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, query: list[tuple[str, str]]
     ) -> None:
-        """400 for a wrong value, a doubled name, or one that nobody knows: none is passed over."""
-        refuses(api.call("GET", RUNS, by=ada, query=query), dynamodb, 400, "invalid_parameter")
+        """A wrong value, a repeated name and an unknown name are answered 400."""
+        assert_refused(
+            api.call("GET", RUNS, by=ada, query=query), dynamodb, 400, "invalid_parameter"
+        )
 
     @pytest.mark.parametrize(
         "parameters",
@@ -360,28 +366,28 @@ class TestQuery:
         ],
         ids=ascii,
     )
-    def test_raw_parameter_that_is_none_is_refused(
+    def test_invalid_raw_parameter_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, parameters: dict[str, list[str]]
     ) -> None:
-        """What is not UTF-8, and what is doubled once it is decoded."""
+        """A parameter that is not UTF-8, or is repeated once decoded, is answered 400."""
         event = request("GET", RUNS, by=ada) | {"multiValueQueryStringParameters": parameters}
-        refuses(api.send(event), dynamodb, 400, "invalid_parameter")
+        assert_refused(api.send(event), dynamodb, 400, "invalid_parameter")
 
     @pytest.mark.parametrize("parameters", [None, {}])
-    def test_no_parameters_are_the_defaults(
+    def test_missing_parameters_use_the_defaults(
         self, api: RunsApi, ada: Credential, parameters: Any
     ) -> None:
-        """However a load balancer says that there are none."""
+        """An event without parameters, in each form, is answered with the defaults."""
         event = request("GET", RUNS, by=ada) | {"multiValueQueryStringParameters": parameters}
         assert api.send(event).status == 200
         single = request("GET", RUNS, by=ada, multi_value=False)
         assert api.send(single | {"queryStringParameters": parameters}).status == 200
 
 
-anything = st.one_of(
+any_text = st.one_of(
     st.text(max_size=40), st.text(st.characters(categories=["Cs", "Cc"]), max_size=5)
 )
-interesting = st.sampled_from(
+known_segments = st.sampled_from(
     [
         "apollo",
         "runs",
@@ -399,7 +405,7 @@ interesting = st.sampled_from(
 )
 bodies = st.one_of(
     st.none(),
-    anything,
+    any_text,
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
         lambda inner: (
@@ -429,8 +435,8 @@ names = st.sampled_from(
 
 @st.composite
 def events(draw: st.DrawFn) -> dict[str, Any]:
-    """Requests from plausible to absurd, as far as a load balancer can hand them on."""
-    segments = draw(st.lists(interesting | anything, max_size=7))
+    """Events from plausible to absurd, as far as a load balancer passes them on."""
+    segments = draw(st.lists(known_segments | any_text, max_size=7))
     path = draw(st.sampled_from([RUNS, f"{RUNS}/{RUN_ID}", "/v1/runs", "/" + "/".join(segments)]))
     methods = st.sampled_from(["GET", "POST", "DELETE", "PUT", "OPTIONS", "X"])
     event: dict[str, Any] = {
@@ -440,11 +446,11 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         "body": draw(bodies),
         "isBase64Encoded": draw(st.booleans()),
     }
-    headers = draw(st.dictionaries(names | anything, anything, max_size=4))
+    headers = draw(st.dictionaries(names | any_text, any_text, max_size=4))
     parameters = draw(
         st.dictionaries(
-            st.sampled_from(["limit", "status", "created_by", "cursor"]) | anything,
-            st.sampled_from(["1", "me", "pending", "%ff"]) | anything,
+            st.sampled_from(["limit", "status", "created_by", "cursor"]) | any_text,
+            st.sampled_from(["1", "me", "pending", "%ff"]) | any_text,
             max_size=3,
         )
     )
@@ -467,10 +473,12 @@ GROUPS = [
 
 
 class TestAnything:
-    """Hypothesis looks for what nobody thought of."""
+    """Generated requests."""
 
-    def test_anybodys_request_gets_an_answer(self, api: RunsApi, dynamodb: DynamoDb) -> None:
-        """Without a credential nothing is ever asked of AWS, and nothing fails on our side."""
+    def test_request_without_a_credential_gets_an_answer(
+        self, api: RunsApi, dynamodb: DynamoDb
+    ) -> None:
+        """A request without a credential never fails and causes no AWS call."""
 
         @settings(max_examples=400)
         @given(events())
@@ -484,10 +492,10 @@ class TestAnything:
         answers()
         assert dynamodb.calls == []
 
-    def test_callers_request_gets_an_answer(
+    def test_request_of_a_caller_gets_an_answer(
         self, api: RunsApi, web: Web, dynamodb: DynamoDb
     ) -> None:
-        """With a good credential any request succeeds or says what is wrong with it."""
+        """A request with a valid credential succeeds, or is answered with a reason."""
 
         @settings(max_examples=400)
         @given(events(), st.sampled_from([web.browser("ada"), web.bearer("ada")]))
@@ -510,10 +518,10 @@ class TestAnything:
         answers()
 
 
-def test_event_that_is_not_a_load_balancers_is_nobodys(api: RunsApi, ada: Credential) -> None:
-    """Without the target group, which only a load balancer writes, no credential counts."""
+def test_event_without_a_target_group_has_no_caller(api: RunsApi, ada: Credential) -> None:
+    """A credential counts only with the target group, which only a load balancer writes."""
     contexts: list[Any] = [{}, {"elb": {}}, {"elb": {"targetGroupArn": None}}, {"elb": None}]
     for context in contexts:
         event = request("GET", "/v1/whoami", by=ada) | {"requestContext": context}
         assert api.send(event).reason == "no_credentials"
-    assert api.call("GET", "/v1/whoami", by=NOBODY).reason == "no_credentials"
+    assert api.call("GET", "/v1/whoami", by=NO_CREDENTIAL).reason == "no_credentials"

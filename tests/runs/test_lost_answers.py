@@ -1,6 +1,6 @@
-"""Every retry is harmless: an answer that is lost on its way back changes nothing of the outcome.
+"""A lost answer of DynamoDB does not change the outcome of a request.
 
-The write goes through, DynamoDB's answer does not arrive, botocore sends the request again.
+DynamoDB carries out the call, its answer is lost, and botocore sends the call again.
 """
 
 import pytest
@@ -12,11 +12,11 @@ from tests.runs.table_server import ACCESS_TABLE, DynamoDb, LostAnswer
 RUNS = "/v1/projects/apollo/runs"
 
 
-def test_create_whose_answer_was_lost_gives_one_run(
+def test_create_with_a_lost_answer_creates_one_run(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """201, one row and one record: the transaction's token makes it happen once."""
-    dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
+    """The transaction's token makes the repeated create harmless: one row and one record."""
+    dynamodb.faults.append(LostAnswer("TransactWriteItems"))
     run = api.create(ada)
     first, second = dynamodb.writes()
     assert first.document["ClientRequestToken"] == second.document["ClientRequestToken"]
@@ -24,11 +24,11 @@ def test_create_whose_answer_was_lost_gives_one_run(
     assert len(dynamodb.rows(ACCESS_TABLE)) == 1
 
 
-def test_keyed_create_whose_answer_was_lost_gives_one_run(
+def test_create_with_a_key_and_a_lost_answer_creates_one_run(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """201, one run, and its key is remembered once."""
-    dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
+    """The run, its key and its record are written once."""
+    dynamodb.faults.append(LostAnswer("TransactWriteItems"))
     answer = api.call("POST", RUNS, by=ada, headers=[("idempotency-key", "k")])
     assert answer.status == 201
     assert len(dynamodb.writes()) == len(dynamodb.rows()) == 2
@@ -36,12 +36,12 @@ def test_keyed_create_whose_answer_was_lost_gives_one_run(
 
 
 @pytest.mark.parametrize("name", ["start", "fail", "cancel"])
-def test_change_whose_answer_was_lost_is_a_success(
+def test_change_with_a_lost_answer_succeeds(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, name: str
 ) -> None:
-    """200 with the new state, not 409 because of our own first attempt."""
+    """The answer is 200 with the new state, not 409."""
     run = api.create(ada)
-    dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
+    dynamodb.faults.append(LostAnswer("TransactWriteItems"))
     answer = api.call("POST", f"{RUNS}/{run['id']}/{name}", by=ada)
     assert answer.status == 200
     assert answer.json == api.call("GET", f"{RUNS}/{run['id']}", by=ada).json
@@ -49,22 +49,22 @@ def test_change_whose_answer_was_lost_is_a_success(
     assert len(dynamodb.rows(ACCESS_TABLE)) == 2
 
 
-def test_same_change_by_another_request_is_still_refused(
+def test_same_change_by_another_request_is_refused(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """Only our own lost answer is forgiven: a second request gets its 409."""
+    """After a lost answer a second request for the same change is answered 409."""
     run = api.create(ada)
-    dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
+    dynamodb.faults.append(LostAnswer("TransactWriteItems"))
     assert api.call("POST", f"{RUNS}/{run['id']}/start", by=ada).status == 200
     assert api.call("POST", f"{RUNS}/{run['id']}/start", by=ada).status == 409
 
 
-def test_delete_whose_answer_was_lost_is_a_success(
+def test_delete_with_a_lost_answer_succeeds(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """204, one tombstone and one record."""
+    """The answer is 204, with one tombstone and one record."""
     run = api.create(ada)
-    dynamodb.troubles.append(LostAnswer("TransactWriteItems"))
+    dynamodb.faults.append(LostAnswer("TransactWriteItems"))
     assert api.call("DELETE", f"{RUNS}/{run['id']}", by=ada).status == 204
     assert [row["project"]["S"] for row in dynamodb.rows()] == ["deleted#apollo"]
     assert len(dynamodb.rows(ACCESS_TABLE)) == 2
@@ -78,12 +78,12 @@ def test_delete_whose_answer_was_lost_is_a_success(
         ("Query", "GET", "/v1/runs?created_by"),
     ],
 )
-def test_read_whose_answer_was_lost_is_read_again(
+def test_read_with_a_lost_answer_is_repeated(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, operation: str, method: str, path: str
 ) -> None:
-    """200 all the same."""
+    """A read is repeated and succeeds."""
     run = api.create(ada)
-    dynamodb.troubles.append(LostAnswer(operation))
-    path, _, mine = path.format(id=run["id"]).partition("?")
-    answer = api.call(method, path, by=ada, query={mine: "me"} if mine else {})
+    dynamodb.faults.append(LostAnswer(operation))
+    path, _, parameter = path.format(id=run["id"]).partition("?")
+    answer = api.call(method, path, by=ada, query={parameter: "me"} if parameter else {})
     assert answer.status == 200

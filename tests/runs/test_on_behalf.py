@@ -1,4 +1,4 @@
-"""A run names the person it is for: by a service account's owner, or by its parent run."""
+"""The person that a run is created for: a service account's person, or that of the parent run."""
 
 from time import time
 from typing import Any
@@ -12,8 +12,8 @@ from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.errors import RequestFailed
 from serve_runs.runs.parents import ParentRuns
 from serve_runs.runs.store import RunStore
+from tests.runs.access_rows import ACCOUNTS, RUNS, AccessRows, register
 from tests.runs.identity_server import Credential, Web
-from tests.runs.rights_given import ACCOUNTS, RUNS, Rights, register
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, DynamoDb
 
@@ -27,13 +27,14 @@ ADA = {
 
 
 @pytest.fixture
-def rights(dynamodb: DynamoDb, web: Web) -> Rights:
-    return Rights(dynamodb, web)
+def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
+    """The rows of `AccessTable`."""
+    return AccessRows(dynamodb, web)
 
 
 @pytest.fixture
-def gpu(web: Web, dynamodb: DynamoDb, rights: Rights) -> Credential:
-    """The own service account of the runner `gpu-1`, an editor that acts for nobody."""
+def gpu(web: Web, dynamodb: DynamoDb, access_rows: AccessRows) -> Credential:
+    """The service account of the runner `gpu-1`: an editor that acts for no person."""
     row = RunnerRow(
         project="apollo",
         runner="gpu-1",
@@ -47,43 +48,44 @@ def gpu(web: Web, dynamodb: DynamoDb, rights: Rights) -> Credential:
         subject_issuer=web.url,
     )
     dynamodb.client.put_item(TableName=RUNNERS_TABLE, Item=runner_item(row))
-    rights.give("project:editor", "gpu", kind="application")
+    access_rows.grant("project:editor", "gpu", kind="application")
     return web.bearer("gpu", client="gpu")
 
 
 @pytest.fixture
-def robot(web: Web, rights: Rights) -> Credential:
-    """Another service account, an editor that acts for nobody."""
-    rights.give("project:editor", "robot", kind="application")
+def robot(web: Web, access_rows: AccessRows) -> Credential:
+    """Another service account: an editor that acts for no person."""
+    access_rows.grant("project:editor", "robot", kind="application")
     return web.bearer("robot", client="robot")
 
 
 def child(api: RunsApi, by: Credential, parent: dict[str, Any], **body: Any) -> dict[str, Any]:
+    """Create a child run of `parent`."""
     return api.create(by, parent_run=parent["id"], **body)
 
 
 def test_run_of_a_service_account_is_on_behalf_of_its_person(
-    api: RunsApi, ada: Credential, robot: Credential, rights: Rights
+    api: RunsApi, ada: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
-    """The run names the service account and its person, and the audit trail names the person."""
+    """The run names both, and the accountable principal of its record is the person."""
     register(api, ada, robot)
     run = api.create(robot)
     assert run["executed_by"]["application"]["id"] == {"subject": "robot"}
     assert run["on_behalf_of"] == ADA
     assert run["creator_service_account_id"] == "robot"
     assert run["creator_user_id"] is None
-    [record] = rights.records("create_run")
+    [record] = access_rows.records("create_run")
     assert record["answerable"]["S"].endswith("#ada")
 
 
-def test_run_of_an_application_that_acts_for_nobody_is_its_own(
+def test_run_of_an_application_without_a_person_names_no_person(
     api: RunsApi, robot: Credential
 ) -> None:
     """A run of an application without a registered person names the application alone."""
     assert api.create(robot)["on_behalf_of"] is None
 
 
-def test_runner_keeps_the_person_whose_run_it_executes(
+def test_child_run_of_the_runner_is_on_behalf_of_the_creator(
     api: RunsApi, ada: Credential, gpu: Credential
 ) -> None:
     """A run that a runner creates from within a person's run is for that person."""
@@ -91,25 +93,27 @@ def test_runner_keeps_the_person_whose_run_it_executes(
     assert child(api, gpu, parent)["on_behalf_of"] == ADA
 
 
-def test_person_is_kept_over_generations(api: RunsApi, ada: Credential, gpu: Credential) -> None:
+def test_child_runs_of_child_runs_keep_the_person(
+    api: RunsApi, ada: Credential, gpu: Credential
+) -> None:
     """A run keeps its person over several generations of child runs."""
     first = child(api, gpu, api.create(ada, runner="gpu-1"))
     assert child(api, gpu, child(api, gpu, first))["on_behalf_of"] == ADA
 
 
-def test_runner_keeps_the_person_that_a_service_account_meant(
+def test_child_run_keeps_the_person_of_its_parent(
     api: RunsApi, ada: Credential, gpu: Credential, robot: Credential
 ) -> None:
-    """Children of a run on behalf of a person are for that person too."""
+    """A runner's child run of a run on behalf of a person is for that person too."""
     register(api, ada, robot)
     parent = api.create(robot, runner="gpu-1")
     assert child(api, gpu, parent)["on_behalf_of"] == ADA
 
 
-def test_any_other_application_keeps_nobody(
+def test_child_run_of_another_application_names_no_person(
     api: RunsApi, ada: Credential, gpu: Credential, robot: Credential
 ) -> None:
-    """To name somebody's run as parent is not enough to speak for them."""
+    """An application that is not the parent's runner gets no person by naming the parent."""
     del gpu
     assert child(api, robot, api.create(ada, runner="gpu-1"))["on_behalf_of"] is None
     assert child(api, robot, api.create(ada, runner="none"))["on_behalf_of"] is None
@@ -119,43 +123,45 @@ def test_any_other_application_keeps_nobody(
 def test_application_of_another_issuer_is_not_the_runner(
     api: RunsApi, ada: Credential, gpu: Credential, dynamodb: DynamoDb, web: Web
 ) -> None:
-    """A subject alone is nobody: the runner's is of the issuer that it was registered with."""
+    """A runner is identified by issuer and subject, not by its subject alone."""
     [row] = dynamodb.rows(RUNNERS_TABLE)
     row["subject_issuer"] = {"S": f"{web.url}/other"}
     dynamodb.client.put_item(TableName=RUNNERS_TABLE, Item=row)
     assert child(api, gpu, api.create(ada, runner="gpu-1"))["on_behalf_of"] is None
 
 
-def test_service_account_that_was_deleted_no_longer_speaks_for_its_person(
+def test_child_run_of_a_deleted_service_account_names_no_person(
     api: RunsApi, ada: Credential, robot: Credential
 ) -> None:
-    """Not by way of the runs that it created while it did."""
+    """A deleted service account gets no person from the runs that it created before."""
     account = register(api, ada, robot).json
     parent = api.create(robot)
     assert api.call("DELETE", f"{ACCOUNTS}/{account['id']}", by=ada).status == 204
     assert child(api, robot, parent)["on_behalf_of"] is None
 
 
-def test_who_acts_for_a_person_means_that_person(
+def test_child_run_of_a_service_account_is_on_behalf_of_its_own_person(
     api: RunsApi, ada: Credential, grace: Credential, gpu: Credential
 ) -> None:
-    """Whosever the parent is, and even where it is the parent's runner."""
+    """A service account's own person counts, whoever created the parent run."""
     register(api, grace, gpu)
     run = child(api, gpu, api.create(ada, runner="gpu-1"))
     assert run["on_behalf_of"]["user"]["id"] == {"subject": "grace"}
 
 
-def test_people_mean_themselves(api: RunsApi, ada: Credential, grace: Credential) -> None:
-    """A person's child of another person's run is their own."""
+def test_child_run_of_a_person_is_their_own(
+    api: RunsApi, ada: Credential, grace: Credential
+) -> None:
+    """A person's child run of another person's run is their own."""
     run = child(api, grace, api.create(ada))
     assert run["on_behalf_of"] is None
     assert run["creator_user_id"] == "grace"
 
 
-def test_parent_must_be_a_run_of_the_project(
+def test_parent_outside_the_project_is_refused(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """422, and nothing written, for a run that there is not, elsewhere, or no longer."""
+    """A missing, deleted or foreign parent run is answered 422, and nothing is written."""
     elsewhere = api.create(ada, "gemini")["id"]
     deleted = api.create(ada)["id"]
     assert api.call("DELETE", f"{RUNS}/{deleted}", by=ada).status == 204
@@ -166,26 +172,26 @@ def test_parent_must_be_a_run_of_the_project(
         assert dynamodb.writes() == []
 
 
-def test_run_that_the_caller_may_not_see_is_no_parent(
+def test_invisible_parent_is_refused_like_a_missing_one(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
 ) -> None:
-    """A role that creates and reads nothing learns from a parent's id as little as from any."""
+    """A caller that may not read runs gets the same error for an existing and a missing parent."""
     parent = api.create(ada)["id"]
     audit = AuditTrail(dynamodb.client, ACCESS_TABLE, now=time)
     runs = RunStore(dynamodb.client, TABLE, audit=audit, now=time, new_id=str)
     parents = ParentRuns(runs, dynamodb.client, runners_table=RUNNERS_TABLE)
-    holder = RoleAssignment(Principal("user", web.url, "eve"), frozenset())
-    blind = Access("apollo", (holder,), None, {"source": "alb", "verified": True})
-    told = []
+    assignment = RoleAssignment(Principal("user", web.url, "eve"), frozenset())
+    access = Access("apollo", (assignment,), None, {"source": "alb", "verified": True})
+    refusals = []
     for run in (parent, MISSING):
         with pytest.raises(RequestFailed) as refused:
-            parents.child_action(run, access=blind, action=ActionContext(None, "r"))
-        told.append((refused.value.reason, refused.value.detail))
-    assert told[0] == told[1]
+            parents.child_action(run, access=access, action=ActionContext(None, "r"))
+        refusals.append((refused.value.reason, refused.value.detail))
+    assert refusals[0] == refusals[1]
 
 
-def test_key_gives_its_run_after_the_parent_is_gone(api: RunsApi, ada: Credential) -> None:
-    """A retry is answered as the first time, whatever became of the parent; a new key is not."""
+def test_key_gives_its_run_after_the_parent_is_deleted(api: RunsApi, ada: Credential) -> None:
+    """A repeated create returns its run after the parent is deleted, and a new key is refused."""
     parent = api.create(ada)["id"]
 
     def create(key: str, **body: Any) -> Any:
@@ -202,7 +208,7 @@ def test_key_gives_its_run_after_the_parent_is_gone(api: RunsApi, ada: Credentia
 
 
 def test_person_in_the_body_is_refused(api: RunsApi, robot: Credential, dynamodb: DynamoDb) -> None:
-    """Nobody says for whom: it follows from what is verified."""
+    """A body that names a person is answered 400: the person follows from the credential."""
     for body in ({"on_behalf_of": ADA}, {"person": "ada"}, {"person_inherited": True}):
         assert api.call("POST", RUNS, by=robot, document=body).reason == "invalid_body"
     assert dynamodb.writes() == []

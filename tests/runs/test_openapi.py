@@ -1,6 +1,6 @@
-"""The OpenAPI document: made from the code, complete, and true.
+"""The OpenAPI document is generated from the code, complete and true.
 
-Beside these tests, `contract.check` holds every answer of every other test here to it.
+Beside these tests, `contract.check` compares every answer of the tests in this folder with it.
 """
 
 import json
@@ -25,13 +25,13 @@ from tools.openapi.document import text
 from tools.openapi.operations import OPERATIONS
 
 
-def test_committed_document_is_what_the_code_says(api: RunsApi) -> None:
+def test_committed_document_equals_the_generated_one(api: RunsApi) -> None:
     """`make openapi` was run after the last change of a route or shape."""
     assert contract.DOCUMENT.read_text() == text(api.function.routes.load_all())
 
 
 def test_command_writes_the_same_document(tmp_path: Path) -> None:
-    """In a process of its own, without pytest's paths and variables."""
+    """The command writes the same document without pytest's paths and variables."""
     command = [sys.executable, "-m", "tools.openapi", str(tmp_path)]
     subprocess.run(command, check=True, cwd=contract.DOCUMENT.parents[1])
     for name in ("openapi.json", "reasons.md"):
@@ -40,12 +40,12 @@ def test_command_writes_the_same_document(tmp_path: Path) -> None:
 
 
 def test_document_is_openapi_3_1() -> None:
-    """A maintained validator says so."""
+    """The document is valid OpenAPI 3.1."""
     openapi_spec_validator.validate(contract.document())
     assert contract.document()["openapi"].startswith("3.1.")
 
 
-def test_every_route_is_in_it_and_nothing_else(api: RunsApi) -> None:
+def test_paths_of_the_document_equal_the_routes(api: RunsApi) -> None:
     """The document has every route of the function, and no other."""
     served = {
         (route.method, re.sub(r"<(\w+)>", r"{\1}", route.path))
@@ -59,15 +59,16 @@ def test_every_route_is_in_it_and_nothing_else(api: RunsApi) -> None:
     assert declared == served
 
 
-def test_every_reason_has_its_status_and_is_used() -> None:
-    """The closed list, no more and no less; 405 belongs to paths, not to operations."""
+def test_every_reason_is_declared_and_used() -> None:
+    """The table has exactly the declared reasons, and operations use all but
+    `method_not_allowed`."""
     assert set(REASONS) == {*get_args(Reason), *get_args(RequestReason)}
     used = {reason for operation in OPERATIONS.values() for reason in operation.reasons}
     assert used == set(REASONS) - {"method_not_allowed"}
 
 
-def test_operations_are_named_once_and_described() -> None:
-    """What a generated client calls them by."""
+def test_operations_have_distinct_ids_and_descriptions() -> None:
+    """Each operation has its own id and a summary, and each query parameter a description."""
     operations = [
         operation for path in contract.document()["paths"].values() for operation in path.values()
     ]
@@ -82,6 +83,7 @@ def test_operations_are_named_once_and_described() -> None:
 
 
 def _examples() -> Iterator[Any]:
+    """The parameters and contents that have an example."""
     for path, operations in contract.document()["paths"].items():
         for method, operation in operations.items():
             name = f"{method} {path}"
@@ -95,8 +97,8 @@ def _examples() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("shown", [*_examples()])
-def test_example_is_of_its_schema(shown: dict[str, Any]) -> None:
-    """What people copy works."""
+def test_example_fits_its_schema(shown: dict[str, Any]) -> None:
+    """Each example is valid by its schema."""
     contract.validator(shown["schema"]).validate(shown["example"])
 
 
@@ -116,8 +118,8 @@ def test_example_is_of_its_schema(shown: dict[str, Any]) -> None:
         '{"labels":{"a b":""}}',
     ],
 )
-def test_declared_body_is_the_checked_body(body: str) -> None:
-    """The schema and the code agree on what a run to create is."""
+def test_declared_body_equals_the_checked_body(body: str) -> None:
+    """The schema and the code accept the same bodies of a create."""
     declared = contract.validator({"$ref": "#/components/schemas/CreateRun"})
     try:
         msgspec.json.decode(body, type=CreateRun)
@@ -127,8 +129,8 @@ def test_declared_body_is_the_checked_body(body: str) -> None:
     assert declared.is_valid(json.loads(body)) == accepted
 
 
-def test_declared_parameters_are_the_checked_parameters() -> None:
-    """Every field of `ListRuns`, none more, on both listings."""
+def test_declared_parameters_equal_the_checked_ones() -> None:
+    """Both lists of runs declare exactly the fields of `ListRuns`."""
     for path in ("/v1/runs", "/v1/projects/{project}/runs"):
         parameters = contract.document()["paths"][path]["get"]["parameters"]
         names = [parameter["name"] for parameter in parameters if parameter["in"] == "query"]

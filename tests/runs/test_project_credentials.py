@@ -1,5 +1,5 @@
-"""Credentials: the secret in Secrets Manager, metadata in the table, and only what changed is
-written."""
+"""Credentials: the secret in Secrets Manager, the metadata in the table, and writes of changes
+only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 from serve_runs.access.store import project_key
 from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
-from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer
 from tests.runs.table_server import ACCESS_TABLE
 
@@ -23,13 +23,14 @@ KUBECONFIG = "apiVersion: v1\nkind: Config\nusers:\n- user:\n    token: S3CRET-o
 
 
 def reads_and_writes(credentials: CredentialsApi) -> list[str]:
+    """The operations of the AWS calls since the last call of this function."""
     calls = credentials.calls()
     credentials.world.aws.calls.clear()
     return calls
 
 
 def test_new_credential_is_stored(credentials: CredentialsApi, ada: Credential) -> None:
-    """201 where it is; the whole in the secret, in the row all but the token."""
+    """The secret has the whole credential, and the row has all but the token."""
     answer = credentials.put(ada, url="https://github.example.com/api/v3")
     assert answer.status == 201
     assert answer.headers["location"] == credentials.path()
@@ -51,7 +52,7 @@ def test_new_credential_is_stored(credentials: CredentialsApi, ada: Credential) 
 def test_same_credential_again_writes_nothing(
     credentials: CredentialsApi, ada: Credential, grace: Credential
 ) -> None:
-    """200, and neither a version, nor a row, nor a record: whoever sends it."""
+    """The same credential from any caller writes neither a version nor a row nor a record."""
     first = credentials.put(ada, **JIRA).json
     writes, records = len(credentials.world.aws.secrets.writes), credentials.records()
     reads_and_writes(credentials)
@@ -72,10 +73,10 @@ def test_same_credential_again_writes_nothing(
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_changed_credential_is_a_new_version(
+def test_changed_credential_gets_a_new_version(
     credentials: CredentialsApi, ada: Credential, grace: Credential, change: dict[str, Any]
 ) -> None:
-    """200, with whose change it was; the row names the version that holds it."""
+    """The row names the new version of the secret and the caller that changed it."""
     before = credentials.put(ada, **JIRA).json
     versions = credentials.row()["version"]
     answer = credentials.put(grace, **{**JIRA, **change})
@@ -86,8 +87,8 @@ def test_changed_credential_is_a_new_version(
     assert credentials.secret() == {**JIRA, **change}
 
 
-def test_what_is_left_out_is_not_kept(credentials: CredentialsApi, ada: Credential) -> None:
-    """A put says all there is."""
+def test_put_without_a_member_removes_it(credentials: CredentialsApi, ada: Credential) -> None:
+    """A put replaces the whole credential."""
     credentials.put(ada, url="https://github.example.com")
     assert credentials.put(ada).json["url"] is None
     assert "url" not in credentials.row()
@@ -107,23 +108,23 @@ def test_what_is_left_out_is_not_kept(credentials: CredentialsApi, ada: Credenti
     ],
     ids=lambda body: str(body["provider"]),
 )
-def test_every_provider_is_kept_as_it_was_sent(
+def test_token_of_each_provider_is_read_as_it_was_written(
     credentials: CredentialsApi, ada: Credential, web: Web, body: dict[str, Any]
 ) -> None:
-    """To the last character; the reader gets what the writer gave."""
+    """A token reader gets every character that was written."""
     assert credentials.put(ada, **body).status == 201
     credentials.grant("tess", "credential:token-reader")
-    told = credentials.token(web.browser("tess"))
-    assert told.json == {"url": None, "email": None, **body, "credential_id": "github"}
+    answer = credentials.token(web.browser("tess"))
+    assert answer.json == {"url": None, "email": None, **body, "credential_id": "github"}
 
 
 class TestListing:
-    """By name, page by page, and never a token."""
+    """The list of credentials."""
 
-    def test_pages_have_all_of_the_project_and_nothing_else(
+    def test_pages_contain_every_credential_of_the_project_in_order(
         self, credentials: CredentialsApi, ada: Credential
     ) -> None:
-        """Names that begin alike are in their order, and on one page each."""
+        """Names with a common prefix are in order, each is on one page, and no token is shown."""
         names = ["a", "a-b", "a1", "ab", "b", "z-9"]
         for name in reversed(names):
             credentials.put(ada, name)
@@ -135,12 +136,12 @@ class TestListing:
             query = {"cursor": page["next_cursor"]}
         assert found == names
         assert page["next_cursor"] is None
-        assert TOKEN not in "".join(credentials.api.said)
+        assert TOKEN not in "".join(credentials.api.answers)
 
-    def test_cursor_of_another_listing_is_refused(
+    def test_cursor_of_another_project_is_refused(
         self, credentials: CredentialsApi, ada: Credential
     ) -> None:
-        """400, and nothing is read."""
+        """A cursor of another project's list is answered 400, and nothing is read."""
         for name in ("a", "b"):
             credentials.put(ada, name)
         cursor = credentials.page(ada, limit="1").json["next_cursor"]
@@ -151,10 +152,10 @@ class TestListing:
         assert answer.reason == "invalid_cursor"
         assert credentials.calls() == []
 
-    def test_deletion_under_way_is_not_listed(
+    def test_credential_under_deletion_is_not_found(
         self, credentials: CredentialsApi, ada: Credential
     ) -> None:
-        """Nor shown, nor handed out."""
+        """A credential with a deletion marker is neither listed nor shown."""
         credentials.put(ada)
         row = credentials.row()
         row |= {"deleting_until": {"N": "4000000000"}}
@@ -172,11 +173,11 @@ REQUESTS: dict[str, Callable[[CredentialsApi, Credential, str], Answer]] = {
 }
 
 
-class TestRights:
-    """Who may do what, and what is told to the others."""
+class TestRoles:
+    """The roles that permit each request, and the answers to other callers."""
 
     @pytest.mark.parametrize(
-        ("role", "allowed", "known"),
+        ("role", "allowed", "visible"),
         [
             ("project:viewer", set(), False),
             ("project:editor", {"get", "list"}, True),
@@ -186,7 +187,7 @@ class TestRights:
         ],
     )
     @pytest.mark.parametrize("request_", REQUESTS)
-    def test_role_may_what_it_says_and_no_more(
+    def test_role_permits_its_requests_only(
         self,
         credentials: CredentialsApi,
         ada: Credential,
@@ -195,9 +196,9 @@ class TestRights:
         allowed: set[str],
         request_: str,
         *,
-        known: bool,
+        visible: bool,
     ) -> None:
-        """404 to whoever may not know of credentials, 403 to the others; and nothing happens."""
+        """A refused request is answered 403, or 404 without visibility, and changes nothing."""
         credentials.put(ada)
         credentials.grant("mary", role)
         before = credentials.secret(), credentials.rows(), credentials.records()
@@ -205,50 +206,50 @@ class TestRights:
         if request_ in allowed:
             assert answer.status in {200, 204}
             return
-        # A listing is the project's, of which every role knows.
-        known = known or request_ == "list"
+        # A list is about the project, which every role may see.
+        visible = visible or request_ == "list"
         assert (answer.status, answer.reason) == (
-            (403, "forbidden") if known else (404, "not_found")
+            (403, "forbidden") if visible else (404, "not_found")
         )
         assert (credentials.secret(), credentials.rows(), credentials.records()) == before
         assert TOKEN not in answer.body
 
     @pytest.mark.parametrize("request_", REQUESTS)
-    def test_stranger_cannot_tell_whether_there_is_a_credential(
+    def test_invisible_credential_is_answered_like_a_missing_one(
         self, credentials: CredentialsApi, ada: Credential, web: Web, request_: str
     ) -> None:
-        """The same answer and the same reads for one that is there and one that is not."""
+        """A caller without a role causes the same reads and gets the same answer for both."""
         credentials.put(ada)
         mary = web.browser("mary")
-        seen = []
+        answers = []
         for name in ("github", "missing"):
             reads_and_writes(credentials)
             answer = REQUESTS[request_](credentials, mary, name)
-            told = answer.status, answer.headers, {**answer.json, "instance": "-"}
-            seen.append((told, reads_and_writes(credentials)))
-        assert seen[0] == seen[1]
-        assert seen[0][0][0] == 404
-        assert seen[0][1] == ["BatchGetItem"]
+            comparable = answer.status, answer.headers, {**answer.json, "instance": "-"}
+            answers.append((comparable, reads_and_writes(credentials)))
+        assert answers[0] == answers[1]
+        assert answers[0][0][0] == 404
+        assert answers[0][1] == ["BatchGetItem"]
 
     @pytest.mark.parametrize("request_", sorted({*REQUESTS} - {"put", "list"}))
-    def test_missing_credential_is_missing_to_an_admin(
+    def test_missing_credential_is_not_found_by_an_admin(
         self, credentials: CredentialsApi, ada: Credential, request_: str
     ) -> None:
-        """404 before 403: what is not there is nobody's to be refused."""
+        """An admin is answered 404 for a missing credential, not 403."""
         assert REQUESTS[request_](credentials, ada, "missing").reason == "not_found"
 
     @pytest.mark.parametrize("request_", REQUESTS)
-    def test_nobody_is_refused_before_anything_is_read(
+    def test_anonymous_caller_is_refused_before_any_read(
         self, credentials: CredentialsApi, request_: str
     ) -> None:
-        """401."""
-        assert REQUESTS[request_](credentials, NOBODY, "github").reason == "no_credentials"
+        """An anonymous caller is answered 401, and nothing is read."""
+        assert REQUESTS[request_](credentials, NO_CREDENTIAL, "github").reason == "no_credentials"
         assert credentials.calls() == []
 
-    def test_change_by_another_site_s_page_is_refused(
+    def test_change_from_another_site_is_refused(
         self, credentials: CredentialsApi, ada: Credential
     ) -> None:
-        """403, and nothing is written."""
+        """A change from another site's page is answered 403, and nothing is written."""
         headers = (*ada.headers, ("sec-fetch-site", "cross-site"))
         forged = Credential(headers, ada.group)
         assert credentials.put(forged).reason == "cross_site_request"
@@ -257,12 +258,12 @@ class TestRights:
 
 
 class TestRecords:
-    """What is recorded, and what never is."""
+    """The audit records of credentials."""
 
     def test_each_change_is_recorded_once(
         self, credentials: CredentialsApi, ada: Credential, grace: Credential
     ) -> None:
-        """Who did it; a put that changed nothing is no change."""
+        """Each change has one record with its principal, and an unchanged put has none."""
         credentials.put(ada)
         credentials.put(ada)
         credentials.put(grace, token=OTHER)
@@ -280,7 +281,7 @@ class TestRecords:
     def test_read_token_is_recorded_with_its_run(
         self, credentials: CredentialsApi, ada: Credential, web: Web
     ) -> None:
-        """Who, when, and for which run as they say."""
+        """The record names the reader, and the run that the reader gave."""
         run = "01M6DMBE000000000000000001"
         credentials.put(ada)
         credentials.grant("tess", "credential:token-reader")
@@ -293,24 +294,24 @@ class TestRecords:
         assert record["resource_id"] == "github"
 
     @pytest.mark.parametrize("run", ["", "nightly", "01m6dmbe000000000000000001"])
-    def test_run_that_cannot_be_one_is_refused(
+    def test_invalid_run_id_is_refused(
         self, credentials: CredentialsApi, ada: Credential, web: Web, run: str
     ) -> None:
-        """400, and the secret is not read."""
+        """An invalid run id is answered 400, and the secret is not read."""
         credentials.put(ada)
         credentials.grant("tess", "credential:token-reader")
         reads_and_writes(credentials)
         assert credentials.token(web.browser("tess"), run=run).reason == "invalid_parameter"
         assert "GetSecretValue" not in credentials.calls()
 
-    def test_logs_tell_who_and_what_and_no_token(
+    def test_log_has_each_step_and_no_token(
         self,
         credentials: CredentialsApi,
         ada: Credential,
         web: Web,
         said: Callable[[], list[str]],
     ) -> None:
-        """Of every step; the text is searched for in all that was logged, and in every call."""
+        """The log has a line for each step, and no line contains the token."""
         credentials.grant("tess", "credential:token-reader")
         credentials.put(ada)
         credentials.token(web.browser("tess"))
@@ -321,10 +322,10 @@ class TestRecords:
         assert TOKEN not in log
 
 
-def test_project_stays_known_after_its_last_credential(
+def test_project_row_stays_after_the_last_credential(
     credentials: CredentialsApi, ada: Credential
 ) -> None:
-    """Or it would be new, and its audit trail that of whoever begins it."""
+    """Without its row the project would be new, and its next creator could read its audit trail."""
     assert credentials.put(ada).status == 201
     assert credentials.delete(ada).status == 204
     key = project_key(credentials.project)

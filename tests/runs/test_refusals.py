@@ -1,4 +1,5 @@
-"""Who is known, who is refused and why, and what a refusal leaves behind: one count, one line."""
+"""Callers that are identified, refused or not decidable, and the metrics and log lines of a
+refusal."""
 
 import json
 import time
@@ -9,7 +10,7 @@ import pytest
 
 from byline.errors import REASONS
 from tests.identity import alb_tokens, bearer_issuer
-from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi, metrics
 from tests.runs.table_server import DynamoDb, Refusal
 
@@ -29,14 +30,14 @@ ROUTES = [
     ("POST", f"{RUN}/cancel", {}),
     ("DELETE", RUN, {}),
 ]
-"""Every route that wants to know who asks."""
+"""Every route that identifies its caller."""
 
 
 class TestWhoAmI:
     """`whoami` identifies the caller as the run routes do."""
 
-    def test_person_by_browser(self, api: RunsApi, ada: Credential) -> None:
-        """A user, by the load balancer's token."""
+    def test_person_by_browser_is_a_user(self, api: RunsApi, ada: Credential) -> None:
+        """A person who signed in at the load balancer is shown as a user."""
         answer = api.call("GET", "/v1/whoami", by=ada)
         assert answer.status == 200
         assert answer.headers["cache-control"] == "no-store"
@@ -56,7 +57,9 @@ class TestWhoAmI:
             "on_behalf_of": None,
         }
 
-    def test_service_account_by_bearer_token(self, api: RunsApi, nightly: Credential) -> None:
+    def test_service_account_by_bearer_token_is_an_application(
+        self, api: RunsApi, nightly: Credential
+    ) -> None:
         """A service account with a Bearer token is shown as an application."""
         assert api.call("GET", "/v1/whoami", by=nightly).json == {
             "executed_by": {
@@ -67,22 +70,22 @@ class TestWhoAmI:
             "on_behalf_of": None,
         }
 
-    def test_same_identity_is_on_the_run(self, api: RunsApi, ada: Credential) -> None:
+    def test_identity_equals_that_of_a_created_run(self, api: RunsApi, ada: Credential) -> None:
         """The identity that `whoami` returns is the one stored on a run."""
         caller = api.call("GET", "/v1/whoami", by=ada).json
         assert api.create(ada)["executed_by"] == caller["executed_by"]
 
     @pytest.mark.parametrize("anonymous", ["refuse", "allow"])
-    def test_nobody_is_401_in_every_mode(
+    def test_anonymous_caller_is_401_in_every_mode(
         self, start_api: Callable[..., RunsApi], anonymous: str
     ) -> None:
-        """`whoami` without credentials is 401 in every mode."""
+        """`whoami` without a credential is 401, even where anonymous callers are allowed."""
         api = start_api(ANONYMOUS_CALLERS=anonymous)
-        answer = api.call("GET", "/v1/whoami", by=NOBODY)
+        answer = api.call("GET", "/v1/whoami", by=NO_CREDENTIAL)
         assert (answer.status, answer.reason) == (401, "no_credentials")
         assert answer.headers["www-authenticate"] == 'Bearer realm="byline"'
 
-    def test_forged_header_beside_a_genuine_token_changes_nothing(
+    def test_forged_header_on_the_bearer_group_is_ignored(
         self, api: RunsApi, web: Web, nightly: Credential
     ) -> None:
         """On the Bearer target group the load balancer's headers are not read."""
@@ -92,38 +95,38 @@ class TestWhoAmI:
         assert answer.json["executed_by"]["application"]["id"] == {"subject": "nightly"}
 
 
-CHANGES = [(method, path) for method, path, _ in ROUTES if method in ("POST", "DELETE")]
+CHANGING_ROUTES = [(method, path) for method, path, _ in ROUTES if method in ("POST", "DELETE")]
 TABLE_REQUESTS = {
     "TransactWriteItems": ("POST", RUNS),
     "GetItem": ("GET", RUN),
     "Query": ("GET", RUNS),
 }
-TROUBLES = {
+RETRYABLE_ERRORS = {
     "InternalServerError": 500,
     "ServiceUnavailable": 503,
     "ProvisionedThroughputExceededException": 400,
     "ThrottlingException": 400,
     "RequestLimitExceeded": 400,
 }
-"""What DynamoDB says when it cannot answer now, with the status.
+"""The errors of DynamoDB after which a retry may help, with their status.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 """
 
 
-def spoiled(web: Web) -> dict[str, Credential]:
-    """One credential for each way to be refused, each valid but for one thing."""
+def invalid_credentials(web: Web) -> dict[str, Credential]:
+    """One credential for each reason to refuse it, valid but for one fact."""
     now = int(time.time())
     ada = {"sub": "ada"}
-    good = web.browser("ada")
-    stranger = alb_tokens.signing_key("a stranger's")
+    valid = web.browser("ada")
+    other_key = alb_tokens.signing_key("a stranger's")
     return {
-        "no_credentials": NOBODY,
-        "duplicated_header": Credential(good.headers * 2, good.group),
+        "no_credentials": NO_CREDENTIAL,
+        "duplicated_header": Credential(valid.headers * 2, valid.group),
         "unsupported_scheme": Credential(
             (("authorization", "Basic YWRhOnB3"),), alb_tokens.BEARER_GROUP
         ),
-        "malformed_token": Credential((("x-amzn-oidc-data", "x.y.z"),), good.group),
-        "token_too_large": Credential((("x-amzn-oidc-data", "x" * 20_000),), good.group),
+        "malformed_token": Credential((("x-amzn-oidc-data", "x.y.z"),), valid.group),
+        "token_too_large": Credential((("x-amzn-oidc-data", "x" * 20_000),), valid.group),
         "unsupported_algorithm": web.browser_token({"alg": "none"}, ada),
         "untrusted_signer": web.browser_token({"signer": alb_tokens.FOREIGN_SIGNER}, ada),
         "untrusted_client": web.browser_token({"client": "another"}, ada),
@@ -131,27 +134,27 @@ def spoiled(web: Web) -> dict[str, Credential]:
         "untrusted_audience": web.bearer("ada", aud="another"),
         "expired": web.browser_token({"exp": now - 1}, ada),
         "not_yet_valid": web.bearer("ada", nbf=now + 3_600),
-        "bad_signature": web.browser_token({}, ada, key=stranger),
+        "bad_signature": web.browser_token({}, ada, key=other_key),
         "unknown_key": web.browser_token({"kid": alb_tokens.KID.replace("0", "1")}, ada),
         "missing_claim": web.browser_token({}, {"sub": alb_tokens.ABSENT}),
         "subject_mismatch": Credential(
-            (*good.headers, ("x-amzn-oidc-identity", "eve")), good.group
+            (*valid.headers, ("x-amzn-oidc-identity", "eve")), valid.group
         ),
     }
 
 
-REFUSED = sorted(spoiled(Web("http://127.0.0.1:1")))
+REFUSED = sorted(invalid_credentials(Web("http://127.0.0.1:1")))
 
 
 class TestRefusal:
-    """A bad credential is refused on every route, before AWS is asked for anything."""
+    """A bad credential is refused on every route, before AWS is called."""
 
     @pytest.mark.parametrize("reason", REFUSED)
-    def test_refusal_is_401_with_its_reason_and_asks_nothing_of_aws(
+    def test_bad_credential_is_401_without_an_aws_call(
         self, api: RunsApi, web: Web, dynamodb: DynamoDb, reason: str
     ) -> None:
-        """A bad credential is refused on every route before anything is written."""
-        credential = spoiled(web)[reason]
+        """Every route answers 401 with the reason and calls no AWS service."""
+        credential = invalid_credentials(web)[reason]
         for method, path, query in ROUTES:
             answer = api.call(method, path, by=credential, query=query)
             assert (answer.status, answer.reason) == (401, reason), (method, path)
@@ -159,65 +162,66 @@ class TestRefusal:
         assert dynamodb.calls == []
 
     @pytest.mark.parametrize("reason", REFUSED)
-    def test_refusal_is_counted_once_in_all_and_once_by_reason(
+    def test_refusal_is_counted_in_total_and_by_reason(
         self, api: RunsApi, web: Web, said: Said, reason: str
     ) -> None:
-        """Two documents of the embedded metric format, and one warning without token text."""
-        api.call("GET", RUNS, by=spoiled(web)[reason])
-        by_reason, in_all = sorted(
+        """A refusal writes two metrics, and one warning without token text."""
+        api.call("GET", RUNS, by=invalid_credentials(web)[reason])
+        by_reason, in_total = sorted(
             metrics(said(), "Rejected"), key=lambda found: "reason" not in found
         )
         assert by_reason["reason"] == reason
-        for counted, dimensions in ((by_reason, {"service", "reason"}), (in_all, {"service"})):
-            [directive] = counted["_aws"]["CloudWatchMetrics"]
+        for metric, dimensions in ((by_reason, {"service", "reason"}), (in_total, {"service"})):
+            [directive] = metric["_aws"]["CloudWatchMetrics"]
             assert directive["Namespace"] == "Byline"
             assert [set(names) for names in directive["Dimensions"]] == [dimensions]
-            assert counted["service"] == "byline"
-            assert counted["Rejected"] == [1.0]
+            assert metric["service"] == "byline"
+            assert metric["Rejected"] == [1.0]
         [warning] = [json.loads(line) for line in said() if '"WARNING"' in line]
         assert warning["reason"] == reason
         assert warning["request_id"]
 
-    def test_spoiled_credentials_are_many_of_the_closed_list(self) -> None:
-        """What is missing above is shown in the tests of the identity layer."""
+    def test_invalid_credentials_cover_most_reasons(self) -> None:
+        """The tests of the identity layer show the other reasons."""
         assert REASONS.issuperset(REFUSED)
         assert len(REFUSED) > 15
 
-    def test_bad_credential_is_refused_where_nobody_may_call(
+    def test_bad_credential_is_refused_where_anonymous_callers_are_allowed(
         self, start_api: Callable[..., RunsApi], web: Web, dynamodb: DynamoDb
     ) -> None:
-        """`ANONYMOUS_CALLERS=allow` is for requests without a credential only."""
+        """`ANONYMOUS_CALLERS=allow` accepts only requests without a credential."""
         api = start_api(ANONYMOUS_CALLERS="allow")
-        assert api.call("POST", RUNS, by=NOBODY).status == 201
+        assert api.call("POST", RUNS, by=NO_CREDENTIAL).status == 201
         dynamodb.calls.clear()
-        for reason, credential in spoiled(web).items():
+        for reason, credential in invalid_credentials(web).items():
             if reason != "no_credentials":
                 answer = api.call("POST", RUNS, by=credential)
                 assert (answer.status, answer.reason) == (401, reason)
         assert dynamodb.calls == []
 
-    def test_nothing_of_a_caller_outlives_the_request(
+    def test_anonymous_request_after_a_callers_request_stays_anonymous(
         self, start_api: Callable[..., RunsApi], ada: Credential
     ) -> None:
-        """After Ada's request nobody is still nobody."""
+        """No fact about a caller is kept for the next request."""
         api = start_api(ANONYMOUS_CALLERS="allow")
         assert api.create(ada)["creator_user_id"] == "ada"
-        assert api.create(NOBODY)["creator_user_id"] is None
+        assert api.create(NO_CREDENTIAL)["creator_user_id"] is None
 
 
 class TestUnavailable:
-    """What cannot be decided now is 503, never 401 and never a skipped check."""
+    """A decision that is not possible now is answered 503, never 401."""
 
     @pytest.fixture(params=["browser", "bearer"])
     def credential(self, request: pytest.FixtureRequest, web: Web) -> Credential:
+        """A valid credential of each kind."""
         credential: Credential = getattr(web, request.param)("ada")
         return credential
 
-    def test_keys_out_of_reach_are_503_and_counted(
+    def test_unreachable_keys_are_503(
         self, start_api: Callable[..., RunsApi], web: Web, said: Said, credential: Credential
     ) -> None:
-        """With `Retry-After`, one error line, and the two metrics that alarms are built on."""
-        api = start_api(NAME=f"outage of {credential.group}")  # a function that knows no key yet
+        """The answer has `Retry-After`, and the two metrics of the alarms are counted."""
+        api = start_api(NAME=f"outage of {credential.group}")  # a function without cached keys
         web.down = True
         try:
             answer = api.call("POST", RUNS, by=credential)
@@ -229,10 +233,10 @@ class TestUnavailable:
         assert metrics(said(), "Unavailable")[0]["Unavailable"] == [1.0]
         assert metrics(said(), "Rejected") == []
 
-    def test_known_key_goes_on_counting_while_keys_are_out_of_reach(
+    def test_cached_key_counts_while_keys_are_unreachable(
         self, api: RunsApi, web: Web, credential: Credential
     ) -> None:
-        """An outage after the first request is not noticed."""
+        """An outage after the first request does not affect callers."""
         assert api.call("POST", RUNS, by=credential).status == 201
         web.down = True
         try:
@@ -241,8 +245,8 @@ class TestUnavailable:
             web.down = False
 
     @pytest.mark.parametrize("operation", TABLE_REQUESTS)
-    @pytest.mark.parametrize("code", TROUBLES)
-    def test_table_in_trouble_is_503(
+    @pytest.mark.parametrize("code", RETRYABLE_ERRORS)
+    def test_failing_table_is_503(
         self,
         api: RunsApi,
         ada: Credential,
@@ -251,37 +255,39 @@ class TestUnavailable:
         operation: str,
         code: str,
     ) -> None:
-        """Whatever DynamoDB calls it, after botocore's own retries."""
-        dynamodb.troubles.extend([Refusal(operation, code, status=TROUBLES[code])] * 9)
+        """Every retryable error of DynamoDB is answered 503 after botocore's own retries."""
+        dynamodb.faults.extend([Refusal(operation, code, status=RETRYABLE_ERRORS[code])] * 9)
         answer = api.call(*TABLE_REQUESTS[operation], by=ada)
         assert (answer.status, answer.reason) == (503, "store_unavailable")
         assert int(answer.headers["retry-after"]) > 0
         assert metrics(said(), "Unavailable")
 
-    def test_table_that_recovers_is_not_noticed(
+    def test_single_table_failure_is_retried(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
-        """One failure is retried, and the run is there once."""
-        dynamodb.troubles.append(Refusal("TransactWriteItems", "InternalServerError", status=500))
+        """One failed write is retried, and one run exists."""
+        dynamodb.faults.append(Refusal("TransactWriteItems", "InternalServerError", status=500))
         api.create(ada)
         assert len(dynamodb.rows()) == 1
 
-    def test_table_out_of_reach_is_503(
+    def test_unreachable_table_is_503(
         self, start_api: Callable[..., RunsApi], ada: Credential
     ) -> None:
-        """Nothing listens where DynamoDB should be."""
+        """A DynamoDB endpoint that refuses connections is answered 503."""
         api = start_api(AWS_ENDPOINT_URL="http://127.0.0.1:9")
         answer = api.call("POST", RUNS, by=ada)
         assert (answer.status, answer.reason) == (503, "store_unavailable")
 
     @pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
-    def test_table_that_is_not_ours_is_our_error(
+    def test_misconfigured_table_is_500(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, said: Said, code: str
     ) -> None:
-        """500: a retry would not help. It tells nothing, and is counted for the alarm. The log has
-        AWS's code and not its text, which may quote what was sent."""
+        """A denied or missing table is answered 500 and counted for the alarm.
+
+        The log has AWS's code and not its text, which may quote the request.
+        """
         refusal = Refusal("TransactWriteItems", code, members={"Message": "arn:secret"})
-        dynamodb.troubles.extend([refusal] * 9)
+        dynamodb.faults.extend([refusal] * 9)
         answer = api.call("POST", RUNS, by=ada)
         assert (answer.status, answer.reason) == (500, "internal")
         assert "arn:secret" not in answer.body
@@ -293,7 +299,7 @@ class TestUnavailable:
 
 
 class TestCrossSite:
-    """A page of another site may not act for its visitor, whose cookie travels along."""
+    """A page of another site may not make changes with its visitor's cookie."""
 
     @pytest.mark.parametrize(
         "headers",
@@ -317,8 +323,8 @@ class TestCrossSite:
         dynamodb: DynamoDb,
         headers: list[tuple[str, str]],
     ) -> None:
-        """403 on every change, and AWS is not asked for anything."""
-        for method, path in CHANGES:
+        """Every change is answered 403, and AWS is not called."""
+        for method, path in CHANGING_ROUTES:
             answer = api.call(method, path, by=ada, headers=headers)
             assert (answer.status, answer.reason) == (403, "cross_site_request"), headers
         assert dynamodb.calls == []
@@ -332,29 +338,31 @@ class TestCrossSite:
             [("origin", "https://byline.example")],
         ],
     )
-    def test_change_from_our_own_page_is_made(
+    def test_change_from_the_own_site_is_accepted(
         self, api: RunsApi, ada: Credential, headers: list[tuple[str, str]]
     ) -> None:
-        """The other half of each pair."""
+        """A change from the same site, or without the headers, is carried out."""
         assert api.call("POST", RUNS, by=ada, headers=headers).status == 201
 
-    def test_reading_from_another_site_is_allowed(self, api: RunsApi, ada: Credential) -> None:
-        """A link from elsewhere works: without CORS headers no other page reads the answer."""
+    def test_read_from_another_site_is_accepted(self, api: RunsApi, ada: Credential) -> None:
+        """A link from another site works; without CORS headers its page cannot read the answer."""
         headers = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")]
         answer = api.call("GET", RUNS, by=ada, headers=headers)
         assert answer.status == 200
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
-    def test_bearer_token_is_no_cookie(self, api: RunsApi, nightly: Credential) -> None:
-        """Whoever sends a Bearer token means it: SDKs and other sites' own clients go on."""
+    def test_change_with_a_bearer_token_from_another_site_is_accepted(
+        self, api: RunsApi, nightly: Credential
+    ) -> None:
+        """A browser never sends a Bearer token by itself."""
         headers = [("sec-fetch-site", "cross-site"), ("origin", "https://tool.example")]
         assert api.call("POST", RUNS, by=nightly, headers=headers).status == 201
 
     @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])
-    def test_body_that_any_page_may_send_is_refused(
+    def test_form_body_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, content_type: str
     ) -> None:
-        """An old browser that does not say where it comes from cannot send JSON unasked."""
+        """A page of another site in an old browser can send forms, but not JSON."""
         answer = api.call(
             "POST", RUNS, by=ada, body='{"name":"x"}', headers=[("content-type", content_type)]
         )
@@ -362,8 +370,8 @@ class TestCrossSite:
         assert dynamodb.calls == []
 
 
-class TestOperatorsChoice:
-    """`IDENTITY_TRUST`: whether forwarded identity is believed at all."""
+class TestIdentityTrust:
+    """`IDENTITY_TRUST`: whether callers are verified, believed or ignored."""
 
     def test_ignored_identity_leaves_executed_by_empty(
         self, start_api: Callable[..., RunsApi], ada: Credential
@@ -378,26 +386,26 @@ class TestOperatorsChoice:
     def test_cold_start_without_verification_warns(
         self, start_api: Callable[..., RunsApi], said: Said, trust: str
     ) -> None:
-        """An operator sees at every cold start that callers are not verified."""
+        """Every cold start without verification of callers logs a warning."""
         start_api(IDENTITY_TRUST=trust, ANONYMOUS_CALLERS="allow", NAME=f"warned of {trust}")
         [warning] = [json.loads(line) for line in said() if '"WARNING"' in line]
         assert warning["identity_trust"] == trust
 
-    def test_verified_cold_start_says_nothing(
+    def test_verified_cold_start_logs_nothing(
         self, start_api: Callable[..., RunsApi], said: Said
     ) -> None:
-        """No line where all is as it should be."""
+        """A cold start with verification logs no line."""
         start_api(NAME="verified")
         assert said() == []
 
 
-def test_health_is_constant_and_needs_nobody(
+def test_health_check_is_constant_for_every_caller(
     api: RunsApi, dynamodb: DynamoDb, said: Said, web: Web
 ) -> None:
-    """Anyone may ask, with whatever credential, and nothing is asked of AWS, logged or counted."""
+    """The health check ignores credentials, calls no AWS service, and logs and counts nothing."""
     checker = [("user-agent", "ELB-HealthChecker/2.0")]
-    askers = (NOBODY, web.browser("ada", exp=1), Credential((), "another-group"))
-    answers = [api.call("GET", "/healthz", by=by, headers=checker) for by in askers]
+    credentials = (NO_CREDENTIAL, web.browser("ada", exp=1), Credential((), "another-group"))
+    answers = [api.call("GET", "/healthz", by=by, headers=checker) for by in credentials]
     assert all(answer == answers[0] for answer in answers)
     assert answers[0].status == 200
     assert answers[0].json == {"status": "ok"}
@@ -408,7 +416,7 @@ def test_health_is_constant_and_needs_nobody(
 def test_both_shapes_of_an_event_give_the_same_answer(
     api: RunsApi, ada: Credential, nightly: Credential, web: Web
 ) -> None:
-    """Single values are answered in single values; who and what is the same."""
+    """Events with single and multiple header values get the same answer."""
     for by in (ada, nightly, web.bearer("grace")):
         whoami = [
             api.call("GET", "/v1/whoami", by=by, multi_value=multi_value)
@@ -422,12 +430,12 @@ def test_both_shapes_of_an_event_give_the_same_answer(
             assert created.headers["location"].startswith(RUNS)
             listed = api.call("GET", RUNS, by=by, query={"limit": "1"}, multi_value=multi_value)
             assert [run["id"] for run in listed.json["runs"]] == [created.json["id"]]
-            refused = api.call("GET", RUNS, by=NOBODY, multi_value=multi_value)
+            refused = api.call("GET", RUNS, by=NO_CREDENTIAL, multi_value=multi_value)
             assert refused.reason == "no_credentials"
 
 
-def test_tokens_are_really_looked_for(web: Web) -> None:
-    """The leak detector behind every test here knows what it looks for."""
+def test_token_search_finds_the_parts_of_a_token(web: Web) -> None:
+    """The search for tokens behind every test here looks for each part of a token."""
     credential = web.bearer("ada")
     token = credential.headers[0][1].removeprefix("Bearer ")
     assert alb_tokens.segments_of(web.tokens) >= set(token.split("."))

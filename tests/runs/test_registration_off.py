@@ -1,7 +1,7 @@
-"""Registration is off by default, and off is as if there were none.
+"""Without an authorization service, RunsFunction makes no AWS call for registration.
 
-The same requests are sent to RunsFunction without the setting, with it empty, and with it on; every
-call of AWS that each of them makes is compared, operation and parameters.
+The same requests are sent without the setting, with it empty, and with it on. The tests compare
+every AWS call of each request, operation and parameters.
 """
 
 import json
@@ -16,28 +16,28 @@ from tests.runs.identity_server import Credential
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import DynamoDb
 
-MARKED = {"create", "create once", "create again", "delete"}
+WITH_OUTBOX_ENTRY = {"create", "create once", "create again", "delete"}
 """The requests that write, or try to write, an outbox entry where registration is on."""
 
 VARYING = re.compile(
     r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?<=\"N\": \")\d{10}(?=\")"
 )
-"""Ids and times, which are never the same twice."""
+"""Ids and times, which differ between any two requests."""
 
 type Calls = dict[str, list[list[Any]]]
 
 
 def calls_of(api: RunsApi, dynamodb: DynamoDb, by: Credential) -> Calls:
-    """What each kind of request asks of the table, with ids and times left out."""
+    """The AWS calls of each kind of request, with ids and times replaced."""
     runs = "/v1/projects/apollo/runs"
-    made: Calls = {}
+    calls_by_request: Calls = {}
 
     def send(name: str, method: str, path: str, **what: Any) -> Any:
         dynamodb.calls.clear()
         answer = api.call(method, path, by=by, **what)
         assert answer.status < 300, answer.body
-        made[name] = [
+        calls_by_request[name] = [
             [call.operation, json.loads(VARYING.sub("*", json.dumps(call.document)))]
             for call in dynamodb.calls
         ]
@@ -53,7 +53,7 @@ def calls_of(api: RunsApi, dynamodb: DynamoDb, by: Credential) -> Calls:
     send("start", "POST", f"{runs}/{run}/start")
     send("finish", "POST", f"{runs}/{run}/finish")
     send("delete", "DELETE", f"{runs}/{run}")
-    return made
+    return calls_by_request
 
 
 def without_entries(document: Any) -> Any:
@@ -73,7 +73,7 @@ def without_entries(document: Any) -> Any:
 def calls(
     start_api: Callable[..., RunsApi], dynamodb: DynamoDb, ada: Credential
 ) -> Callable[..., Calls]:
-    """What the function asks of an empty table, with changed variables."""
+    """Returns the AWS calls of the function with changed variables and empty tables."""
 
     def calls(**changes: str) -> Calls:
         dynamodb.reset()
@@ -82,20 +82,22 @@ def calls(
     return calls
 
 
-def test_empty_setting_is_none(calls: Callable[..., Calls]) -> None:
-    """As the template passes it on, and as if it were not there."""
+def test_empty_setting_equals_a_missing_one(calls: Callable[..., Calls]) -> None:
+    """The template passes an empty setting, which switches registration off."""
     assert calls() == calls(AUTHORIZATION_SERVICE_URL="")
 
 
-def test_off_knows_nothing_of_registration(calls: Callable[..., Calls]) -> None:
-    """No call names one of its attributes, indexes or rows."""
+def test_calls_without_registration_name_none_of_its_attributes(
+    calls: Callable[..., Calls],
+) -> None:
+    """No AWS call names an attribute, an index or a row of registration."""
     text = json.dumps(calls())
     for word in (*ENTRY_ATTRIBUTES, "registration", "registered_at", "by-unregistered"):
         assert word not in text
 
 
-def test_on_differs_by_the_mark_alone(calls: Callable[..., Calls]) -> None:
-    """The same calls in the same order: rows that are created or deleted carry two attributes."""
+def test_calls_with_registration_differ_by_the_outbox_entry(calls: Callable[..., Calls]) -> None:
+    """With registration on, created and deleted runs get an outbox entry, and all else is equal."""
     off, on = calls(), calls(AUTHORIZATION_SERVICE_URL="https://authorization.example")
-    assert {name: without_entries(made) for name, made in on.items()} == off
-    assert {name for name in off if off[name] != on[name]} == MARKED
+    assert {name: without_entries(calls_by_request) for name, calls_by_request in on.items()} == off
+    assert {name for name in off if off[name] != on[name]} == WITH_OUTBOX_ENTRY

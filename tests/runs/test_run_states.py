@@ -1,4 +1,4 @@
-"""States of a run: which change follows which, who made it, and where a deleted run goes."""
+"""States of a run: the changes that each state permits, their actors, and deletion."""
 
 import json
 import time
@@ -20,16 +20,16 @@ from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Meanwhile, co
 RUNS = "/v1/projects/apollo/runs"
 MISSING = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
 
-PATHS: dict[str, tuple[str, ...]] = {
+CHANGES_TO_STATE: dict[str, tuple[str, ...]] = {
     "pending": (),
     "running": ("start",),
     "succeeded": ("start", "finish"),
     "failed": ("fail",),
     "cancelled": ("cancel",),
 }
-"""Each state, and the changes that lead there."""
+"""Each state, with the changes that lead to it."""
 
-FOLLOWS = {
+PERMITTED = {
     ("pending", "start"): "running",
     ("pending", "fail"): "failed",
     ("pending", "cancel"): "cancelled",
@@ -43,21 +43,22 @@ ACTOR_FIELDS = {
     "fail": "finished_by",
     "cancel": "cancelled_by",
 }
-PAIRS = list(product(PATHS, ACTOR_FIELDS))
+PAIRS = list(product(CHANGES_TO_STATE, ACTOR_FIELDS))
 
 
 def change(api: RunsApi, run: dict[str, Any], name: str, by: Credential) -> Answer:
+    """Change the state of a run."""
     return api.call("POST", f"/v1/projects/{run['project']}/runs/{run['id']}/{name}", by=by)
 
 
 def store_of(dynamodb: DynamoDb) -> RunStore:
-    """A store of somebody else's."""
+    """A separate store, as another invocation has it."""
     audit = AuditTrail(dynamodb.client, ACCESS_TABLE, now=time.time)
     return RunStore(dynamodb.client, TABLE, audit=audit, now=time.time, new_id=str)
 
 
-def _move(dynamodb: DynamoDb, run: dict[str, Any]) -> None:
-    """Somebody else's write, after which a run is not what was read."""
+def _write_concurrently(dynamodb: DynamoDb, run: dict[str, Any]) -> None:
+    """Write the run as another request would, so that it differs from what was read."""
     dynamodb.client.update_item(
         TableName=TABLE,
         Key=run_key("apollo", run["id"]),
@@ -67,15 +68,16 @@ def _move(dynamodb: DynamoDb, run: dict[str, Any]) -> None:
 
 
 def run_in(api: RunsApi, state: str, by: Credential) -> dict[str, Any]:
+    """A run in this state."""
     run = api.create(by)
-    for name in PATHS[state]:
+    for name in CHANGES_TO_STATE[state]:
         run = change(api, run, name, by).json
     assert run["status"] == state
     return run
 
 
-@pytest.mark.parametrize(("state", "name"), [pair for pair in PAIRS if pair in FOLLOWS])
-def test_change_that_follows_is_made_and_records_its_actor(
+@pytest.mark.parametrize(("state", "name"), [pair for pair in PAIRS if pair in PERMITTED])
+def test_permitted_change_writes_state_and_actor(
     api: RunsApi, ada: Credential, grace: Credential, state: str, name: str
 ) -> None:
     """A change writes the new state and its actor, and nothing else."""
@@ -86,16 +88,16 @@ def test_change_that_follows_is_made_and_records_its_actor(
     field = ACTOR_FIELDS[name]
     assert changed[field]["user"]["id"] == {"subject": "grace"}
     assert changed["updated_at"] >= run["updated_at"]
-    expected = {"status": FOLLOWS[state, name], field: changed[field]}
+    expected = {"status": PERMITTED[state, name], field: changed[field]}
     assert changed == run | expected | {"updated_at": changed["updated_at"]}
     assert api.call("GET", f"{RUNS}/{run['id']}", by=ada).json == changed
 
 
-@pytest.mark.parametrize(("state", "name"), [pair for pair in PAIRS if pair not in FOLLOWS])
-def test_change_that_does_not_follow_is_refused_with_the_state(
+@pytest.mark.parametrize(("state", "name"), [pair for pair in PAIRS if pair not in PERMITTED])
+def test_change_from_a_wrong_state_is_refused(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, state: str, name: str
 ) -> None:
-    """409 with the current state, and nothing is written."""
+    """The answer is 409 with the current state, and nothing is written."""
     run = run_in(api, state, ada)
     before = dynamodb.rows()
     answer = change(api, run, name, ada)
@@ -104,7 +106,7 @@ def test_change_that_does_not_follow_is_refused_with_the_state(
     assert dynamodb.rows() == before
 
 
-def test_service_account_is_recorded_as_the_actor(
+def test_change_by_a_service_account_names_an_application(
     api: RunsApi, ada: Credential, nightly: Credential
 ) -> None:
     """A service account that finishes a person's run is recorded as an application."""
@@ -119,7 +121,7 @@ def test_service_account_is_recorded_as_the_actor(
 def test_missing_run_is_not_found(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, name: str
 ) -> None:
-    """A missing run, a run of another project and a malformed id are all 404."""
+    """A missing run, a run of another project and a malformed id are answered 404."""
     run = api.create(ada, project="gemini")
     before = dynamodb.rows()
     answers = []
@@ -135,7 +137,7 @@ def test_missing_run_is_not_found(
 
 
 def test_unknown_change_is_not_found(api: RunsApi, ada: Credential, dynamodb: DynamoDb) -> None:
-    """404 for a change that nobody knows, and nothing is written."""
+    """An unknown change is answered 404, and nothing is written."""
     run = api.create(ada)
     before = dynamodb.rows()
     for name in ("restart", "START", "start "):
@@ -145,13 +147,13 @@ def test_unknown_change_is_not_found(api: RunsApi, ada: Credential, dynamodb: Dy
 
 
 class TestDeleting:
-    """A deleted run is gone from every route; who deleted it is kept."""
+    """A deleted run is on no route, and its tombstone names who deleted it."""
 
-    @pytest.mark.parametrize("state", PATHS)
-    def test_deleted_run_is_gone_whatever_its_state(
+    @pytest.mark.parametrize("state", CHANGES_TO_STATE)
+    def test_deleted_run_is_not_found_in_any_state(
         self, api: RunsApi, ada: Credential, state: str
     ) -> None:
-        """A deleted run is in no list, and reading or deleting it again is 404."""
+        """A deleted run is in no list, and reading or deleting it again is answered 404."""
         run = run_in(api, state, ada)
         path = f"{RUNS}/{run['id']}"
         deleted = api.call("DELETE", path, by=ada)
@@ -163,7 +165,7 @@ class TestDeleting:
         mine = api.call("GET", "/v1/runs", by=ada, query={"created_by": "me"})
         assert mine.json["runs"] == []
 
-    def test_tombstone_keeps_who_created_and_who_deleted(
+    def test_tombstone_has_the_run_and_the_actor_of_the_deletion(
         self, api: RunsApi, ada: Credential, grace: Credential, dynamodb: DynamoDb
     ) -> None:
         """The tombstone keeps the whole run and names the actor who deleted it."""
@@ -176,20 +178,20 @@ class TestDeleting:
         assert json.loads(tombstone["executed_by"]["S"])["user"]["id"] == {"subject": "ada"}
         assert tombstone["deleted_at"]["S"] >= run["created_at"]
 
-    def test_tombstone_cannot_be_reached_by_its_projects_name(
+    def test_partition_of_tombstones_is_no_project_name(
         self, api: RunsApi, ada: Credential
     ) -> None:
-        """The places where tombstones and keys are kept are no legal names of projects."""
+        """The partitions of tombstones and keys are refused as names of projects."""
         run = api.create(ada)
         api.call("DELETE", f"{RUNS}/{run['id']}", by=ada)
         for project in ("deleted#apollo", "deleted%23apollo", "idempotency#apollo"):
             answer = api.call("GET", f"/v1/projects/{project}/runs", by=ada)
             assert answer.status in (400, 404)
 
-    def test_change_that_slips_in_is_in_the_tombstone(
+    def test_change_during_a_deletion_is_in_the_tombstone(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
-        """The tombstone holds a change that was written while the deletion was under way."""
+        """The tombstone contains a change that was written during the deletion."""
         run = api.create(ada)
         grace = Caller("user", "alb", "https://issuer.example", "grace", "grace", "Grace")
 
@@ -201,7 +203,7 @@ class TestDeleting:
                 action=ActionContext(grace, "another"),
             )
 
-        dynamodb.troubles.append(Meanwhile("TransactWriteItems", start))
+        dynamodb.faults.append(Meanwhile("TransactWriteItems", start))
         assert api.call("DELETE", f"{RUNS}/{run['id']}", by=ada).status == 204
         [tombstone] = dynamodb.rows()
         assert tombstone["status"] == {"S": "running"}
@@ -209,10 +211,10 @@ class TestDeleting:
         assert json.loads(tombstone["deleted_by"]["S"])["user"]["id"] == {"subject": "ada"}
 
 
-def test_change_that_another_slipped_in_before_is_refused_with_its_state(
+def test_change_after_a_concurrent_one_is_refused_with_the_new_state(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """409 with the state as it is by now: what was read counts only while it is still so."""
+    """A change that the concurrent one no longer permits is answered 409 with the new state."""
     run = api.create(ada)
 
     def cancel() -> None:
@@ -223,15 +225,15 @@ def test_change_that_another_slipped_in_before_is_refused_with_its_state(
             action=ActionContext(None, "another"),
         )
 
-    dynamodb.troubles.append(Meanwhile("TransactWriteItems", cancel))
+    dynamodb.faults.append(Meanwhile("TransactWriteItems", cancel))
     answer = change(api, run, "start", ada)
     assert (answer.status, answer.json["current_status"]) == (409, "cancelled")
 
 
-def test_change_that_another_slipped_in_before_is_made_where_it_still_follows(
+def test_change_after_a_concurrent_one_is_made_where_it_is_permitted(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """200, and the other's change is not lost: the run is read again and changed as it is then."""
+    """The run is read again, and both changes count."""
     run = api.create(ada)
 
     def start() -> None:
@@ -242,18 +244,18 @@ def test_change_that_another_slipped_in_before_is_made_where_it_still_follows(
             action=ActionContext(None, "another"),
         )
 
-    dynamodb.troubles.append(Meanwhile("TransactWriteItems", start))
+    dynamodb.faults.append(Meanwhile("TransactWriteItems", start))
     assert change(api, run, "cancel", ada).json["status"] == "cancelled"
     assert api.call("GET", f"{RUNS}/{run['id']}", by=ada).json["status"] == "cancelled"
 
 
-def test_change_adds_to_a_row_what_it_changes_and_nothing_else(
+def test_change_keeps_concurrent_writes_of_other_attributes(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """What another function wrote beside it since it was read is not undone."""
+    """A change writes only its own attributes of the row."""
     run = api.create(ada)
 
-    def mark() -> None:
+    def write_other_attribute() -> None:
         dynamodb.client.update_item(
             TableName=TABLE,
             Key=run_key("apollo", run["id"]),
@@ -261,36 +263,36 @@ def test_change_adds_to_a_row_what_it_changes_and_nothing_else(
             ExpressionAttributeValues={":mark": {"S": "meanwhile"}},
         )
 
-    dynamodb.troubles.append(Meanwhile("TransactWriteItems", mark))
+    dynamodb.faults.append(Meanwhile("TransactWriteItems", write_other_attribute))
     assert change(api, run, "start", ada).status == 200
     [row] = dynamodb.rows()
     assert (row["marked"]["S"], row["status"]["S"]) == ("meanwhile", "running")
 
 
 @pytest.mark.parametrize("name", ["start", "delete"])
-def test_run_that_others_keep_changing_is_unavailable_not_an_error(
+def test_run_under_constant_change_is_unavailable(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb, name: str
 ) -> None:
-    """503, never 500: the same request may succeed later."""
+    """The request is answered 503 after a few reads, because a retry may succeed."""
     run = api.create(ada)
     path = f"{RUNS}/{run['id']}"
     method, path = ("DELETE", path) if name == "delete" else ("POST", f"{path}/{name}")
     for _ in range(READS_BEFORE_WRITING):
-        moved = partial(_move, dynamodb, run)
-        dynamodb.troubles.append(Meanwhile("TransactWriteItems", moved))
+        concurrent_write = partial(_write_concurrently, dynamodb, run)
+        dynamodb.faults.append(Meanwhile("TransactWriteItems", concurrent_write))
     answer = api.call(method, path, by=ada)
     assert (answer.status, answer.reason) == (503, "store_unavailable")
-    dynamodb.troubles.extend([conflict()] * 5)
+    dynamodb.faults.extend([conflict()] * 5)
     answer = api.call(method, path, by=ada)
     assert (answer.status, answer.reason) == (503, "store_unavailable")
-    dynamodb.troubles.clear()
+    dynamodb.faults.clear()
     assert [row["status"]["S"] for row in dynamodb.rows()] == ["pending"]
 
 
-def test_actor_of_another_kind_of_token_is_verified_like_any(
+def test_change_with_a_bad_bearer_token_is_refused(
     api: RunsApi, ada: Credential, web: Web, dynamodb: DynamoDb
 ) -> None:
-    """A change with a bad credential is refused before anything is asked of AWS."""
+    """Each change is answered 401 before AWS is called."""
     run = api.create(ada)
     dynamodb.calls.clear()
     for name in ACTOR_FIELDS:

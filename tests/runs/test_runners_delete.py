@@ -19,7 +19,7 @@ def test_deleted_runner_is_gone_and_its_secrets_go(runners: RunnersApi, ada: Cre
     """Deleting returns 204, then 404 everywhere; the refresher deletes the secrets."""
     runners.put(ada)
     runners.refresh()
-    unit = runners.registered().work_unit
+    unit = runners.registered_row().work_unit
     assert secrets_prefix(runners)
     runners.world.aws.calls.clear()
     answer = runners.delete(ada)
@@ -37,9 +37,9 @@ def test_deletion_remembers_who_and_what(
 ) -> None:
     """The tombstone keeps the whole row and its actor for a month, and is due for the sweep."""
     runners.put(ada, audience="models")
-    row = runners.registered()
+    row = runners.registered_row()
     runners.delete(grace)
-    [left] = runners.deleted()
+    [left] = runners.tombstones()
     assert left.deleted_at is not None
     assert left.deleted_by == (
         '{"user":{"id":{"subject":"grace"},"spec":'
@@ -74,11 +74,11 @@ def test_namesake_of_a_deleted_runner_starts_above_it(runners: RunnersApi, ada: 
     """Even where the clock says otherwise: a version of the old one's must never be the new one's,
     nor must the sweep take it."""
     runners.put(ada)
-    ahead = replace(runners.registered(), generation=9_999_999_999_999)
+    ahead = replace(runners.registered_row(), generation=9_999_999_999_999)
     runners.store(ahead)
     runners.delete(ada)
     assert runners.put(ada).status == 201
-    assert runners.registered().generation == ahead.generation + 1
+    assert runners.registered_row().generation == ahead.generation + 1
 
 
 def test_sweep_of_the_old_runner_leaves_the_token_of_the_new_one(
@@ -89,14 +89,14 @@ def test_sweep_of_the_old_runner_leaves_the_token_of_the_new_one(
     runners.refresh()
     runners.delete(nightly)
     runners.put(nightly, subject="gpu")
-    unit = runners.registered().work_unit
+    unit = runners.registered_row().work_unit
     for _ in range(4):
         runners.world.clock.advance(200)  # forced deletions end, and the second sweep comes
         runners.refresh(unit)
-    assert runners.registered().last_error is None
-    row = runners.registered()
+    assert runners.registered_row().last_error is None
+    row = runners.registered_row()
     assert runners.world.token(row)["generation"] == row.generation
-    assert not [left for left in runners.deleted() if left.shard is not None]
+    assert not [left for left in runners.tombstones() if left.shard is not None]
     assert runners.token(gpu).status == 200
 
 
@@ -105,7 +105,7 @@ def test_deletion_whose_answer_was_lost_happens_once(runners: RunnersApi, ada: C
     runners.put(ada)
     runners.world.aws.faults.follow("TransactWriteItems", LoseAnswer())
     assert runners.delete(ada).status == 204
-    assert len(runners.deleted()) == 1
+    assert len(runners.tombstones()) == 1
 
 
 @pytest.mark.parametrize("kind", ["deleted", "floor", "client", "lease"])

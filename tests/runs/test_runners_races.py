@@ -29,7 +29,7 @@ from tests.refresh.world import TABLE, Worker, World, new_world
 from tests.runs.runs_api import reason_of
 from tests.runs.table_server import ACCESS_TABLE
 
-TURNS = 6
+SLICES = 6
 
 _projects = count(1)
 
@@ -88,13 +88,13 @@ class Stage:
     def work(self) -> None:
         """A worker does all that is due of the project."""
         self.world.catch_up()
-        for unit in {row.work_unit for row in (*self.live(), *self.deleted())}:
+        for unit in {row.work_unit for row in (*self.live(), *self.tombstones())}:
             self._worker.refresh(unit)
 
     def live(self) -> list[RunnerRow]:
         return self._rows(self.project)
 
-    def deleted(self) -> list[RunnerRow]:
+    def tombstones(self) -> list[RunnerRow]:
         return self._rows(f"deleted#{self.project}")
 
     def _rows(self, partition: str) -> list[RunnerRow]:
@@ -113,16 +113,16 @@ class Stage:
 
     def settle(self) -> None:
         """Time goes on, with a worker at every turn, until all that was to come has come."""
-        for _ in range(TURNS):
+        for _ in range(SLICES):
             self.work()
             self.world.clock.advance(SWEEP_AGAIN_SECONDS)
-            busy = [row for row in self.deleted() if row.shard is not None]
+            busy = [row for row in self.tombstones() if row.shard is not None]
             if not busy and not [row for row in self.live() if row.slot is None]:
                 return
 
     def holds(self) -> None:
         """What must hold of every story."""
-        live, deleted = self.live(), self.deleted()
+        live, deleted = self.live(), self.tombstones()
         assert len(live) <= 1
         generations = [row.generation for row in (*live, *deleted)]
         assert len(set(generations)) == len(generations)
@@ -134,7 +134,7 @@ class Stage:
         """Besides: a live runner has its token and keeps it, of a deleted one nothing is left."""
         self.settle()
         self.holds()
-        assert all(row.shard is None for row in self.deleted())
+        assert all(row.shard is None for row in self.tombstones())
         for row in self.live():
             assert row.last_error is None
             assert self.world.token(row)["generation"] == row.generation

@@ -14,7 +14,7 @@ from byline.refresh.runner_rows import LastError, RunnerRow, runner_item
 from byline.refresh.work_units import token_secret_name
 from serve_runs.runners.views import runner_json, secrets_prefix, status_of
 from serve_runs.web.paging import Position, encode_position
-from tests.runs.identity_server import NOBODY, Credential
+from tests.runs.identity_server import NO_CREDENTIAL, Credential
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer
 
@@ -63,7 +63,7 @@ class TestOne:
         """The secret is the newest slot's, by the ARN that Secrets Manager gave it."""
         runners.put(ada, audience="models", scope="read", subject="gpu")
         runners.refresh()
-        row, shown = runners.registered(), runners.get(ada).json
+        row, shown = runners.registered_row(), runners.get(ada).json
         assert row.slot is not None
         name = token_secret_name(runners.project, "nightly", row.slot)
         secret = runners.world.aws.secrets.find(name)
@@ -92,7 +92,7 @@ class TestOne:
     ) -> None:
         """A stored identity that cannot be read is returned as null, never as an error."""
         runners.put(ada)
-        runners.store(replace(runners.registered(), registered_by="{"))
+        runners.store(replace(runners.registered_row(), registered_by="{"))
         assert runners.get(ada).json["registered_by"] is None
 
     def test_missing_runner_is_404(self, runners: RunnersApi, ada: Credential) -> None:
@@ -102,7 +102,9 @@ class TestOne:
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
     def test_nobody_is_refused(self, runners: RunnersApi, method: str) -> None:
         """401 before anything is read."""
-        answer = runners.api.call(method, runners.path(), by=NOBODY, document={"client": "a"})
+        answer = runners.api.call(
+            method, runners.path(), by=NO_CREDENTIAL, document={"client": "a"}
+        )
         assert (answer.status, answer.reason) == (401, "no_credentials")
         assert runners.calls() == []
 
@@ -183,7 +185,7 @@ class TestList:
             )
         pages = [*walk(runners, ada, limit="100")]
         assert sum(len(page.json["runners"]) for page in pages) == 100
-        assert all(len(said) < 1_000_000 for said in runners.api.said)
+        assert all(len(said) < 1_000_000 for said in runners.api.answers)
 
     @pytest.mark.parametrize(
         "query",

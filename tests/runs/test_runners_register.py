@@ -21,7 +21,7 @@ def test_new_runner_is_registered_due_and_announced(runners: RunnersApi, ada: Cr
     answer = runners.put(ada, audience="models", scope="read write", subject="gpu")
     assert answer.status == 201
     assert answer.headers["location"] == runners.path()
-    row = runners.registered()
+    row = runners.registered_row()
     assert row.due_at is not None
     assert abs(row.due_at - time.time()) < 5
     assert (row.shard, row.deadline, row.attempts) == (row.work_unit.shard, row.due_at, 0)
@@ -45,12 +45,12 @@ def test_same_registration_again_changes_nothing(runners: RunnersApi, ada: Crede
     """A restart: 200, not a write, and a message all the same, should the first have been lost."""
     runners.put(ada, audience="models")
     runners.refresh()
-    row = runners.registered()
+    row = runners.registered_row()
     runners.world.aws.calls.clear()
     answer = runners.put(ada, audience="models")
     assert (answer.status, answer.json["status"]) == (200, "ready")
     assert "location" not in answer.headers
-    assert runners.registered() == row
+    assert runners.registered_row() == row
     assert runners.calls() == ["GetItem", "SendMessage"]
 
 
@@ -64,9 +64,9 @@ def test_registration_that_asks_for_another_token_starts_without_one(
     """The old token, with its old rights, is not this registration's: nothing shows it any more."""
     runners.put(ada, audience="models", subject="gpu")
     runners.refresh()
-    before = runners.registered()
+    before = runners.registered_row()
     answer = runners.put(ada, **{"audience": "models", "subject": "gpu", **change})
-    after = runners.registered()
+    after = runners.registered_row()
     assert (answer.status, answer.json["status"], answer.json["secret_arn"]) == (
         200,
         "waiting",
@@ -86,9 +86,9 @@ def test_new_subject_gets_the_token_that_is_there(
     """What is minted stays the same, so nothing is minted; only who may fetch it changes."""
     runners.put(nightly, subject="gpu")
     runners.refresh()
-    before = runners.registered()
+    before = runners.registered_row()
     assert runners.put(nightly, subject="tpu").status == 200
-    after = runners.registered()
+    after = runners.registered_row()
     assert (
         replace(
             after,
@@ -107,9 +107,9 @@ def test_other_order_of_scopes_is_the_same_token(runners: RunnersApi, ada: Crede
     """RFC 6749, 3.3: the order means nothing. What was given is shown as it was given."""
     runners.put(ada, scope="read write")
     runners.refresh()
-    before = runners.registered()
+    before = runners.registered_row()
     assert runners.put(ada, scope="write read").json["scope"] == "write read"
-    assert runners.registered().generation == before.generation
+    assert runners.registered_row().generation == before.generation
 
 
 def test_what_a_registration_leaves_out_is_gone(runners: RunnersApi, ada: Credential) -> None:
@@ -124,7 +124,7 @@ def test_restart_after_a_failure_brings_the_next_try_near(
 ) -> None:
     """Near, and not at once: a runner that restarts in a loop does not hammer its issuer."""
     runners.put(ada)
-    row, now = runners.registered(), int(time.time())
+    row, now = runners.registered_row(), int(time.time())
     failed = replace(
         row,
         due_at=now + 3_600,
@@ -133,7 +133,7 @@ def test_restart_after_a_failure_brings_the_next_try_near(
     )
     runners.store(failed)
     assert runners.put(ada).status == 200
-    after = runners.registered()
+    after = runners.registered_row()
     assert after.due_at == now - 10 + RESTART_SPACING_SECONDS
     assert replace(after, due_at=failed.due_at, last_request=failed.last_request) == failed
 
@@ -141,11 +141,11 @@ def test_restart_after_a_failure_brings_the_next_try_near(
 def test_restart_long_after_a_failure_makes_it_due(runners: RunnersApi, ada: Credential) -> None:
     """Due now, not in the past: the index finds it either way, and its age tells no tale."""
     runners.put(ada)
-    row, now = runners.registered(), int(time.time())
+    row, now = runners.registered_row(), int(time.time())
     error = LastError(error_class="invalid_scope", at=now - 1_000)
     runners.store(replace(row, due_at=now + 3_600, last_error=error))
     runners.put(ada)
-    due_at = runners.registered().due_at
+    due_at = runners.registered_row().due_at
     assert due_at is not None
     assert now <= due_at <= now + 5
 
@@ -153,13 +153,13 @@ def test_restart_long_after_a_failure_makes_it_due(runners: RunnersApi, ada: Cre
 def test_restart_puts_no_try_off(runners: RunnersApi, ada: Credential) -> None:
     """What is due sooner stays due sooner, without a write."""
     runners.put(ada)
-    row, now = runners.registered(), int(time.time())
+    row, now = runners.registered_row(), int(time.time())
     failed = replace(
         row, due_at=now + 5, last_error=LastError(error_class="issuer_timeout", at=now)
     )
     runners.store(failed)
     runners.put(ada)
-    assert runners.registered() == failed
+    assert runners.registered_row() == failed
 
 
 @pytest.mark.parametrize(("trouble", "stays"), [("broken_version", False), ("retry_at", True)])
@@ -198,10 +198,10 @@ def test_restart_permits_no_change_of_what_means_the_same(
     """Scopes in another order are the same token, and still another registration: the runner
     itself, which may but restart, does not become who registered it."""
     runners.put(ada, subject="gpu", scope="read write")
-    before = runners.registered()
+    before = runners.registered_row()
     assert runners.put(gpu, subject="gpu", scope="read write").status == 200
     assert runners.put(gpu, subject="gpu", scope="write read").reason == "not_found"
-    assert runners.registered() == before
+    assert runners.registered_row() == before
 
 
 def test_subject_that_nobody_vouched_for_is_no_callers(
@@ -211,7 +211,7 @@ def test_subject_that_nobody_vouched_for_is_no_callers(
     runners = start_runners(IDENTITY_TRUST="ignore", ANONYMOUS_CALLERS="allow")
     answer = runners.put(gpu, subject="gpu")
     assert (answer.status, answer.json["registered_by"]) == (201, None)
-    assert runners.registered().subject_issuer is None
+    assert runners.registered_row().subject_issuer is None
 
 
 @pytest.mark.parametrize("operation", ["TransactWriteItems", "SendMessage", "GetItem"])
@@ -243,7 +243,7 @@ def test_message_that_cannot_be_sent_is_harmless(
     """201, a warning, and a row that the next tick finds due."""
     runners.world.aws.faults.follow("SendMessage", afterwards=UNAVAILABLE)
     assert runners.put(ada).status == 201
-    assert runners.registered().shard is not None
+    assert runners.registered_row().shard is not None
     assert [line for line in said() if '"message not sent"' in line]
 
 

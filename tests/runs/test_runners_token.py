@@ -17,7 +17,7 @@ from serve_runs.runners.tokens import own_principal
 from stand_ins.faults import LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
 from tests.identity import alb_tokens
-from tests.runs.identity_server import NOBODY, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer
 
@@ -50,7 +50,7 @@ def test_runner_gets_its_token(ready: RunnersApi, gpu: Credential) -> None:
     answer = ready.token(gpu)
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
-    row, token = ready.registered(), answer.json
+    row, token = ready.registered_row(), answer.json
     assert token["token"] == ready.world.token(row)["token"]
     assert token["token_type"] == "Bearer"
     times = [
@@ -74,17 +74,17 @@ def test_token_follows_the_slots(ready: RunnersApi, gpu: Credential) -> None:
     """Each refresh is answered from the slot that it was written to."""
     seen = [ready.token(gpu).json["token"]]
     for _ in range(2):
-        row = ready.registered()
+        row = ready.registered_row()
         ready.store(replace(row, due_at=int(time.time())))
         ready.refresh()
-        assert ready.registered().slot != row.slot
+        assert ready.registered_row().slot != row.slot
         seen.append(ready.token(gpu).json["token"])
     assert len(set(seen)) == 3
 
 
 def test_version_that_was_not_committed_is_not_told(ready: RunnersApi, gpu: Credential) -> None:
     """What a stale worker put over it stands in the secret as current, and does not count."""
-    row = ready.registered()
+    row = ready.registered_row()
     assert row.slot is not None
     name = token_secret_name(row.project, row.runner, row.slot)
     before = ready.token(gpu).json
@@ -135,7 +135,7 @@ class TestOthers:
         self, ready: RunnersApi, gpu: Credential, missing: Answer
     ) -> None:
         """Issuers may give the same names: (issuer, subject) is who somebody is."""
-        ready.store(replace(ready.registered(), subject_issuer="https://other.example"))
+        ready.store(replace(ready.registered_row(), subject_issuer="https://other.example"))
         assert as_seen(ready.token(gpu)) == as_seen(missing)
 
     @pytest.mark.parametrize("subject", [None, ""])
@@ -149,7 +149,7 @@ class TestOthers:
         issuer: str | None,
     ) -> None:
         """A runner with an empty subject matches no caller."""
-        row = ready.registered()
+        row = ready.registered_row()
         issuer = row.subject_issuer if issuer else None
         ready.store(replace(row, subject=subject, subject_issuer=issuer))
         assert as_seen(ready.token(gpu)) == as_seen(missing)
@@ -158,7 +158,7 @@ class TestOthers:
         self, ready: RunnersApi, gpu: Credential, missing: Answer
     ) -> None:
         """Of a registration that nobody signed."""
-        ready.store(replace(ready.registered(), subject_issuer=None))
+        ready.store(replace(ready.registered_row(), subject_issuer=None))
         assert as_seen(ready.token(gpu)) == as_seen(missing)
 
     def test_admin_who_registered_it_is_told_that_it_may_not(
@@ -179,7 +179,7 @@ class TestOthers:
         state: str,
     ) -> None:
         """Nor whether there is a token, nor whether there was one."""
-        row = ready.registered()
+        row = ready.registered_row()
         if state == "waiting":
             ready.store(replace(row, slot=None, expires_at=None))
         elif state == "expired":
@@ -193,7 +193,7 @@ class TestOthers:
 
     def test_nobody_is_refused(self, ready: RunnersApi) -> None:
         """401 before anything is read."""
-        answer = ready.token(NOBODY)
+        answer = ready.token(NO_CREDENTIAL)
         assert (answer.status, answer.reason) == (401, "no_credentials")
         assert ready.calls() == []
 
@@ -294,7 +294,7 @@ class TestWithoutToken:
         self, ready: RunnersApi, gpu: Credential, life: int, status: int
     ) -> None:
         """A dead token only brings 401s elsewhere."""
-        ready.store(replace(ready.registered(), expires_at=int(time.time()) + life))
+        ready.store(replace(ready.registered_row(), expires_at=int(time.time()) + life))
         assert ready.token(gpu).status == status
 
     def test_changed_registration_hands_out_no_token_of_the_old_one(
@@ -323,7 +323,7 @@ class TestWithoutToken:
         self, ready: RunnersApi, gpu: Credential, text: str
     ) -> None:
         """503, and none of it in any log: the text could be half a token."""
-        row = ready.registered()
+        row = ready.registered_row()
         row = replace(row, generation=row.generation + 7)
         ready.store(row)
         assert row.slot is not None

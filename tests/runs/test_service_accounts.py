@@ -6,16 +6,16 @@ from collections.abc import Callable
 import pytest
 
 from serve_runs.service_accounts.requests import CreateServiceAccount
-from tests.runs.identity_server import NOBODY, Credential, Web
-from tests.runs.rights_given import (
+from tests.runs.access_rows import (
     ACCOUNTS,
     PROJECT,
-    Rights,
+    AccessRows,
     acts_for,
     created,
     register,
     token_of,
 )
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import DynamoDb, Meanwhile
 
@@ -28,21 +28,21 @@ LIN = {
 
 
 @pytest.fixture
-def rights(dynamodb: DynamoDb, web: Web) -> Rights:
-    return Rights(dynamodb, web)
+def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
+    return AccessRows(dynamodb, web)
 
 
 @pytest.fixture
-def lin(web: Web, rights: Rights) -> Credential:
+def lin(web: Web, access_rows: AccessRows) -> Credential:
     """A person who edits the project and no other."""
-    rights.give("project:editor", "lin")
+    access_rows.grant("project:editor", "lin")
     return web.browser("lin", given_name="Lin", family_name="Lee", email="lin@example.com")
 
 
 @pytest.fixture
-def tom(web: Web, rights: Rights) -> Credential:
+def tom(web: Web, access_rows: AccessRows) -> Credential:
     """Another one."""
-    rights.give("project:editor", "tom")
+    access_rows.grant("project:editor", "tom")
     return web.browser("tom")
 
 
@@ -53,7 +53,7 @@ def robot(web: Web) -> Credential:
 
 
 def test_person_registers_a_service_account_by_its_token(
-    api: RunsApi, lin: Credential, robot: Credential, web: Web, rights: Rights
+    api: RunsApi, lin: Credential, robot: Credential, web: Web, access_rows: AccessRows
 ) -> None:
     """Registering returns 201 with the location; the token's subject then acts for the person."""
     assert acts_for(api, robot) is None
@@ -74,7 +74,7 @@ def test_person_registers_a_service_account_by_its_token(
     }
     assert api.call("GET", answer.headers["location"], by=lin).json == account
     assert acts_for(api, robot) == LIN
-    [record] = rights.records("create_service_account")
+    [record] = access_rows.records("create_service_account")
     assert record["resource_id"] == {"S": account["id"]}
     assert record["principal"] == {"S": f"user:{web.url}#lin"}
 
@@ -91,7 +91,7 @@ def test_same_registration_again_changes_nothing(
 
 
 def test_same_person_changes_role_and_name(
-    api: RunsApi, lin: Credential, robot: Credential, rights: Rights
+    api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
     """200, in both rows and with a record of its own; the id and when it began stay."""
     first = register(api, lin, robot).json
@@ -102,7 +102,7 @@ def test_same_person_changes_role_and_name(
     assert (changed.json["id"], changed.json["created_at"]) == (first["id"], first["created_at"])
     assert api.call("GET", f"{ACCOUNTS}/{first['id']}", by=lin).json == changed.json
     assert created(api, robot) == 403
-    assert len(rights.records("create_service_account")) == 2
+    assert len(access_rows.records("create_service_account")) == 2
 
 
 def test_somebody_elses_service_account_is_refused_without_a_name(
@@ -119,11 +119,11 @@ def test_somebody_elses_service_account_is_refused_without_a_name(
 
 
 def test_service_account_of_another_project_is_refused(
-    api: RunsApi, lin: Credential, robot: Credential, rights: Rights
+    api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
     """409, for its own person too: it acts in one project."""
     register(api, lin, robot)
-    rights.give("project:editor", "lin", project="gemini")
+    access_rows.grant("project:editor", "lin", project="gemini")
     document = {"token": token_of(robot)}
     route = "/v1/projects/gemini/service-accounts"
     assert api.call("POST", route, by=lin, document=document).reason == "already_registered"
@@ -134,7 +134,7 @@ def test_who_comes_second_in_a_race_is_refused(
 ) -> None:
     """The database decides: between one person's look and their write, another one registers."""
     other: list[int] = []
-    dynamodb.troubles.append(
+    dynamodb.faults.append(
         Meanwhile("TransactWriteItems", lambda: other.append(register(api, tom, robot).status))
     )
     assert register(api, lin, robot).status == 409
@@ -186,7 +186,9 @@ def test_anything_but_a_service_accounts_own_current_token_is_refused(
     assert dynamodb.writes() == []
 
 
-def test_namesake_is_somebody_else(api: RunsApi, lin: Credential, web: Web, rights: Rights) -> None:
+def test_namesake_is_somebody_else(
+    api: RunsApi, lin: Credential, web: Web, access_rows: AccessRows
+) -> None:
     """A client called `lin` is not the person `lin`: it acts for them once they say so, as any
     other does, and not for the name that it has."""
     namesake = web.bearer("lin", client="lin")
@@ -195,7 +197,7 @@ def test_namesake_is_somebody_else(api: RunsApi, lin: Credential, web: Web, righ
     assert register(api, lin, namesake).status == 201
     assert acts_for(api, namesake) == LIN
     assert created(api, namesake) == 201
-    rights.take("project:editor", "lin")
+    access_rows.revoke("project:editor", "lin")
     assert created(api, namesake) == 404
 
 
@@ -207,7 +209,7 @@ def test_token_in_the_body_may_be_as_long_as_a_token_may_be(api: RunsApi, lin: C
 
 
 def test_unreachable_issuer_is_no_refusal(
-    start_api: Callable[..., RunsApi], web: Web, rights: Rights
+    start_api: Callable[..., RunsApi], web: Web, access_rows: AccessRows
 ) -> None:
     """503 while its keys cannot be had: nothing can be said of the token, nothing is written."""
     api = start_api(PROJECT_ADMINS="lin, nobody-else")
@@ -219,7 +221,7 @@ def test_unreachable_issuer_is_no_refusal(
     finally:
         web.down = False
     assert (answer.status, answer.reason) == (503, "keys_unavailable")
-    assert rights.rows() == []
+    assert access_rows.rows() == []
 
 
 def test_service_accounts_have_no_service_accounts(
@@ -235,27 +237,32 @@ def test_service_accounts_have_no_service_accounts(
 
 
 def test_nobody_has_no_service_accounts(
-    start_api: Callable[..., RunsApi], robot: Credential, rights: Rights
+    start_api: Callable[..., RunsApi], robot: Credential, access_rows: AccessRows
 ) -> None:
     """Where nobody may call, and administers, it is still nobody: 403."""
-    assert register(start_api(ANONYMOUS_CALLERS="allow"), NOBODY, robot).status == 403
-    assert rights.rows() == []
+    assert register(start_api(ANONYMOUS_CALLERS="allow"), NO_CREDENTIAL, robot).status == 403
+    assert access_rows.rows() == []
 
 
 @pytest.mark.parametrize(
     ("role", "status"), [(None, 404), ("project:viewer", 403), ("project:editor", 201)]
 )
 def test_registering_takes_an_editor(
-    api: RunsApi, web: Web, robot: Credential, rights: Rights, role: str | None, status: int
+    api: RunsApi,
+    web: Web,
+    robot: Credential,
+    access_rows: AccessRows,
+    role: str | None,
+    status: int,
 ) -> None:
     """Registering is 404 without a role, 403 for a viewer and 201 for an editor."""
     if role:
-        rights.give(role, "eve")
+        access_rows.grant(role, "eve")
     assert register(api, web.browser("eve"), robot).status == status
 
 
 def test_stranger_learns_nothing_of_the_token(
-    api: RunsApi, web: Web, robot: Credential, rights: Rights
+    api: RunsApi, web: Web, robot: Credential, access_rows: AccessRows
 ) -> None:
     """Whether a token is good is told to nobody who may not use the answer."""
     answers = {
@@ -298,10 +305,10 @@ def test_token_is_not_in_the_representation() -> None:
 
 
 def test_listing_goes_page_by_page_through_one_project(
-    api: RunsApi, lin: Credential, web: Web, rights: Rights
+    api: RunsApi, lin: Credential, web: Web, access_rows: AccessRows
 ) -> None:
     """Every service account of the project once, and none of another one's."""
-    rights.give("project:editor", "lin", project="gemini")
+    access_rows.grant("project:editor", "lin", project="gemini")
     document = {"token": token_of(web.bearer("other", "other"))}
     api.call("POST", "/v1/projects/gemini/service-accounts", by=lin, document=document)
     made = {
@@ -319,19 +326,19 @@ def test_listing_goes_page_by_page_through_one_project(
     assert found == sorted(made)
 
 
-def test_listing_takes_a_viewer(api: RunsApi, web: Web, rights: Rights) -> None:
+def test_listing_takes_a_viewer(api: RunsApi, web: Web, access_rows: AccessRows) -> None:
     """Who may not see the project finds nothing there."""
     assert api.call("GET", ACCOUNTS, by=web.browser("eve")).status == 404
-    rights.give("project:viewer", "eve")
+    access_rows.grant("project:viewer", "eve")
     assert api.call("GET", ACCOUNTS, by=web.browser("eve")).json["service_accounts"] == []
 
 
 def test_who_registered_it_sees_and_ends_it_without_any_role(
-    api: RunsApi, lin: Credential, robot: Credential, rights: Rights
+    api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
     """Taking back what acts in one's name needs no right but that."""
     path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
-    rights.take("project:editor", "lin")
+    access_rows.revoke("project:editor", "lin")
     assert api.call("GET", path, by=lin).status == 200
     assert api.call("DELETE", path, by=lin).status == 204
 
@@ -377,7 +384,7 @@ def test_deleting_takes_its_person_or_an_admin(
 
 
 def test_deleted_service_account_has_no_role_and_acts_for_nobody(
-    api: RunsApi, lin: Credential, robot: Credential, rights: Rights
+    api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
     """From the next request on; both rows are gone, the record is there, and it can come again."""
     path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
@@ -385,10 +392,10 @@ def test_deleted_service_account_has_no_role_and_acts_for_nobody(
     assert api.call("DELETE", path, by=lin).status == 204
     assert acts_for(api, robot) is None
     assert created(api, robot) == 404
-    assert not [row for row in rights.rows() if "acts-for" in row["entry"]["S"]]
+    assert not [row for row in access_rows.rows() if "acts-for" in row["entry"]["S"]]
     assert api.call("GET", path, by=lin).status == 404
     assert api.call("DELETE", path, by=lin).status == 404
-    assert len(rights.records("delete_service_account")) == 1
+    assert len(access_rows.records("delete_service_account")) == 1
     assert register(api, lin, robot).status == 201
 
 
@@ -402,49 +409,49 @@ def test_deleting_leaves_somebody_elses_that_came_meanwhile(
         assert api.call("DELETE", path, by=lin).status == 204
         assert register(api, tom, robot).status == 201
 
-    dynamodb.troubles.append(Meanwhile("TransactWriteItems", change_hands))
+    dynamodb.faults.append(Meanwhile("TransactWriteItems", change_hands))
     assert api.call("DELETE", path, by=lin).status == 403
     assert acts_for(api, robot)["user"]["id"] == {"subject": "tom"}
 
 
 def test_rights_end_with_the_persons(
-    api: RunsApi, lin: Credential, robot: Credential, rights: Rights
+    api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
     """A role that is revoked from the person is lost to the service account at its next request."""
     register(api, lin, robot)
     assert created(api, robot) == 201
-    rights.take("project:editor", "lin")
+    access_rows.revoke("project:editor", "lin")
     assert created(api, robot) == 404
-    rights.give("project:viewer", "lin")
+    access_rows.grant("project:viewer", "lin")
     assert created(api, robot) == 403
 
 
 def test_rights_are_no_more_than_its_role(
-    api: RunsApi, robot: Credential, web: Web, rights: Rights
+    api: RunsApi, robot: Credential, web: Web, access_rows: AccessRows
 ) -> None:
     """An admin's service account with the viewer role may only view."""
-    rights.give("project:admin", "lin")
+    access_rows.grant("project:admin", "lin")
     register(api, web.browser("lin"), robot, role="project:viewer")
     assert api.call("GET", f"{PROJECT}/runs", by=robot).status == 200
     assert created(api, robot) == 403
 
 
 def test_rights_are_no_more_than_the_persons(
-    api: RunsApi, lin: Credential, robot: Credential, rights: Rights
+    api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
     """An editor's service account may only edit, even with the admin role of its own."""
     register(api, lin, robot, role="project:admin")
-    rights.give("project:admin", "robot", kind="application")
+    access_rows.grant("project:admin", "robot", kind="application")
     assert created(api, robot) == 201
     binding = {"role": "project:viewer", "subject": "eve"}
     assert api.call("PUT", f"{PROJECT}/role-bindings", by=robot, document=binding).status == 403
 
 
 def test_role_is_for_its_project_alone(
-    api: RunsApi, lin: Credential, robot: Credential, rights: Rights
+    api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
     """Where its person may do more, a service account without a role there may nothing."""
-    rights.give("project:admin", "lin", project="gemini")
+    access_rows.grant("project:admin", "lin", project="gemini")
     register(api, lin, robot)
     assert api.call("GET", "/v1/projects/gemini/runs", by=lin).status == 200
     assert api.call("GET", "/v1/projects/gemini/runs", by=robot).status == 404
@@ -474,7 +481,7 @@ def test_other_sites_page_registers_nothing(
 
 
 def test_signature_of_the_body_is_checked_where_callers_are_not(
-    start_api: Callable[..., RunsApi], web: Web, rights: Rights
+    start_api: Callable[..., RunsApi], web: Web, access_rows: AccessRows
 ) -> None:
     """`forwarded` believes callers; what is written outlives that, and is proven all the same."""
     api = start_api(IDENTITY_TRUST="forwarded")
@@ -483,4 +490,4 @@ def test_signature_of_the_body_is_checked_where_callers_are_not(
     answer = api.call("POST", ACCOUNTS, by=web.browser("ada"), document=document)
     assert answer.reason == "invalid_service_account_token"
     assert "bad_signature" in answer.json["detail"]
-    assert rights.rows() == []
+    assert access_rows.rows() == []

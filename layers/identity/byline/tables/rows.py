@@ -1,12 +1,12 @@
-"""Rows of DynamoDB's tables: their items, reads of many rows by key, and conditional writes.
+"""Rows of DynamoDB's tables: their items, reads of many keys, and conditional writes.
 
-The conversions of items take 5 µs for an item; boto3's serializer takes 34 µs.
+Items are converted here: 5 µs an item, where boto3's serializer takes 34 µs.
 
 A row is *absent* where DynamoDB answered its key without an item. A key without an answer is
 *unread*: its row may exist, so it must not be treated as absent.
 
 A write that conflicts with another writer is retried after a jittered wait. A condition that does
-not hold is reported, and not retried.
+not hold is reported by the name of its action, and is not retried.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 """
 

@@ -1,4 +1,4 @@
-"""What a refresh makes of a row: what is counted, what is forgotten, and when it is due again."""
+"""What a refresh, or a failed one, changes in a runner's row."""
 
 from dataclasses import replace
 
@@ -29,14 +29,14 @@ def after_refresh(row: RunnerRow, *, issued_at: int = NOW) -> RunnerRow:
     return refreshed(row, slot=0, slots=2, issued_at=issued_at, expires_at=issued_at + 900, now=NOW)
 
 
-def test_refresh_forgets_the_failures_before_it() -> None:
-    """The next back-off begins anew, and nobody is told of trouble that is over."""
+def test_refresh_clears_attempts_and_last_error() -> None:
+    """The next back-off begins with its first wait."""
     after = after_refresh(ROW)
     assert (after.attempts, after.last_error, after.generation) == (0, None, 8)
 
 
-def test_token_that_was_put_a_while_ago_is_due_by_its_own_age() -> None:
-    """A worker that died had put it; its time has been running since."""
+def test_token_written_earlier_is_due_by_its_own_age() -> None:
+    """A worker wrote it and crashed; its lifetime began then."""
     after = after_refresh(ROW, issued_at=NOW - 400)
     window = due_window(900)
     assert after.due_at is not None
@@ -44,8 +44,8 @@ def test_token_that_was_put_a_while_ago_is_due_by_its_own_age() -> None:
 
 
 @pytest.mark.parametrize(("age", "writes"), [(DAY_SECONDS - 1, 90), (DAY_SECONDS, 1)])
-def test_writes_are_counted_for_a_day_and_then_anew(age: int, writes: int) -> None:
-    """The alarm on versions goes by this number."""
+def test_writes_are_counted_within_24_hours(age: int, writes: int) -> None:
+    """The alarm on secret versions uses this number."""
     row = replace(ROW, window_started_at=NOW - age, window_writes=89)
     after = after_refresh(row)
     assert after.window_writes == writes
@@ -53,8 +53,8 @@ def test_writes_are_counted_for_a_day_and_then_anew(age: int, writes: int) -> No
 
 
 @pytest.mark.parametrize(("until", "due_at"), [(-5, 1), (0, 1), (1, 1), (60, 60)])
-def test_postponed_runner_is_due_later_than_now(until: int, due_at: int) -> None:
-    """Whatever the wait comes to: a row that stayed due would be tried in a loop."""
+def test_failed_runner_is_due_later_than_now(until: int, due_at: int) -> None:
+    """A row that stayed due would be tried again without a pause."""
     after = retried_later(ROW, error_class="rate_limited", until=NOW + until, now=NOW)
     assert after.due_at == NOW + due_at
     assert (after.attempts, after.generation) == (4, 7)

@@ -16,7 +16,7 @@ from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
 from tests.identity.loopback import answer
-from tests.refresh.troubles import assert_consistent, assert_no_secret_told
+from tests.refresh.troubles import assert_consistent, assert_no_secret_outside
 from tests.refresh.world import TABLE, World, new_world
 from tests.runs.table_server import ACCESS_TABLE
 
@@ -110,4 +110,4 @@ def test_life_with_every_message_twice_costs_what_it_costs_once(life: Life) -> N
     assert life.spent() == (mints + 1, 4)
     assert life.world.row(RUNNER) is None
     assert [name for name in life.world.aws.secrets.names() if "/runners/" in name] == []
-    assert_no_secret_told(life.world)
+    assert_no_secret_outside(life.world)

@@ -1,4 +1,4 @@
-"""When the work of a tick begins, whatever the scheduler's precision."""
+"""When a tick's messages are delivered, whatever the scheduler's precision."""
 
 from typing import Any
 
@@ -11,25 +11,25 @@ NOW = 1_800_000_000
 
 
 @pytest.mark.parametrize("late", [0, 1, 30, 59, 60])
-def test_work_begins_on_the_minute_wherever_in_it_the_tick_came(late: int) -> None:
-    """Ticks of two minutes begin as far apart as they were scheduled."""
+def test_work_begins_a_minute_after_the_scheduled_time(late: int) -> None:
+    """Wherever in its minute the tick ran."""
     assert work_begins(scheduled=NOW, now=NOW + late) == NOW + TICK_SECONDS
 
 
 @pytest.mark.parametrize("late", [61, 90, 3_600])
-def test_tick_that_is_too_late_begins_at_once(late: int) -> None:
+def test_late_tick_begins_at_once(late: int) -> None:
     """Its minute is over."""
     assert work_begins(scheduled=NOW, now=NOW + late) == NOW + late
 
 
-def test_tick_that_says_no_time_begins_at_once() -> None:
-    """Somebody invoked it by hand, and is waiting."""
+def test_tick_without_a_time_begins_at_once() -> None:
+    """It was started by hand."""
     assert work_begins(scheduled=None, now=NOW) == NOW
 
 
 @pytest.mark.parametrize("early", [1, 60, 10**6])
-def test_time_that_is_yet_to_come_holds_nothing_up(early: int) -> None:
-    """Clocks differ; nothing that an event says makes a runner wait for over a minute."""
+def test_scheduled_time_in_the_future_delays_by_a_minute_at_most(early: int) -> None:
+    """Clocks differ, and an event must not delay runners."""
     assert work_begins(scheduled=NOW + early, now=NOW) == NOW + TICK_SECONDS
 
 
@@ -45,6 +45,8 @@ def test_time_that_is_yet_to_come_holds_nothing_up(early: int) -> None:
         ({}, None),
     ],
 )
-def test_time_is_read_where_the_event_says_one(event: dict[str, Any], at: int | None) -> None:
-    """Anything else is a tick all the same."""
+def test_scheduled_time_is_read_with_a_time_zone_only(
+    event: dict[str, Any], at: int | None
+) -> None:
+    """Any other event is a tick without a time."""
     assert scheduled_time(event) == at

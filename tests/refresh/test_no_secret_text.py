@@ -1,4 +1,4 @@
-"""Whatever fails, no secret is told: not in a log line, a metric, a message or a row.
+"""Whatever fails, no secret text is in a log line, a metric, a message or a row.
 
 Everything that may quote one does so here: issuers echo the client's secret, AWS's errors the value
 that was sent, and tokens that were handed out are refused. Then all that was said is searched.
@@ -26,19 +26,21 @@ PROOF = b64encode(f"{CLIENT.client_id}:{CLIENT.secret}".encode()).decode()
 """What `client_secret_basic` puts into a header."""
 
 
-def assert_nothing_told(deployment: Deployment, lines: list[str]) -> None:
-    """No secret in logs and metrics, in any call's other members, or in any row."""
+def assert_no_secret_in_output(deployment: Deployment, lines: list[str]) -> None:
+    """No secret is in logs, metrics, rows, or members of calls that are not for it."""
     world = deployment.world
     secrets = [CLIENT.secret, PROOF, QUOTED, REFUSED_TOKEN, "opaque-token-"]
     outside = [call.document for call in world.aws.calls if call.service != "secretsmanager"]
     assert outside
-    told = "\n".join([*lines, str(outside), str(world.rows())])
-    assert [secret for secret in secrets if secret in told] == []
+    output = "\n".join([*lines, str(outside), str(world.rows())])
+    assert [secret for secret in secrets if secret in output] == []
     assert world.aws.leaks() == []
-    assert not world.aws.secrets.texts.occur_in(told)
+    assert not world.aws.secrets.texts.occur_in(output)
 
 
-def test_issuers_that_fail_make_nobody_tell(deployment: Deployment, said: Said) -> None:
+def test_failing_issuers_put_no_secret_into_logs_or_rows(
+    deployment: Deployment, said: Said
+) -> None:
     """One project for each way in which an issuer can fail."""
     world = deployment.world
     records = []
@@ -54,26 +56,26 @@ def test_issuers_that_fail_make_nobody_tell(deployment: Deployment, said: Said) 
         assert row is not None
         assert row.last_error is not None, name
         assert row.last_error.error_class == trouble.error_class
-    assert_nothing_told(deployment, said())
+    assert_no_secret_in_output(deployment, said())
 
 
 @pytest.mark.parametrize("operation", ["GetSecretValue", "PutSecretValue", "CreateSecret"])
-def test_secrets_manager_that_fails_makes_nobody_tell(
+def test_failing_secrets_manager_puts_no_secret_into_logs_or_rows(
     deployment: Deployment, said: Said, operation: str
 ) -> None:
     """One project for each of its errors."""
     meet(deployment, [(operation, fault) for fault in OF_SECRETS.values()])
-    assert_nothing_told(deployment, said())
+    assert_no_secret_in_output(deployment, said())
 
 
-def test_table_that_fails_makes_nobody_tell(deployment: Deployment, said: Said) -> None:
-    """One project for each operation, in the course of which a token is in the worker's hands."""
+def test_failing_table_puts_no_secret_into_logs_or_rows(deployment: Deployment, said: Said) -> None:
+    """One project for each operation that is called while a worker holds a token."""
     meet(deployment, [(operation, INTERNAL_ERROR) for operation in OF_OPERATIONS])
-    assert_nothing_told(deployment, said())
+    assert_no_secret_in_output(deployment, said())
 
 
 def meet(deployment: Deployment, faults: list[tuple[str, Fault]]) -> None:
-    """Let a project's two runners meet each refusal, in words that quote a secret."""
+    """Refuse a call of each project's two runners, with a message that quotes a secret."""
     world = deployment.world
     records = []
     refusals = [(operation, fault) for operation, fault in faults if isinstance(fault, Refusal)]
@@ -81,7 +83,7 @@ def meet(deployment: Deployment, faults: list[tuple[str, Fault]]) -> None:
         project = f"project-{number:02}"
         world.give_client(project=project)
         for runner in ("first", "second"):
-            # A secret that is there already is put after its creation is refused: both are tried.
+            # The secret exists, so its creation is refused and a put follows: both are tried.
             for slot in range(2):
                 world.aws.secrets.seed(token_secret_name(project, runner, slot), "made by hand")
             row = world.register(runner, project=project)

@@ -1,4 +1,4 @@
-"""What the planner makes of the rows: whose turn it is, and how all tokens are doing."""
+"""The planner's decisions: the work units of a tick, and the health of all tokens."""
 
 from collections import Counter
 from typing import Any
@@ -15,7 +15,7 @@ NOW = 1_800_000_000
 
 
 def runner(name: str = "trainer", *, life: int | None = 500, **changes: Any) -> RunnerRow:
-    """A runner that fell due just now, with a token of 900 seconds that has `life` left."""
+    """A runner that is due now, with a token of 900 seconds that has `life` seconds left."""
     expires_at = None if life is None else NOW + life
     values: dict[str, Any] = {
         "project": "payments",
@@ -34,7 +34,7 @@ def runner(name: str = "trainer", *, life: int | None = 500, **changes: Any) -> 
     return RunnerRow(runner=name, **values)
 
 
-def test_unit_whose_token_dies_first_is_first() -> None:
+def test_work_unit_with_the_earliest_deadline_is_first() -> None:
     """Work units are sorted by their earliest deadline, whatever order the rows come in."""
     late = runner("a", project="late", life=400)
     urgent = [runner("b", project="urgent", life=390), runner("c", project="urgent", life=20)]
@@ -44,8 +44,8 @@ def test_unit_whose_token_dies_first_is_first() -> None:
 
 
 @pytest.mark.parametrize(("age", "oldest"), [(0, 0), (75, 75), (-20, 0)])
-def test_age_counts_from_when_a_runner_fell_due(age: int, oldest: int) -> None:
-    """The oldest of those that are due; what is due next is not late yet."""
+def test_oldest_due_age_counts_from_when_a_runner_fell_due(age: int, oldest: int) -> None:
+    """A runner that is due in the future has no age."""
     rows = [runner("a", due_at=NOW - age), runner("b", due_at=NOW + 5)]
     assert token_health(rows, now=NOW).oldest_due_age == oldest
 
@@ -54,10 +54,10 @@ def test_age_counts_from_when_a_runner_fell_due(age: int, oldest: int) -> None:
     ("lifetime", "least_life"),
     [(900, READERS_SECONDS), (660, READERS_SECONDS), (330, READERS_SECONDS // 2)],
 )
-def test_token_is_within_its_margin_once_readers_lack_their_part(
+def test_token_is_within_its_margin_when_readers_lack_their_part(
     lifetime: int, least_life: int
 ) -> None:
-    """What is spent between falling due and being replaced is no trouble; what readers need is."""
+    """The rest of the margin may pass between falling due and being replaced."""
     enough = runner(life=least_life, lifetime=lifetime)
     assert token_health([enough], now=NOW).within_margin == 0
     too_little = runner(life=least_life - 1, lifetime=lifetime)
@@ -65,38 +65,38 @@ def test_token_is_within_its_margin_once_readers_lack_their_part(
 
 
 @pytest.mark.parametrize(("life", "expired"), [(1, 0), (0, 1), (-500, 1)])
-def test_token_is_expired_from_its_last_second_on(life: int, expired: int) -> None:
-    """And is not counted within its margin beside that."""
+def test_token_is_expired_from_its_last_second(life: int, expired: int) -> None:
+    """An expired token is not counted within its margin too."""
     state = token_health([runner(life=life)], now=NOW)
     assert (state.expired, state.within_margin) == (expired, 1 - expired)
     assert state.least_life == life
 
 
-def test_runner_without_a_token_is_waiting_and_has_no_life() -> None:
-    """It is counted apart: nobody uses a token that is not there."""
+def test_runner_without_a_token_is_counted_as_waiting() -> None:
+    """It has no remaining life, and is not counted as expired."""
     state = token_health([runner(life=None)], now=NOW)
     assert (state.waiting_for_first, state.expired, state.least_life) == (1, 0, None)
 
 
 @pytest.mark.parametrize(("writes", "slots", "busiest"), [(155, 2, 78), (90, 1, 90), (91, 1, 91)])
 def test_writes_are_counted_for_the_busiest_secret(writes: int, slots: int, busiest: int) -> None:
-    """Secrets are written in turn: a runner with two of them writes each every other time."""
+    """Secrets are written in turn, so each of two secrets gets half of the writes, rounded up."""
     rows = [runner(window_writes=writes, slots=slots), runner("quiet")]
     assert token_health(rows, now=NOW).most_writes_per_secret == busiest
 
 
 def test_deleted_runner_is_planned_and_not_counted() -> None:
-    """A deleted runner's secrets are deleted, and its last token is not counted in any metric."""
+    """It is planned for its sweep, and its last token is in no metric."""
     deleted = runner(life=-900, deleted_at=NOW)
     assert len(planned_units([deleted], now=NOW)) == 1
     assert token_health([deleted], now=NOW) == token_health([], now=NOW)
 
 
-# Where more is due than there is time for
+# More due runners than writes
 
 
 def fleet(project: str, *lives: int, **changes: Any) -> list[RunnerRow]:
-    """Runners of one unit, with so much life left."""
+    """Runners of one work unit, whose tokens have these lives left."""
     return [
         runner(f"{project}-{number}", project=project, life=life, **changes)
         for number, life in enumerate(lives)
@@ -104,7 +104,7 @@ def fleet(project: str, *lives: int, **changes: Any) -> list[RunnerRow]:
 
 
 def chosen(rows: list[RunnerRow], *, writes: int) -> dict[str, tuple[int, int | None]]:
-    """For each project how many runners this tick is for, and the last deadline from now."""
+    """By project, how many runners are chosen, and their last deadline from now."""
     units = planned_units(rows, now=NOW, writes=writes)
     return {
         due.work_unit.project: (due.runners, None if due.up_to is None else due.up_to - NOW)
@@ -112,20 +112,20 @@ def chosen(rows: list[RunnerRow], *, writes: int) -> dict[str, tuple[int, int | 
     }
 
 
-def test_tick_with_time_for_all_leaves_nobody_out() -> None:
-    """One more than that, and the latest deadline of all waits for the next tick."""
+def test_tick_plans_all_runners_up_to_its_writes() -> None:
+    """With one runner more than writes, the latest deadline waits for the next tick."""
     rows = [*fleet("a", 10, 30), *fleet("b", 20, 40)]
     assert chosen(rows, writes=4) == {"a": (2, None), "b": (2, None)}
     assert chosen(rows, writes=3) == {"a": (2, None), "b": (1, 20)}
 
 
-def test_unit_with_late_deadlines_alone_waits() -> None:
-    """It has no message at all."""
+def test_work_unit_without_a_chosen_runner_is_left_out() -> None:
+    """A work unit whose deadlines are all too late gets no message."""
     assert chosen([*fleet("a", 10, 20), *fleet("b", 30)], writes=2) == {"a": (2, None)}
 
 
-def test_first_tokens_and_sweeps_take_nobody_s_place() -> None:
-    """Their units are sent, for them alone where nothing else of them has its turn."""
+def test_first_tokens_and_sweeps_are_planned_beside_the_writes() -> None:
+    """Their work units are planned even if no other runner of them is chosen."""
     rows = [
         *fleet("a", 10, 20),
         *fleet("new", 30),
@@ -136,8 +136,8 @@ def test_first_tokens_and_sweeps_take_nobody_s_place() -> None:
     assert chosen(rows, writes=2) == {"a": (2, None), "new": (1, -NOW), "gone": (1, -NOW)}
 
 
-def test_dead_issuer_takes_no_write_of_those_who_are_well() -> None:
-    """Its runners' deadlines are always the earliest: they share among themselves."""
+def test_failing_work_units_take_no_writes_of_others() -> None:
+    """Runners of an issuer that is down always have the earliest deadlines."""
     dead = fleet("dead", *range(-20, 0), attempts=9)
     assert chosen([*dead, *fleet("well", 5, 6, 7)], writes=16) == {
         "dead": (16, -5),
@@ -145,15 +145,15 @@ def test_dead_issuer_takes_no_write_of_those_who_are_well() -> None:
     }
 
 
-def test_trouble_that_lasts_takes_no_write_of_new_trouble() -> None:
-    """Dead for more than an hour: whoever begins to fail now has another chance."""
+def test_lasting_failures_take_no_writes_of_new_failures() -> None:
+    """A token that has been expired for over an hour no longer competes with others."""
     lasting = fleet("lasting", *range(-3_620, -3_600), attempts=9)
     new = fleet("new", -3_600, attempts=9)
     assert chosen([*lasting, *new], writes=8) == {"lasting": (8, -3_613), "new": (1, None)}
 
 
-def test_unit_in_trouble_takes_an_eighth_until_the_others_had_theirs() -> None:
-    """What they leave is for the earliest deadlines again."""
+def test_failing_work_unit_gets_an_eighth_before_the_others_have_theirs() -> None:
+    """Writes that the other failing work units leave go to the earliest deadlines again."""
     big = fleet("big", *range(-40, 0), attempts=1)
     others = [row for n in range(3) for row in fleet(f"small-{n}", 10 + n, 20 + n, attempts=1)]
     assert chosen([*big, *others], writes=16) == {
@@ -165,7 +165,7 @@ def test_unit_in_trouble_takes_an_eighth_until_the_others_had_theirs() -> None:
 
 
 def test_after_an_outage_the_earliest_deadlines_of_all_come_first() -> None:
-    """Alive or not: all have failed."""
+    """After an outage all work units are failing, with live tokens and expired ones."""
     rows = [
         row for n in range(10) for row in fleet(f"p{n}", *range(n - 60, n + 60, 10), attempts=5 + n)
     ]
@@ -187,10 +187,10 @@ LIVES = st.lists(
 
 
 @given(LIVES, st.integers(8, 40))
-def test_ticks_choose_the_earliest_and_no_more_than_they_can(
+def test_tick_chooses_the_earliest_deadlines_up_to_its_writes(
     lives: list[tuple[str, int | None, int, bool]], writes: int
 ) -> None:
-    """Whatever is due: a unit's first deadlines, no more of a kind than there is time for."""
+    """For any rows: the first deadlines of each work unit, within the writes of each kind."""
     rows = [
         runner(
             f"r{number}",
@@ -203,7 +203,7 @@ def test_ticks_choose_the_earliest_and_no_more_than_they_can(
     ]
     units = planned_units(rows, now=NOW, writes=writes)
     meant = {due.work_unit.project: due for due in units}
-    assert len(meant) == len(units), "a unit is sent once"
+    assert len(meant) == len(units), "a work unit is planned once"
     counted: Counter[str] = Counter()
     for project in {row.project for row in rows}:
         counted += _counted(
@@ -215,7 +215,7 @@ def test_ticks_choose_the_earliest_and_no_more_than_they_can(
 
 
 def _counted(rows: list[RunnerRow], due: PlannedUnit | None, *, now: int) -> Counter[str]:
-    """How many of a unit's rows there are of its kind, and how many were chosen."""
+    """How many rows of a work unit there are, and how many were chosen, by kind of failure."""
     replaced = sorted((row for row in rows if is_replaced(row)), key=lambda row: row.deadline)
     others = len(rows) - len(replaced)
     assert due is not None or not others, "first tokens and sweeps are never left out"
@@ -228,17 +228,17 @@ def _counted(rows: list[RunnerRow], due: PlannedUnit | None, *, now: int) -> Cou
     return Counter({f"all {trouble}": len(replaced), f"chosen {trouble}": chosen})
 
 
-# Where workers die
+# Second messages
 
 
-def test_unit_has_a_second_message_for_what_its_first_one_is_for() -> None:
-    """Up to the last deadline of those chosen: whoever falls due meanwhile is the next tick's."""
+def test_second_message_means_the_runners_of_the_first() -> None:
+    """Up to the last deadline that was chosen; runners that fall due later wait for a tick."""
     (due,) = planned_units([*fleet("a", 300), *fleet("a", 310)], now=NOW)
     assert (due.up_to, due.repeat_up_to) == (None, NOW + 310)
 
 
-def test_second_message_is_for_no_more_than_the_first() -> None:
-    """Where a tick has no time for all of a unit, neither message is for the rest."""
+def test_second_message_means_no_more_runners_than_the_first() -> None:
+    """If a tick has no time for the whole work unit, both messages leave out the rest."""
     rows = [runner(f"r-{life}", life=life) for life in (300, 310, 320)]
     (due,) = planned_units(rows, now=NOW, writes=2)
     assert (due.up_to, due.repeat_up_to) == (NOW + 310, NOW + 310)
@@ -252,7 +252,7 @@ def test_second_message_is_for_no_more_than_the_first() -> None:
         [runner("a", life=None)],
     ],
 )
-def test_unit_without_a_second_message(rows: list[RunnerRow]) -> None:
-    """After a failure it is known when to try again; a first token has nothing that could end."""
+def test_failing_or_new_work_unit_has_no_second_message(rows: list[RunnerRow]) -> None:
+    """A failed row has its own retry time, and a first token has no deadline to keep."""
     (due,) = planned_units(rows, now=NOW)
     assert due.repeat_up_to is None

@@ -1,6 +1,6 @@
-"""RunsFunction with AWS in the same process: thousands of requests, none of them over a network.
+"""RunsFunction with AWS in the same process, so that thousands of requests need no network.
 
-What its tests of AWS's troubles need (lost answers, conflicts) is not here: see `table_server`.
+`table_server` simulates failures of AWS (lost answers, conflicts); this module does not.
 """
 
 import json
@@ -16,7 +16,7 @@ from moto.backends import get_backend
 
 from byline.aws import dynamodb, secrets_manager, sqs
 from serve_runs.calls import Api
-from tests.access.model import NOBODY, Who
+from tests.access.model import ANONYMOUS, Caller
 from tests.runs import identity_server
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, Context, build_function, request
@@ -24,45 +24,45 @@ from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, table_de
 
 QUEUE = "RefreshQueue"
 TOKEN_SECONDS = 60
-"""For how long a caller's token is used: all of them live longer."""
+"""How long a caller's token is reused. Every token is valid for longer."""
 
 
 class InProcess:
-    """The function in one environment, its callers, and the tables behind it."""
+    """The function in one environment, the credentials of its callers, and the tables behind it."""
 
     def __init__(self, function: Api, web: Web) -> None:
         self.function = function
         self.web = web
-        self._credentials: dict[Who, tuple[float, Credential]] = {}
+        self._credentials: dict[Caller, tuple[float, Credential]] = {}
         self._requests = count()
 
-    def credential(self, who: Who) -> Credential:
-        """What somebody calls with, of this minute."""
-        if who == NOBODY:
-            return identity_server.NOBODY
-        made, credential = self._credentials.get(who, (0.0, identity_server.NOBODY))
-        if time.monotonic() - made > TOKEN_SECONDS or not made:
-            kind, subject = who
+    def credential(self, caller: Caller) -> Credential:
+        """A caller's credential, at most `TOKEN_SECONDS` old."""
+        if caller == ANONYMOUS:
+            return identity_server.NO_CREDENTIAL
+        issued_at, credential = self._credentials.get(caller, (0.0, identity_server.NO_CREDENTIAL))
+        if time.monotonic() - issued_at > TOKEN_SECONDS or not issued_at:
+            kind, subject = caller
             bearer = kind == "application"
             credential = self.web.bearer(subject, subject) if bearer else self.web.browser(subject)
-            self._credentials[who] = time.monotonic(), credential
+            self._credentials[caller] = time.monotonic(), credential
         return credential
 
     def send(
         self,
-        who: Who,
+        caller: Caller,
         method: str,
         path: str,
         *,
         document: Any = None,
         query: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request and its answer."""
+        """Send one request and return its answer."""
         is_json = document is not None
         event = request(
             method,
             path,
-            by=self.credential(who),
+            by=self.credential(caller),
             headers=[("content-type", "application/json")] if is_json else [],
             query=query or {},
             body=json.dumps(document) if is_json else None,
@@ -75,7 +75,7 @@ class InProcess:
 
 @contextmanager
 def aws_in_process() -> Iterator[Callable[[], None]]:
-    """AWS for as long as it lasts; gives what empties it."""
+    """Run AWS in this process until the block ends; yields a function that empties it."""
     for client in (dynamodb, sqs, secrets_manager):
         client.cache_clear()
     with mock_aws():
@@ -88,7 +88,7 @@ def aws_in_process() -> Iterator[Callable[[], None]]:
 
 
 def load(web: Web, **changes: str) -> InProcess:
-    """The function for changed variables."""
+    """RunsFunction, built with these environment variables beside the usual ones."""
     environment = {
         **web.environment(),
         "RUNS_TABLE": TABLE,
@@ -101,7 +101,7 @@ def load(web: Web, **changes: str) -> InProcess:
 
 
 def _empty() -> None:
-    """As moto keeps them: to make tables anew takes as long as ten requests."""
+    """Empty moto's own data structures: creating the tables anew takes as long as ten requests."""
     for table in _backend("dynamodb").tables.values():
         table.items.clear()
     _backend("secretsmanager").reset()

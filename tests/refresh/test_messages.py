@@ -1,4 +1,4 @@
-"""What a batch of messages asks for, where several are about one unit."""
+"""The messages of a batch: which runners they mean, and several messages for one work unit."""
 
 import json
 
@@ -11,7 +11,7 @@ UNIT = WorkUnit(shard="07", project="payments")
 
 
 def batch_of(*bodies: str) -> dict[WorkUnit, Selection]:
-    """The batch, and nothing in it that is not understood."""
+    """The batch of these bodies, which are all readable."""
     missed: list[str] = []
     batch = read_batch([sqs_record(body) for body in bodies], unreadable=missed.append)
     assert missed == []
@@ -21,8 +21,8 @@ def batch_of(*bodies: str) -> dict[WorkUnit, Selection]:
 @pytest.mark.parametrize(
     ("deadline", "due_by"), [(None, None), (1_800_000_300, None), (1_800_000_300, 1_800_000_000)]
 )
-def test_message_says_who_is_meant(deadline: int | None, due_by: int | None) -> None:
-    """As it was sent; what it does not say is not in it."""
+def test_message_is_read_as_it_was_sent(deadline: int | None, due_by: int | None) -> None:
+    """Members without a value are left out."""
     body = message_body(UNIT, deadline=deadline, due_by=due_by)
     message = read_message(body)
     assert (message.work_unit, message.deadline, message.due_by) == (UNIT, deadline, due_by)
@@ -40,12 +40,12 @@ def test_message_says_who_is_meant(deadline: int | None, due_by: int | None) -> 
         ((None, 100), (400, 160), (None, 160)),
     ],
 )
-def test_unit_of_two_messages_has_one_turn_for_whom_either_means(
+def test_two_messages_for_a_work_unit_are_joined(
     one: tuple[int | None, int | None],
     other: tuple[int | None, int | None],
     both: tuple[int | None, int | None],
 ) -> None:
-    """Whatever their order; a turn may be for more than each, and never for less."""
+    """The selection includes all runners of either message, in any order."""
     for first, second in ((one, other), (other, one)):
         (wanted,) = batch_of(
             message_body(UNIT, deadline=first[0], due_by=first[1]),

@@ -1,4 +1,4 @@
-"""One worker at a unit: what becomes of runners, clients and secrets when nothing crashes."""
+"""One worker and one work unit: runners, clients and secrets after each kind of refresh."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +21,7 @@ def world() -> Iterator[World]:
 
 
 def test_new_runner_gets_its_token_and_is_due_within_its_window(world: World) -> None:
-    """A registered runner has a token after one turn, and is due by its lifetime's rule."""
+    """A registered runner has a token after one time slice, and is due by its lifetime."""
     row = world.register("nightly")
     worker = world.worker()
     assert worker.refresh(row.work_unit) == "done"
@@ -39,7 +39,7 @@ def test_new_runner_gets_its_token_and_is_due_within_its_window(world: World) ->
 
 
 def test_runners_of_one_client_share_one_mint(world: World) -> None:
-    """However many runners may share a token, the issuer is asked once."""
+    """The issuer is asked once, however many runners may share the token."""
     rows = [world.register(f"runner-{number}") for number in range(30)]
     assert world.worker().refresh(rows[0].work_unit) == "done"
     assert world.mints() == 1
@@ -47,8 +47,8 @@ def test_runners_of_one_client_share_one_mint(world: World) -> None:
     assert len(tokens) == 1
 
 
-def test_refreshes_take_the_slots_in_turn(world: World) -> None:
-    """A token of 900 seconds goes into two secrets in turn, so that neither takes too many."""
+def test_refreshes_use_the_slots_in_turn(world: World) -> None:
+    """A token of 900 seconds is written to two secrets in turn."""
     row = world.register("nightly")
     worker = world.worker()
     slots: list[int] = []
@@ -66,7 +66,7 @@ def test_refreshes_take_the_slots_in_turn(world: World) -> None:
 
 
 def test_most_urgent_runner_comes_first(world: World) -> None:
-    """What dies first is written first, whatever was due first."""
+    """The token that expires first is written first, whatever was due first."""
     now = int(world.clock())
     for name, deadline in (("later", now + 300), ("urgent", now + 10), ("soon", now + 100)):
         world.put(replace(world.register(name), deadline=deadline))
@@ -77,8 +77,8 @@ def test_most_urgent_runner_comes_first(world: World) -> None:
     assert worker.refreshed == ["urgent", "soon", "later"]
 
 
-def test_wrong_client_secret_opens_the_breaker_until_there_is_another(world: World) -> None:
-    """A refused client is asked once, left alone, and asked again when it has another secret."""
+def test_refused_client_is_not_asked_until_its_secret_changes(world: World) -> None:
+    """One request opens the breaker; another version of the secret closes it."""
     world.give_client(client_secret="wr0ng-secret")
     row = world.register("nightly")
     worker = world.worker()
@@ -102,8 +102,8 @@ def test_wrong_client_secret_opens_the_breaker_until_there_is_another(world: Wor
     assert not [item for item in world.rows() if item["project"]["S"].startswith("client#")]
 
 
-def test_one_project_s_trouble_stops_no_other(world: World) -> None:
-    """A client that is refused keeps its own runners waiting, and nobody else's."""
+def test_refused_client_delays_no_other_project(world: World) -> None:
+    """Only its own runners wait."""
     world.give_client(project="broken", client_secret="wr0ng-secret")
     broken = world.register("nightly", project="broken")
     well = world.register("nightly")
@@ -115,8 +115,8 @@ def test_one_project_s_trouble_stops_no_other(world: World) -> None:
     assert world.token(after)["token"]
 
 
-def test_told_to_wait_all_runners_of_the_client_wait(world: World) -> None:
-    """`Retry-After` holds for the client: none of its runners asks before."""
+def test_retry_after_holds_for_all_runners_of_the_client(world: World) -> None:
+    """No other runner of the client asks before that time."""
     world.issuer.respond["/token"] = too_many_requests
     first, second = world.register("first"), world.register("second", audience="other")
     worker = world.worker()
@@ -135,7 +135,7 @@ def too_many_requests(connection: socket, _: Event) -> None:
 
 
 def test_deleted_runner_is_swept_twice_and_then_left(world: World) -> None:
-    """Its secrets go at once, what a late worker wrote goes later, and its row leaves the index."""
+    """The second sweep deletes late writes, and the row leaves the index."""
     row = world.register("nightly")
     worker = world.worker()
     worker.refresh(row.work_unit)
@@ -156,7 +156,7 @@ def test_deleted_runner_is_swept_twice_and_then_left(world: World) -> None:
 
 
 def test_token_of_the_last_runner_is_revoked_and_a_shared_one_is_not(world: World) -> None:
-    """Revoking a shared token would take it from runners that live on."""
+    """Revoking a shared token would take it from live runners."""
     world.give_client(token_endpoint="", issuer=world.issuer.url)
     first, second = world.register("first"), world.register("second")
     worker = world.worker()
@@ -171,8 +171,8 @@ def test_token_of_the_last_runner_is_revoked_and_a_shared_one_is_not(world: Worl
     assert len(world.issuer.revoked) == 1
 
 
-def test_refresh_under_way_finds_the_runner_gone_and_leaves_nothing(world: World) -> None:
-    """A runner that is deleted while its token is being put is not provisioned again."""
+def test_runner_deleted_during_its_refresh_leaves_no_secret(world: World) -> None:
+    """The secret that was written meanwhile is deleted."""
     row = world.register("nightly")
     world.aws.faults.follow("CreateSecret", Meanwhile(lambda: world.delete(row)))
     world.worker().refresh(row.work_unit)
@@ -182,8 +182,8 @@ def test_refresh_under_way_finds_the_runner_gone_and_leaves_nothing(world: World
         assert secret is None or secret.deletion is not None
 
 
-def test_held_unit_is_left_to_its_holder(world: World) -> None:
-    """Two workers at one unit do not both mint."""
+def test_second_worker_leaves_a_leased_work_unit_alone(world: World) -> None:
+    """It does not mint while the lease lasts."""
     row = world.register("nightly")
     holder, other = world.worker(), world.worker()
     now = world.clock()
@@ -194,8 +194,8 @@ def test_held_unit_is_left_to_its_holder(world: World) -> None:
     assert other.refresh(row.work_unit) == "done"
 
 
-def test_worker_that_stood_still_is_given_up(world: World) -> None:
-    """It finds its lease with another one between two batches, and leaves the rest to that one."""
+def test_worker_that_lost_its_lease_stops(world: World) -> None:
+    """It finds another owner between two batches, and leaves the rest to that worker."""
     rows = [world.register(f"runner-{number}") for number in range(COMMITS_A_CALL + 1)]
     other = world.worker()
 
@@ -212,8 +212,8 @@ def test_worker_that_stood_still_is_given_up(world: World) -> None:
     assert int(lease["until"]["N"]) >= world.clock() + LEASE_SECONDS
 
 
-def test_lease_of_a_long_turn_is_renewed(world: World) -> None:
-    """A third of its time later, and not with every batch."""
+def test_lease_is_renewed_during_a_long_time_slice(world: World) -> None:
+    """After a third of its time, and not with each batch."""
     rows = [world.register(f"runner-{number}") for number in range(2 * COMMITS_A_CALL + 1)]
     world.aws.faults.follow(
         "TransactWriteItems", Meanwhile(lambda: world.clock.advance(LEASE_SECONDS / 3 + 1))
@@ -227,8 +227,8 @@ def test_lease_of_a_long_turn_is_renewed(world: World) -> None:
     assert len(leases) == 2
 
 
-def test_turn_is_for_deadlines_up_to_one_and_for_first_tokens(world: World) -> None:
-    """Also those that come while the turn lasts: whoever found the unit held left them to it."""
+def test_time_slice_is_for_its_deadlines_and_for_first_tokens(world: World) -> None:
+    """Also for first tokens that are registered while the time slice lasts."""
     now = int(world.clock())
     early, late = (
         replace(
@@ -244,8 +244,8 @@ def test_turn_is_for_deadlines_up_to_one_and_for_first_tokens(world: World) -> N
     assert worker.refreshed == ["early", "new"]
 
 
-def test_turn_is_for_who_was_due_by_a_time(world: World) -> None:
-    """A second message does what the first one's worker died over, and mints for nobody else."""
+def test_time_slice_is_for_runners_that_were_due_by_a_time(world: World) -> None:
+    """A second message does only the work of the first."""
     now = int(world.clock())
     due, later = (
         replace(

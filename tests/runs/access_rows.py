@@ -1,4 +1,4 @@
-"""Roles as the tests of service accounts give and take them: behind the function's back."""
+"""Helpers that write roles directly to `AccessTable`, and that register service accounts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +15,13 @@ RUNS = f"{PROJECT}/runs"
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
-    """Whose roles they are is told by kind and subject; the issuer is the tests' own."""
+class AccessRows:
+    """The rows of `AccessTable`. Principals are of the tests' issuer."""
 
     dynamodb: DynamoDb
     web: Web
 
-    def give(
+    def grant(
         self,
         role: str,
         subject: str,
@@ -29,24 +29,26 @@ class Rights:
         kind: PrincipalKind = "user",
         project: str = "apollo",
     ) -> None:
+        """Give a principal a role."""
         self._write("ADD", role, Principal(kind, self.web.url, subject), project)
 
-    def take(self, role: str, subject: str, *, project: str = "apollo") -> None:
+    def revoke(self, role: str, subject: str, *, project: str = "apollo") -> None:
+        """Take a role from a person."""
         self._write("DELETE", role, Principal("user", self.web.url, subject), project)
 
     def rows(self) -> list[dict[str, Any]]:
-        """All of the table but what callers are called."""
+        """All rows of the table except profiles."""
         return [row for row in self.dynamodb.rows(ACCESS_TABLE) if row["entry"] != {"S": "profile"}]
 
     def records(self, action: str) -> list[dict[str, Any]]:
         """The audit records of an action."""
         return [row for row in self.rows() if row.get("action") == {"S": action}]
 
-    def _write(self, how: str, role: str, principal: Principal, project: str) -> None:
+    def _write(self, update: str, role: str, principal: Principal, project: str) -> None:
         self.dynamodb.client.update_item(
             TableName=ACCESS_TABLE,
             Key=roles_key(project, principal),
-            UpdateExpression=f"{how} #roles :these",
+            UpdateExpression=f"{update} #roles :these",
             ExpressionAttributeNames={"#roles": "roles"},
             ExpressionAttributeValues={":these": {"SS": [role]}},
         )
@@ -54,18 +56,18 @@ class Rights:
 
 
 def token_of(account: Credential) -> str:
-    """The token that a Bearer credential carries."""
+    """The token of a Bearer credential."""
     return account.headers[0][1].removeprefix("Bearer ")
 
 
 def register(api: RunsApi, by: Credential, account: Credential, **body: Any) -> Answer:
-    """Let `account` act for whoever asks."""
+    """Register `account` as a service account of the caller `by`."""
     document = {"token": token_of(account), **body}
     return api.call("POST", ACCOUNTS, by=by, document=document)
 
 
 def acts_for(api: RunsApi, account: Credential) -> Any:
-    """For whom, as it is told itself."""
+    """The person that `account` acts for, as `whoami` shows it."""
     return api.call("GET", "/v1/whoami", by=account).json["on_behalf_of"]
 
 

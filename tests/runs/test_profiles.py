@@ -1,6 +1,6 @@
-"""Profiles: what verified tokens call them, kept for showing and finding, and for nothing else.
+"""Profiles: the names in verified tokens, stored to show and to find people, and never to decide.
 
-A process remembers whom it has seen, so each test here has people of its own.
+A process remembers which profiles it has written, so each test has subjects of its own.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from byline.identity.caller import Caller, Principal, principal_of
 from serve_runs.credentials.views import Credential as StoredCredential
 from serve_runs.credentials.views import credential_item, read_credential
 from serve_runs.profiles.store import Profiles, profile_key
+from tests.runs.access_rows import RUNS, AccessRows
 from tests.runs.conftest import Said
 from tests.runs.identity_server import Credential, Web
-from tests.runs.rights_given import RUNS, Rights
 from tests.runs.runs_api import RunsApi, metrics
 from tests.runs.table_server import ACCESS_TABLE, DynamoDb, Refusal
 
@@ -24,35 +24,39 @@ _subjects = count(1)
 
 
 @pytest.fixture
-def rights(dynamodb: DynamoDb, web: Web) -> Rights:
-    return Rights(dynamodb, web)
+def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
+    """The rows of `AccessTable`."""
+    return AccessRows(dynamodb, web)
 
 
 @pytest.fixture
-def subject(rights: Rights) -> str:
-    """Somebody whom no test saw before, an editor of the project."""
+def subject(access_rows: AccessRows) -> str:
+    """The subject of an editor that no test has used before."""
     subject = f"person-{next(_subjects)}"
-    rights.give("project:editor", subject)
+    access_rows.grant("project:editor", subject)
     return subject
 
 
 @pytest.fixture
 def failures() -> list[Exception]:
+    """The errors of failed reads and writes."""
     return []
 
 
 @pytest.fixture
 def times() -> list[float]:
-    """What time it is: the last one."""
+    """The times of the clock. The last one is the current time."""
     return [1_000.0]
 
 
 @pytest.fixture
-def people(dynamodb: DynamoDb, failures: list[Exception], times: list[float]) -> Profiles:
+def profiles(dynamodb: DynamoDb, failures: list[Exception], times: list[float]) -> Profiles:
+    """Profiles with a clock and a list of failures."""
     return Profiles(dynamodb.client, ACCESS_TABLE, now=lambda: times[-1], failed=failures.append)
 
 
 def caller(subject: str = "lin", **names: str) -> Caller:
+    """A verified caller with these names."""
     return Caller(
         kind="user",
         source="bearer",
@@ -65,6 +69,7 @@ def caller(subject: str = "lin", **names: str) -> Caller:
 
 
 def profile(dynamodb: DynamoDb, principal: Principal) -> dict[str, Any] | None:
+    """The stored profile of a principal, None where it has none."""
     key = profile_key(principal)
     item: dict[str, Any] | None = dynamodb.client.get_item(TableName=ACCESS_TABLE, Key=key).get(
         "Item"
@@ -73,28 +78,31 @@ def profile(dynamodb: DynamoDb, principal: Principal) -> dict[str, Any] | None:
 
 
 def named(web: Web, subject: str, email: str = "") -> Credential:
+    """The credential of a person with names."""
     return web.browser(subject, given_name="Lin", family_name="Lee", email=email)
 
 
-def subjects(api: RunsApi, by: Credential, path: str, created_by: str, limit: int = 2) -> list[str]:
-    """Who created the runs of a listing, page after page."""
-    found: list[str] = []
+def listed_names(
+    api: RunsApi, by: Credential, path: str, created_by: str, limit: int = 2
+) -> list[str]:
+    """The names of the runs that a list by creator contains, over all its pages."""
+    stored: list[str] = []
     query = {"created_by": created_by, "limit": str(limit)}
     while True:
         page = api.call("GET", path, by=by, query=query).json
-        found += [run["name"] for run in page["runs"]]
+        stored += [run["name"] for run in page["runs"]]
         if page["next_cursor"] is None:
-            return found
+            return stored
         query["cursor"] = page["next_cursor"]
 
 
-def test_row_with_a_subject_alone_gains_names(
+def test_run_with_a_subject_alone_is_shown_with_names(
     api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb
 ) -> None:
     """A run created with a subject-only token shows the person's name once it is known."""
-    bare = web.bearer(subject)
-    run = api.create(bare)
-    started = api.call("POST", f"{RUNS}/{run['id']}/start", by=bare).json
+    without_names = web.bearer(subject)
+    run = api.create(without_names)
+    started = api.call("POST", f"{RUNS}/{run['id']}/start", by=without_names).json
     assert run["executed_by"] == started["started_by"] == {"user": {"id": {"subject": subject}}}
     assert api.call("GET", "/v1/whoami", by=named(web, subject, "Lin@Example.com")).status == 200
     lin = {
@@ -103,16 +111,16 @@ def test_row_with_a_subject_alone_gains_names(
             "spec": {"firstName": "Lin", "lastName": "Lee", "email": "Lin@Example.com"},
         }
     }
-    read = api.call("GET", f"{RUNS}/{run['id']}", by=bare).json
+    read = api.call("GET", f"{RUNS}/{run['id']}", by=without_names).json
     assert (read["executed_by"], read["started_by"]) == (lin, lin)
     dynamodb.calls.clear()
-    [listed] = api.call("GET", RUNS, by=bare).json["runs"]
+    [listed] = api.call("GET", RUNS, by=without_names).json["runs"]
     assert (listed["executed_by"], listed["started_by"]) == (lin, lin)
     assert [call.operation for call in dynamodb.calls] == ["BatchGetItem", "Query", "BatchGetItem"]
 
 
-def test_row_keeps_the_names_it_was_written_with(api: RunsApi, web: Web, subject: str) -> None:
-    """A run says who it was then: a later name changes nothing of it, and is not asked for."""
+def test_run_with_names_keeps_them(api: RunsApi, web: Web, subject: str) -> None:
+    """A run shows the names of its creation, whatever the person's later names are."""
     run = api.create(named(web, subject, "lin@example.com"))
     married = web.browser(subject, given_name="Lin", family_name="Chen")
     read = api.call("GET", f"{RUNS}/{run['id']}", by=married).json
@@ -120,110 +128,112 @@ def test_row_keeps_the_names_it_was_written_with(api: RunsApi, web: Web, subject
 
 
 def test_names_of_another_issuers_subject_are_not_shown(
-    api: RunsApi, web: Web, subject: str, people: Profiles
+    api: RunsApi, web: Web, subject: str, profiles: Profiles
 ) -> None:
-    """A subject alone is nobody: a namesake elsewhere lends no name."""
-    people.remember(caller(subject, given_name="Mallory"))
+    """The same subject of another issuer is another person, whose names are not shown."""
+    profiles.remember(caller(subject, given_name="Mallory"))
     run = api.create(web.bearer(subject))
     assert api.call("GET", f"{RUNS}/{run['id']}", by=web.bearer(subject)).json == run
 
 
-def test_failing_profiles_leave_the_row_as_it_is(
+def test_unreadable_profiles_do_not_change_the_answer(
     api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb, said: Said
 ) -> None:
-    """Names are an extra: where they cannot be read, subjects are shown."""
+    """Where profiles cannot be read, runs are shown with subjects and a metric is counted."""
     run = api.create(web.bearer(subject))
-    admin = web.browser("ada")  # whose rights cost no read
+    admin = web.browser("ada")  # an admin's roles need no read
     refusal = Refusal("BatchGetItem", "AccessDeniedException")
-    dynamodb.troubles.append(refusal)
+    dynamodb.faults.append(refusal)
     assert api.call("GET", f"{RUNS}/{run['id']}", by=admin).json == run
     assert metrics(said(), "ProfileUnavailable")
 
 
-def test_known_person_costs_no_call(
+def test_known_caller_causes_no_profile_write(
     api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb
 ) -> None:
-    """Once for each process and profile: the second request asks nothing."""
+    """A process writes a profile once, and the next request makes no call for it."""
     lin = named(web, subject, "lin@example.com")
     for _ in range(2):
         assert api.call("GET", "/v1/whoami", by=lin).status == 200
-        assert len(dynamodb.sightings) == 1
+        assert len(dynamodb.profile_writes) == 1
     assert api.call("GET", "/v1/whoami", by=web.bearer(subject)).status == 200
-    assert len(dynamodb.sightings) == 1
+    assert len(dynamodb.profile_writes) == 1
 
 
-def test_profile_that_cannot_be_kept_fails_no_request(
+def test_failed_profile_write_fails_no_request(
     api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb, said: Said
 ) -> None:
-    """Counted, answered all the same, and not tried again with the next request."""
+    """A failed write is counted once, and the next request does not repeat it."""
     lin = named(web, subject)
-    dynamodb.troubles.append(Refusal("UpdateItem", "AccessDeniedException"))
+    dynamodb.faults.append(Refusal("UpdateItem", "AccessDeniedException"))
     for _ in range(2):
         assert api.call("POST", RUNS, by=lin).status == 201
-    assert len(dynamodb.sightings) == 1
+    assert len(dynamodb.profile_writes) == 1
     assert len(metrics(said(), "ProfileUnavailable")) == 1
 
 
 @pytest.mark.parametrize("trust", ["forwarded", "ignore"])
-def test_unverified_names_are_not_kept(
+def test_unverified_caller_does_not_update_its_profile(
     start_api: Callable[..., RunsApi], web: Web, subject: str, dynamodb: DynamoDb, trust: str
 ) -> None:
-    """What anybody can claim is no news of anybody."""
+    """Unverified callers do not update profiles."""
     api = start_api(IDENTITY_TRUST=trust, ANONYMOUS_CALLERS="allow")
     api.call("GET", RUNS, by=named(web, subject, "lin@example.com"))
-    assert dynamodb.sightings == []
+    assert dynamodb.profile_writes == []
 
 
-def test_refused_credential_leaves_no_profile(
+def test_refused_credential_writes_no_profile(
     api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb
 ) -> None:
-    """Nobody is seen by a token that does not verify."""
+    """A token that does not verify writes no profile."""
     header, token = named(web, subject).headers[0]
     signature = web.browser("another").headers[0][1].split(".")[2]
     forged_token = ".".join((*token.split(".")[:2], signature))
     forged = Credential(((header, forged_token),), web.browser().group)
     assert api.call("GET", "/v1/whoami", by=forged).status == 401
-    assert dynamodb.sightings == []
+    assert dynamodb.profile_writes == []
 
 
-def test_latest_names_win(
-    people: Profiles, dynamodb: DynamoDb, times: list[float], failures: list[Exception]
+def test_later_names_replace_earlier_ones(
+    profiles: Profiles, dynamodb: DynamoDb, times: list[float], failures: list[Exception]
 ) -> None:
-    """Later ones replace; the same ones do not; those that come late do not."""
+    """Later names replace earlier ones; equal names and names that come late change nothing."""
     lin = caller(given_name="Lin", family_name="Lee", email="lin@example.com")
-    people.remember(lin)
+    profiles.remember(lin)
     times.append(2_000.0)
-    people.remember(caller(given_name="Lin", family_name="Chen", email="Chen@example.com"))
-    found = profile(dynamodb, principal_of(lin))
-    assert found is not None
-    assert (found["last_name"], found["address"]) == ({"S": "Chen"}, {"S": "Chen@example.com"})
-    assert (found["email"], found["seen_at"]) == ({"S": "chen@example.com"}, {"N": "2000000"})
+    profiles.remember(caller(given_name="Lin", family_name="Chen", email="Chen@example.com"))
+    stored = profile(dynamodb, principal_of(lin))
+    assert stored is not None
+    assert (stored["last_name"], stored["address"]) == ({"S": "Chen"}, {"S": "Chen@example.com"})
+    assert (stored["email"], stored["seen_at"]) == ({"S": "chen@example.com"}, {"N": "2000000"})
     slow = Profiles(dynamodb.client, ACCESS_TABLE, now=lambda: 1_500.0, failed=failures.append)
     slow.remember(lin)
-    assert profile(dynamodb, principal_of(lin)) == found
+    assert profile(dynamodb, principal_of(lin)) == stored
     times.append(3_000.0)
     again = Profiles(dynamodb.client, ACCESS_TABLE, now=lambda: 3_000.0, failed=failures.append)
     again.remember(caller(given_name="Lin", family_name="Chen", email="Chen@example.com"))
-    assert profile(dynamodb, principal_of(lin)) == found
+    assert profile(dynamodb, principal_of(lin)) == stored
     assert failures == []
 
 
-def test_what_a_token_leaves_out_stays(people: Profiles, dynamodb: DynamoDb) -> None:
-    """A token with an e-mail alone does not take the name away that another one told."""
-    people.remember(caller(given_name="Lin", family_name="Lee"))
-    people.remember(caller())
+def test_names_missing_in_a_token_are_kept(profiles: Profiles, dynamodb: DynamoDb) -> None:
+    """A token with an e-mail address alone keeps the name of an earlier token."""
+    profiles.remember(caller(given_name="Lin", family_name="Lee"))
+    profiles.remember(caller())
     [item] = dynamodb.rows(ACCESS_TABLE)
     assert "email" not in item
     later = Profiles(dynamodb.client, ACCESS_TABLE, now=lambda: 2_000.0, failed=print)
     later.remember(caller(email="lin@example.com"))
-    called = later.display_names([principal_of(caller())])
-    spec = called[principal_of(caller())].user
+    names_by_principal = later.display_names([principal_of(caller())])
+    spec = names_by_principal[principal_of(caller())].user
     assert spec is not None
     assert (spec.spec.first_name, spec.spec.email) == ("Lin", "lin@example.com")
 
 
-def test_service_account_is_kept_by_its_name_alone(people: Profiles, dynamodb: DynamoDb) -> None:
-    """And not at all where that is its subject."""
+def test_profile_of_a_service_account_has_only_its_name(
+    profiles: Profiles, dynamodb: DynamoDb
+) -> None:
+    """A service account's profile has its name, and no e-mail address."""
     robot = Caller(
         kind="application",
         source="bearer",
@@ -233,33 +243,33 @@ def test_service_account_is_kept_by_its_name_alone(people: Profiles, dynamodb: D
         name="robot",
         email="lin@example.com",
     )
-    people.remember(robot)
+    profiles.remember(robot)
     [item] = dynamodb.rows(ACCESS_TABLE)
     assert item.keys() == {"scope", "entry", "seen_at", "name"}
-    assert people.find_by_email("lin@example.com") == []
+    assert profiles.find_by_email("lin@example.com") == []
 
 
 @pytest.mark.parametrize(("after", "calls"), [(59.9, 1), (60.0, 2)])
-def test_failure_is_left_alone_for_a_minute(
-    people: Profiles, dynamodb: DynamoDb, times: list[float], after: float, calls: int
+def test_failed_write_is_retried_after_a_minute(
+    profiles: Profiles, dynamodb: DynamoDb, times: list[float], after: float, calls: int
 ) -> None:
-    """The boundary, in a pair."""
-    dynamodb.troubles.append(Refusal("UpdateItem", "AccessDeniedException"))
-    people.remember(caller(given_name="Lin"))
+    """A failed write is not repeated for a minute, and is repeated afterwards."""
+    dynamodb.faults.append(Refusal("UpdateItem", "AccessDeniedException"))
+    profiles.remember(caller(given_name="Lin"))
     times.append(1_000.0 + after)
-    people.remember(caller(given_name="Lin"))
-    assert len(dynamodb.sightings) == calls
+    profiles.remember(caller(given_name="Lin"))
+    assert len(dynamodb.profile_writes) == calls
 
 
-def test_email_means_five_principals_at_the_most(people: Profiles) -> None:
-    """Issuers do not agree on whose an address is: the work for it is bounded."""
+def test_email_finds_at_most_five_principals(profiles: Profiles) -> None:
+    """Issuers may not agree on the owner of an address, so the number is limited."""
     for number in range(6):
-        people.remember(caller(f"lin-{number}", email="Lin@Example.com"))
-    assert len(people.find_by_email("LIN@example.COM")) == 5
+        profiles.remember(caller(f"lin-{number}", email="Lin@Example.com"))
+    assert len(profiles.find_by_email("LIN@example.COM")) == 5
 
 
-def test_listing_by_email_finds_the_persons_runs(api: RunsApi, web: Web, subject: str) -> None:
-    """Listing by e-mail ignores case, and finds runs created with a subject-only token too."""
+def test_list_by_email_contains_the_persons_runs(api: RunsApi, web: Web, subject: str) -> None:
+    """The list ignores case, and contains runs created with a subject-only token."""
     email = f"Lin.{subject}@Example.com"
     api.create(named(web, subject, email), name="one")
     api.create(web.bearer(subject), name="two")
@@ -267,50 +277,49 @@ def test_listing_by_email_finds_the_persons_runs(api: RunsApi, web: Web, subject
     admin = web.browser("ada")
     for path in (RUNS, "/v1/runs"):
         for spelling in (email, email.lower(), email.upper()):
-            assert subjects(api, admin, path, spelling) == ["two", "one"]
-        assert subjects(api, admin, path, subject) == ["two", "one"]
-        assert subjects(api, admin, path, f"no-{email}") == []
+            assert listed_names(api, admin, path, spelling) == ["two", "one"]
+        assert listed_names(api, admin, path, subject) == ["two", "one"]
+        assert listed_names(api, admin, path, f"no-{email}") == []
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
-def test_email_of_several_is_one_listing(
-    api: RunsApi, web: Web, rights: Rights, subject: str, limit: int
+def test_list_by_email_of_several_persons_is_one_list(
+    api: RunsApi, web: Web, access_rows: AccessRows, subject: str, limit: int
 ) -> None:
-    """Newest first over all of them, the subject that looks like it too; each run once."""
+    """The list has the runs of all owners and of the subject that equals the address, each once."""
     email = f"{subject}@example.com"
-    several = [subject, f"{subject}-b", email]
-    for one in several:
-        rights.give("project:editor", one)
+    owners = [subject, f"{subject}-b", email]
+    for one in owners:
+        access_rows.grant("project:editor", one)
     names = []
-    for number, one in enumerate([*several, *several[::-1], several[1], several[2]]):
+    for number, one in enumerate([*owners, *owners[::-1], owners[1], owners[2]]):
         api.create(named(web, one, email), name=str(number))
         names.append(str(number))
     admin = web.browser("ada")
     for path in (RUNS, "/v1/runs"):
-        assert subjects(api, admin, path, email, limit) == names[::-1]
+        assert listed_names(api, admin, path, email, limit) == names[::-1]
 
 
-def test_email_shows_visible_projects_alone(
-    api: RunsApi, web: Web, rights: Rights, subject: str
+def test_list_by_email_excludes_invisible_projects(
+    api: RunsApi, web: Web, access_rows: AccessRows, subject: str
 ) -> None:
-    """To know an address is no right: runs of other projects stay unseen."""
+    """Knowing an address makes no run visible."""
     email = f"{subject}@example.com"
-    rights.give("project:editor", subject, project="gemini")
+    access_rows.grant("project:editor", subject, project="gemini")
     lin = named(web, subject, email)
     api.create(lin, name="seen")
     api.create(lin, "gemini", name="unseen")
-    rights.give("project:viewer", f"{subject}-eve")
+    access_rows.grant("project:viewer", f"{subject}-eve")
     eve = web.browser(f"{subject}-eve")
-    assert subjects(api, eve, "/v1/runs", email) == ["seen"]
-    assert subjects(api, lin, "/v1/runs", "me") == ["unseen", "seen"]
+    assert listed_names(api, eve, "/v1/runs", email) == ["seen"]
+    assert listed_names(api, lin, "/v1/runs", "me") == ["unseen", "seen"]
 
 
 @pytest.mark.parametrize("column", ["", "email"])
-def test_credential_of_an_address_is_not_whose_address_it_is(
+def test_stored_credential_with_an_email_does_not_affect_the_list(
     api: RunsApi, web: Web, dynamodb: DynamoDb, subject: str, column: str
 ) -> None:
-    """Whoever stores one with somebody's e-mail neither joins nor breaks that person's listing:
-    its row is not in the index, and would not count there."""
+    """A credential with someone's address is not in the index, and would not count there."""
     email = f"{subject}@example.com"
     credential = StoredCredential("apollo", "jira", "1", "jira", "now", "now", email=email)
     row = credential_item(credential)
@@ -321,6 +330,6 @@ def test_credential_of_an_address_is_not_whose_address_it_is(
     indexed = dynamodb.client.scan(TableName=ACCESS_TABLE, IndexName="by-email")
     assert bool(indexed["Items"]) is bool(column)
     admin = web.browser("ada")
-    assert subjects(api, admin, RUNS, email) == []
+    assert listed_names(api, admin, RUNS, email) == []
     api.create(named(web, subject, email), name="theirs")
-    assert subjects(api, admin, RUNS, email) == ["theirs"]
+    assert listed_names(api, admin, RUNS, email) == ["theirs"]

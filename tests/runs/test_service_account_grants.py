@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stand_ins.authorization_service import AuthorizationStandIn, Fails, serve_authorization
+from tests.runs.access_rows import ACCOUNTS, AccessRows, acts_for, register, token_of
 from tests.runs.identity_server import Credential, Web
-from tests.runs.rights_given import ACCOUNTS, Rights, acts_for, register, token_of
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import DynamoDb, Meanwhile
 
@@ -18,8 +18,8 @@ def service() -> Iterator[AuthorizationStandIn]:
 
 
 @pytest.fixture
-def rights(dynamodb: DynamoDb, web: Web) -> Rights:
-    return Rights(dynamodb, web)
+def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
+    return AccessRows(dynamodb, web)
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def api(start_api: Callable[..., RunsApi], service: AuthorizationStandIn) -> Run
 
 
 @pytest.fixture
-def lin(web: Web, rights: Rights) -> Credential:
-    rights.give("project:editor", "lin")
+def lin(web: Web, access_rows: AccessRows) -> Credential:
+    access_rows.grant("project:editor", "lin")
     return web.browser("lin")
 
 
@@ -56,7 +56,7 @@ def test_grant_comes_before_the_write(
 ) -> None:
     """When the row is written, the service knows already; and it is told whose, and no token."""
     order: list[list[str]] = []
-    dynamodb.troubles.append(Meanwhile("TransactWriteItems", lambda: order.append(told(service))))
+    dynamodb.faults.append(Meanwhile("TransactWriteItems", lambda: order.append(told(service))))
     account = register(api, lin, robot).json
     assert order == [["grant"]]
     [call] = service.graph.calls
@@ -80,16 +80,16 @@ def test_failed_grant_leaves_nothing(
     lin: Credential,
     robot: Credential,
     service: AuthorizationStandIn,
-    rights: Rights,
+    access_rows: AccessRows,
     faults: list[Fails],
     refusal: tuple[int, str],
 ) -> None:
     """A failed grant writes no row, and the same request may be sent again."""
     service.faults.extend(faults)
-    before = rights.rows()
+    before = access_rows.rows()
     refused = register(api, lin, robot)
     assert (refused.status, refused.reason) == refusal
-    assert rights.rows() == before
+    assert access_rows.rows() == before
     assert acts_for(api, robot) is None
     assert register(api, lin, robot).status == 201
 
@@ -117,7 +117,7 @@ def test_grant_that_lost_the_race_is_taken_back(
 ) -> None:
     """Somebody else was quicker: their grant stays, and ours goes."""
     ada = web.browser("ada")
-    dynamodb.troubles.append(
+    dynamodb.faults.append(
         Meanwhile("TransactWriteItems", lambda: register(api, ada, robot).status)
     )
     assert register(api, lin, robot).status == 409
@@ -130,15 +130,15 @@ def test_grant_that_another_row_of_the_same_person_needs_is_not_taken_back(
     api: RunsApi,
     lin: Credential,
     robot: Credential,
-    rights: Rights,
+    access_rows: AccessRows,
     service: AuthorizationStandIn,
     dynamodb: DynamoDb,
 ) -> None:
     """It was registered in another project meanwhile: the grant is that one's too."""
-    rights.give("project:editor", "lin", project="gemini")
+    access_rows.grant("project:editor", "lin", project="gemini")
     elsewhere = {"token": token_of(robot)}
     path = ACCOUNTS.replace("apollo", "gemini")
-    dynamodb.troubles.append(
+    dynamodb.faults.append(
         Meanwhile(
             "TransactWriteItems", lambda: api.call("POST", path, by=lin, document=elsewhere).status
         )

@@ -1,0 +1,130 @@
+"""Operations on access: role bindings, service accounts and the audit trail."""
+
+from dataclasses import replace
+
+from byline.identity.caller import Principal
+from serve_runs.service_accounts.requests import id_of
+from tests.access.comparison import ALL, APPLICATIONS, Comparison, Step
+from tests.access.in_process import InProcess
+from tests.access.model import ANONYMOUS, Caller
+
+
+def account_id(api: InProcess, application: Caller) -> str:
+    """The id of a service account in paths."""
+    return id_of(Principal("application", api.web.url, application[1]))
+
+
+def grant_role(comparison: Comparison, step: Step) -> None:
+    """Grant a role: 201, or 200 where the principal has it already."""
+    current_roles = comparison.model.roles[step.project, step.other]
+    expected = comparison.expected(step, "grant_role", "roles")
+    expected = 201 if expected == 200 and step.role not in current_roles else expected
+    comparison.send(step, "PUT", "role-bindings", expected, document=_binding(step))
+    if expected in {200, 201}:
+        current_roles.add(step.role)
+        comparison.existing_projects.add(step.project)
+
+
+def revoke_role(comparison: Comparison, step: Step) -> None:
+    """Revoke a role: 409 for the last admin of a project, which stays."""
+    assigned = sorted(
+        (caller, role)
+        for (project, caller), roles in comparison.model.roles.items()
+        for role in roles
+        if project == step.project
+    )
+    if assigned and step.number:
+        other, role = assigned[(step.number - 1) % len(assigned)]
+        step = replace(step, other=other, role=role)
+    current_roles = comparison.model.roles[step.project, step.other]
+    expected = comparison.expected(step, "revoke_role", "roles")
+    if expected == 200:
+        is_last = step.role == "project:admin" and _admins(comparison, step) == 1
+        expected = 404 if step.role not in current_roles else 409 if is_last else 204
+    comparison.send(step, "DELETE", "role-bindings", expected, query=_binding(step))
+    if expected == 204:
+        current_roles.remove(step.role)
+
+
+def list_roles(comparison: Comparison, step: Step) -> None:
+    """List the role bindings of a project."""
+    expected = comparison.expected(step, "read_roles", "roles")
+    answer = comparison.send(step, "GET", "role-bindings", expected, query=ALL)
+    if expected == 200:
+        listed = [
+            ((one["kind"], one["subject"] or ""), one["roles"])
+            for one in answer.json["role_bindings"]
+        ]
+        assert sorted(listed) == sorted(
+            (caller, sorted(roles))
+            for (project, caller), roles in comparison.model.roles.items()
+            if project == step.project and roles
+        ), step
+
+
+def read_audit(comparison: Comparison, step: Step) -> None:
+    """Read the audit records of a run."""
+    expected = comparison.expected(step, "read_audit", "audit")
+    comparison.send(step, "GET", "audit", expected, query={"run": comparison.choose_run(step)})
+
+
+def show_caller(comparison: Comparison, step: Step) -> None:
+    """Read `whoami`, which names the person that an application acts for."""
+    answer = comparison.send(step, "GET", "/v1/whoami", 401 if step.caller == ANONYMOUS else 200)
+    if answer.status == 200:
+        comparison.check_on_behalf_of(step, answer.json["on_behalf_of"])
+
+
+def create_service_account(comparison: Comparison, step: Step) -> None:
+    """Register a service account: 409 where it acts for another person or in another project."""
+    application = _application(step)
+    expected = comparison.expected(step, "create_service_account")
+    link = comparison.model.acts_for.get(application)
+    if expected == 200 and link is None:
+        expected = 201
+    elif expected == 200 and link is not None and link[:2] != (step.caller, step.project):
+        expected = 409
+    [(_, bearer)] = comparison.api.credential(application).headers
+    document = {"token": bearer.removeprefix("Bearer "), "role": step.role}
+    comparison.send(step, "POST", "service-accounts", expected, document=document)
+    if expected in {200, 201}:
+        comparison.model.acts_for[application] = step.caller, step.project, step.role
+        comparison.add(
+            step, "service_account", account_id(comparison.api, application), person=step.caller
+        )
+
+
+def list_service_accounts(comparison: Comparison, step: Step) -> None:
+    """List the service accounts of a project."""
+    comparison.list_all(step, "service_account", "service-accounts", by="id")
+
+
+def read_service_account(comparison: Comparison, step: Step) -> None:
+    """Read a service account."""
+    account = account_id(comparison.api, _application(step))
+    expected = comparison.expected(step, "read_service_account", "service_account", account)
+    comparison.send(step, "GET", f"service-accounts/{account}", expected)
+
+
+def delete_service_account(comparison: Comparison, step: Step) -> None:
+    """Delete a service account, which then acts for no person."""
+    application = _application(step)
+    account = account_id(comparison.api, application)
+    if comparison.delete(step, "service_account", account, f"service-accounts/{account}"):
+        del comparison.model.acts_for[application]
+
+
+def _application(step: Step) -> Caller:
+    return APPLICATIONS[step.number % len(APPLICATIONS)]
+
+
+def _binding(step: Step) -> dict[str, str]:
+    kind, subject = step.other
+    return {"kind": kind, "role": step.role} | ({"subject": subject} if subject else {})
+
+
+def _admins(comparison: Comparison, step: Step) -> int:
+    return sum(
+        project == step.project and "project:admin" in roles
+        for (project, _), roles in comparison.model.roles.items()
+    )
