@@ -57,7 +57,7 @@ def test_operators_role_has_no_fault(folder: Path) -> None:
         (");", ") when { resource.owner == principal };", "owner"),
         (");", ")", "parse"),
         ('@id("night watch may cancel runs")', "", "without @id"),
-        ("night watch may cancel runs", "viewers see, and may speak", "same @id"),
+        ("night watch may cancel runs", "viewers read and post messages", "same @id"),
         ("night-watch", "day-watch", "day-watch is missing in roles.json"),
     ],
 )
@@ -74,7 +74,7 @@ def test_fault_of_a_policy_is_reported(
     ("before", "after", "reported"),
     [
         ("night-watch", "night-shift", "no policy names night-shift"),
-        ("Cancels runs.", "", "night-watch says nothing"),
+        ("Cancels runs.", "", "night-watch has no description"),
     ],
 )
 def test_fault_of_a_role_is_reported(folder: Path, before: str, after: str, reported: str) -> None:

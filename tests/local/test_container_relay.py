@@ -1,4 +1,4 @@
-"""The relay for containers: it hands on what the bridge's network sends, and nobody else's."""
+"""The relay for containers: it forwards connections from the bridge's network only."""
 
 import socket
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from local.container_relay import ContainerRelay
 from local.listening import PortTaken
 
 BRIDGE = IPv4Interface("127.0.0.1/30")
-"""Stands in for Docker's: 127.0.0.2 is in its network, 127.0.0.4 the first address outside."""
+"""In place of Docker's bridge: 127.0.0.2 is in its network, 127.0.0.4 is outside."""
 
 SERVICE = "127.0.0.9"
-"""Stands in for loopback: on one machine, a port that is free at the bridge's address."""
+"""In place of 127.0.0.1, so that its ports are free at the bridge's address."""
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """The port of a service that says everything back in capitals."""
+    """The port of a service that answers with the same text in capitals."""
     with socket.create_server((SERVICE, 0)) as listener:
 
         def answer() -> None:
@@ -38,8 +38,8 @@ def port() -> Iterator[int]:
         thread.join()
 
 
-def say(port: int, text: bytes, *, source: str) -> bytes:
-    """What comes back for `text` through the bridge, to the end; nothing if it hangs up."""
+def send(port: int, text: bytes, *, source: str) -> bytes:
+    """The whole answer to `text` through the bridge. Empty if the relay closes the connection."""
     with socket.create_connection((str(BRIDGE.ip), port), source_address=(source, 0)) as connection:
         with suppress(OSError):
             connection.sendall(text)
@@ -48,21 +48,21 @@ def say(port: int, text: bytes, *, source: str) -> bytes:
         return b""
 
 
-def test_container_reaches_the_service(port: int) -> None:
-    """A peer of the bridge's network gets the service's whole answer, both ways to the end."""
+def test_peer_of_the_bridge_gets_the_whole_answer(port: int) -> None:
+    """A peer in the bridge's network sends and receives more than a megabyte completely."""
     text = b"who ran it? " * 100_000
     with ContainerRelay([port], interface=BRIDGE, to=SERVICE):
-        assert say(port, text, source="127.0.0.2") == text.upper()
+        assert send(port, text, source="127.0.0.2") == text.upper()
 
 
-def test_neighbour_of_the_machine_is_hung_up_on(port: int) -> None:
-    """A peer of any other network gets nothing."""
+def test_peer_of_another_network_is_disconnected(port: int) -> None:
+    """The relay closes a connection from another network without an answer."""
     with ContainerRelay([port], interface=BRIDGE, to=SERVICE):
-        assert say(port, b"who ran it?", source="127.0.0.4") == b""
+        assert send(port, b"who ran it?", source="127.0.0.4") == b""
 
 
-def test_port_that_is_taken_is_told(port: int) -> None:
-    """Two relays of one port are one too many, and the second one says which."""
+def test_relay_on_a_used_port_fails_with_the_port(port: int) -> None:
+    """A second relay of one port raises an error that names the port."""
     with (
         ContainerRelay([port], interface=BRIDGE, to=SERVICE),
         pytest.raises(PortTaken, match=str(port)),
@@ -71,8 +71,8 @@ def test_port_that_is_taken_is_told(port: int) -> None:
         pass
 
 
-def test_relay_leaves_nothing_listening(port: int) -> None:
-    """After the block its port is free again, and so is one where no bridge was."""
+def test_stopped_relay_frees_its_port(port: int) -> None:
+    """The port is free after the relay stopped, and while it has no bridge."""
     with ContainerRelay([port], interface=BRIDGE, to=SERVICE):
         pass
     with ContainerRelay([port], interface=None, to=SERVICE):

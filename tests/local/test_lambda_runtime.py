@@ -1,4 +1,4 @@
-"""The host of functions: what Lambda promises its caller, on a real runtime interface client."""
+"""The host of functions: Lambda's behaviour, with the real runtime interface client."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ def handler(event, context):
         case "raise": raise KeyError("left")
         case "exit": os._exit(3)
         case "sleep": time.sleep(30)
-        case "say": print("said by the function")
+        case "print": print("a line of the function")
         case "environment": return dict(os.environ)
         case "context":
             return [context.aws_request_id, context.function_name, context.invoked_function_arn,
@@ -30,6 +30,7 @@ def handler(event, context):
 
 @pytest.fixture
 def function(tmp_path: Path) -> Function:
+    """A function that does what its event says."""
     (tmp_path / "answer_anything.py").write_text(FUNCTION)
     return Function(
         handler="answer_anything.handler",
@@ -42,12 +43,13 @@ def function(tmp_path: Path) -> Function:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[IO[bytes]]:
+    """An empty file for the function's output."""
     with (tmp_path / "log").open("w+b") as file:
         yield file
 
 
 def test_event_comes_back_as_the_answer(function: Function) -> None:
-    """An event reaches the handler as it is, and its answer the caller."""
+    """The handler gets the event unchanged, and the caller gets its answer unchanged."""
     event = {"do": "echo", "text": "ä☃", "nested": [1, {"x": None}]}
     with FunctionHost(function) as host:
         assert host.invoke(event) == event
@@ -55,15 +57,15 @@ def test_event_comes_back_as_the_answer(function: Function) -> None:
 
 
 def test_one_megabyte_passes_both_ways(function: Function) -> None:
-    """Nothing smaller than Lambda's own limits is cut or refused."""
+    """An event and an answer of one megabyte arrive complete."""
     with FunctionHost(function) as host:
         assert len(host.invoke({"do": "blob", "size": 1_048_576, "in": "y" * 1_048_576})) == 2**20
 
 
-def test_environment_is_lambdas_and_the_functions_own_only(
+def test_function_does_not_get_the_hosts_environment(
     function: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of the host's environment leaks into the function."""
+    """The function gets its own variables and Lambda's, and none of the host's."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the developer's own")
     with FunctionHost(function) as host:
         environment = host.invoke({"do": "environment"})
@@ -75,7 +77,7 @@ def test_environment_is_lambdas_and_the_functions_own_only(
 
 
 def test_context_carries_request_id_arn_and_deadline(function: Function) -> None:
-    """The handler's context is filled as on Lambda."""
+    """The context has a new request id, the function's name and ARN, and the time left."""
     with FunctionHost(function) as host:
         first, name, arn, left = host.invoke({"do": "context"})
         second, *_ = host.invoke({"do": "context"})
@@ -85,8 +87,8 @@ def test_context_carries_request_id_arn_and_deadline(function: Function) -> None
     assert 0 < left <= 5000
 
 
-def test_exception_is_reported_and_the_instance_lives_on(function: Function) -> None:
-    """A handler that raises fails its own invocation only."""
+def test_exception_fails_its_own_invocation_only(function: Function) -> None:
+    """The caller gets the exception's type and message, and the instance takes the next event."""
     with FunctionHost(function) as host:
         with pytest.raises(FunctionFailed) as failed:
             host.invoke({"do": "raise"})
@@ -95,19 +97,19 @@ def test_exception_is_reported_and_the_instance_lives_on(function: Function) -> 
 
 
 @pytest.mark.parametrize(
-    ("deed", "error_type"), [("exit", "Runtime.ExitError"), ("sleep", "Sandbox.Timedout")]
+    ("action", "error_type"), [("exit", "Runtime.ExitError"), ("sleep", "Sandbox.Timedout")]
 )
 def test_process_that_dies_or_hangs_is_replaced(
-    function: Function, deed: str, error_type: str
+    function: Function, action: str, error_type: str
 ) -> None:
-    """The invocation fails with Lambda's error type, and the next one finds a new process."""
-    impatient = Function(
+    """The invocation fails with Lambda's error type, and the next one gets a new process."""
+    short = Function(
         handler=function.handler, code=function.code, environment={}, timeout_seconds=1
     )
-    with FunctionHost(impatient) as host:
+    with FunctionHost(short) as host:
         pid = host.invoke({"do": "pid"})
         with pytest.raises(FunctionFailed) as failed:
-            host.invoke({"do": deed})
+            host.invoke({"do": action})
         assert failed.value.error_type == error_type
         assert host.invoke({"do": "pid"}) != pid
 
@@ -122,7 +124,7 @@ def test_process_that_dies_or_hangs_is_replaced(
 def test_handler_that_cannot_be_loaded_fails_init(
     function: Function, handler: str, error_type: str
 ) -> None:
-    """An error of init is told apart, with the runtime's own words."""
+    """A failed init raises its own exception, with the error type of the runtime."""
     broken = Function(handler=handler, code=function.code, environment={})
     with FunctionHost(broken) as host, pytest.raises(InitFailed) as failed:
         host.wait_until_ready()
@@ -130,15 +132,15 @@ def test_handler_that_cannot_be_loaded_fails_init(
 
 
 def test_output_of_the_function_goes_to_the_log(function: Function, log: IO[bytes]) -> None:
-    """What the function prints can be searched."""
+    """A line that the function prints is in the log file."""
     with FunctionHost(function, log=log) as host:
-        host.invoke({"do": "say"})
+        host.invoke({"do": "print"})
     log.seek(0)
-    assert b"said by the function" in log.read()
+    assert b"a line of the function" in log.read()
 
 
-def test_timings_are_in_order_and_tell_init_from_invocation(function: Function) -> None:
-    """Start, readiness, delivery, answer: what a benchmark subtracts."""
+def test_timings_separate_init_from_invocation(function: Function) -> None:
+    """A benchmark can tell the times of start, readiness, delivery and answer."""
     with FunctionHost(function) as host:
         host.invoke({"do": "pid"})
         timings = host.instances[0].timings
@@ -146,8 +148,8 @@ def test_timings_are_in_order_and_tell_init_from_invocation(function: Function) 
     assert timings.answered - timings.delivered >= 0.2
 
 
-def test_snap_start_reports_where_the_snapshot_would_be(function: Function) -> None:
-    """With SnapStart the runtime passes `restore/next` before it asks for work."""
+def test_snap_start_has_a_time_of_restore(function: Function) -> None:
+    """With SnapStart the runtime calls `restore/next` between start and readiness."""
     snapshotted = Function(
         handler=function.handler, code=function.code, environment={}, initialization="snap-start"
     )
@@ -158,8 +160,8 @@ def test_snap_start_reports_where_the_snapshot_would_be(function: Function) -> N
     assert timings.started < timings.restored < timings.ready
 
 
-def test_no_process_outlives_the_host(function: Function) -> None:
-    """Leaving the block ends every child, busy ones too."""
+def test_stopped_host_leaves_no_process(function: Function) -> None:
+    """The host ends all its instances when it stops."""
     with FunctionHost(function, instances=2) as host:
         host.wait_until_ready()
         processes = [psutil.Process(instance.pid) for instance in host.instances]

@@ -1,4 +1,4 @@
-"""The load balancer over real HTTP, before a function that shows what it was given."""
+"""The local load balancer over HTTP, with a function that answers with its event."""
 
 import json
 import socket
@@ -29,7 +29,7 @@ MEGABYTE = 1_048_576
 
 
 def show_event(event: Any) -> Any:
-    """The function: answers with its event, or as it is told to."""
+    """The function: answers with its event, and fails for two paths."""
     if event["path"] == "/v1/raise":
         raise FunctionFailed("KeyError", "'left'")
     if event["path"] == "/v1/nonsense":
@@ -43,7 +43,7 @@ def show_event(event: Any) -> Any:
 
 
 class World:
-    """A provider, a load balancer and the place of its keys."""
+    """An OpenID provider, a load balancer, and the server of its public keys."""
 
     def __init__(self, exits: ExitStack) -> None:
         listener = listen(0)
@@ -73,6 +73,7 @@ class World:
         self.url = self.load_balancer.url
 
     def token(self, client: str = "nightly-train") -> str:
+        """An access token of an application."""
         answer = httpx.post(
             f"{self.provider.issuer}/token",
             data={"grant_type": "client_credentials"},
@@ -83,31 +84,35 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
+    """The servers, running."""
     with ExitStack() as exits:
         yield World(exits)
 
 
 @pytest.fixture
 def browser(world: World) -> Iterator[httpx.Client]:
+    """A browser without a session."""
     with httpx.Client(base_url=world.url, headers={"accept": "text/html"}) as client:
         yield client
 
 
 def sign_in(browser: httpx.Client, path: str = "/v1/whoami", person: str = ADA.subject) -> Any:
+    """The answer to the browser's first request, after it signed in as `person`."""
     page = browser.get(path, follow_redirects=True)
     assert "Ada Lovelace" in page.text
     return browser.post(page.url, data={"person": person}, follow_redirects=True)
 
 
 def headers_of(answer: httpx.Response) -> dict[str, list[str]]:
+    """The headers that the function received."""
     headers: dict[str, list[str]] = answer.json()["multiValueHeaders"]
     return headers
 
 
-def test_browser_comes_back_signed_in_where_it_wanted_to_go(
+def test_browser_returns_to_its_first_address_after_signing_in(
     browser: httpx.Client, world: World
 ) -> None:
-    """The first request survives the sign-in, query and all, and arrives with an identity."""
+    """After the sign-in the function gets the first request, with its query and an identity."""
     answer = sign_in(browser, "/v1/whoami?a=1&a=%20")
     assert str(answer.url) == f"{world.url}/v1/whoami?a=1&a=%20"
     event = answer.json()
@@ -116,10 +121,8 @@ def test_browser_comes_back_signed_in_where_it_wanted_to_go(
     assert len(event["multiValueHeaders"]["x-amzn-oidc-accesstoken"]) == 1
 
 
-def test_identity_token_is_one_that_the_verifier_accepts(
-    browser: httpx.Client, world: World
-) -> None:
-    """What the stand-in signs passes the real verification, with the key that it publishes."""
+def test_identity_token_passes_the_verification(browser: httpx.Client, world: World) -> None:
+    """The product's verification accepts the identity token with the published key."""
     event = sign_in(browser).json()
     settings = IdentitySettings.from_environment(
         {
@@ -139,10 +142,10 @@ def test_identity_token_is_one_that_the_verifier_accepts(
     )
 
 
-def test_identity_token_has_the_real_ones_header_and_padding(
+def test_identity_token_has_the_header_and_padding_of_aws(
     browser: httpx.Client, world: World
 ) -> None:
-    """The fields that AWS documents, two minutes of life, and `=` at the end."""
+    """The token has the header that AWS documents, expires in two minutes, and ends with `=`."""
     token = headers_of(sign_in(browser))["x-amzn-oidc-data"][0]
     header = jwt.get_unverified_header(token)
     expiry = header.pop("exp")
@@ -158,8 +161,8 @@ def test_identity_token_has_the_real_ones_header_and_padding(
     assert token.endswith("==")
 
 
-def test_session_cookie_is_opaque_and_out_of_scripts_reach(browser: httpx.Client) -> None:
-    """The cookie tells nothing, and no script and no other site can send it on."""
+def test_session_cookie_is_opaque_and_not_readable_by_scripts(browser: httpx.Client) -> None:
+    """The session cookie is HttpOnly and SameSite, and does not contain the subject."""
     page = browser.get("/v1/whoami", follow_redirects=True)
     callback = browser.post(page.url, data={"person": ADA.subject}).headers["location"]
     cookies = browser.get(callback).headers.get_list("set-cookie")
@@ -169,8 +172,8 @@ def test_session_cookie_is_opaque_and_out_of_scripts_reach(browser: httpx.Client
     assert ADA.subject not in session
 
 
-def test_session_holds_and_each_browser_has_its_own(world: World, browser: httpx.Client) -> None:
-    """A second request needs no sign-in; another browser is another person."""
+def test_two_browsers_have_separate_sessions(world: World, browser: httpx.Client) -> None:
+    """A second request needs no sign-in, and another browser can be another person."""
     sign_in(browser)
     assert headers_of(browser.get("/v1/whoami"))["x-amzn-oidc-identity"] == [ADA.subject]
     with httpx.Client(base_url=world.url) as other:
@@ -179,21 +182,21 @@ def test_session_holds_and_each_browser_has_its_own(world: World, browser: httpx
     assert headers_of(browser.get("/v1/whoami"))["x-amzn-oidc-identity"] == [ADA.subject]
 
 
-def test_invented_session_has_to_sign_in(world: World) -> None:
-    """A cookie that the load balancer did not give is no session."""
+def test_unknown_session_cookie_is_redirected_to_sign_in(world: World) -> None:
+    """The load balancer ignores a session cookie that it did not issue."""
     answer = httpx.get(f"{world.url}/v1/whoami", cookies={SESSION_COOKIE: "invented"})
     assert answer.status_code == 302
 
 
-def test_client_that_is_no_browser_is_redirected_all_the_same(world: World) -> None:
-    """As the real one does: without a session everybody is sent to sign in."""
+def test_client_without_a_session_is_redirected_whatever_it_accepts(world: World) -> None:
+    """As on AWS, a client without a session is redirected, whatever it accepts."""
     answer = httpx.get(f"{world.url}/v1/whoami", headers={"accept": "application/json"})
     assert answer.status_code == 302
     assert answer.headers["location"].startswith(f"{world.provider.issuer}/authorize?")
 
 
-def test_sign_in_of_another_browser_is_refused(world: World, browser: httpx.Client) -> None:
-    """Nobody can be signed in as somebody else by a link (RFC 6749, section 10.12)."""
+def test_callback_of_another_browser_is_refused(world: World, browser: httpx.Client) -> None:
+    """A callback link signs in only the browser that started it (RFC 6749, section 10.12)."""
     page = browser.get("/v1/whoami", follow_redirects=True)
     callback = browser.post(page.url, data={"person": ADA.subject}).headers["location"]
     assert httpx.get(callback).status_code == 401
@@ -202,8 +205,8 @@ def test_sign_in_of_another_browser_is_refused(world: World, browser: httpx.Clie
     assert browser.get(callback).status_code == 302
 
 
-def test_headers_that_a_signed_in_client_invents_are_replaced(browser: httpx.Client) -> None:
-    """On the browser rule only the load balancer speaks under these names."""
+def test_identity_headers_of_a_signed_in_client_are_replaced(browser: httpx.Client) -> None:
+    """On the browser rule, the function gets the load balancer's identity headers only."""
     sign_in(browser)
     forged = [
         ("X-Amzn-Oidc-Data", "forged"),
@@ -218,8 +221,8 @@ def test_headers_that_a_signed_in_client_invents_are_replaced(browser: httpx.Cli
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_valid_bearer_token_is_forwarded_as_it_is(world: World, scheme: str) -> None:
-    """The request passes unchanged and nothing is added that would name a caller."""
+def test_valid_bearer_token_is_forwarded_unchanged(world: World, scheme: str) -> None:
+    """The function gets the same `Authorization` header, and no identity header."""
     value = f"{scheme} {world.token()}"
     answer = httpx.get(f"{world.url}/v1/whoami", headers={"authorization": value})
     event = answer.json()
@@ -228,20 +231,21 @@ def test_valid_bearer_token_is_forwarded_as_it_is(world: World, scheme: str) -> 
     assert not any(name.startswith("x-amzn-oidc") for name in event["multiValueHeaders"])
 
 
-def test_forged_identity_passes_the_bearer_rule(world: World) -> None:
-    """The worst that a real one might do, so that the function is tested against it."""
+def test_identity_header_passes_the_bearer_rule(world: World) -> None:
+    """On the Bearer rule a forged identity header reaches the function: the worst case."""
     headers = {"authorization": f"Bearer {world.token()}", "x-amzn-oidc-data": "forged"}
     answer = httpx.get(f"{world.url}/v1/whoami", headers=headers)
     assert headers_of(answer)["x-amzn-oidc-data"] == ["forged"]
 
 
 def test_token_for_another_audience_passes_the_bearer_rule(world: World) -> None:
-    """`jwt-validation` does not look at the audience: that is left to the function."""
+    """The rule does not check the audience, as `jwt-validation` of AWS; the function does."""
     headers = {"authorization": f"Bearer {world.token('warehouse')}"}
     assert httpx.get(f"{world.url}/v1/whoami", headers=headers).status_code == 200
 
 
 def spoilt_tokens(world: World) -> dict[str, str]:
+    """Invalid tokens, each with one fault, by the fault."""
     claims = {"iss": world.provider.issuer, "sub": "x", "exp": int(time.time()) + 60}
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     genuine = world.provider.signing_key.as_pem(private=True)
@@ -280,7 +284,7 @@ def spoilt_tokens(world: World) -> dict[str, str]:
     ],
 )
 def test_spoilt_bearer_token_is_refused(world: World, fault: str) -> None:
-    """What `jwt-validation` checks is checked, and the token's text is not repeated."""
+    """The Bearer rule refuses an invalid token, and its answer does not contain the token."""
     token = spoilt_tokens(world)[fault]
     answer = httpx.get(f"{world.url}/v1/whoami", headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 401
@@ -288,25 +292,25 @@ def test_spoilt_bearer_token_is_refused(world: World, fault: str) -> None:
 
 
 def test_health_check_needs_no_identity(world: World) -> None:
-    """The load balancer's own health check reaches the function."""
+    """A health check without a credential reaches the function."""
     assert httpx.get(f"{world.url}/healthz").status_code == 200
 
 
-def test_path_of_no_rule_is_not_found(world: World) -> None:
-    """What no rule takes does not reach the function."""
+def test_path_without_a_rule_is_not_found(world: World) -> None:
+    """A request for a path without a rule gets 404 and does not reach the function."""
     assert httpx.get(f"{world.url}/v2/whoami").status_code == 404
 
 
-def test_doubled_headers_reach_the_function_doubled(world: World) -> None:
-    """Two values of a header are two, not one with a comma."""
+def test_repeated_header_reaches_the_function_with_all_values(world: World) -> None:
+    """The function gets each value of a repeated header on its own, not joined by a comma."""
     bearer = f"Bearer {world.token()}"
     headers = [("authorization", bearer), ("Authorization", "Bearer other"), ("x-a", "1")]
     answer = httpx.get(f"{world.url}/v1/whoami", headers=headers)
     assert headers_of(answer)["authorization"] == [bearer, "Bearer other"]
 
 
-def test_forwarding_headers_tell_where_the_request_came_from(world: World) -> None:
-    """The client's address is added behind what the client says."""
+def test_forwarding_headers_have_the_clients_address(world: World) -> None:
+    """The load balancer appends the client's address to `X-Forwarded-For`."""
     headers = {"authorization": f"Bearer {world.token()}", "x-forwarded-for": "192.0.2.1"}
     given = headers_of(httpx.get(f"{world.url}/v1/whoami", headers=headers))
     assert given["x-forwarded-for"] == ["192.0.2.1, 127.0.0.1"]
@@ -315,31 +319,32 @@ def test_forwarding_headers_tell_where_the_request_came_from(world: World) -> No
 
 
 def test_every_value_of_an_answers_header_reaches_the_client(world: World) -> None:
-    """A function can set two cookies."""
+    """The client gets both cookies that the function sets."""
     answer = httpx.get(f"{world.url}/healthz")
     assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
 def post(world: World, content: Any) -> httpx.Response:
+    """The answer to a POST with this body."""
     headers = {"authorization": f"Bearer {world.token()}", "content-type": "text/plain"}
     return httpx.post(f"{world.url}/v1/whoami", content=content, headers=headers)
 
 
 def test_body_of_one_megabyte_passes_and_the_next_byte_does_not(world: World) -> None:
-    """The load balancer's own limit for functions."""
+    """A body of one megabyte reaches the function, and one byte more gets 413."""
     assert post(world, b"x" * MEGABYTE).json()["body"] == MEGABYTE
     assert post(world, b"x" * (MEGABYTE + 1)).status_code == 413
 
 
-def test_chunked_body_passes_whole_and_within_the_limit(world: World) -> None:
-    """A function never sees chunks."""
+def test_chunked_body_is_joined_and_has_the_same_limit(world: World) -> None:
+    """The function gets a chunked body in one piece, and the limit applies to all of it."""
     assert post(world, iter([b"ab", b"c"])).json()["body"] == 3
     assert post(world, iter([b"x" * MEGABYTE, b"x"])).status_code == 413
 
 
 @pytest.mark.parametrize("path", ["/v1/raise", "/v1/nonsense"])
-def test_function_that_fails_or_answers_nonsense_is_a_bad_gateway(world: World, path: str) -> None:
-    """Neither a failure nor a malformed answer reaches the client as it is."""
+def test_failed_function_or_malformed_answer_is_a_bad_gateway(world: World, path: str) -> None:
+    """The client gets 502, without the text of the error."""
     headers = {"authorization": f"Bearer {world.token()}"}
     answer = httpx.get(f"{world.url}{path}", headers=headers)
     assert answer.status_code == 502
@@ -361,18 +366,18 @@ def test_function_that_fails_or_answers_nonsense_is_a_bad_gateway(world: World, 
         (b"TRACE /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"405"),
     ],
 )
-def test_request_that_is_no_request_goes_no_further(
-    world: World, head: bytes, status: bytes
-) -> None:
-    """What two readers could understand differently is refused before any rule."""
+def test_ambiguous_request_is_refused(world: World, head: bytes, status: bytes) -> None:
+    """A malformed or ambiguous request is refused before any rule applies."""
     host, _, port = world.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(head)
         assert connection.recv(100).split()[1] == status
 
 
-def test_client_that_hangs_up_is_no_error(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever watches the terminal sees no traceback for a closed tab."""
+def test_client_that_disconnects_causes_no_error_output(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A closed connection prints no traceback, and the next request is answered."""
     host, _, port = world.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
@@ -387,13 +392,13 @@ def test_client_that_hangs_up_is_no_error(world: World, capsys: pytest.CaptureFi
 def test_log_has_a_line_for_each_request_without_its_query(
     browser: httpx.Client, world: World
 ) -> None:
-    """Codes, which travel in queries, are not printed."""
+    """The log has no query, because a query can contain an authorization code."""
     sign_in(browser)
     assert any("GET /oauth2/idpresponse 302 sign-in" in line for line in world.log)
     assert not any("code=" in line for line in world.log)
 
 
-def test_keys_of_nobody_are_not_found(world: World) -> None:
-    """One PEM for each key id, and nothing else."""
+def test_unknown_key_id_is_not_found(world: World) -> None:
+    """A known key id gets a PEM, and an unknown one 404."""
     assert httpx.get(f"{world.keys_url}/{world.signer.kid}").text.startswith("-----BEGIN PUBLIC")
     assert httpx.get(f"{world.keys_url}/another").status_code == 404

@@ -1,4 +1,4 @@
-"""Events and answers as an Application Load Balancer makes and takes them."""
+"""The conversion of requests to events and of answers to replies, as on AWS."""
 
 from typing import Any
 
@@ -23,13 +23,14 @@ ANSWER: dict[str, Any] = {
 
 
 def request(body: bytes = b"", **headers: str) -> Request:
+    """A request with repeated headers and parameters."""
     pairs = (("accept", "a"), ("accept", "b"), *headers.items())
     named = tuple((name.replace("_", "-"), value) for name, value in pairs)
     return Request("POST", "/v1/a%20b", "q=1&q=2%2F&flag&=x", named, body)
 
 
 def test_multi_value_event_keeps_every_value_undecoded() -> None:
-    """Doubled headers and parameters stay doubled, and nothing is URL-decoded."""
+    """The event has all values of repeated headers and parameters, not URL-decoded."""
     event = to_event(request(), GROUP, shape="multi-value")
     assert event == {
         "requestContext": {"elb": {"targetGroupArn": GROUP}},
@@ -42,8 +43,8 @@ def test_multi_value_event_keeps_every_value_undecoded() -> None:
     }
 
 
-def test_single_value_event_keeps_the_last() -> None:
-    """Without multi-value headers the last value wins."""
+def test_single_value_event_keeps_the_last_value() -> None:
+    """Without multi-value headers, the event has the last value of each name."""
     event = to_event(request(), GROUP, shape="single-value")
     assert event["headers"] == {"accept": "b"}
     assert event["queryStringParameters"] == {"q": "2%2F", "flag": "", "": "x"}
@@ -53,8 +54,8 @@ def test_single_value_event_keeps_the_last() -> None:
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/json; charset=utf-8", "Application/XML"]
 )
-def test_text_travels_as_it_is(content_type: str) -> None:
-    """A body of a text type is in the event as text."""
+def test_text_body_is_text_in_the_event(content_type: str) -> None:
+    """A body with a text type is not encoded."""
     event = to_event(request("é".encode(), content_type=content_type), GROUP, shape="multi-value")
     assert (event["body"], event["isBase64Encoded"]) == ("é", False)
 
@@ -68,22 +69,22 @@ def test_text_travels_as_it_is(content_type: str) -> None:
         (b"\xff", {"content_type": "application/json"}),
     ],
 )
-def test_anything_else_travels_as_base64(body: bytes, headers: dict[str, str]) -> None:
-    """A body of another type, none, compressed, or not UTF-8 is in the event as base64."""
+def test_other_body_is_base64_in_the_event(body: bytes, headers: dict[str, str]) -> None:
+    """A body of another type, without a type, compressed, or not UTF-8 is encoded in base64."""
     event = to_event(request(body, **headers), GROUP, shape="multi-value")
     assert event["isBase64Encoded"] is True
     assert event["body"] in ("eA==", "/w==")
 
 
 def test_multi_value_answer_becomes_a_reply() -> None:
-    """Status, every value of every header, and the body."""
+    """The reply has the status, every value of every header, and the body."""
     assert to_reply(ANSWER, shape="multi-value") == Reply(
         201, (("Location", "/v1/x"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")), "é".encode()
     )
 
 
 def test_single_value_answer_becomes_a_reply() -> None:
-    """The other shape, with a body in base64."""
+    """The reply has each header once, and the decoded body."""
     answer = {"statusCode": 200, "headers": {"X": "y"}, "body": "AP8=", "isBase64Encoded": True}
     assert to_reply(answer, shape="single-value") == Reply(200, (("X", "y"),), b"\x00\xff")
 
@@ -103,20 +104,20 @@ def test_single_value_answer_becomes_a_reply() -> None:
     ],
 )
 def test_spoilt_answer_is_refused(spoilt: dict[str, Any]) -> None:
-    """One thing wrong with an answer, and it does not reach the client."""
+    """An answer with one fault raises `BadAnswer`."""
     with pytest.raises(BadAnswer):
         to_reply({**ANSWER, **spoilt}, shape="multi-value")
 
 
 @pytest.mark.parametrize("answer", [None, "text", [], 200])
 def test_answer_that_is_no_object_is_refused(answer: Any) -> None:
-    """A function that forgets to answer is noticed."""
+    """An answer that is not a JSON object raises `BadAnswer`."""
     with pytest.raises(BadAnswer):
         to_reply(answer, shape="multi-value")
 
 
-def test_answer_of_exactly_one_megabyte_passes() -> None:
-    """The last byte is accepted, the next refused."""
+def test_answer_of_one_megabyte_passes_and_the_next_byte_does_not() -> None:
+    """An answer of one megabyte becomes a reply, and one byte more raises `BadAnswer`."""
     empty = {"statusCode": 200, "body": ""}
     fits = MAX_BODY_BYTES - len('{"statusCode": 200, "body": ""}')
     assert len(to_reply({**empty, "body": "x" * fits}, shape="multi-value").body) == fits
@@ -124,8 +125,8 @@ def test_answer_of_exactly_one_megabyte_passes() -> None:
         to_reply({**empty, "body": "x" * (fits + 1)}, shape="multi-value")
 
 
-def test_hop_by_hop_headers_of_an_answer_stay_behind() -> None:
-    """A function cannot spoil the connection to the client."""
+def test_hop_by_hop_headers_of_an_answer_are_removed() -> None:
+    """The reply does not have the headers that describe the connection."""
     answer = {
         "statusCode": 200,
         "multiValueHeaders": {"Connection": ["close"], "Content-Length": ["7"], "X": ["y"]},

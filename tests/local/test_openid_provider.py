@@ -1,4 +1,4 @@
-"""The OpenID provider of one machine, as its clients meet it: over HTTP."""
+"""The local OpenID provider, over HTTP."""
 
 import base64
 import hashlib
@@ -20,6 +20,7 @@ VERIFIER = "a-verifier-of-at-least-forty-three-characters-"
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[OpenIDProvider]:
+    """A running provider that also publishes the key `another`."""
     listener = listen(0)
     provider = OpenIDProvider(url_of(listener), extra_keys=[{"kty": "oct", "kid": "another"}])
     with WebServer(provider.application, listener):
@@ -28,11 +29,13 @@ def provider() -> Iterator[OpenIDProvider]:
 
 @pytest.fixture
 def http(provider: OpenIDProvider) -> Iterator[httpx.Client]:
+    """An HTTP client for the provider's addresses."""
     with httpx.Client(base_url=provider.issuer) as client:
         yield client
 
 
 def authorization_request(**changes: str) -> dict[str, str]:
+    """The parameters of an authorization request, with `changes`."""
     return {
         "response_type": "code",
         "client_id": BROWSER_CLIENT,
@@ -44,6 +47,7 @@ def authorization_request(**changes: str) -> dict[str, str]:
 
 
 def sign_in(http: httpx.Client, **changes: str) -> str:
+    """The authorization code of a person, by default Ada."""
     answer = http.post(
         "/authorize",
         params=authorization_request(**changes),
@@ -56,11 +60,13 @@ def sign_in(http: httpx.Client, **changes: str) -> str:
 
 
 def exchange(http: httpx.Client, provider: OpenIDProvider, code: str, **changes: str) -> Any:
+    """The answer to the exchange of a code for tokens."""
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK, **changes}
     return http.post("/token", data=form, auth=(BROWSER_CLIENT, provider.browser_secret))
 
 
 def verified(http: httpx.Client, token: str, *, audience: str) -> dict[str, Any]:
+    """The claims of a token, verified with the published keys."""
     key_id = jwt.get_unverified_header(token)["kid"]
     keys = {key["kid"]: key for key in http.get("/jwks.json").json()["keys"]}
     claims: dict[str, Any] = jwt.decode(
@@ -70,6 +76,7 @@ def verified(http: httpx.Client, token: str, *, audience: str) -> dict[str, Any]
 
 
 def assertion(provider: OpenIDProvider, **changes: Any) -> dict[str, str]:
+    """A token request with a client assertion (RFC 7523), whose claims have `changes`."""
     claims = {
         "iss": "weekly-report",
         "sub": "weekly-report",
@@ -87,14 +94,14 @@ def assertion(provider: OpenIDProvider, **changes: Any) -> dict[str, str]:
 
 
 def test_discovery_names_this_issuer_and_its_endpoints(http: httpx.Client) -> None:
-    """A client finds everything from the issuer alone."""
+    """The discovery document has the issuer and the address of its keys."""
     document = http.get("/.well-known/openid-configuration").json()
     assert document["issuer"] == str(http.base_url).rstrip("/")
     assert http.get(document["jwks_uri"]).status_code == 200
 
 
-def test_short_lived_client_gets_tokens_that_are_soon_over(http: httpx.Client) -> None:
-    """A person can watch them being replaced; everybody else's live as long as ever."""
+def test_short_lived_client_gets_tokens_of_thirty_seconds(http: httpx.Client) -> None:
+    """One client gets tokens of 30 seconds, and the others tokens of 15 minutes."""
 
     def lifetimes(client: str) -> tuple[int, int]:
         answer = http.post(
@@ -109,13 +116,13 @@ def test_short_lived_client_gets_tokens_that_are_soon_over(http: httpx.Client) -
     assert lifetimes("nightly-train") == (900, 900)
 
 
-def test_extra_keys_are_published_beside_its_own(http: httpx.Client) -> None:
-    """Sample events signed with fixed keys verify against a running stack."""
+def test_extra_keys_are_published(http: httpx.Client) -> None:
+    """The key set has the extra keys, so tokens of the sample events verify."""
     assert "another" in {key["kid"] for key in http.get("/jwks.json").json()["keys"]}
 
 
-def test_page_offers_every_person(http: httpx.Client) -> None:
-    """A person chooses who to be."""
+def test_sign_in_page_shows_every_person(http: httpx.Client) -> None:
+    """The sign-in page shows the names of all people."""
     page = http.get("/authorize", params=authorization_request())
     assert page.status_code == 200
     assert "Ada Lovelace" in page.text
@@ -123,7 +130,7 @@ def test_page_offers_every_person(http: httpx.Client) -> None:
 
 
 def test_code_gives_tokens_and_userinfo(http: httpx.Client, provider: OpenIDProvider) -> None:
-    """The access token is an RFC 9068 JWT, the ID token is for the client, userinfo has names."""
+    """A code gives an access token (RFC 9068), an ID token for the client, and userinfo."""
     tokens = exchange(http, provider, sign_in(http)).json()
     assert jwt.get_unverified_header(tokens["access_token"])["typ"] == "at+jwt"
     access = verified(http, tokens["access_token"], audience="byline")
@@ -143,15 +150,17 @@ def test_code_gives_tokens_and_userinfo(http: httpx.Client, provider: OpenIDProv
     }
 
 
-def test_code_counts_once(http: httpx.Client, provider: OpenIDProvider) -> None:
-    """A code that was exchanged is worth nothing."""
+def test_code_that_was_exchanged_is_refused(http: httpx.Client, provider: OpenIDProvider) -> None:
+    """A second exchange of a code is refused."""
     code = sign_in(http)
     assert exchange(http, provider, code).status_code == 200
     assert exchange(http, provider, code).json()["error"] == "invalid_grant"
 
 
-def test_code_that_was_tried_wrongly_is_lost(http: httpx.Client, provider: OpenIDProvider) -> None:
-    """Who stole a code has one guess, and spends it."""
+def test_code_after_a_failed_exchange_is_refused(
+    http: httpx.Client, provider: OpenIDProvider
+) -> None:
+    """A failed exchange revokes the code, so a thief has one attempt."""
     code = sign_in(http)
     elsewhere = "http://127.0.0.1:9090/oauth2/idpresponse"
     assert exchange(http, provider, code, redirect_uri=elsewhere).status_code == 400
@@ -168,7 +177,7 @@ def test_code_that_was_tried_wrongly_is_lost(http: httpx.Client, provider: OpenI
     ],
 )
 def test_foreign_redirect_uri_is_refused(http: httpx.Client, redirect_uri: str) -> None:
-    """Codes leave for the client's own address only."""
+    """The provider sends a code to a registered address only."""
     answer = http.post(
         "/authorize",
         params=authorization_request(redirect_uri=redirect_uri),
@@ -178,8 +187,8 @@ def test_foreign_redirect_uri_is_refused(http: httpx.Client, redirect_uri: str) 
     assert "location" not in answer.headers
 
 
-def test_public_client_needs_its_proof_key(http: httpx.Client) -> None:
-    """A code of a client without a secret is worth nothing without its verifier."""
+def test_public_client_without_its_code_verifier_is_refused(http: httpx.Client) -> None:
+    """A client without a secret needs the code verifier (RFC 7636) for its exchange."""
     challenge = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=")
     public = {
         "client_id": "byline-cli",
@@ -203,8 +212,8 @@ def test_public_client_needs_its_proof_key(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_machine_with_its_secret_gets_a_token_for_itself(http: httpx.Client, method: str) -> None:
-    """A service account's token names the client as its subject."""
+def test_application_with_its_secret_gets_its_own_token(http: httpx.Client, method: str) -> None:
+    """The token of an application names the client as its subject."""
     client = ("nightly-train", "nightly-train-secret")
     form = {"grant_type": "client_credentials"}
     if method == "client_secret_post":
@@ -216,17 +225,17 @@ def test_machine_with_its_secret_gets_a_token_for_itself(http: httpx.Client, met
     assert claims["sub"] == claims["client_id"] == "nightly-train"
 
 
-def test_wrong_secret_gets_nothing(http: httpx.Client) -> None:
-    """One changed character of a secret is refused."""
+def test_application_with_a_wrong_secret_is_refused(http: httpx.Client) -> None:
+    """A secret with one wrong character is refused."""
     form = {"grant_type": "client_credentials"}
     answer = http.post("/token", data=form, auth=("nightly-train", "nightly-train-secreT"))
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 
 
-def test_machine_with_a_key_gets_a_token_once_per_assertion(
+def test_application_with_a_key_gets_one_token_per_assertion(
     http: httpx.Client, provider: OpenIDProvider
 ) -> None:
-    """`private_key_jwt` works, and an assertion cannot be replayed."""
+    """A signed assertion gives a token once, and its repetition is refused."""
     form = assertion(provider)
     token = http.post("/token", data=form).json()["access_token"]
     assert verified(http, token, audience="byline")["sub"] == "weekly-report"
@@ -239,13 +248,13 @@ def test_machine_with_a_key_gets_a_token_once_per_assertion(
 def test_spoilt_assertion_is_refused(
     http: httpx.Client, provider: OpenIDProvider, spoilt: dict[str, Any]
 ) -> None:
-    """An assertion for another server, an old one, or another's is refused."""
+    """An assertion for another server, an expired one, or one of another client is refused."""
     answer = http.post("/token", data=assertion(provider, jti=str(spoilt), **spoilt))
     assert answer.json()["error"] == "invalid_client"
 
 
-def test_revoked_token_opens_userinfo_no_more(http: httpx.Client, provider: OpenIDProvider) -> None:
-    """A client can take its own token back."""
+def test_revoked_token_is_refused_by_userinfo(http: httpx.Client, provider: OpenIDProvider) -> None:
+    """After a client revoked its token, userinfo answers 401."""
     token = exchange(http, provider, sign_in(http)).json()["access_token"]
     headers = {"authorization": f"Bearer {token}"}
     assert http.get("/userinfo", headers=headers).status_code == 200
@@ -254,8 +263,10 @@ def test_revoked_token_opens_userinfo_no_more(http: httpx.Client, provider: Open
     assert http.get("/userinfo", headers=headers).status_code == 401
 
 
-def test_another_client_cannot_revoke(http: httpx.Client, provider: OpenIDProvider) -> None:
-    """A token is taken back by the client it was given to."""
+def test_token_of_another_client_cannot_be_revoked(
+    http: httpx.Client, provider: OpenIDProvider
+) -> None:
+    """A client cannot revoke a token that was issued to another client."""
     token = exchange(http, provider, sign_in(http)).json()["access_token"]
     stranger = ("nightly-train", "nightly-train-secret")
     assert http.post("/revoke", data={"token": token}, auth=stranger).status_code == 400

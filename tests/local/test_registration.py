@@ -1,4 +1,4 @@
-"""Registration on one machine: the same function, stream and schedule, with a service beside it."""
+"""Registration in the local stack, with the stand-in for the authorization service."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,26 +24,27 @@ RUNS = "/v1/projects/apollo/runs"
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[AuthorizationStandIn]:
+    """The authorization service."""
     with serve_authorization() as service:
         yield service
 
 
 @pytest.fixture(scope="module")
 def stack(service: AuthorizationStandIn) -> Iterator[Stack]:
+    """A stack that registers runs at the service."""
     with Stack(authorization_service_url=service.url) as stack:
         yield stack
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition. Fails after 30 seconds."""
     end = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "the condition was not met within 30 seconds"
         time.sleep(0.1)
 
 
-def test_run_is_known_to_the_service_while_it_is_there(
-    stack: Stack, service: AuthorizationStandIn
-) -> None:
+def test_run_is_registered_until_it_is_deleted(stack: Stack, service: AuthorizationStandIn) -> None:
     """A created run is registered through the stream, and a deleted run is deregistered."""
     answer = httpx.post(
         f"{stack.issuer}/token",
@@ -59,15 +60,17 @@ def test_run_is_known_to_the_service_while_it_is_there(
         wait_until(lambda: run not in service.graph.tasks)
 
 
-def test_what_was_refused_is_backfilled(stack: Stack, service: AuthorizationStandIn) -> None:
-    """`make backfill`, with the addresses of the stack that runs here."""
+def test_refused_registration_succeeds_in_the_backfill(
+    stack: Stack, service: AuthorizationStandIn
+) -> None:
+    """A backfill registers a run that the service refused before."""
     table = stack.aws.client("dynamodb")
     run = "01M6DMBE000000000000000099"
     service.faults.append(Fails(403))
     row = {"project": "apollo", "id": run, "unregistered": "9"}
-    marked = {name: {"S": value} for name, value in row.items()}
-    marked["unregistered_since"] = {"S": "2026-11-22T08:00:00.000Z"}
-    table.put_item(TableName="RunsTable", Item=marked)
+    item = {name: {"S": value} for name, value in row.items()}
+    item["unregistered_since"] = {"S": "2026-11-22T08:00:00.000Z"}
+    table.put_item(TableName="RunsTable", Item=item)
     key = {"project": {"S": "apollo"}, "id": {"S": run}}
     wait_until(
         lambda: "registration_error" in table.get_item(TableName="RunsTable", Key=key)["Item"]
@@ -78,7 +81,7 @@ def test_what_was_refused_is_backfilled(stack: Stack, service: AuthorizationStan
 
 
 def test_sample_events_are_answered(stack: Stack) -> None:
-    """What `sam local invoke RegisterResourcesFunction` gets."""
+    """RegisterResourcesFunction answers each sample event without a failure."""
     function = stack.functions["RegisterResourcesFunction"]
     for name in ("register-created", "register-deleted"):
         assert function.invoke(event(name)) == {"batchItemFailures": []}
@@ -88,15 +91,15 @@ def test_sample_events_are_answered(stack: Stack) -> None:
     assert record["dynamodb"]["Keys"]["id"]["S"] == SAMPLE_RUN_IDS["delete-run"]
 
 
-def test_batch_with_a_failure_comes_again_from_there_on(stack: Stack) -> None:
-    """And is given up after so many times, so that what follows has its turn."""
+def test_failed_record_is_redelivered_until_the_retries_end(stack: Stack) -> None:
+    """A batch repeats from its failed record on, which is given up after two retries."""
     table = stack.aws.client("dynamodb")
-    handed: list[list[str]] = []
-    said: list[str] = []
+    batches: list[list[str]] = []
+    log: list[str] = []
 
     def invoke(event: dict[str, list[dict[str, dict[str, str]]]]) -> object:
         numbers = [record["dynamodb"]["SequenceNumber"] for record in event["Records"]]
-        handed.append(numbers)
+        batches.append(numbers)
         return {"batchItemFailures": [{"itemIdentifier": numbers[-1]}]}
 
     poller = StreamPoller(
@@ -106,20 +109,20 @@ def test_batch_with_a_failure_comes_again_from_there_on(stack: Stack) -> None:
         filters=[{"dynamodb": {"Keys": {"project": {"S": ["poller"]}}}}],
         batch_size=1000,
         retries=2,
-        log=said.append,
+        log=log.append,
     )
     for number in range(3):
         table.put_item(
             TableName="RunsTable", Item={"project": {"S": "poller"}, "id": {"S": str(number)}}
         )
     with poller:
-        wait_until(lambda: bool(said))
-    assert [len(numbers) for numbers in handed] == [3, 1, 1]
-    assert "1 changes are given up" in said[0]
+        wait_until(lambda: bool(log))
+    assert [len(numbers) for numbers in batches] == [3, 1, 1]
+    assert "1 changes are given up" in log[0]
 
 
 @pytest.mark.parametrize(
-    ("pattern", "is_let_through"),
+    ("pattern", "is_match"),
     [
         ({"a": ["x"]}, True),
         ({"a": ["y"]}, False),
@@ -133,8 +136,8 @@ def test_batch_with_a_failure_comes_again_from_there_on(stack: Stack) -> None:
         ({"a": ["x"], "b": {"c": ["2"]}}, False),
     ],
 )
-def test_filter_lets_through_what_lambda_would(
-    pattern: dict[str, object], is_let_through: object
+def test_filter_matches_the_same_records_as_lambda(
+    pattern: dict[str, object], is_match: object
 ) -> None:
-    """Names are all of them to fit, of the choices one."""
-    assert matches(pattern, {"a": "x", "b": {"c": "1"}}) == is_let_through
+    """A filter matches if every name in it matches, by one of its choices."""
+    assert matches(pattern, {"a": "x", "b": {"c": "1"}}) == is_match

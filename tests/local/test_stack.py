@@ -1,4 +1,4 @@
-"""The whole stack, as `make up` runs it, from the outside."""
+"""The whole stack that `make up` runs, over HTTP."""
 
 import json
 import os
@@ -34,7 +34,7 @@ ADAS_IDENTITY = {
         "spec": {"firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"},
     }
 }
-MACHINES_IDENTITY = {
+APPLICATION_IDENTITY = {
     "application": {"id": {"subject": "nightly-train"}, "spec": {"name": "nightly-train"}}
 }
 
@@ -43,20 +43,24 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
+    """A running stack."""
     with Stack() as stack:
         yield stack
 
 
 def sign_in(browser: httpx.Client) -> httpx.Response:
+    """The answer of `/v1/whoami` after Ada signed in."""
     page = browser.get("/v1/whoami")
     return browser.post(page.url, data={"person": ADA.subject})
 
 
 def browser_of(stack: Stack) -> httpx.Client:
+    """A browser without a session."""
     return httpx.Client(base_url=stack.url, follow_redirects=True)
 
 
-def machine_of(stack: Stack, client: str = "nightly-train", **headers: str) -> httpx.Client:
+def application_of(stack: Stack, client: str = "nightly-train", **headers: str) -> httpx.Client:
+    """A client with an access token of an application."""
     answer = httpx.post(
         f"{stack.issuer}/token",
         data={"grant_type": "client_credentials"},
@@ -67,7 +71,7 @@ def machine_of(stack: Stack, client: str = "nightly-train", **headers: str) -> h
 
 
 def test_person_signs_in_and_creates_a_run_in_their_name(stack: Stack) -> None:
-    """The browser flow, end to end: the verified name is on the run and comes back on reading."""
+    """A run that a person creates in the browser has their verified name."""
     with browser_of(stack) as browser:
         answer = sign_in(browser)
         assert answer.json()["executed_by"] == ADAS_IDENTITY
@@ -80,17 +84,17 @@ def test_person_signs_in_and_creates_a_run_in_their_name(stack: Stack) -> None:
 
 
 def test_service_account_creates_a_run_in_its_own_name(stack: Stack) -> None:
-    """The Bearer flow, end to end."""
-    with machine_of(stack) as machine:
-        created = machine.post(RUNS, json={"name": "nightly"})
+    """A run that a service account creates with a Bearer token has its identity."""
+    with application_of(stack) as application:
+        created = application.post(RUNS, json={"name": "nightly"})
         assert created.status_code == 201
-        read = machine.get(f"{RUNS}/{created.json()['id']}").json()
-    assert read["executed_by"] == MACHINES_IDENTITY
+        read = application.get(f"{RUNS}/{created.json()['id']}").json()
+    assert read["executed_by"] == APPLICATION_IDENTITY
     assert read["creator_service_account_id"] == "nightly-train"
 
 
 def test_person_with_a_bearer_token_is_named_by_userinfo(stack: Stack) -> None:
-    """A person's access token has a subject only; names come from the provider."""
+    """A person's access token has only a subject, so userinfo provides the names."""
     assert stack.provider is not None
     callback = "http://127.0.0.1/oauth2/idpresponse"
     query = {
@@ -111,8 +115,8 @@ def test_person_with_a_bearer_token_is_named_by_userinfo(stack: Stack) -> None:
     assert (caller["executed_by"], caller["source"]) == (ADAS_IDENTITY, "bearer")
 
 
-def test_attackers_load_balancer_is_nobody(stack: Stack) -> None:
-    """A token of another load balancer, genuine in everything else, is refused ("ALBeast")."""
+def test_token_of_another_load_balancer_is_refused(stack: Stack) -> None:
+    """A genuine token of another account's load balancer is refused ("ALBeast")."""
     attacker = AttackersRule(ADA, issuer=stack.issuer)
     stack.published_keys[attacker.signer.kid] = attacker.signer.public_key
     with stack.load_balancer(listen(0), attacker) as foreign:
@@ -120,28 +124,28 @@ def test_attackers_load_balancer_is_nobody(stack: Stack) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (401, "untrusted_signer")
 
 
-def test_forged_identity_beside_a_genuine_token_changes_nobody(stack: Stack) -> None:
-    """On the Bearer rule the identity headers are not even read."""
+def test_forged_identity_header_beside_a_bearer_token_is_ignored(stack: Stack) -> None:
+    """On the Bearer rule the function does not read the identity headers."""
     forged = AttackersRule(ADA, issuer=stack.issuer).token()
-    with machine_of(stack, **{"x-amzn-oidc-data": forged}) as machine:
-        assert machine.get("/v1/whoami").json()["executed_by"] == MACHINES_IDENTITY
+    with application_of(stack, **{"x-amzn-oidc-data": forged}) as application:
+        assert application.get("/v1/whoami").json()["executed_by"] == APPLICATION_IDENTITY
 
 
-def test_strangers_token_does_not_pass_the_load_balancer(stack: Stack) -> None:
-    """A token under the issuer's name, signed with another key, reaches no function."""
+def test_token_signed_with_another_key_is_refused_by_the_load_balancer(stack: Stack) -> None:
+    """A token with the issuer's name and a foreign signature gets 401."""
     headers = {"authorization": f"Bearer {strangers_token(ADA, issuer=stack.issuer)}"}
     assert httpx.get(f"{stack.url}/v1/whoami", headers=headers).status_code == 401
 
 
-def test_token_for_another_service_is_refused_by_the_function(stack: Stack) -> None:
-    """The load balancer lets it through; the function looks at the audience."""
-    with machine_of(stack, "warehouse") as elsewhere:
-        answer = elsewhere.get("/v1/whoami")
+def test_token_for_another_audience_is_refused_by_the_function(stack: Stack) -> None:
+    """The load balancer forwards the token, and the function checks the audience."""
+    with application_of(stack, "warehouse") as warehouse:
+        answer = warehouse.get("/v1/whoami")
     assert (answer.status_code, answer.json()["reason"]) == (401, "untrusted_audience")
 
 
-def test_sample_events_keys_are_served(stack: Stack) -> None:
-    """The fixed keys of `events/` stand beside the stack's own."""
+def test_keys_of_the_sample_events_are_published(stack: Stack) -> None:
+    """The stack publishes the keys in `events/` beside its own."""
     for kid, pem in sample_load_balancer_keys().items():
         assert httpx.get(f"{stack.keys_url}/{kid}").content == pem
     published = {key["kid"] for key in httpx.get(f"{stack.issuer}/jwks.json").json()["keys"]}
@@ -149,20 +153,22 @@ def test_sample_events_keys_are_served(stack: Stack) -> None:
 
 
 def test_no_token_is_in_the_functions_log(stack: Stack) -> None:
-    """Facts about tokens are logged, never tokens."""
-    with machine_of(stack, "warehouse") as elsewhere, machine_of(stack) as machine:
-        elsewhere.get("/v1/whoami")
-        machine.post(RUNS, json={"name": "logged"})
+    """The log has facts about tokens, and no part of a token."""
+    with application_of(stack, "warehouse") as warehouse, application_of(stack) as application:
+        warehouse.get("/v1/whoami")
+        application.post(RUNS, json={"name": "logged"})
         log = stack.log_text()
         assert "run created" in log
         assert "untrusted_audience" in log
-        for client in (elsewhere, machine):
+        for client in (warehouse, application):
             assert client.headers["authorization"].split(".")[1] not in log
 
 
-def test_tick_refreshes_a_runner_that_no_message_told_of() -> None:
-    """The schedule alone brings its token: planner, queue and worker of the template, and no token
-    in what they say, send or keep beside the secret."""
+def test_tick_refreshes_a_due_runner_without_a_message() -> None:
+    """The schedule refreshes a due runner through the template's planner, queue and worker.
+
+    The token is in its secret, and neither in the log nor in the runner's row.
+    """
     now = int(time.time())
     row = RunnerRow(
         project="research",
@@ -192,21 +198,21 @@ def test_tick_refreshes_a_runner_that_no_message_told_of() -> None:
         assert read_runner(item).generation == row.generation + 1
 
 
-def test_single_value_events_work_too() -> None:
-    """With the target group's other setting, a person and a machine get the same answers."""
+def test_single_value_events_get_the_same_answers() -> None:
+    """With single-value headers, a person and an application get the same answers."""
     with (
         Stack(shape="single-value") as stack,
         browser_of(stack) as browser,
-        machine_of(stack) as machine,
+        application_of(stack) as application,
     ):
         assert sign_in(browser).json()["executed_by"] == ADAS_IDENTITY
-        assert machine.post(RUNS, json={"name": "x"}).status_code == 201
-        listed = machine.get(RUNS, params={"created_by": "me"}).json()["runs"]
+        assert application.post(RUNS, json={"name": "x"}).status_code == 201
+        listed = application.get(RUNS, params={"created_by": "me"}).json()["runs"]
     assert [run["name"] for run in listed] == ["x"]
 
 
-def test_provider_from_outside_takes_the_place_of_ours() -> None:
-    """People sign in there and its Bearer tokens count."""
+def test_outside_provider_replaces_the_local_one() -> None:
+    """People sign in at the outside provider, and its Bearer tokens are trusted."""
     listener = listen(0)
     provider = OpenIDProvider(url_of(listener))
     outside = OutsideProvider(provider.issuer, BROWSER_CLIENT, provider.browser_secret)
@@ -214,15 +220,15 @@ def test_provider_from_outside_takes_the_place_of_ours() -> None:
         WebServer(provider.application, listener),
         Stack(outside=outside) as stack,
         browser_of(stack) as browser,
-        machine_of(stack) as machine,
+        application_of(stack) as application,
     ):
         assert stack.provider is None
         assert sign_in(browser).json()["executed_by"] == ADAS_IDENTITY
-        assert machine.get("/v1/whoami").json()["executed_by"] == MACHINES_IDENTITY
+        assert application.get("/v1/whoami").json()["executed_by"] == APPLICATION_IDENTITY
 
 
-def test_half_a_provider_from_outside_is_told_by_name() -> None:
-    """What is missing is named."""
+def test_outside_provider_without_a_setting_is_refused() -> None:
+    """A missing setting is named in the error. Without any setting there is no outside provider."""
     given = {"LOCAL_OIDC_ISSUER": "https://issuer.example.com", "LOCAL_OIDC_CLIENT_ID": "byline"}
     with pytest.raises(ValueError, match="LOCAL_OIDC_CLIENT_SECRET"):
         OutsideProvider.from_environment(given)
@@ -233,8 +239,8 @@ def test_half_a_provider_from_outside_is_told_by_name() -> None:
     assert OutsideProvider.from_environment({}) is None
 
 
-def test_profile_of_a_provider_from_outside_can_be_set() -> None:
-    """Its Bearer tokens are read as `TRUSTED_ISSUERS` would have them read."""
+def test_outside_provider_has_the_configured_audience_and_profile() -> None:
+    """The audience and the profile of an outside provider come from its settings."""
     given = {
         "LOCAL_OIDC_ISSUER": "https://issuer.example.com",
         "LOCAL_OIDC_CLIENT_ID": "byline",
@@ -247,8 +253,8 @@ def test_profile_of_a_provider_from_outside_can_be_set() -> None:
     assert (outside.audience, outside.profile) == ("api://byline", "entra")
 
 
-def test_taken_port_is_told_before_anything_starts() -> None:
-    """The port is named, and nothing was started."""
+def test_stack_on_a_used_port_starts_nothing() -> None:
+    """The error names the port, and no process was started."""
     before = set(psutil.Process().children(recursive=True))
     with closing(listen(0)) as taken:
         port = taken.getsockname()[1]
@@ -258,8 +264,8 @@ def test_taken_port_is_told_before_anything_starts() -> None:
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
-def test_nothing_is_left_running_after_the_stack() -> None:
-    """Every process that it started is gone, and every port is free."""
+def test_stopped_stack_leaves_no_process_and_no_port() -> None:
+    """After the stack stopped, its processes have ended and its ports are free."""
     before = set(psutil.Process().children(recursive=True))
     with Stack() as stack:
         ports = [int(url.rpartition(":")[2]) for url in (stack.url, stack.issuer, stack.aws.url)]
@@ -270,7 +276,7 @@ def test_nothing_is_left_running_after_the_stack() -> None:
 
 
 def four_free_ports() -> int:
-    """The first of four free ports in a row, looked for where no other process of tests looks."""
+    """The first of four consecutive free ports. Each test process searches its own range."""
     for first in range(20_000 + os.getpid() % 1_000 * 8, 30_000, 4):
         try:
             for port in range(first, first + 4):
@@ -278,10 +284,11 @@ def four_free_ports() -> int:
         except PortTaken:
             continue
         return first
-    pytest.fail("no four free ports in a row")
+    pytest.fail("found no four consecutive free ports")
 
 
 def up(first_port: int) -> subprocess.Popen[str]:
+    """The process of `make up`, with its ports from `first_port` on."""
     return subprocess.Popen(
         [sys.executable, "-m", "local.up"],
         cwd=ROOT,
@@ -293,8 +300,8 @@ def up(first_port: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
-def test_up_prints_its_addresses_and_goes_down_when_interrupted(interrupt: signal.Signals) -> None:
-    """`make up` says where it listens, serves there, and leaves nothing behind."""
+def test_up_prints_its_addresses_and_stops_when_interrupted(interrupt: signal.Signals) -> None:
+    """`make up` prints its addresses, serves there, and leaves no process after an interrupt."""
     first = four_free_ports()
     with up(first) as process:
         assert process.stdout is not None
@@ -315,8 +322,8 @@ def test_up_prints_its_addresses_and_goes_down_when_interrupted(interrupt: signa
     assert not any(child.is_running() for child in children)
 
 
-def test_up_on_a_taken_port_says_so_in_one_line() -> None:
-    """No traceback: the port, and what to set instead."""
+def test_up_on_a_used_port_prints_one_line() -> None:
+    """The error names the port and the setting for another one, without a traceback."""
     first = four_free_ports()
     with closing(listen(first + 2)), up(first) as process:
         _, errors = process.communicate(timeout=20)
@@ -326,8 +333,8 @@ def test_up_on_a_taken_port_says_so_in_one_line() -> None:
     assert "LOCAL_PORT" in errors
 
 
-def test_everything_ends_with_a_stack_that_is_killed() -> None:
-    """Even SIGKILL leaves no orphans."""
+def test_killed_stack_leaves_no_process() -> None:
+    """After SIGKILL all processes that the stack started end."""
     first = four_free_ports()
     with up(first) as process:
         assert process.stdout is not None
@@ -342,8 +349,8 @@ def test_everything_ends_with_a_stack_that_is_killed() -> None:
     assert alive == []
 
 
-def test_demo_keeps_its_promises_and_fits_a_screen() -> None:
-    """`make demo` exits 0, in at most 60 lines, with nothing but what it promises."""
+def test_demo_shows_its_facts_in_sixty_lines() -> None:
+    """`make demo` ends with status 0 and at most 60 lines, which show every fact."""
     demo = subprocess.run(
         [sys.executable, "-m", "local.demo"],
         cwd=ROOT,
@@ -365,14 +372,14 @@ def test_demo_keeps_its_promises_and_fits_a_screen() -> None:
 
 @pytest.fixture
 def chromium() -> str:
-    """The path of the browser."""
+    """The path of Chromium."""
     return shutil.which("chromium") or skip_or_fail("chromium", "Chromium is not installed")
 
 
-def test_person_in_a_real_browser_clicks_and_sees_their_name(
+def test_person_in_chromium_signs_in_and_sees_their_name(
     stack: Stack, chromium: str, tmp_path: Path
 ) -> None:
-    """The page, the cookie and the redirects work in Chromium."""
+    """The sign-in page, the redirects and the session cookie work in Chromium."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     arguments = [

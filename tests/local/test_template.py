@@ -1,4 +1,4 @@
-"""The template as one machine uses it: the same tables and the same settings, resolved."""
+"""The template in the local stack: its data resources, and its functions with all settings."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,13 +64,14 @@ Resources:
 
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """AWS by moto."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         yield
 
 
-def test_functions_come_out_with_their_settings_resolved(tmp_path: Path) -> None:
-    """Code, layers, limits and every variable, as CloudFormation would resolve them."""
+def test_deployed_function_has_its_settings_resolved(tmp_path: Path) -> None:
+    """A function has its code, layers, limits and variables as CloudFormation resolves them."""
     (tmp_path / "template.yaml").write_text(SMALL)
     functions = Template.read(tmp_path / "template.yaml").deploy(
         boto3.client("cloudformation"), parameters={"Issuer": "http://127.0.0.1:8081"}
@@ -89,10 +90,10 @@ def test_functions_come_out_with_their_settings_resolved(tmp_path: Path) -> None
     }
 
 
-def test_data_resources_are_created_under_their_logical_ids_and_nothing_else(
+def test_only_data_resources_are_created_by_their_logical_ids(
     tmp_path: Path,
 ) -> None:
-    """Tables and queues exist by the names that `sam local invoke` uses; the rest is left out."""
+    """Tables and queues have the names that `sam local invoke` uses. Others are not created."""
     (tmp_path / "template.yaml").write_text(SMALL)
     Template.read(tmp_path / "template.yaml").deploy(
         boto3.client("cloudformation"), parameters={"Issuer": "https://issuer.example.com"}
@@ -103,8 +104,8 @@ def test_data_resources_are_created_under_their_logical_ids_and_nothing_else(
     assert boto3.client("s3").list_buckets()["Buckets"] == []
 
 
-def test_our_own_template_gives_its_queue_and_the_functions_around_it() -> None:
-    """Who plans and who refreshes get the same queue and table, with the queue's own limits."""
+def test_our_template_gives_three_functions_one_queue_and_table() -> None:
+    """The planner and the refresher have the same table and queue, with the queue's limits."""
     functions = Template.read(ROOT / "template.yaml").deploy(
         boto3.client("cloudformation"), parameters={}
     )
@@ -122,8 +123,8 @@ def test_our_own_template_gives_its_queue_and_the_functions_around_it() -> None:
     assert functions["RefreshTokensFunction"].environment["WRITES_PER_SECOND"] == "20"
 
 
-def test_our_own_template_gives_its_table_and_function() -> None:
-    """What is deployed to AWS is what runs here."""
+def test_our_template_gives_the_runs_table_and_its_function() -> None:
+    """The local table has the template's keys and indexes, and the function its variables."""
     functions = Template.read(ROOT / "template.yaml").deploy(
         boto3.client("cloudformation"), parameters={}
     )
@@ -138,8 +139,8 @@ def test_our_own_template_gives_its_table_and_function() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:8090"])
-def test_our_own_template_registers_where_there_is_a_service(url: str) -> None:
-    """Function, queue and stream are there with its address, and not without."""
+def test_our_template_registers_only_with_a_service_address(url: str) -> None:
+    """The function, the queue and the stream exist only with a service's address."""
     functions = Template.read(ROOT / "template.yaml").deploy(
         boto3.client("cloudformation"), parameters={"AuthorizationServiceUrl": url}
     )
@@ -156,9 +157,8 @@ def test_our_own_template_registers_where_there_is_a_service(url: str) -> None:
     assert table.get("StreamSpecification", {}).get("StreamEnabled", False) == is_on
 
 
-def test_stand_in_follows_the_templates_rules() -> None:
-    """The load balancer of one machine takes the paths, asks the scopes and gives the cookie that
-    the template's rules do."""
+def test_local_load_balancer_has_the_rules_of_the_template() -> None:
+    """The local load balancer has the paths, scopes and cookie name of the template's rules."""
     template = Template.read(ROOT / "template.yaml")
     rules = template.resources("AWS::ElasticLoadBalancingV2::ListenerRule")
     assert set(rules) == {"BearerRule", "BrowserRule"}

@@ -1,4 +1,4 @@
-"""The schedule of one machine."""
+"""The local schedule."""
 
 import time
 from datetime import UTC, datetime
@@ -10,27 +10,27 @@ from local.ticker import Ticker
 
 
 class Ticks:
-    """A function that keeps its events, and fails at the first if told so."""
+    """A function that records its events, and fails at the first one with `failure`."""
 
-    def __init__(self, *, enough: int, failure: FunctionFailed | None = None) -> None:
+    def __init__(self, *, expected: int, failure: FunctionFailed | None = None) -> None:
         self.events: list[Any] = []
         self.at: list[float] = []
         self.came = Event()
-        self._enough = enough
+        self._expected = expected
         self._failure = failure
 
     def __call__(self, event: Any) -> Any:
         self.events.append(event)
         self.at.append(time.monotonic())
-        if len(self.events) == self._enough:
+        if len(self.events) == self._expected:
             self.came.set()
         if self._failure is not None and len(self.events) == 1:
             raise self._failure
 
 
-def test_first_tick_comes_at_once_and_the_next_after_its_time() -> None:
-    """The first tick comes at once, so that overdue runners do not wait; then the rate holds."""
-    ticks = Ticks(enough=3)
+def test_first_tick_is_immediate_and_the_next_after_the_interval() -> None:
+    """The first tick is immediate, so overdue runners do not wait. The others keep the rate."""
+    ticks = Ticks(expected=3)
     started = time.monotonic()
     with Ticker("Tick", seconds=0.3, invoke=ticks, log=lambda _: None):
         assert ticks.came.wait(10)
@@ -39,17 +39,17 @@ def test_first_tick_comes_at_once_and_the_next_after_its_time() -> None:
     assert ticks.at[2] - ticks.at[1] >= 0.3
 
 
-def test_tick_that_fails_is_told_and_the_next_comes() -> None:
-    """No retry: the next tick does the work of the one that failed."""
-    ticks, told = Ticks(enough=2, failure=FunctionFailed("Error", "no table")), list[str]()
-    with Ticker("Tick", seconds=0.1, invoke=ticks, log=told.append):
+def test_failed_tick_is_logged_and_not_retried() -> None:
+    """A failed tick is logged, and the next tick comes at its time."""
+    ticks, log = Ticks(expected=2, failure=FunctionFailed("Error", "no table")), list[str]()
+    with Ticker("Tick", seconds=0.1, invoke=ticks, log=log.append):
         assert ticks.came.wait(10)
-    assert told == ["Tick: Error: no table"]
+    assert log == ["Tick: Error: no table"]
 
 
-def test_no_tick_comes_after_the_end() -> None:
-    """Leaving the block ends it, whatever is left of the minute."""
-    ticks = Ticks(enough=1)
+def test_stopped_ticker_sends_no_tick() -> None:
+    """A ticker stops without waiting for its next tick."""
+    ticks = Ticks(expected=1)
     started = time.monotonic()
     with Ticker("Tick", seconds=60, invoke=ticks, log=lambda _: None) as ticker:
         assert ticks.came.wait(10)
@@ -58,9 +58,9 @@ def test_no_tick_comes_after_the_end() -> None:
     assert len(ticks.events) == 1
 
 
-def test_tick_has_the_shape_of_the_scheduler() -> None:
-    """The event that EventBridge Scheduler sends where a schedule has no input of its own."""
-    ticks = Ticks(enough=1)
+def test_tick_without_an_input_has_the_shape_of_the_scheduler() -> None:
+    """Without an input, the event is the one that EventBridge Scheduler sends by default."""
+    ticks = Ticks(expected=1)
     with Ticker("Tick", seconds=60, invoke=ticks, log=lambda _: None):
         assert ticks.came.wait(10)
     [event] = ticks.events
@@ -69,11 +69,11 @@ def test_tick_has_the_shape_of_the_scheduler() -> None:
     assert event["detail"] == "{}"
 
 
-def test_tick_is_what_its_schedule_says_it_is() -> None:
-    """Scheduled as long ago as the scheduler may be late, so that its work begins at once."""
-    ticks = Ticks(enough=1)
-    said = '{"at": "<aws.scheduler.scheduled-time>", "of": "ours"}'
-    with Ticker("Tick", seconds=60, invoke=ticks, log=lambda _: None, payload=said):
+def test_tick_with_an_input_has_its_scheduled_time() -> None:
+    """The scheduled time is a minute ago, the most that the scheduler may be late."""
+    ticks = Ticks(expected=1)
+    payload = '{"at": "<aws.scheduler.scheduled-time>", "of": "ours"}'
+    with Ticker("Tick", seconds=60, invoke=ticks, log=lambda _: None, payload=payload):
         assert ticks.came.wait(10)
     [event] = ticks.events
     assert event["of"] == "ours"

@@ -1,4 +1,4 @@
-"""What invokes functions, as the template says it."""
+"""The triggers of functions, as read from the template."""
 
 from pathlib import Path
 
@@ -35,6 +35,7 @@ Resources:
 
 
 def small(folder: Path, **changes: str) -> Template:
+    """A template with one function and queue, after text replacements."""
     text = SMALL
     for old, new in changes.items():
         text = text.replace(old, new)
@@ -42,27 +43,27 @@ def small(folder: Path, **changes: str) -> Template:
     return Template.read(folder / "template.yaml")
 
 
-def test_queue_without_settings_has_those_of_aws(tmp_path: Path) -> None:
-    """Ten messages at once, and one worker here."""
+def test_queue_trigger_without_settings_has_the_defaults_of_aws(tmp_path: Path) -> None:
+    """By default a batch has ten messages, and one worker handles the queue."""
     assert queue_sources(small(tmp_path)) == [
         QueueSource(function="WorkFunction", queue="WorkQueue", batch_size=10, concurrency=1)
     ]
 
 
 def test_rate_is_read_in_seconds(tmp_path: Path) -> None:
-    """Of minutes and of hours."""
+    """A rate in hours is converted to seconds."""
     [schedule] = schedules(small(tmp_path))
     assert schedule == Schedule(name="WorkFunctionTick", function="WorkFunction", seconds=7_200)
 
 
 def test_schedule_without_a_rate_is_refused(tmp_path: Path) -> None:
-    """What this machine cannot keep is said, not left out."""
+    """A cron expression raises an error, because the local schedule does not support it."""
     with pytest.raises(ValueError, match="cron"):
         schedules(small(tmp_path, **{"rate(2 hours)": "cron(0 6 * * ? *)"}))
 
 
-def test_our_own_template_ticks_every_minute_and_has_two_workers() -> None:
-    """What drives the refresh on AWS drives it here."""
+def test_our_template_has_a_tick_per_minute_and_two_workers() -> None:
+    """The schedules and the queue trigger are those of the template."""
     template = Template.read(ROOT / "template.yaml")
     assert queue_sources(template) == [
         QueueSource(
@@ -75,14 +76,14 @@ def test_our_own_template_ticks_every_minute_and_has_two_workers() -> None:
     ]
 
 
-def test_our_own_template_hands_over_the_changes_of_runs() -> None:
-    """What makes registration quick on AWS does so here, by the same filter."""
+def test_our_template_triggers_registration_by_new_outbox_entries() -> None:
+    """The stream trigger has the template's filter: new rows with an outbox entry."""
     [source] = stream_sources(Template.read(ROOT / "template.yaml"))
-    marked = {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"unregistered": {"S": ANYTHING}}}}
+    pending = {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"unregistered": {"S": ANYTHING}}}}
     assert source == StreamSource(
         function="RegisterResourcesFunction",
         table="RunsTable",
         batch_size=10,
         retries=3,
-        filters=(marked,),
+        filters=(pending,),
     )

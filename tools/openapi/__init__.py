@@ -1,7 +1,7 @@
-"""Makes `docs/openapi.json`.
+"""Generates `docs/openapi.json` and `docs/reasons.md`.
 
     python -m tools.openapi
 
-The routes, their names and what is said of them are `serve_runs`' own; so are the shapes of
-requests. Tests hold the document to every answer that they get.
+Routes, names, summaries and the shapes of requests come from `serve_runs`. Tests compare every
+answer that they get with the document.
 """

@@ -1,4 +1,4 @@
-"""Answers of operations: what succeeds, and problems by status."""
+"""The answers of each operation: successes, and problems by status."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -11,7 +11,7 @@ from tools.openapi.operations import OPERATIONS, STATUS, Operation
 type Json = dict[str, Any]
 
 SHARED = {401: "Unauthorized", 404: "NotFound", 500: "InternalServerError"}
-"""Problems that are the same wherever they are: the names of their components."""
+"""Status → the component of a problem that is the same in all operations."""
 
 _HEADERS: Mapping[int, Json] = {
     401: {
@@ -31,7 +31,7 @@ _HEADERS: Mapping[int, Json] = {
 }
 _LOCATION: Json = {
     "Location": {
-        "description": "The path of what was made.",
+        "description": "The path of the created resource.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     }
@@ -39,7 +39,7 @@ _LOCATION: Json = {
 
 
 def answers(operation: Operation) -> Json:
-    """The `responses` of an operation."""
+    """The `responses` object of an operation."""
     found = dict(sorted((*_successes(operation), *_problems(operation))))
     return {
         str(status): {"$ref": f"#/components/responses/{SHARED[status]}"}
@@ -50,12 +50,15 @@ def answers(operation: Operation) -> Json:
 
 
 def shared_answers() -> Json:
-    """The components that `answers` refers to."""
+    """The response components that `answers` refers to.
+
+    Raises `ValueError` if two operations differ in one of them.
+    """
     problems: dict[int, Json] = {}
     for operation in OPERATIONS.values():
         for status, problem in _problems(operation):
             if status in SHARED and problems.setdefault(status, problem) != problem:
-                raise ValueError(f"{status} is not the same everywhere")
+                raise ValueError(f"the problem {status} differs between operations")
     return {SHARED[status]: problem for status, problem in sorted(problems.items())}
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document, from the routes of RunsFunction and the shapes that it checks."""
+"""The OpenAPI document of RunsFunction, from its routes and the shapes of its requests."""
 
 import json
 import re
@@ -42,15 +42,24 @@ _HEAD: Json = {
     "servers": [{"url": "/"}],
     "security": [{"bearer": []}, {"session": []}],
     "tags": [
-        {"name": "runs", "description": "Executions in a project, and who did what to them."},
-        {"name": "runners", "description": "What executes runs, and its token, kept fresh."},
-        {"name": "messages", "description": "What is said in a run, by people and by its runner."},
+        {
+            "name": "runs",
+            "description": "Executions in a project, and who created, started and ended them.",
+        },
+        {
+            "name": "runners",
+            "description": "Services that execute runs. Byline keeps their tokens fresh.",
+        },
+        {"name": "messages", "description": "Messages in a run, by people and by its runner."},
         {"name": "credentials", "description": "Secrets of other services that runs may use."},
         {"name": "service accounts", "description": "Applications that act for people."},
-        {"name": "audit", "description": "What was done, by whom, and on whose behalf."},
-        {"name": "access", "description": "Who may do what, and who acts for whom."},
-        {"name": "callers", "description": "Who is asking."},
-        {"name": "health", "description": "Whether anybody answers."},
+        {
+            "name": "audit",
+            "description": "Records of each action: the actor, and the person they acted for.",
+        },
+        {"name": "access", "description": "Roles of people and applications in a project."},
+        {"name": "callers", "description": "The caller of a request."},
+        {"name": "health", "description": "Whether the function answers."},
     ],
 }
 _SECURITY: Json = {
@@ -64,13 +73,13 @@ _SECURITY: Json = {
         "type": "apiKey",
         "in": "cookie",
         "name": "AWSELBAuthSessionCookie-0",
-        "description": "The load balancer's own, after it signed a browser in.",
+        "description": "The load balancer's session cookie, after a browser signed in.",
     },
 }
 
 
 def text(routes: Sequence[Route]) -> str:
-    """The document as it is committed."""
+    """The document as JSON text, as it is committed."""
     return json.dumps(document(routes), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -94,23 +103,23 @@ def document(routes: Sequence[Route]) -> Json:
 def _operation(route: Route, path: str) -> Json:
     name = route.name
     operation = OPERATIONS[name]
-    made: Json = {
+    built: Json = {
         "operationId": re.sub(r"_(\w)", lambda match: match[1].upper(), name),
         "tags": [operation.tag],
         "summary": " ".join((getdoc(route.answer) or "").split()),
     }
     if not operation.reasons:
-        made["security"] = []  # the route needs no caller, so it refuses nobody
+        built["security"] = []  # the route reads no credential
     parameters = [*path_parameters(path)]
     if name in ("create_run", "post_message"):
         parameters.append(IDEMPOTENCY_KEY)
     if name in QUERIES:
         parameters += query_parameters(QUERIES[name], across_projects=name == "list_created_runs")
     if name in BODIES:
-        made["requestBody"] = BODIES[name]
+        built["requestBody"] = BODIES[name]
     if parameters:
-        made["parameters"] = parameters
-    return made | {"responses": answers(operation)}
+        built["parameters"] = parameters
+    return built | {"responses": answers(operation)}
 
 
 def _schemas() -> Json:
@@ -126,7 +135,7 @@ def _schemas() -> Json:
         ),
         ref_template="#/components/schemas/{name}",
     )
-    # As it is written: what is not known is left out, and it is one of the two.
+    # An identity has exactly one of the two members. Unknown members are left out.
     schemas["ExecutedBy"] |= {
         "properties": {
             "user": {"$ref": "#/components/schemas/User"},

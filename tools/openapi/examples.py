@@ -1,4 +1,4 @@
-"""What requests and answers look like, for the OpenAPI document. Tests hold them to its schemas."""
+"""Examples of requests and answers for the OpenAPI document. Tests check them by its schemas."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -176,11 +176,11 @@ EXAMPLES: Mapping[str, Any] = {
         "expires_at": RUNNER["expires_at"],
     },
 }
-"""By the name of the shape."""
+"""Examples by the name of their shape."""
 
 
 def _problem(reason: ProblemReason) -> Mapping[str, Any]:
-    """The problem of a reason, with the detail that a request would get."""
+    """The problem of a reason, with the detail that a request gets."""
     entry = REASONS[reason]
     return {
         "type": "about:blank",
@@ -200,7 +200,7 @@ _DETAILS: Mapping[ProblemReason, str] = {
     "wrong_state": "A run that is succeeded cannot cancel.",
     "forbidden": forbidden("cancel_run").detail,
 }
-"""The details that name a fact of the request; all others are the sentences of the reasons."""
+"""Details that name a fact of the request. The others are the sentences of the reasons."""
 
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {reason: _problem(reason) for reason in REASONS}
 """An example of each reason."""

@@ -1,4 +1,4 @@
-"""What a route does not say of itself: its answers, and which problems it may answer with."""
+"""The answers of each route, and the reasons of its problems."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ STATUS: Mapping[str, int] = {reason: entry.status for reason, entry in REASONS.i
 """The status of each reason."""
 
 CALL: Reasons = (*get_args(Reason), "keys_unavailable", "store_unavailable", "internal")
-"""Of every route that needs a caller and reads its roles."""
+"""Reasons of every route that needs a caller and reads its roles."""
 
 READ: Reasons = (*CALL, "invalid_name", "not_found")
-"""Of a route about a resource of a project."""
+"""Reasons of a route about a resource of a project."""
 
 PAGE: Reasons = ("invalid_parameter", "invalid_cursor")
 CHANGE: Reasons = ("forbidden", "cross_site_request")
@@ -48,9 +48,9 @@ TOKEN: Reasons = ("forbidden", "invalid_parameter", "token_unavailable")
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a route answers: shapes by status, and reasons of problems.
+    """The answers of a route and the reasons of its problems.
 
-    `located`: the statuses that come with a `Location`.
+    `located`: the statuses with a `Location` header.
     """
 
     tag: str
@@ -154,7 +154,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "service accounts",
         {
             201: ("The service account acts for the caller from now on.", ServiceAccount),
-            200: ("It did so before; its role and name are these now.", ServiceAccount),
+            200: ("The service account existed. It has the new role and name.", ServiceAccount),
         },
         *BODY,
         "already_registered",
@@ -165,8 +165,6 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "list_service_accounts": _list("service accounts", ServiceAccountList),
     "show_service_account": _read("service accounts", "The service account.", ServiceAccount),
-    "delete_service_account": _delete(
-        "service accounts", "The service account acts for nobody any more."
-    ),
+    "delete_service_account": _delete("service accounts", "The service account is deleted."),
 }
-"""By the name of the function that answers."""
+"""Operations by the name of the function that answers."""

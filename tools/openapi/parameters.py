@@ -1,4 +1,4 @@
-"""What requests carry: parameters of path, query and header, and the body of a create."""
+"""The parameters of path, query and header, and the bodies of requests."""
 
 import re
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ type Json = dict[str, Any]
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "For a day the same key, caller and body gives the same run or message, "
-    "however often it is sent.",
+    "description": "For a day, a repetition by the same caller with the same key and body "
+    "returns the first run or message.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
 }
 
@@ -52,7 +52,7 @@ BODIES = {
     "post_message": _body("PostMessage", POST_MESSAGE, required=True),
     "create_service_account": _body("CreateServiceAccount", CREATE_SERVICE_ACCOUNT, required=True),
 }
-"""By the name of the handler."""
+"""Request bodies by the name of the handler."""
 
 QUERIES: dict[str, type] = {
     "list_project_runs": ListRuns,
@@ -67,7 +67,7 @@ QUERIES: dict[str, type] = {
     "list_messages": ListMessages,
     "list_service_accounts": PageQuery,
 }
-"""What a handler takes from the query, by its name."""
+"""The shape of a handler's query parameters, by its name."""
 
 _PATH = {
     "project": (Name, PROJECT),
@@ -78,21 +78,21 @@ _PATH = {
 }
 _QUERY = {
     "status": "Only runs in this state.",
-    "created_by": "Only runs that this subject created, or whose e-mail this is; `me` is the "
-    "caller.",
-    "limit": "At most so many.",
-    "after": "Only messages behind the one of this id: `next_after` of the answer before.",
-    "role": "Which role.",
-    "subject": "Whose, at its issuer.",
-    "kind": "What they are.",
-    "issuer": "Whose subject; by default of the issuer that browsers sign in with.",
-    "wait": "Where there is none, wait for one for so many seconds.",
-    "cursor": "Where to go on: `next_cursor` of the page before, with the same other parameters.",
+    "created_by": "Only runs that the caller with this subject or e-mail address created; `me` "
+    "is the caller of this request.",
+    "limit": "The most items to return.",
+    "after": "Only messages after the one with this id: `next_after` of the previous answer.",
+    "role": "The role.",
+    "subject": "The subject of the person or application at its issuer.",
+    "kind": "The kind of principal.",
+    "issuer": "The issuer of the subject; by default the issuer that browsers sign in with.",
+    "wait": "If there is no message, the most seconds to wait for one.",
+    "cursor": "`next_cursor` of the previous page, sent with the same other parameters.",
 }
 
 
 def path_parameters(path: str) -> Iterator[Json]:
-    """Those that `path` names."""
+    """The parameters that `path` names."""
     for name in re.findall(r"{(\w+)}", path):
         shape, example = _PATH[name]
         yield {
@@ -105,22 +105,22 @@ def path_parameters(path: str) -> Iterator[Json]:
 
 
 def query_parameters(shape: type, *, across_projects: bool) -> Iterator[Json]:
-    """Those of a query that has this shape."""
+    """The query parameters of a shape. `across_projects`: `created_by` is required."""
     schema = json_schema(msgspec.json.schema(shape))["$defs"][shape.__name__]
     for name, kind in schema["properties"].items():
-        said = kind.get("description") or _QUERY[name]
-        parameter: Json = {"name": name, "in": "query", "description": said}
+        description = kind.get("description") or _QUERY[name]
+        parameter: Json = {"name": name, "in": "query", "description": description}
         if name == "created_by" and across_projects:
             parameter |= {"required": True, "example": "me"}
         if name in schema.get("required", ()):
             parameter["required"] = True
-        # A parameter is left out, never null.
+        # A client leaves a parameter out; it cannot be null.
         kinds = [each for each in kind.get("anyOf", [kind]) if each != {"type": "null"}]
         yield parameter | {"schema": kinds[0]}
 
 
 def json_schema(schema: Any) -> Any:
-    """`schema` without what is Python's alone: elsewhere `$` in a pattern is the very end."""
+    """`schema` with portable patterns: `$` matches before a final newline only in Python."""
     match schema:
         case dict():
             return {

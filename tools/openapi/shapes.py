@@ -1,6 +1,6 @@
-"""The shapes of answers, for the OpenAPI document. Tests hold the real answers to them.
+"""The shapes of answers for the OpenAPI document. Tests compare the real answers with them.
 
-Those of requests are `run_requests`' and `runner_requests`' own: the function checks with them.
+The shapes of requests are in `serve_runs`, in the module `requests` of each subject.
 """
 
 from typing import Annotated, Any, Literal
@@ -31,7 +31,9 @@ Reason = Annotated[
         extra_json_schema={"enum": list(REASONS)},
     ),
 ]
-Identity = Annotated[ExecutedBy | None, Meta(description="Null where nobody is known.")]
+Identity = Annotated[
+    ExecutedBy | None, Meta(description="Null if there is no verified person or application.")
+]
 
 
 class Health(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,7 +43,7 @@ class Health(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Caller(msgspec.Struct, forbid_unknown_fields=True):
-    """Who sent the request, after verification."""
+    """The verified caller of the request."""
 
     executed_by: ExecutedBy
     kind: Literal["user", "application"]
@@ -50,7 +52,7 @@ class Caller(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Run(msgspec.Struct, forbid_unknown_fields=True):
-    """One execution in a project, and who did what to it."""
+    """An execution in a project, and who created, started and ended it."""
 
     id: RunId
     project: Name
@@ -79,7 +81,7 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RunList(msgspec.Struct, forbid_unknown_fields=True):
-    """A page of runs, newest first. It may have fewer than `limit` and still not be the last."""
+    """A page of runs, newest first. A page that is not the last may have fewer than `limit`."""
 
     runs: list[Run]
     next_cursor: Annotated[
@@ -91,13 +93,13 @@ class LastError(msgspec.Struct, forbid_unknown_fields=True):
     """Why the last refresh of a runner's token failed."""
 
     error_class: Annotated[
-        str, Meta(description="As the issuer named it (RFC 6749, section 5.2), or as we do.")
+        str, Meta(description="The issuer's error code (RFC 6749, section 5.2), or Byline's own.")
     ] = msgspec.field(name="class")
     at: Time
 
 
 class Runner(msgspec.Struct, forbid_unknown_fields=True):
-    """What executes runs, and how its token is doing; never the token."""
+    """A service that executes runs, with the state of its token, without the token."""
 
     name: Name
     project: Name
@@ -108,7 +110,7 @@ class Runner(msgspec.Struct, forbid_unknown_fields=True):
     subject: str | None
     status: Annotated[
         RunnerStatus,
-        Meta(description="`failing`: the last refresh did; a token may be there all the same."),
+        Meta(description="`failing`: the last refresh failed. There may still be a valid token."),
     ]
     issued_at: Time | None
     expires_at: Time | None
@@ -136,7 +138,7 @@ class RunnerList(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RunnerToken(msgspec.Struct, forbid_unknown_fields=True):
-    """A runner's newest token. Go by `expires_at`, and keep it no longer."""
+    """A runner's newest token. Do not keep it longer than `expires_at`."""
 
     token: str
     token_type: Literal["Bearer"]
@@ -145,7 +147,7 @@ class RunnerToken(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RoleBindingOf(msgspec.Struct, forbid_unknown_fields=True):
-    """Roles of somebody in a project; issuer and subject are null for nobody."""
+    """The roles of a principal in a project. For `anonymous`, issuer and subject are null."""
 
     kind: Literal["user", "application", "anonymous"]
     issuer: str | None
@@ -161,14 +163,14 @@ class RoleBindingList(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AuditedResource(msgspec.Struct, forbid_unknown_fields=True):
-    """What something was done to."""
+    """The resource of an action."""
 
     type: ResourceType
-    id: Annotated[str, Meta(description="A run's id, a name, or a role and whose it is.")]
+    id: Annotated[str, Meta(description="A run's id, a name, or a role with its principal.")]
 
 
 class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
-    """That something was done. It never changes."""
+    """The record of an action. It never changes."""
 
     id: RunId
     at: Time
@@ -180,14 +182,14 @@ class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
     on_behalf_of: Annotated[
         ExecutedBy | None, Meta(description="The person that the actor acts for.")
     ]
-    request_id: Annotated[str, Meta(description="To be found in the logs.")]
+    request_id: Annotated[str, Meta(description="The request's id in the logs.")]
     run: Annotated[
-        RunId | None, Meta(description="For which run a token was read, as its reader said.")
+        RunId | None, Meta(description="The run that a token was read for, as its reader stated.")
     ]
 
 
 class AuditRecordList(msgspec.Struct, forbid_unknown_fields=True):
-    """A page of records, newest first. It may have fewer than `limit` and still not be the last."""
+    """A page of records, newest first. A page that is not the last may have fewer than `limit`."""
 
     records: list[AuditRecord]
     next_cursor: Annotated[
@@ -196,7 +198,7 @@ class AuditRecordList(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Credential(msgspec.Struct, forbid_unknown_fields=True):
-    """A secret of another service that runs may use; never its token."""
+    """A secret of another service that runs may use, without its token."""
 
     name: Name
     project: Name
@@ -217,7 +219,7 @@ class CredentialList(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CredentialToken(msgspec.Struct, forbid_unknown_fields=True):
-    """A credential with its token. That it was read is on record."""
+    """A credential with its token. Each read has an audit record."""
 
     credential_id: Name
     provider: Provider
@@ -227,7 +229,7 @@ class CredentialToken(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
-    """What somebody said in a run. It never changes."""
+    """A message in a run. It never changes."""
 
     id: RunId
     role: MessageRole
@@ -240,31 +242,29 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MessageList(msgspec.Struct, forbid_unknown_fields=True):
-    """Messages, the oldest first."""
+    """Messages, oldest first."""
 
     messages: list[Message]
     next_after: Annotated[
         RunId | None,
-        Meta(description="`after` of the next request; null where there is no message yet."),
+        Meta(description="`after` of the next request; null if there is no message yet."),
     ]
 
 
 class ServiceAccount(msgspec.Struct, forbid_unknown_fields=True):
-    """An application that acts for a person, in one project; never its token."""
+    """An application that acts for a person in one project, without its token."""
 
     id: Annotated[
-        ServiceAccountId, Meta(description="Of its issuer and subject: it never changes.")
+        ServiceAccountId, Meta(description="Derived from its issuer and subject. It never changes.")
     ]
     project: Name
     name: str
     issuer: str
     subject: str
     role: Annotated[
-        str, Meta(description="What it may do at most: nothing that the person may not.")
+        str, Meta(description="The most it may do: the person's own roles limit it too.")
     ]
-    acts_for: Annotated[
-        ExecutedBy | None, Meta(description="The person, as they were when they registered it.")
-    ]
+    acts_for: Annotated[ExecutedBy | None, Meta(description="The person, as of the registration.")]
     created_at: Time
     updated_at: Time
 
@@ -277,13 +277,13 @@ class ServiceAccountList(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """RFC 9457."""
+    """A problem (RFC 9457)."""
 
     type: Literal["about:blank"]
     title: str
     status: Annotated[int, Meta(ge=400, le=599)]
-    detail: Annotated[str, Meta(description="For people. It may change.")]
-    instance: Annotated[str, Meta(description="The request's id, to be found in the logs.")]
+    detail: Annotated[str, Meta(description="A sentence for people, which may change.")]
+    instance: Annotated[str, Meta(description="The request's id in the logs.")]
     reason: Reason
     current_status: Annotated[
         Status | msgspec.UnsetType, Meta(description="With `wrong_state`: the run's state.")
