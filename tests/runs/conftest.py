@@ -171,8 +171,8 @@ def start_runners(
     yield start
     sqs.cache_clear()
     secrets_manager.cache_clear()
-    told = "".join(answer for runners in started for answer in runners.api.answers)
-    assert not [segment for segment in segments_of(web.tokens) if segment in told]
+    text = "".join(answer for runners in started for answer in runners.api.answers)
+    assert not [segment for segment in segments_of(web.tokens) if segment in text]
     web.tokens.clear()
     assert not world.aws.secrets.texts.occur_in(said())
     assert not world.aws.leaks()

@@ -311,7 +311,7 @@ class TestOrder:
             for turn in range(4):
                 try:
                     written.append(conversation.write(store, f"{number}/{turn}"))
-                except (RequestFailed, Contended) as failure:  # others were faster, each time
+                except (RequestFailed, Contended) as failure:  # other writers were faster each time
                     written.append(reason_of(failure))
             return written
 

@@ -307,12 +307,12 @@ def test_list_by_email_excludes_invisible_projects(
     email = f"{subject}@example.com"
     access_rows.grant("project:editor", subject, project="gemini")
     lin = named(web, subject, email)
-    api.create(lin, name="seen")
-    api.create(lin, "gemini", name="unseen")
+    api.create(lin, name="visible")
+    api.create(lin, "gemini", name="invisible")
     access_rows.grant("project:viewer", f"{subject}-eve")
     eve = web.browser(f"{subject}-eve")
-    assert listed_names(api, eve, "/v1/runs", email) == ["seen"]
-    assert listed_names(api, lin, "/v1/runs", "me") == ["unseen", "seen"]
+    assert listed_names(api, eve, "/v1/runs", email) == ["visible"]
+    assert listed_names(api, lin, "/v1/runs", "me") == ["invisible", "visible"]
 
 
 @pytest.mark.parametrize("column", ["", "email"])
