@@ -113,13 +113,13 @@ class TestRead:
         assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, PUT")
 
     def test_unreadable_row_is_500_and_counted(
-        self, runners: RunnersApi, ada: Credential, said: Callable[[], list[str]]
+        self, runners: RunnersApi, ada: Credential, log_lines: Callable[[], list[str]]
     ) -> None:
         """The answer is 500, and the log contains no value of the row."""
         write_unreadable_row(runners, "nightly")
         assert runners.get(ada).status == 500
-        assert [line for line in said() if '"InternalError"' in line]
-        assert not [line for line in said() if "spoiled" in line]
+        assert [line for line in log_lines() if '"InternalError"' in line]
+        assert not [line for line in log_lines() if "spoiled" in line]
 
 
 class TestList:
@@ -157,7 +157,7 @@ class TestList:
         assert page.json["runners"] == [runners.get(ada).json]
 
     def test_unreadable_row_is_left_out_and_logged(
-        self, runners: RunnersApi, ada: Credential, said: Callable[[], list[str]]
+        self, runners: RunnersApi, ada: Credential, log_lines: Callable[[], list[str]]
     ) -> None:
         """A row that cannot be read does not hide the others."""
         for name in ("a", "c"):
@@ -169,7 +169,7 @@ class TestList:
             for runner in page.json["runners"]
         ]
         assert answered == ["a", "c"]
-        assert [line for line in said() if '"row unreadable"' in line]
+        assert [line for line in log_lines() if '"row unreadable"' in line]
 
     def test_list_of_large_runners_ends_early(self, runners: RunnersApi, ada: Credential) -> None:
         """A page stays below the 1 MB of a load balancer, and its cursor goes on."""
@@ -181,7 +181,7 @@ class TestList:
             )
         pages = [*pages_of(runners, ada, limit="100")]
         assert sum(len(page.json["runners"]) for page in pages) == 100
-        assert all(len(said) < 1_000_000 for said in runners.api.answers)
+        assert all(len(answer) < 1_000_000 for answer in runners.api.answers)
 
     @pytest.mark.parametrize(
         "query",

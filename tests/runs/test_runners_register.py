@@ -229,7 +229,7 @@ def test_registration_with_a_lost_answer_happens_once(
 
 
 def test_change_with_a_lost_answer_happens_once(
-    runners: RunnersApi, ada: Credential, said: Callable[[], list[str]]
+    runners: RunnersApi, ada: Credential, log_lines: Callable[[], list[str]]
 ) -> None:
     """The answer and the log show one change."""
     runners.put(ada)
@@ -237,17 +237,17 @@ def test_change_with_a_lost_answer_happens_once(
     runners.world.aws.faults.follow("TransactWriteItems", LoseAnswer())
     assert runners.put(ada, audience="models").json["audience"] == "models"
     assert runners.calls().count("TransactWriteItems") == before + 2
-    assert len([line for line in said() if '"runner changed"' in line]) == 1
+    assert len([line for line in log_lines() if '"runner changed"' in line]) == 1
 
 
 def test_failed_message_does_not_fail_the_registration(
-    runners: RunnersApi, ada: Credential, said: Callable[[], list[str]]
+    runners: RunnersApi, ada: Credential, log_lines: Callable[[], list[str]]
 ) -> None:
     """The answer is 201 with a warning in the log, and the next tick finds the row."""
     runners.world.aws.faults.follow("SendMessage", afterwards=UNAVAILABLE)
     assert runners.put(ada).status == 201
     assert runners.registered_row().shard is not None
-    assert [line for line in said() if '"message not sent"' in line]
+    assert [line for line in log_lines() if '"message not sent"' in line]
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "DeleteItem", "TransactWriteItems"])

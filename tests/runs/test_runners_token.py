@@ -61,13 +61,13 @@ def test_runner_reads_its_token(ready: RunnersApi, gpu: Credential) -> None:
 
 
 def test_token_read_is_logged_without_the_token(
-    ready: RunnersApi, gpu: Credential, said: Callable[[], list[str]]
+    ready: RunnersApi, gpu: Credential, log_lines: Callable[[], list[str]]
 ) -> None:
     """The log names the reader and the runner, and no line contains the token."""
     token = ready.token(gpu).json["token"]
-    [line] = [line for line in said() if '"token fetched"' in line]
+    [line] = [line for line in log_lines() if '"token fetched"' in line]
     assert '"actor":"gpu"' in line
-    assert token not in "".join(said())
+    assert token not in "".join(log_lines())
 
 
 def test_token_is_read_from_the_slot_of_the_last_refresh(
