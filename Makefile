@@ -25,8 +25,8 @@ up: ## run the whole stack on this machine until you press Ctrl-C
 QUICK := tests/identity tests/template tests/benchmarks tests/repository \
     tests/access/test_decisions.py tests/access/test_policies.py tests/runs/test_openapi.py \
     tests/register/test_authorization_service.py \
-    $(addprefix tests/refresh/test_,$(addsuffix .py,client_secrets due_units mint_locally post refresh_plan \
-        refresh_timing refresh_units retry_after runner_rows tick_time token_answers unit_batch unit_turns))
+    $(addprefix tests/refresh/test_,$(addsuffix .py,client_secrets messages mint_locally planning post \
+        refresh_timing retry_after row_changes runner_rows tick_times time_slices token_answers work_units))
 .PHONY: check test
 check: lint types ## the loop while you work: lint, types and the tests that need no stack
 	$(PYTHON) -m pytest -q -n logical $(QUICK)

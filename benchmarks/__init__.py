@@ -1,4 +1,4 @@
-"""How fast Byline is, against stated baselines, in one run: `make bench`.
+"""The benchmark: Byline's speed against baselines of the same run, by `make bench`.
 
-What is measured, how, and what it does not show: docs/benchmarks.md.
+docs/benchmarks.md says what is measured, how, and what the results do not show.
 """

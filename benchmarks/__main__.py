@@ -1,7 +1,7 @@
-"""The benchmark's command: `make bench`, or `python -m benchmarks --quick` while developing.
+"""The command of the benchmark: `make bench`, or `python -m benchmarks --quick` for development.
 
-Prints what it found and, unless quick, writes it to docs/benchmarks.md. Exits with 1 where a budget
-is missed.
+Prints the results and, unless quick, writes them to docs/benchmarks.md. Exits with 1 if a budget is
+missed.
 """
 
 import argparse
@@ -27,7 +27,7 @@ WARM = ("byline", "byline_by_role", "raw_floor", "usual_way_compiled")
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """How often each kind of thing is measured."""
+    """The number of rounds of each kind of measurement."""
 
     cold: int
     warm: int
@@ -42,7 +42,7 @@ QUICK = Rounds(cold=3, warm=9, verification=9, breakdown=3, refreshing=3, first=
 
 
 def main() -> None:
-    """Measure, show, judge."""
+    """Measure, print the results, and check the budgets."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds, and nothing is written")
     quick = parser.parse_args().quick
@@ -79,8 +79,7 @@ def _measure(built: Bench, rounds: Rounds) -> tuple[list[Promise], str]:
             "function", {TITLES[name]: Series(cpu, "ms CPU") for name, cpu in warm.items()}
         ),
         "### Cold starts by their first request",
-        "Only a decision loads the policies and their engine: a health check goes without, and so"
-        " does a person who asks who they are.",
+        "Only a decision loads the policies and Cedar: a health check and `GET /v1/whoami` do not.",
         report.spread_table(
             "first request", {kind: cold_series(starts) for kind, starts in first.items()}
         ),

@@ -1,4 +1,4 @@
-"""Builds what is measured, each as it would be deployed."""
+"""Builds the measured functions, each as it would be deployed."""
 
 import os
 import subprocess
@@ -17,10 +17,10 @@ CA_BUNDLES = ("amazon_roots.pem", "cacert.pem")
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """Folders as Lambda has them in /var/task and /opt/python.
+    """The built folders, as Lambda has them in /var/task and /opt/python.
 
-    `usual_way_compiled` is `usual_way` with byte code. `python` has the runtime interface client,
-    and nothing else that a function could find by accident.
+    `usual_way_compiled` is `usual_way` with byte code. `python` is an interpreter with the runtime
+    interface client, and no other package that a function could import by accident.
     """
 
     function: Path
@@ -34,9 +34,9 @@ class Artifacts:
 
 
 def build(root_certificate: bytes) -> Artifacts:
-    """Build everything, and add `root_certificate` to every CA bundle that is in there.
+    """Build everything, and add `root_certificate` to each CA bundle of the artifacts.
 
-    So each function loads the bundle that it would load on AWS, one certificate longer.
+    So each function loads the bundle that it would load on AWS, and one certificate more.
     """
     rmtree(BUILT, ignore_errors=True)
     byline, baselines = BUILT / "byline", BUILT / "baselines"
@@ -66,7 +66,7 @@ def _sam_build(template: Path, artifacts: Path) -> None:
 
 
 def _runtime(folder: Path) -> Path:
-    """The interpreter of an environment with the runtime interface client, as Lambda's image is."""
+    """The interpreter of a new environment with the runtime interface client, as Lambda has it."""
     python = folder / "bin/python"
     uv = _run(ROOT / "tools/setup", "--uv")
     _run(uv, "venv", "--quiet", "--python", sys.executable, folder)
@@ -80,7 +80,7 @@ def _runtime(folder: Path) -> Path:
 
 def _append(bundle: Path, certificate: bytes) -> None:
     contents = bundle.read_bytes()
-    bundle.unlink()  # it may be a link to an installer's cache, which is everybody's
+    bundle.unlink()  # it may be a link into the installer's cache, which is shared
     bundle.write_bytes(contents + b"\n" + certificate)
 
 

@@ -1,9 +1,9 @@
-"""AWS as a measured function sees it: DynamoDB for a create, and the load balancers' public keys.
+"""The stub of AWS: DynamoDB for a create, and the load balancers' public keys.
 
     python -m benchmarks.aws_stub CERTIFICATE_AND_KEY PUBLIC_KEY
 
-Serves TLS on a free port of loopback, which it prints, until it is ended. A process of its own, and
-constant answers: what it costs is not the function's.
+Serves TLS on a free port of loopback, and prints the port. It is a process of its own with constant
+answers, so its cost is not counted as the function's.
 """
 
 import json
@@ -38,7 +38,7 @@ _ANSWERS = {
 
 
 class _Answers(BaseHTTPRequestHandler):
-    """With the headers that AWS's own answers have."""
+    """Answers with the headers that AWS's own answers have."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -46,7 +46,7 @@ class _Answers(BaseHTTPRequestHandler):
     public_key: ClassVar[bytes]
 
     def do_POST(self) -> None:
-        """DynamoDB: it was written, and the browser's person is an editor."""
+        """DynamoDB: every write succeeds, and the browser's person is an editor."""
         self.rfile.read(int(self.headers["content-length"]))
         operation = self.headers["x-amz-target"].partition(".")[2]
         answer = _ANSWERS.get(operation, b"{}")
@@ -57,7 +57,7 @@ class _Answers(BaseHTTPRequestHandler):
         self._send_body(answer)
 
     def do_GET(self) -> None:
-        """The load balancers' public keys: the one there is, whatever the id."""
+        """The load balancers' public keys: the same key for every id."""
         self.send_response(200)
         self.send_header("Content-Type", "binary/octet-stream")
         self._send_body(self.public_key)
@@ -68,17 +68,17 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Measured processes are killed, not closed."""
+        """Ignore errors: measured processes are killed and drop their connections."""
 
 
 @contextmanager
 def aws_stub(certificate: Path, public_key: Path) -> Iterator[int]:
-    """The stub in its process; gives its port."""
+    """Runs the stub in a process of its own, and gives its port."""
     command = (sys.executable, "-m", "benchmarks.aws_stub", certificate, public_key)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -89,13 +89,13 @@ def aws_stub(certificate: Path, public_key: Path) -> Iterator[int]:
 
 
 def main() -> None:
-    """Serve."""
+    """Serve until killed."""
     certificate, public_key = sys.argv[1:]
     _Answers.public_key = Path(public_key).read_bytes()
     server = _Server(("127.0.0.1", 0), _Answers)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    # Hands are shaken in the connection's thread, at the first byte that is read.
+    # The handshake is left to the connection's thread, so that it does not block other connections.
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )

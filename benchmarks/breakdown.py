@@ -1,8 +1,8 @@
-"""Where Byline's own time goes: one cold start, then warm creates, piece by piece.
+"""Measures the pieces of one cold start, then the pieces of warm creates.
 
-Runs in an interpreter that has the built function and layer. Reads as JSON from standard input when
-its process was started (seconds of `time.perf_counter`), events (each with a token of its own) and
-a row of the table; writes the pieces of the cold start in milliseconds and of a warm create in
+Runs in an interpreter that has the built function and layer. Reads JSON from standard input: the
+start of its process (seconds of `time.perf_counter`), events with a new token each, and a row of
+the table. Writes the pieces of the cold start in milliseconds, and those of a warm create in
 microseconds of CPU time.
 """
 
@@ -19,7 +19,7 @@ from types import SimpleNamespace  # noqa: E402
 from typing import Any  # noqa: E402
 
 IMPORTS = {
-    # What comes next is init, with the garbage collector stopped as RunsFunction stops it.
+    # Init begins here. RunsFunction stops the garbage collector during init, and so does this.
     "Lambda's runtime interface client": ["awslambdaric.bootstrap", "byline.init_phase"],
     "msgspec": ["msgspec"],
     "Powertools: logger and metrics": [
@@ -35,7 +35,7 @@ IMPORTS = {
     ],
     "the identity layer": ["byline.identity.identity"],
 }
-"""In the order in which RunsFunction comes to them; each is without what came before it."""
+"""In the order of RunsFunction's imports. Each piece is without the pieces before it."""
 
 CONTEXT: Any = SimpleNamespace(aws_request_id="2f1c7f3e-5d51-4a3f-8f0e-0b7a2d9c4e66")
 
@@ -43,21 +43,21 @@ type Event = dict[str, Any]
 
 
 class Laps:
-    """Milliseconds from one lap to the next."""
+    """A stopwatch: milliseconds from one lap to the next."""
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}
         self._since = time.perf_counter()
 
     def end(self, name: str) -> None:
-        """Everything since the last lap was `name`."""
+        """End the lap `name`, which began at the end of the lap before."""
         now = time.perf_counter()
         self.milliseconds[name] = (now - self._since) * 1e3
         self._since = now
 
 
 def main() -> None:
-    """Measure."""
+    """Measure, and print the results as JSON."""
     given = json.load(sys.stdin)
     first, *others = given["events"]
     cold = {"Python itself": (_first_line - given["started"]) * 1e3, **start_cold(first)}
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def start_cold(event: Event) -> dict[str, float]:
-    """What init and the first create do, one thing after the other."""
+    """The milliseconds of each piece of init and of the first create, in order."""
     laps = Laps()
     for name, modules in IMPORTS.items():
         for module in modules:
@@ -81,7 +81,7 @@ def start_cold(event: Event) -> dict[str, float]:
 
 
 def warm_create(events: Sequence[Event], item: dict[str, Any]) -> dict[str, float]:
-    """A create with a token never seen before, then its larger parts, each by itself."""
+    """The CPU time of a create with a new token, and of its larger parts, each by itself."""
     create = import_module("serve_runs.handler").handler
     client = import_module("byline.aws").dynamodb()
     settings = import_module("byline.identity.settings").IdentitySettings.from_environment(

@@ -1,4 +1,4 @@
-"""A browser's create of a run as the load balancer forwards it, and the row that it makes."""
+"""The event of a browser's create, as the load balancer forwards it, and the row of the run."""
 
 import json
 import time
@@ -81,7 +81,7 @@ ITEM = {
         '"lastName":"Lovelace","email":"ada@example.com"}}}'
     },
 }
-"""The row of such a run, which the baselines put as it is."""
+"""The row of such a run. The baselines put this item."""
 
 
 HEALTH_CHECK: dict[str, Any] = {
@@ -94,7 +94,7 @@ HEALTH_CHECK: dict[str, Any] = {
 
 
 class Browser:
-    """Someone who is signed in at a load balancer with a key of its own."""
+    """A signed-in browser, and its load balancer with a key of its own."""
 
     def __init__(self) -> None:
         self._signer = Signer()
@@ -111,16 +111,16 @@ class Browser:
         return self._signer.public_key
 
     def token(self) -> str:
-        """A token that was never seen before, good for two minutes."""
+        """A new token, valid for two minutes."""
         claims = {**_CLAIMS, "session": f"{next(self._tokens):08}"}
         return self._signer.sign(claims, issuer=ISSUER, client=CLIENT_ID, now=time.time())
 
     def whoami(self) -> dict[str, Any]:
-        """The event of somebody who asks who they are."""
+        """The event of `GET /v1/whoami`."""
         return {**self.create(), "httpMethod": "GET", "path": "/v1/whoami", "body": ""}
 
     def create(self) -> dict[str, Any]:
-        """The event of a create, with a token of its own."""
+        """The event of a create, with a new token."""
         event: dict[str, Any] = deepcopy(_EVENT)
         event["multiValueHeaders"]["x-amzn-oidc-data"] = [self.token()]
         return event

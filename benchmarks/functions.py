@@ -1,4 +1,4 @@
-"""The measured functions as Lambda would be told of them, and the processes they run in."""
+"""The measured functions, configured as for Lambda, and the measurements of their processes."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _BEARER = {"issuer": ISSUER, "audiences": ["byline"], "profile": "keycloak"}
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """What is measured. `byline_by_role`: for a caller who is not among `ProjectAdmins`."""
+    """The measured functions. `byline_by_role` serves a caller who is not in `ProjectAdmins`."""
 
     byline: Function
     byline_by_role: Function
@@ -29,7 +29,7 @@ class Functions:
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """One process, from its start to its first answer: milliseconds, and MB at the most."""
+    """One process from its start to its first answer: times in milliseconds, peak memory in MB."""
 
     init: float
     first_request: float
@@ -39,7 +39,7 @@ class ColdStart:
 
 
 def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Functions:
-    """The functions, for the load balancer of `browser`, with AWS on `aws_port` of loopback."""
+    """The functions, with the load balancer of `browser` and the stub of AWS on `aws_port`."""
     common = {
         "AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
@@ -89,7 +89,7 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
 
 
 def cold_start(host: FunctionHost, event: dict[str, Any], *, status: int = 201) -> ColdStart:
-    """What it costs the process that `host` has just started to get ready and answer `event`."""
+    """The cold start of the process of `host`, with `event` as its first request."""
     _ask(host, event, status)
     (instance,) = host.instances
     timings = instance.timings
@@ -103,7 +103,7 @@ def cold_start(host: FunctionHost, event: dict[str, Any], *, status: int = 201) 
 
 
 def cpu_per_create(host: FunctionHost, events: list[dict[str, Any]]) -> float:
-    """CPU time of the host's process for each of `events`, user and system, in milliseconds."""
+    """Milliseconds of CPU time, user and system, of the host's process for each of `events`."""
     (instance,) = host.instances
     before = cpu_seconds(instance.pid)
     for event in events:
@@ -118,12 +118,15 @@ def _ask(host: FunctionHost, event: dict[str, Any], status: int) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """To the nanosecond, where /proc has ticks of 10 ms (clock_getcpuclockid(3), Linux)."""
+    """The CPU time of a process, in seconds, exact to the nanosecond.
+
+    /proc has ticks of 10 ms only (clock_getcpuclockid(3), Linux).
+    """
     return clock_gettime((~pid << 3) | 2)
 
 
 def _peak_memory(pid: int) -> float:
-    """The most that was resident so far, in MB (`VmHWM` in proc_pid_status(5), Linux)."""
+    """The largest resident size of a process so far, in MB (`VmHWM` in proc_pid_status(5))."""
     status = Path(f"/proc/{pid}/status").read_text()
     (kib,) = re.findall(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
     return int(kib) * 1_024 / 1e6

@@ -1,4 +1,4 @@
-"""The measurements, in alternating rounds: a slow minute of the machine then hits everybody."""
+"""The measurements, in alternating rounds, so that a slow minute affects all functions."""
 
 import json
 import subprocess
@@ -27,14 +27,14 @@ EVENTS_A_BREAKDOWN = 401
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What is measured, built, and AWS's stand-in running."""
+    """The built functions, with the stub of AWS running."""
 
     artifacts: Artifacts
     functions: Functions
     browser: Browser
 
     def cold_starts(self, names: Sequence[str], *, rounds: int) -> dict[str, list[ColdStart]]:
-        """So many cold starts of each function."""
+        """Cold starts of each function, one in each round."""
         found: dict[str, list[ColdStart]] = {name: [] for name in names}
         for turn in _turns(names, rounds):
             for name in turn:
@@ -43,7 +43,7 @@ class Bench:
         return _without_first(found)
 
     def first_requests(self, *, rounds: int) -> dict[str, list[ColdStart]]:
-        """So many cold starts of Byline that end with each kind of request."""
+        """Cold starts of Byline with each kind of first request, one in each round."""
         kinds = {"health check": 200, "who am I": 200, "create": 201, "create, role read": 201}
         found: dict[str, list[ColdStart]] = {kind: [] for kind in kinds}
         for turn in _turns(list(kinds), rounds):
@@ -55,12 +55,12 @@ class Bench:
         return _without_first(found)
 
     def decisions(self, *, rounds: int) -> dict[str, list[float]]:
-        """See `benchmarks.deciding`: microseconds by kind and round."""
+        """Microseconds of a decision by kind and round. See `benchmarks.deciding`."""
         found: dict[str, list[float]] = self._script("deciding.py", {"rounds": rounds})
         return _without_first(found)
 
     def warm_creates(self, names: Sequence[str], *, rounds: int) -> dict[str, list[float]]:
-        """CPU time of a create with a token never seen before, milliseconds, by round."""
+        """Milliseconds of CPU time of a create with a new token, by function and round."""
         found: dict[str, list[float]] = {name: [] for name in names}
         with ExitStack() as stack:
             hosts = {name: stack.enter_context(self._host(name)) for name in names}
@@ -71,7 +71,7 @@ class Bench:
         return _without_first(found)
 
     def verifications(self, *, rounds: int) -> dict[str, list[float]]:
-        """See `benchmarks.verification`: microseconds by kind and round."""
+        """Microseconds of a verification by kind and round. See `benchmarks.verification`."""
         found: dict[str, list[float]] = self._script(
             "verification.py",
             {
@@ -85,7 +85,7 @@ class Bench:
         return _without_first(found)
 
     def refreshing(self, *, rounds: int) -> Refreshing:
-        """See `benchmarks.refreshing`."""
+        """The measurements of refreshing. See `benchmarks.refreshing`."""
         built = self.artifacts
         return measure_refreshing(
             built.refresh_function,
@@ -96,7 +96,7 @@ class Bench:
         )
 
     def breakdowns(self, *, rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-        """See `benchmarks.breakdown`: a cold start's pieces and a warm create's."""
+        """The pieces of a cold start and of a warm create. See `benchmarks.breakdown`."""
         found: dict[str, dict[str, list[float]]] = {"cold": {}, "warm": {}}
         for _ in range(rounds):
             events = [self.browser.create() for _ in range(EVENTS_A_BREAKDOWN)]
@@ -111,7 +111,7 @@ class Bench:
         return FunctionHost(function, python=self.artifacts.python)
 
     def _script(self, name: str, given: Mapping[str, Any]) -> Any:
-        """What a script of this folder finds that runs as RunsFunction would."""
+        """The output of a script of this folder, run in RunsFunction's environment."""
         finished = subprocess.run(
             (self.artifacts.python, "-s", ROOT / "benchmarks" / name),
             input=json.dumps(given),
@@ -120,12 +120,12 @@ class Bench:
             text=True,
             check=True,
         )
-        return json.loads(finished.stdout.splitlines()[-1])  # before it the function's own log
+        return json.loads(finished.stdout.splitlines()[-1])  # the function's log comes before it
 
 
 @contextmanager
 def bench() -> Iterator[Bench]:
-    """Build what is measured, and start the stub of AWS for as long as it lasts."""
+    """Build the functions, and run the stub of AWS until the block ends."""
     browser = Browser()
     authority = trustme.CA(key_type=trustme.KeyType.RSA)
     certificate = authority.issue_cert(DYNAMODB, PUBLIC_KEYS, key_type=trustme.KeyType.RSA)
@@ -139,12 +139,12 @@ def bench() -> Iterator[Bench]:
 
 
 def _turns(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
-    """`rounds` times all of `names`, each time another one first, after a round to warm up."""
+    """All `names` for each round, each time with another one first. One round more to warm up."""
     for turn in range(rounds + 1):
         first = turn % len(names)
         yield [*names[first:], *names[:first]]
 
 
 def _without_first[T](found: Mapping[str, list[T]]) -> dict[str, list[T]]:
-    """The first round filled the page cache, opened connections and fetched keys."""
+    """`found` without the first round, which filled caches, opened connections and fetched keys."""
     return {name: values[1:] for name, values in found.items()}

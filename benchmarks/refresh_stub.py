@@ -1,7 +1,7 @@
-"""AWS and an issuer as a refresh sees them: Secrets Manager's stand-in, a table, a token endpoint.
+"""The stub of a refresh: Secrets Manager's stand-in, a table and an issuer's token endpoint.
 
-The table is a dictionary, and knows of DynamoDB what the worker asks of it. moto, on which the
-tests run, copies a whole table for each transaction, and would be all that is measured.
+The table is a dictionary with the part of DynamoDB that the worker uses. moto, on which the tests
+run, copies the whole table for each transaction, and would dominate the measurement.
 """
 
 import json
@@ -18,28 +18,28 @@ from stand_ins.secret_store import Behaviour, SecretStore
 from stand_ins.secrets_manager import SecretsManager
 
 LATENCY_SECONDS = 0.02
-"""Of every answer: Secrets Manager's, the table's and the issuer's."""
+"""The latency of each answer, in place of a network."""
 
 TOKEN = "x" * 900
-"""As long as a JWT with a dozen claims and an RSA signature."""
+"""A text as long as a JWT with a dozen claims and an RSA signature."""
 
 type Document = Mapping[str, Any]
 type Item = dict[str, Any]
 
 
 class RefreshStub:
-    """What is behind one address. `secrets` and `table` are for looking into and preparing."""
+    """The services behind one address. Callers prepare and read `secrets` and `table`."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.over = Event()
+        self.ended = Event()
         self.secrets = SecretStore(behaviour=Behaviour(quotas=UNLIMITED))
         self.table = Table()
         self.mints = 0
         self._secrets_manager = SecretsManager(self.secrets)
 
     def receive(self, request: HttpRequest) -> HttpAnswer:
-        """The answer of the service that is asked, or a token, as late as over a network."""
+        """The answer of the called service, or a token, after `LATENCY_SECONDS`."""
         time.sleep(LATENCY_SECONDS)
         service, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
         if not operation:
@@ -55,23 +55,23 @@ class RefreshStub:
 
 
 class Table:
-    """`RunnersTable`. Every condition but the one of a commit holds: there is one worker."""
+    """`RunnersTable`. With one worker, every condition holds but the one of a commit."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Item] = {}
 
     def put(self, item: Item) -> None:
-        """Put an item, unconditionally."""
+        """Put an item without a condition."""
         self.items[_key(item)] = item
 
     def make_due(self) -> None:
-        """Every runner is due from now on."""
+        """Make every runner due now."""
         for item in self.items.values():
             if "due_at" in item:
                 item["due_at"] = {"N": str(int(time.time()))}
 
     def answer(self, operation: str, document: Document) -> dict[str, Any]:
-        """Do one call. Raises `Refused`."""
+        """The answer to one call. Raises `Refused`."""
         match operation:
             case "Query":
                 return self._query(document)
@@ -113,9 +113,9 @@ class Table:
 
 @contextmanager
 def refresh_stub() -> Iterator[RefreshStub]:
-    """The stub on a free port of loopback, in threads of this process."""
+    """Runs the stub on a free port of loopback, in threads of this process."""
     stub = RefreshStub()
-    with serve(stub.receive, over=stub.over) as stub.url:
+    with serve(stub.receive, ended=stub.ended) as stub.url:
         yield stub
 
 

@@ -1,8 +1,8 @@
-"""Refreshing a thousand due runners, against bare puts of as large a secret, in alternation.
+"""Measures the refresh of a thousand due runners against bare puts of as large a secret.
 
     python -m benchmarks.refreshing
 
-measures the working tree as it is; `make bench` what is built of it.
+measures the working tree. `make bench` measures the built artifact.
 """
 
 import json
@@ -25,16 +25,13 @@ RUNNERS = 1_000
 PUTS_A_ROUND = 200
 ROUNDS = 9
 
-RUNNERS_A_SECOND = 120
-"""What one worker without a limiter is to reach: six times the pace that it is given."""
-
 TIME_LIMIT_SECONDS = 60
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     "AWS_SESSION_TOKEN": "IQoJb3JpZ2luX2VjE" + "x" * 800,
-    # Wherever the interpreter resolves names by the stub's port: everything here has an address.
+    # The stub is reached by its address, so name resolution needs no port of it.
     "BENCHMARK_AWS_PORT": "0",
     "POWERTOOLS_SERVICE_NAME": "byline",
     "POWERTOOLS_METRICS_NAMESPACE": "Byline",
@@ -63,30 +60,33 @@ VALUE = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class Refreshing:
-    """By round, in milliseconds.
+    """The measurements by round, in milliseconds: CPU time, and elapsed time where named so.
 
-    CPU time of a bare put, of one by Byline's own client, and of a refreshed runner; and the time
-    that goes by for each of those.
+    `bare_put` is one put by boto3's client, `own_put` one by Byline's client in eight threads, and
+    `refresh` is one refreshed runner by a worker without its limiter.
     """
 
     bare_put: list[float] = field(default_factory=list)
     own_put: list[float] = field(default_factory=list)
+    own_put_elapsed: list[float] = field(default_factory=list)
     refresh: list[float] = field(default_factory=list)
-    elapsed: list[float] = field(default_factory=list)
+    refresh_elapsed: list[float] = field(default_factory=list)
 
     def series(self) -> dict[str, Series]:
-        """What was measured, for a table."""
+        """The rows of the table of measurements."""
         return {
             "one `put_secret_value`, boto3's client": Series(self.bare_put, "ms CPU"),
             "one `put_secret_value`, Byline's client, eight threads": Series(
                 self.own_put, "ms CPU"
             ),
             "a refreshed runner": Series(self.refresh, "ms CPU"),
-            "refreshed runners": Series([1_000 / each for each in self.elapsed], "a second"),
+            "refreshed runners": Series(
+                [1_000 / each for each in self.refresh_elapsed], "a second"
+            ),
         }
 
     def promises(self) -> list[Promise]:
-        """What refreshing may cost: beside each client's bare put, and in time."""
+        """The budgets of a refresh, against a bare put by each client."""
         return [
             Promise(
                 what="refreshing a runner, CPU",
@@ -105,20 +105,21 @@ class Refreshing:
                 aim=1.5,
             ),
             Promise(
-                what="the same, time of one worker without its limiter",
-                against=f"{RUNNERS_A_SECOND} runners a second",
-                byline=Series(self.elapsed, "ms"),
-                baseline=Series([1_000 / RUNNERS_A_SECOND] * 2, "ms"),
-                budget=1,
-                aim=1,
+                what="the same, elapsed time, without the worker's limiter",
+                against="one bare `put_secret_value`, Byline's client, eight threads",
+                byline=Series(self.refresh_elapsed, "ms"),
+                baseline=Series(self.own_put_elapsed, "ms"),
+                budget=2.5,
+                aim=2.0,
             ),
         ]
 
 
 def measure(*code: Path, boto3: Path, python: Path, rounds: int = ROUNDS) -> Refreshing:
-    """Measure the worker whose `code` is function and layer; `boto3`: where the baseline finds it.
+    """Measure the worker with the folders `code` of its function and layer.
 
-    The first round writes first tokens, opens connections, and does not count.
+    `boto3`: the folder in which the baseline finds boto3. The first round writes the first tokens
+    and opens connections, so it does not count.
     """
     puts = ROOT / "benchmarks/baselines/bare_put"
     found = Refreshing()
@@ -139,26 +140,31 @@ def measure(*code: Path, boto3: Path, python: Path, rounds: int = ROUNDS) -> Ref
         worker = start("refresh_tokens.handler", code)
         bare, own = start("bare_put", (puts, boto3)), start("own_put", (puts, *code))
         for turn in range(rounds + 1):
-            bare_put, own_put = _puts(bare, stub), _puts(own, stub)
-            refresh, elapsed = _refresh(worker, stub)
+            bare_put, _ = _puts(bare, stub)
+            own_put, own_put_elapsed = _puts(own, stub)
+            refresh, refresh_elapsed = _refresh(worker, stub)
             if turn > 0:
                 found.bare_put.append(bare_put)
                 found.own_put.append(own_put)
+                found.own_put_elapsed.append(own_put_elapsed)
                 found.refresh.append(refresh)
-                found.elapsed.append(elapsed)
+                found.refresh_elapsed.append(refresh_elapsed)
     return found
 
 
-def _puts(host: FunctionHost, stub: RefreshStub) -> float:
+def _puts(host: FunctionHost, stub: RefreshStub) -> tuple[float, float]:
+    """CPU time and elapsed time of one put, milliseconds."""
     names = [f"bare/{uuid4()}" for _ in range(PUTS_A_ROUND)]
     for name in names:
         stub.secrets.seed(name, VALUE)
-    before = _cpu(host)
+    before, began = _cpu(host), time.perf_counter()
     host.invoke({"names": names, "value": VALUE})
-    return (_cpu(host) - before) / PUTS_A_ROUND * 1e3
+    elapsed, cpu = time.perf_counter() - began, _cpu(host) - before
+    return cpu / PUTS_A_ROUND * 1e3, elapsed / PUTS_A_ROUND * 1e3
 
 
 def _refresh(host: FunctionHost, stub: RefreshStub) -> tuple[float, float]:
+    """CPU time and elapsed time of one refreshed runner, milliseconds."""
     stub.table.make_due()
     mints, writes = stub.mints, len(stub.secrets.writes)
     before, began = _cpu(host), time.perf_counter()
@@ -192,7 +198,7 @@ def _prepared() -> Iterator[RefreshStub]:
 
 
 def _new_runner(name: str) -> dict[str, Any]:
-    """A runner as a registration leaves it in the table."""
+    """The row of a runner right after its registration."""
     now = int(time.time())
     texts = {
         "project": "payments",
@@ -215,7 +221,7 @@ def _new_runner(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure the working tree, in the environment that the tests run in."""
+    """Measure the working tree, in the environment of the tests, and print the results."""
     packages = Path(sys.prefix, "lib/python3.13/site-packages")
     code = (ROOT / "functions", ROOT / "layers/identity", packages)
     found = measure(*code, boto3=packages, python=Path(sys.executable))

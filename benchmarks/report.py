@@ -31,7 +31,7 @@ _MEASURED = re.compile(r"(<!-- measured: begin[^>]*-->\n).*(<!-- measured: end -
 
 
 def circumstances(command: str) -> str:
-    """When, where and with what this was measured."""
+    """The date, the machine and the versions of the measurement, as a sentence."""
     versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     return (
         f"`{command}` on {datetime.now(UTC):%-d %B %Y}: {_processor()}, {cpu_count()} CPUs,"
@@ -41,7 +41,7 @@ def circumstances(command: str) -> str:
 
 
 def promise_table(promises: Sequence[Promise]) -> str:
-    """What is promised and what was found."""
+    """The table of budgets, with the measurements and the verdicts."""
     return _table(
         ["what", "Byline", "against", "baseline", "ratio", "budget", "aim", "verdict"],
         [
@@ -61,7 +61,7 @@ def promise_table(promises: Sequence[Promise]) -> str:
 
 
 def spread_table(subject: str, rows: Mapping[str, Mapping[str, Series]]) -> str:
-    """Several things of each subject."""
+    """A table of several quantities of each subject, with their quartiles."""
     columns = list(next(iter(rows.values())))
     return _table(
         [subject, *columns],
@@ -73,13 +73,16 @@ def spread_table(subject: str, rows: Mapping[str, Mapping[str, Series]]) -> str:
 
 
 def median_table(subject: str, rows: Mapping[str, Series]) -> str:
-    """One thing of each subject."""
+    """A table of one quantity of each subject."""
     return _table([subject, "median"], [[title, _figure(series)] for title, series in rows.items()])
 
 
 def write(measured: str, document: Path = DOCUMENT) -> None:
-    """Put what was measured into its place, and leave the rest of the document as it is."""
-    # A function, because backslashes in a replacement text would mean something.
+    """Replace the measurements in the document, and leave the rest as it is.
+
+    Raises `ValueError` if the document does not have exactly one place for them.
+    """
+    # A function, because a backslash in a replacement text would be an escape.
     written, places = _MEASURED.subn(
         lambda found: f"{found[1]}\n{measured}\n\n{found[2]}", document.read_text()
     )

@@ -1,10 +1,10 @@
 """Measures verifying a load balancer's token, in an interpreter that has the built layer.
 
-Reads as JSON from standard input the public key and a batch of tokens for each round; writes for
-each kind and round the CPU time of one verification, in microseconds.
+Reads the public key and a batch of tokens for each round as JSON from standard input. Writes the
+CPU time of one verification for each kind and round, in microseconds.
 
-fresh: a token never seen before, its key cached. seen: one that was verified before. raw: what
-`cryptography` alone takes for the signature, everything else done beforehand.
+`fresh`: a new token, with its key cached. `seen`: a token that was verified before. `raw`: the
+signature alone, verified by `cryptography`.
 """
 
 import json
@@ -27,7 +27,7 @@ from byline.identity.unverified import UnverifiedToken
 
 
 def main() -> None:
-    """Measure."""
+    """Measure, and print the results as JSON."""
     given = json.load(sys.stdin)
     pem = given["public_key"].encode()
 

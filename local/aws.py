@@ -1,6 +1,6 @@
 """AWS on one machine: moto's server, in a process of its own.
 
-Its own, because moto keeps its tables in its process, and a test there that mocks AWS empties them.
+moto keeps its tables in its process, and a test that mocks AWS in the same process empties them.
 """
 
 import os
@@ -16,22 +16,22 @@ from local.lambda_runtime import REGION
 from local.listening import url_of
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-"""moto takes any. They belong to account 123456789012."""
+"""Any credentials, which moto accepts for account 123456789012."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class AwsServer:
+class MotoServer:
     """Serves `listener` from entering the block to leaving it, or to the end of this process."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self.url = url_of(listener)
         self.environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": self.url}
-        """What sends a function's calls of AWS here."""
+        """The variables with which a function calls this server."""
 
     def client(self, service: str) -> Any:
-        """A client of `service` here."""
+        """A client of the AWS `service` on this server."""
         return boto3.client(
             service,  # type: ignore[call-overload]
             endpoint_url=self.url,
@@ -50,7 +50,7 @@ class AwsServer:
             pass_fds=[file],
             start_new_session=True,
         )
-        # The child holds it too: who connects from now on waits until it serves.
+        # The child holds the listener too, so connections wait until it serves.
         self._listener.close()
         return self
 

@@ -9,7 +9,7 @@ from local.listening import WebServer
 
 
 def serve(listener: socket.socket) -> None:
-    """Serve AWS's APIs until nobody holds the other end of standard input: no orphan stays."""
+    """Serve AWS's APIs until standard input is closed, which is when the parent ends."""
     with WebServer(DomainDispatcherApplication(create_backend_app), listener):
         sys.stdin.buffer.read()
 

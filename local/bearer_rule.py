@@ -1,4 +1,4 @@
-"""The rule for programs: `jwt-validation`, then forward the request as it is.
+"""The listener rule for programs: `jwt-validation`, then forward the request unchanged.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html
 As there: RS256 only; signature, `iss` and `exp`, and `nbf` and `iat` where they are; no audience.
@@ -17,7 +17,7 @@ SCHEME = "bearer "
 
 
 class BearerRule:
-    """Lets tokens of the issuer of `openid` through."""
+    """Forwards requests with a valid token of the issuer of `openid`."""
 
     def __init__(self, openid: OpenIDClient) -> None:
         self._openid = openid
@@ -28,11 +28,11 @@ class BearerRule:
 
     @staticmethod
     def matches(request: Request) -> bool:
-        """The rule's condition: a header `Authorization: Bearer *`, in any case."""
+        """Whether the request has a header `Authorization: Bearer *`, in any case."""
         return any(value.lower().startswith(SCHEME) for value in request.values("authorization"))
 
     def apply(self, request: Request) -> Request | Reply:
-        """The request to forward, unchanged, or what to reply instead.
+        """The unchanged request to forward, or the reply to send instead.
 
         Of several such headers the first is checked and all are forwarded: which one the real one
         checks is not documented, so the function must not rely on it.
@@ -50,7 +50,7 @@ class BearerRule:
                 options={"require": ["exp", "iss"], "verify_aud": False},
             )
         except (jwt.PyJWKClientConnectionError, ProviderFailed):
-            return plain(HTTPStatus.INTERNAL_SERVER_ERROR, "the issuer's keys cannot be had")
+            return plain(HTTPStatus.INTERNAL_SERVER_ERROR, "could not fetch the issuer's keys")
         except jwt.PyJWTError:
             # The library's messages may quote the token.
             return plain(HTTPStatus.UNAUTHORIZED, "the token is not valid")

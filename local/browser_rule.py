@@ -1,4 +1,4 @@
-"""The rule for browsers: `authenticate-oidc`, then forward.
+"""The listener rule for browsers: `authenticate-oidc`, then forward.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
 As there, a client without a session is redirected whether or not it is a browser.
@@ -17,14 +17,14 @@ from local.openid_client import OpenIDClient, ProviderFailed, SignedIn
 
 CALLBACK = "/oauth2/idpresponse"
 SESSION_COOKIE = "BylineSession-0"
-"""Its first shard, of up to four; the name is `SessionCookieName` of the template."""
+"""The first of up to four cookies. Its name is `SessionCookieName` in the template."""
 NONCE_COOKIE = "AWSALBAuthNonce"
 COOKIE_ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
-"""Without Secure, which the real one has: this is http on loopback."""
+"""Without `Secure`, which the real cookie has, because loopback uses http."""
 
 
 class BrowserRule:
-    """Signs people in at `openid` and tells the function who they are in the words of `signer`."""
+    """Signs people in at `openid`, and names them to the function in tokens of `signer`."""
 
     def __init__(self, openid: OpenIDClient, signer: Signer, *, now: Callable[[], float]) -> None:
         self._openid = openid
@@ -33,10 +33,10 @@ class BrowserRule:
         self._lock = Lock()
         self._sessions: dict[str, SignedIn] = {}
         self._under_way: dict[str, str] = {}
-        """State → where the browser wanted to go."""
+        """The URL that the browser asked for, by `state`."""
 
     def apply(self, request: Request) -> Request | Reply:
-        """The request to forward, or what to reply instead."""
+        """The request to forward, or the reply to send instead."""
         try:
             if request.path == CALLBACK:
                 return self._finish_sign_in(request)
@@ -52,7 +52,7 @@ class BrowserRule:
             client=self._openid.client_id,
             now=self._now(),
         )
-        # Whatever a client sent under these names is replaced.
+        # Headers of these names that the client sent are replaced.
         return request.with_headers(
             x_amzn_oidc_data=token,
             x_amzn_oidc_identity=session.userinfo["sub"],
@@ -67,7 +67,7 @@ class BrowserRule:
         )
         with self._lock:
             self._under_way[state] = target
-        # The browser that comes back must be the one that left (RFC 6749, section 10.12).
+        # The browser that returns must be the browser that left (RFC 6749, section 10.12).
         return _redirect(location, f"{NONCE_COOKIE}={state}; {COOKIE_ATTRIBUTES}")
 
     def _finish_sign_in(self, request: Request) -> Reply:
@@ -78,7 +78,7 @@ class BrowserRule:
         with self._lock:
             target = self._under_way.pop(state, None)
         if target is None or "code" not in query:
-            return plain(HTTPStatus.UNAUTHORIZED, "the sign-in is over")
+            return plain(HTTPStatus.UNAUTHORIZED, "the sign-in has expired")
         signed_in = self._openid.sign_in(
             query["code"][0], redirect_uri=f"{_origin(request)}{CALLBACK}"
         )

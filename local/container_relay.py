@@ -1,4 +1,4 @@
-"""Lets the containers of `sam local invoke` reach what listens on this machine's loopback.
+"""Lets the containers of `sam local invoke` reach servers on this machine's loopback.
 
 SAM puts a function's container on Docker's bridge, where 127.0.0.1 is the container's own, and
 ignores `--docker-network host` (https://github.com/aws/aws-sam-cli/pull/7278). So samconfig.toml
@@ -19,17 +19,17 @@ from typing import Any, Self
 from local.listening import HOST, PortTaken
 
 BRIDGE = "docker0"
-"""Docker's default network, as this machine sees it."""
+"""The interface of Docker's default network."""
 
 _ADDRESS_OF_INTERFACE = 0x8915  # SIOCGIFADDR and SIOCGIFNETMASK of netdevice(7)
 _NETMASK_OF_INTERFACE = 0x891B
 
 
 class ContainerRelay:
-    """Relays `ports` of `interface` to the same ports of `to`, while the block runs.
+    """Relays `ports` of `interface` to the same ports of `to`, until the block ends.
 
-    Only peers of the interface's own network are served: a neighbour of this machine could send
-    packets to the bridge's address, too. Without an interface there is nothing to relay.
+    It serves only peers of the interface's own network, because other machines of the local network
+    can send packets to the bridge's address. Without an interface it does nothing.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ContainerRelay:
 
 
 def docker_bridge() -> IPv4Interface | None:
-    """This machine's side of Docker's default network; None where there is none."""
+    """This machine's address in Docker's default network; None without Docker."""
     try:
         from fcntl import ioctl  # noqa: PLC0415 - Unix only
     except ImportError:
@@ -79,14 +79,14 @@ class _Relay(ThreadingTCPServer):
     def __init__(self, port: int, interface: IPv4Interface, to: str) -> None:
         self.to = (to, port)
         self._network = interface.network
-        super().__init__((str(interface.ip), port), _Connection)
+        super().__init__((str(interface.ip), port), _RelayedConnection)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         del request
         return ip_address(client_address[0]) in self._network
 
 
-class _Connection(BaseRequestHandler):
+class _RelayedConnection(BaseRequestHandler):
     server: _Relay
 
     def handle(self) -> None:

@@ -1,8 +1,8 @@
-"""`make demo`: the main job on this machine, over real HTTP, in under a minute.
+"""`make demo`: shows what Byline does on this machine, over real HTTP, in under a minute.
 
-A person signs in by the browser flow, a service account calls with a Bearer token, forgeries are
-refused, a runner's token is replaced before it expires, and a table shows who ran what. The exit
-status is 0 only if all was as promised.
+A person signs in with a browser, a service account calls with a Bearer token, forgeries fail, a
+runner's token is replaced before it expires, and a table shows who ran what. The exit status is 0
+only if every answer was as expected.
 """
 
 import sys
@@ -26,7 +26,7 @@ RUNS = f"{PROJECT}/runs"
 
 
 class Demo:
-    """The scenes, on a running stack."""
+    """The scenes of the demo, on a running stack."""
 
     def __init__(self, stack: Stack, lines: Lines) -> None:
         self._stack = stack
@@ -34,7 +34,7 @@ class Demo:
         self._tokens: list[str] = []
 
     def run(self) -> None:
-        """All scenes, in order."""
+        """Play all scenes in order."""
         self._lines.title("People sign in with a browser")
         with self._signed_in(ADA) as ada, self._signed_in(GRACE) as grace:
             run = self._create(ada, "evaluate-model")
@@ -114,7 +114,7 @@ class Demo:
             self._lines.show(f"assistant: POST {RUNS}", answer, 404, "not_found")
 
     def _bind(self, method: str, caller: httpx.Client, person: Person, *, status: int) -> None:
-        """Give a person the editor's role in the project, or take it away."""
+        """Bind a person to the role `project:editor` (PUT), or remove the binding (DELETE)."""
         path = f"{PROJECT}/role-bindings"
         binding = {"role": "project:editor", "subject": person.subject}
         place = "json" if method == "PUT" else "params"
@@ -185,16 +185,16 @@ ACTORS = [
     ("nightly-train", "nightly-train", "-", "-"),
     ("Ada Lovelace", "Ada Lovelace", "Ada Lovelace", "-"),
 ]
-"""Created, started, ended by, on behalf of; newest first."""
+"""The expected names of each run: created, started and ended by, on behalf of. Newest first."""
 
 WIDTHS = (28, 16, 11, 15, 15, 15, 14)
 
 
 def main() -> int:
-    """Returns the exit status."""
+    """Run the demo. Returns the exit status."""
     started = time.perf_counter()
     lines = Lines()
-    with Stack() as stack:
+    with Stack(progress=lambda step: print(f"… {step}", flush=True)) as stack:
         print(f"Byline at {stack.url}, signing in at {stack.issuer}")
         Demo(stack, lines).run()
     seconds = time.perf_counter() - started

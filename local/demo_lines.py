@@ -1,4 +1,4 @@
-"""What the demo prints: a line for each thing that was shown, marked where a promise broke."""
+"""The demo's output: a line for each answer, marked with `!` if it is not as expected."""
 
 from typing import Any
 
@@ -6,30 +6,30 @@ import httpx
 
 
 class Lines:
-    """Prints, and counts what is not as promised."""
+    """Prints lines, and counts those that are not as expected in `broken`."""
 
     def __init__(self) -> None:
         self.broken = 0
 
     def title(self, text: str) -> None:
-        """A new scene."""
+        """Print the title of a scene."""
         print(f"\n{text}")
 
     def show(self, what: str, answer: httpx.Response, status: int, word: str) -> None:
-        """An answer, which is as promised if it has this status and is about `word`."""
+        """Print an answer. It is as expected if it has this status and its line has `word`."""
         fact = _fact(answer)
         is_as_promised = answer.status_code == status and word in fact
         self.verdict(what, f"{answer.status_code} {fact}", is_as_promised=is_as_promised)
 
     def verdict(self, what: str, outcome: str, *, is_as_promised: bool) -> None:
-        """Anything else, and whether it is as promised."""
+        """Print any other outcome, and whether it is as expected."""
         mark = "  " if is_as_promised else "! "
         self.broken += not is_as_promised
         print(f"{mark}{what:<44}{outcome}")
 
 
 def name_of(executed_by: dict[str, Any] | None) -> str:
-    """The name of a user or an application, `-` for nobody."""
+    """The name of a user or an application; `-` for none."""
     match executed_by:
         case {"user": {"spec": {"firstName": first, "lastName": last}}}:
             return f"{first} {last}"
@@ -39,7 +39,7 @@ def name_of(executed_by: dict[str, Any] | None) -> str:
 
 
 def _fact(answer: httpx.Response) -> str:
-    """The one thing that an answer is about. Of a token it is when that expires."""
+    """The main fact of an answer. For a token, that is when it expires."""
     if not answer.headers.get("content-type", "").endswith("json"):
         return answer.text.strip().partition(": ")[2]
     body = answer.json()
@@ -47,7 +47,8 @@ def _fact(answer: httpx.Response) -> str:
         return f"{name_of(body['executed_by'])}, {body['kind']}, verified by {body['source']}"
     if "token_type" in body:
         return f"a {body['token_type']} token that expires at {clock(body['expires_at'])}"
-    return str(body.get("reason") or f"{body.get('name')}: {body.get('status')}")
+    # A run and a runner have a status, a service account has a role.
+    return str(body.get("reason") or f"{body['name']}: {body.get('status') or body['role']}")
 
 
 def clock(time: str) -> str:

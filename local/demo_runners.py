@@ -1,6 +1,6 @@
-"""The demo's scene about runners: a token is there within seconds, and replaced before it expires.
+"""The demo's scene about runners: a token exists within seconds, and is replaced before it expires.
 
-Nothing is sped up but the tokens: they live 30 seconds, and those pass.
+The tokens live 30 seconds. Everything else runs at its real pace.
 """
 
 import json
@@ -26,7 +26,7 @@ type Runner = Mapping[str, Any]
 
 
 class RunnersScene:
-    """`operator` registers runners, `runner` is one of them, and `others` are not."""
+    """The scene. `operator` registers runners, `runner` is one of them, and `others` are not."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class RunnersScene:
         stack.give_client("sandbox", CLIENT, secret="not-its-secret")
 
     def play(self) -> set[str]:
-        """Show it, and return the tokens that there were, to be looked for where none may be."""
+        """Play the scene. Returns the tokens that it saw, to be searched for in the logs."""
         body = {"client": CLIENT, "subject": SUBJECT}
         for path in (GOOD, BROKEN):
             answer = self._operator.put(path, json=body)
@@ -56,8 +56,10 @@ class RunnersScene:
         self._wait(GOOD, lambda runner: runner["status"] == "ready")
         self._wait(BROKEN, lambda runner: runner["status"] == "failing")
         seconds = time.monotonic() - started
-        first = self._tell("research's first token", is_as_promised=seconds < FIRST_TOKEN_SECONDS)
-        self._tell_broken("sandbox, whose client secret is wrong")
+        first = self._show_token(
+            "research's first token", is_as_promised=seconds < FIRST_TOKEN_SECONDS
+        )
+        self._show_failing("sandbox, whose client secret is wrong")
 
         mine = self._runner.get(f"{GOOD}/token")
         self._lines.show("the runner itself, GET …/token", mine, 200, "Bearer token")
@@ -65,17 +67,19 @@ class RunnersScene:
         for name, other in self._others.items():
             answer = other.get(f"{GOOD}/token")
             outcome = f"{answer.status_code}, as if there were no such runner"
-            is_as_promised = answer.status_code == 404 and _told(answer) == _told(missing)
+            is_as_promised = answer.status_code == 404 and _without_instance(
+                answer
+            ) == _without_instance(missing)
             self._lines.verdict(f"{name}, GET …/token", outcome, is_as_promised=is_as_promised)
 
         left = self._watch(first)
-        self._tell(f"replaced with {left:.0f} s to spare", is_as_promised=left > 0)
-        self._tell_broken("sandbox fails still, and stopped nobody")
+        self._show_token(f"replaced with {left:.0f} s to spare", is_as_promised=left > 0)
+        self._show_failing("sandbox still fails, others are refreshed")
         answers = (mine, self._runner.get(f"{GOOD}/token"))
         return {answer.json()["token"] for answer in answers if answer.status_code == 200}
 
     def _watch(self, first: Runner) -> float:
-        """Wait for the next token. Returns how many seconds the first one had left to live."""
+        """Wait for the next token. Returns the seconds that the first one still had to live."""
         looks = 0
 
         def is_replaced(runner: Runner) -> bool:
@@ -83,6 +87,7 @@ class RunnersScene:
             looks += self._runner.get(f"{GOOD}/token").status_code == 200
             return bool(runner["expires_at"] != first["expires_at"])
 
+        print("… waiting for the next token, up to 30 s", flush=True)
         looked = self._wait(GOOD, is_replaced)
         outcome = f"looked {looked} times, {looks} times it had a token that lives"
         self._lines.verdict("time moves on", outcome, is_as_promised=looks == looked)
@@ -90,11 +95,11 @@ class RunnersScene:
             return 0.0
         return datetime.fromisoformat(first["expires_at"]).timestamp() - time.time()
 
-    def _tell(self, what: str, *, is_as_promised: bool) -> Runner:
-        """The runner's newest token, as its secret has it: when it expires, and its generation."""
+    def _show_token(self, what: str, *, is_as_promised: bool) -> Runner:
+        """Print the expiry and the generation of the token in the runner's secret."""
         runner: Runner = self._operator.get(GOOD).json()
         if runner["secret_arn"] is None:
-            self._lines.verdict(what, "there is none", is_as_promised=False)
+            self._lines.verdict(what, "no token", is_as_promised=False)
             return runner
         answer = self._secrets.get_secret_value(SecretId=runner["secret_arn"])
         secret = json.loads(answer["SecretString"])
@@ -104,14 +109,14 @@ class RunnersScene:
         self._lines.verdict(what, outcome, is_as_promised=is_as_promised and is_newer)
         return runner
 
-    def _tell_broken(self, what: str) -> None:
+    def _show_failing(self, what: str) -> None:
         runner = self._operator.get(BROKEN).json()
         error = (runner["last_error"] or {}).get("class", "")
         is_as_promised = (runner["status"], error) == ("failing", "invalid_client")
         self._lines.verdict(what, f"{runner['status']}: {error}", is_as_promised=is_as_promised)
 
     def _wait(self, path: str, condition: Callable[[Runner], bool]) -> int:
-        """Look twice a second until `condition` holds or patience ends. Returns how often."""
+        """Read the runner twice a second until `condition` holds. Returns the number of reads."""
         looks, end = 1, time.monotonic() + PATIENCE_SECONDS
         while not condition(self._operator.get(path).json()) and time.monotonic() < end:
             time.sleep(0.5)
@@ -119,6 +124,6 @@ class RunnersScene:
         return looks
 
 
-def _told(answer: httpx.Response) -> dict[str, Any]:
-    """What an answer tells, but for the id that every request has of its own."""
+def _without_instance(answer: httpx.Response) -> dict[str, Any]:
+    """An answer's members without the id of its request."""
     return {name: value for name, value in answer.json().items() if name != "instance"}

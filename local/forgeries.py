@@ -1,4 +1,4 @@
-"""Ways to say that one is somebody else, for the demo and for tests to see refused."""
+"""Forged credentials, which the demo and the tests see refused."""
 
 import time
 
@@ -17,10 +17,10 @@ ATTACKER_ARN = (
 
 
 class AttackersRule:
-    """A load balancer of the attacker's own account, which says that everybody is `victim`.
+    """A load balancer of an attacker's account, which names every caller `victim`.
 
-    Its key is as genuine as ours: a region's load balancers share the place of their keys, and
-    an attacker configures our issuer and client in their own ("ALBeast", 2024).
+    Its key is published beside ours, because all load balancers of a region share one endpoint. The
+    attacker configures our issuer and client in the load balancer ("ALBeast", 2024).
     """
 
     def __init__(self, victim: Person, *, issuer: str) -> None:
@@ -29,19 +29,19 @@ class AttackersRule:
         self._issuer = issuer
 
     def token(self) -> str:
-        """Genuine in everything but who signed it."""
+        """A token that is genuine except for its signer."""
         claims = self._victim.userinfo("openid profile email")
         return self.signer.sign(claims, issuer=self._issuer, client=BROWSER_CLIENT, now=time.time())
 
     def apply(self, request: Request) -> Request | Reply:
-        """Forward as `victim`."""
+        """Forward every request as `victim`."""
         return request.with_headers(
             x_amzn_oidc_data=self.token(), x_amzn_oidc_identity=self._victim.subject
         )
 
 
 def strangers_token(victim: Person, *, issuer: str) -> str:
-    """An access token of `victim` that names the issuer's key and is signed with another."""
+    """An access token of `victim` that names the issuer's key, but is signed with another key."""
     [key, *_] = httpx.get(f"{issuer}/jwks.json").json()["keys"]
     now = int(time.time())
     claims = {

@@ -1,4 +1,4 @@
-"""One execution environment of a function: a child process with a Runtime API of its own."""
+"""One execution environment of a function: a child process with its own Runtime API."""
 
 import json
 import subprocess
@@ -14,14 +14,14 @@ from typing import IO
 from local.runtime_api import Invocation, RuntimeApi
 
 INIT_SECONDS = 30.0
-"""Lambda allows 10 s; a small machine that does other things beside may need more."""
+"""The time limit of init, in seconds. Lambda allows 10; a small, busy machine may need more."""
 
 Log = int | IO[bytes] | IO[str]
 """A file, or one of `subprocess`'s constants."""
 
 
 class FunctionFailed(Exception):
-    """No answer came: the function raised, exited or took too long.
+    """The function gave no answer: it raised, exited or took too long.
 
     `error_type` and `error_message` are what Lambda's caller gets as `errorType` and
     `errorMessage`.
@@ -34,7 +34,7 @@ class FunctionFailed(Exception):
 
 
 class InitFailed(FunctionFailed):
-    """The function did not start: its module could not be imported, or raised."""
+    """The function did not start: its module could not be imported, or raised an error."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Timings:
 
 
 class FunctionInstance:
-    """A process that was started at once and serves one invocation at a time."""
+    """A process that starts at once and serves one invocation at a time."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, log: Log) -> None:
         self.timings = Timings()
@@ -71,7 +71,7 @@ class FunctionInstance:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # Ctrl-C in a terminal is for us alone: we end the children in our own order.
+            # Ctrl-C in a terminal must not reach the children: they are ended in order.
             start_new_session=True,
         )
         Thread(target=self._watch, daemon=True).start()
@@ -83,7 +83,7 @@ class FunctionInstance:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def wait_until_ready(self) -> None:
@@ -95,7 +95,7 @@ class FunctionInstance:
             raise InitFailed("Sandbox.Timedout", f"init took over {INIT_SECONDS} s") from None
 
     def invoke(self, payload: bytes, *, timeout_seconds: float) -> bytes:
-        """The answer. A process that takes too long is killed, as on Lambda.
+        """The function's answer. A process that takes too long is killed, as on Lambda.
 
         Raises `FunctionFailed`.
         """
@@ -122,7 +122,7 @@ class FunctionInstance:
         self._api.server_close()
 
     def next_invocation(self) -> Invocation | None:
-        """The runtime asks for work: wait for it. None once there will be no more."""
+        """Wait for the next invocation. None if there will be no more."""
         if not self.timings.ready:
             self.timings.ready = time.perf_counter()
             with suppress(InvalidStateError):
@@ -132,11 +132,11 @@ class FunctionInstance:
         return invocation
 
     def on_restore(self) -> None:
-        """The runtime, on SnapStart, is where the snapshot would be taken."""
+        """Note the point at which SnapStart takes the snapshot."""
         self.timings.restored = time.perf_counter()
 
     def on_answer(self, request_id: str, answer: bytes) -> None:
-        """The runtime has an answer."""
+        """Take the answer of the runtime."""
         self.timings.answered = time.perf_counter()
         current = self._current
         if current is not None and current.request_id == request_id:
@@ -144,7 +144,7 @@ class FunctionInstance:
                 current.answer.set_result(answer)
 
     def on_error(self, report: bytes) -> None:
-        """The runtime reports an error, of an invocation or of init."""
+        """Take the runtime's report of an error, of an invocation or of init."""
         self.timings.answered = time.perf_counter()
         try:
             facts = json.loads(report)

@@ -1,4 +1,4 @@
-"""Running a function in Lambda's real runtime interface client, without Lambda.
+"""Runs a function in Lambda's real runtime interface client, without Lambda.
 
 function = Function("serve_runs.handler", code=(task_root, layer), environment={...})
 with FunctionHost(function) as host:
@@ -33,10 +33,10 @@ InitializationType = Literal["on-demand", "snap-start"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """What Lambda knows of a function.
+    """A function's configuration, as Lambda has it.
 
-    `code`: the task root first, then the layers' folders (on Lambda, what their `python/` holds);
-    `environment`: the function's own variables, to which Lambda's are added.
+    `code`: the task root, then the layers' folders (on Lambda, the content of their `python/`).
+    `environment`: the function's own variables. Lambda's variables are added to them.
     """
 
     handler: str
@@ -49,10 +49,10 @@ class Function:
 
 
 class FunctionHost:
-    """A function in so many `instances`; an invocation takes a free one, and waits for it.
+    """A function with `instances` processes. An invocation waits for a free process.
 
-    `python`: an interpreter that finds `awslambdaric`, by itself or through the function's code;
-    `log`: where the processes' output goes, which on Lambda is CloudWatch Logs.
+    `python`: an interpreter that finds `awslambdaric`, in its packages or in the function's code.
+    `log`: the file of the processes' output, in place of CloudWatch Logs.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FunctionHost:
         log: Log = subprocess.DEVNULL,
     ) -> None:
         self._function = function
-        # -s: a user's own packages are not the function's.
+        # -s: without the packages of the user's home folder.
         self._command = (str(python), "-s", "-m", "awslambdaric", function.handler)
         self.environment = {**_lambda_environment(function), **function.environment}
         self._log = log
@@ -83,7 +83,7 @@ class FunctionHost:
             instance.close()
 
     def wait_until_ready(self) -> None:
-        """Wait for every instance's init. Raises `InitFailed`."""
+        """Wait for the init of all processes. Raises `InitFailed`."""
         for instance in self.instances:
             instance.wait_until_ready()
 
@@ -113,7 +113,7 @@ class FunctionHost:
 
 
 def _lambda_environment(function: Function) -> dict[str, str]:
-    """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+    """The variables of Lambda: docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
     return {
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",

@@ -1,4 +1,4 @@
-"""Listening on loopback, and serving a WSGI application there."""
+"""Sockets and servers on loopback."""
 
 import socket
 import sys
@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 
 
 class PortTaken(Exception):
-    """Something else listens on `port`."""
+    """Another process listens on `port`."""
 
     def __init__(self, port: int) -> None:
         super().__init__(f"port {port} of {HOST} is taken")
@@ -23,7 +23,7 @@ class PortTaken(Exception):
 
 
 def listen(port: int) -> socket.socket:
-    """Listen on `port` of loopback, on a free one for 0. Raises `PortTaken`."""
+    """Listen on `port` of loopback; 0 means any free port. Raises `PortTaken`."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -36,24 +36,24 @@ def listen(port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where `listener` is reached, without a slash at the end."""
+    """The URL of `listener`, without a slash at the end."""
     host, port = listener.getsockname()
     return f"http://{host}:{port}"
 
 
 class LoopbackHttpServer(ThreadingHTTPServer):
-    """The standard library's server, for what WSGI would smooth away. Serves on daemon threads."""
+    """The standard library's server, for requests that WSGI would change. Uses daemon threads."""
 
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no error of ours; everything else is printed."""
+        """Print an error, unless the client closed the connection."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class WebServer:
-    """Serves `application` on threads, from entering the block to leaving it."""
+    """Serves the WSGI `application` on threads, from entering the block to leaving it."""
 
     def __init__(self, application: "WSGIApplication", listener: socket.socket) -> None:
         host, port = listener.getsockname()
@@ -78,7 +78,7 @@ class WebServer:
 
 
 class _QuietRequests(WSGIRequestHandler):
-    """Query strings carry codes and forms carry secrets, so requests are not logged."""
+    """Does not log requests: query strings have codes, and forms have secrets."""
 
     protocol_version = "HTTP/1.1"
 

@@ -1,4 +1,4 @@
-"""An Application Load Balancer for one machine: a listener with two rules before one function.
+"""An Application Load Balancer for one machine: a listener with two rules for one function.
 
     Authorization: Bearer …  →  jwt-validation     →  bearer target group   ─┐
     everything else          →  authenticate-oidc  →  browser target group  ─┴─  the function
@@ -32,14 +32,14 @@ from local.load_balancer_events import (
 from local.load_balancer_http import HttpServer
 
 PATHS = ("/v1/*", "/healthz")
-"""What the rules of `template.yaml` take; the listener answers 404 to the rest."""
+"""The paths of the rules of `template.yaml`. The listener answers 404 to others."""
 
 
-class Rule(Protocol):
-    """An action before `forward`."""
+class ListenerRule(Protocol):
+    """The action of a listener rule before `forward`."""
 
     def apply(self, request: Request) -> Request | Reply:
-        """The request to forward, or what to reply instead."""
+        """The request to forward, or the reply to send instead."""
 
 
 type Invoke = Callable[[Any], Any]
@@ -48,14 +48,14 @@ type Log = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetGroups:
-    """The names of the two groups, both of which lead to the same function."""
+    """The names of the two target groups. Both lead to the same function."""
 
     browser: str
     bearer: str
 
     @staticmethod
     def arn(name: str) -> str:
-        """Of a group that is called `name`."""
+        """The ARN of the target group `name`."""
         account = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
         return f"{account}:targetgroup/{name}/1234567890abcdef"
 
@@ -69,7 +69,7 @@ class LoadBalancer:
         *,
         invoke: Invoke,
         target_groups: TargetGroups,
-        browser_rule: Rule,
+        browser_rule: ListenerRule,
         bearer_rule: BearerRule,
         shape: Shape = "multi-value",
         log: Log = lambda _: None,
@@ -92,11 +92,11 @@ class LoadBalancer:
         self._server.server_close()
 
     def answer(self, request: Request) -> Reply:
-        """What the client gets."""
+        """The reply to a request."""
         started = time.perf_counter()
         rule, reply = self._route(request)
         milliseconds = (time.perf_counter() - started) * 1000
-        # Without the query, which carries codes at the callback; escaped, it goes to a terminal.
+        # Without the query, which has codes at the callback. Escaped, because terminals show it.
         path = ascii(request.path)[1:-1]
         self._log(f"{request.method} {path} {reply.status} {rule} {milliseconds:.0f} ms")
         return reply
@@ -104,7 +104,7 @@ class LoadBalancer:
     def _route(self, request: Request) -> tuple[str, Reply]:
         groups = self._target_groups
         if request.path == "/healthz":
-            # As the load balancer's own health checker asks, past the rules.
+            # The load balancer's health checker bypasses the rules.
             return "health", self._forward(request, groups.browser)
         if request.path == CALLBACK:
             return "sign-in", _reply(self._browser_rule.apply(request))

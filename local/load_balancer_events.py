@@ -1,4 +1,4 @@
-"""HTTP to a Lambda event, and a function's answer to HTTP, as an Application Load Balancer does it.
+"""Converts HTTP requests to Lambda events, and answers to HTTP, as a load balancer does.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
 """
@@ -11,10 +11,10 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 MAX_BODY_BYTES = 1_048_576
-"""Of a request's body, and of an answer's JSON."""
+"""The largest body of a request, and the largest JSON of an answer, in bytes."""
 
 Shape = Literal["multi-value", "single-value"]
-"""Of headers and query parameters: every value, or the last one
+"""The shape of headers and query parameters in an event: every value, or the last one
 (`lambda.multi_value_headers.enabled`)."""
 
 HOP_BY_HOP = frozenset(
@@ -29,18 +29,18 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-"""RFC 9110, section 7.6.1: between two neighbours only."""
+"""Headers of one connection only (RFC 9110, section 7.6.1)."""
 
 Headers = tuple[tuple[str, str], ...]
 
 
 class BadAnswer(Exception):
-    """What the function answered is not what a load balancer takes: 502."""
+    """A load balancer does not accept the function's answer, and replies with 502."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """As it came: path and query not decoded, header names lower-case, doubled headers doubled."""
+    """A raw request: path and query not decoded, header names lower-case, repeated headers kept."""
 
     method: str
     path: str
@@ -49,11 +49,11 @@ class Request:
     body: bytes
 
     def values(self, name: str) -> list[str]:
-        """All values of the header `name`, which is lower-case."""
+        """All values of the header `name` (lower-case)."""
         return [value for header, value in self.headers if header == name]
 
     def with_headers(self, **changes: str) -> "Request":
-        """The same, with headers replaced; `_` stands for `-`."""
+        """The request with these headers replaced. `_` in a name means `-`."""
         new = {name.replace("_", "-"): value for name, value in changes.items()}
         kept = tuple(header for header in self.headers if header[0] not in new)
         return replace(self, headers=(*kept, *new.items()))
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back to the client."""
+    """The response to the client."""
 
     status: int
     headers: Headers = ()
@@ -69,13 +69,13 @@ class Reply:
 
 
 def plain(status: HTTPStatus, text: str = "") -> Reply:
-    """An answer of the load balancer's own."""
+    """A plain-text response of the load balancer itself."""
     body = f"{status.value} {status.phrase}{': ' if text else ''}{text}\n"
     return Reply(status.value, (("content-type", "text/plain; charset=utf-8"),), body.encode())
 
 
 def to_event(request: Request, target_group_arn: str, *, shape: Shape) -> dict[str, Any]:
-    """The event for a function. Query values are not decoded for it."""
+    """The event for the function. As on AWS, query values are not decoded."""
     query = [pair.partition("=")[::2] for pair in request.query.split("&") if pair]
     is_base64 = bool(request.body) and not _is_text(request)
     body = base64.b64encode(request.body) if is_base64 else request.body
@@ -96,11 +96,11 @@ def to_event(request: Request, target_group_arn: str, *, shape: Shape) -> dict[s
 
 
 def to_reply(answer: Any, *, shape: Shape) -> Reply:
-    """The reply that `answer` asks for. Raises `BadAnswer`."""
+    """The response for the function's `answer`. Raises `BadAnswer`."""
     if not isinstance(answer, dict):
-        raise BadAnswer("it is not an object")
+        raise BadAnswer("the answer is not an object")
     if len(json.dumps(answer).encode()) > MAX_BODY_BYTES:
-        raise BadAnswer(f"it has more than {MAX_BODY_BYTES} bytes")
+        raise BadAnswer(f"the answer has more than {MAX_BODY_BYTES} bytes")
     status = answer.get("statusCode")
     if type(status) is not int or not 200 <= status <= 599:
         raise BadAnswer("statusCode is not a status")
@@ -138,7 +138,7 @@ def _decoded(body: str, answer: dict[str, Any]) -> bytes:
 
 
 def _is_text(request: Request) -> bool:
-    """Whether the body goes into the event as it is; anything else goes as base64."""
+    """Whether the body goes into the event as text; otherwise it goes as base64."""
     types = request.values("content-type")
     content_type = types[-1].partition(";")[0].strip().lower() if types else ""
     if request.values("content-encoding") or not (

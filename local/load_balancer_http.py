@@ -1,6 +1,6 @@
-"""The HTTP side of the load balancer: requests off the wire as they are, replies onto it.
+"""The HTTP side of the load balancer: reads raw requests and writes replies.
 
-What AWS refuses before any rule is refused here:
+It refuses what AWS refuses before any rule:
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html
 """
 
@@ -17,29 +17,29 @@ from local.listening import LoopbackHttpServer
 from local.load_balancer_events import HOP_BY_HOP, MAX_BODY_BYTES, Reply, Request, plain
 
 DRAINED_BYTES = 16 * MAX_BODY_BYTES
-"""Of a body that is too large, so much is read before the answer: a client that still sends would
-see a broken connection instead of it."""
+"""The bytes that are read of a body that is too large, before the answer. A client that is still
+sending would see a broken connection instead of the answer."""
 
 
 class HttpServer(LoopbackHttpServer):
-    """Serves `listener`: each request goes to `answer`."""
+    """Serves `listener`, and calls `answer` for each request."""
 
     def __init__(self, listener: socket.socket, *, answer: Callable[[Request], Reply]) -> None:
-        super().__init__(listener.getsockname(), _Connection, bind_and_activate=False)
+        super().__init__(listener.getsockname(), _HttpConnection, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.answer = answer
 
 
 class _BadRequest(Exception):
-    """The request cannot be taken."""
+    """The request is not valid HTTP, or is too large."""
 
     def __init__(self, status: HTTPStatus, text: str = "") -> None:
         super().__init__(status)
         self.reply = plain(status, text)
 
 
-class _Connection(BaseHTTPRequestHandler):
+class _HttpConnection(BaseHTTPRequestHandler):
     server: HttpServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -73,7 +73,7 @@ class _Connection(BaseHTTPRequestHandler):
         self._send(plain(HTTPStatus.METHOD_NOT_ALLOWED))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Nothing: what is logged is the load balancer's to choose."""
+        """Log nothing here: the load balancer writes the access log."""
 
     def _request(self) -> Request:
         headers = [(name.lower(), value) for name, value in self.headers.items()]
@@ -111,7 +111,7 @@ class _Connection(BaseHTTPRequestHandler):
         return self.rfile.read(length)
 
     def _chunks(self) -> bytes:
-        """RFC 9112, section 7.1."""
+        """The body of a chunked request (RFC 9112, section 7.1)."""
         body = bytearray()
         while True:
             try:

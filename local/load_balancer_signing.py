@@ -1,4 +1,4 @@
-"""How a load balancer tells a function who signed in: `x-amzn-oidc-data`, and the key to check it.
+"""How a load balancer names the signed-in person: `x-amzn-oidc-data`, and the key that verifies it.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
 """
@@ -28,7 +28,7 @@ TOKEN_SECONDS = 120
 
 
 class Signer:
-    """A load balancer with a key of its own, fresh at every start."""
+    """Signs as a load balancer, with a new key for each instance."""
 
     def __init__(self, arn: str = ARN) -> None:
         self.arn = arn
@@ -37,12 +37,14 @@ class Signer:
 
     @property
     def public_key(self) -> bytes:
-        """PEM, SubjectPublicKeyInfo."""
+        """The public key as PEM, SubjectPublicKeyInfo."""
         return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def sign(self, claims: Mapping[str, Any], *, issuer: str, client: str, now: float) -> str:
-        """A token of `claims`, in the load balancer's own spelling: base64url keeps its padding,
-        and the header says what JWTs say in their payload."""
+        """A token of `claims` in the load balancer's own format.
+
+        Its base64url keeps the padding, and its header has claims that JWTs have in the payload.
+        """
         expiry = int(now) + TOKEN_SECONDS
         header = {
             "typ": "JWT",
@@ -61,7 +63,7 @@ class Signer:
 
 
 def public_keys(keys: Mapping[str, bytes]) -> Flask:
-    """The place where a region's load balancers publish their keys: `/{kid}`, one PEM each."""
+    """The endpoint of a region's public keys: `/{kid}` answers with one PEM."""
     application = Flask("local.load_balancer_signing", static_folder=None)
 
     @application.get("/<kid>")

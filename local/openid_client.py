@@ -1,4 +1,4 @@
-"""What a load balancer asks of an OpenID provider, found by discovery."""
+"""A load balancer's calls of an OpenID provider, whose endpoints it finds by discovery."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ TIMEOUT_SECONDS = 5.0
 
 
 class ProviderFailed(Exception):
-    """The provider could not be reached, or its answer was not usable. Tells the endpoint only."""
+    """The provider is unreachable, or its answer unusable. The message names the endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Who signed in. Tokens stay out of `repr`."""
+    """The signed-in person. The `repr` has no token."""
 
     userinfo: Mapping[str, Any]
     access_token: str = field(repr=False)
@@ -34,11 +34,12 @@ class OpenIDClient:
         self._http = httpx.Client(timeout=TIMEOUT_SECONDS)
 
     def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
     @cached_property
     def discovery(self) -> Mapping[str, Any]:
-        """OpenID Connect Discovery 1.0, section 4. Raises `ProviderFailed`."""
+        """The discovery document (OpenID Connect Discovery 1.0). Raises `ProviderFailed`."""
         url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
         document = self._ask("GET", url)
         if document.get("issuer") != self.issuer:
@@ -46,7 +47,7 @@ class OpenIDClient:
         return document
 
     def sign_in_url(self, *, redirect_uri: str, state: str) -> str:
-        """Where a browser goes to sign in. Raises `ProviderFailed`."""
+        """The URL at which a browser signs in. Raises `ProviderFailed`."""
         query = {
             "client_id": self.client_id,
             "redirect_uri": redirect_uri,
@@ -58,7 +59,7 @@ class OpenIDClient:
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
     def sign_in(self, code: str, *, redirect_uri: str) -> SignedIn:
-        """Exchange `code` for a token, and that for claims. Raises `ProviderFailed`."""
+        """Exchange `code` for a token, and the token for claims. Raises `ProviderFailed`."""
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         methods = self.discovery.get("token_endpoint_auth_methods_supported")
         auth: httpx.Auth | None = httpx.BasicAuth(self.client_id, self._secret)
@@ -73,7 +74,7 @@ class OpenIDClient:
             headers={"authorization": f"Bearer {access_token}"},
         )
         if not isinstance(userinfo.get("sub"), str):
-            raise ProviderFailed("userinfo names nobody")
+            raise ProviderFailed("userinfo has no subject")
         return SignedIn(userinfo, access_token)
 
     def _ask(self, method: str, url: str, **arguments: Any) -> dict[str, Any]:

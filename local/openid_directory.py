@@ -1,4 +1,4 @@
-"""Whom the OpenID provider of one machine knows: people, and clients that act for themselves."""
+"""The people and clients of the local OpenID provider, and the codes and tokens that it issued."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who can sign in."""
+    """A person who can sign in."""
 
     subject: str
     given_name: str
@@ -29,6 +29,7 @@ class Person:
 
     @property
     def name(self) -> str:
+        """The full name."""
         return f"{self.given_name} {self.family_name}"
 
     def get_user_id(self) -> str:
@@ -49,12 +50,12 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Client(ClientMixin):
-    """An OAuth client (RFC 6749, section 2).
+class OAuthClient(ClientMixin):
+    """An OAuth client (RFC 6749, section 2). Authlib calls its `get_…` and `check_…` methods.
 
     `redirect_path`: the path of its redirect URI, on any port of loopback (RFC 8252, section 7.3).
-    `public_key`: what checks its assertions, where it signs them (`private_key_jwt`).
-    `lifetime_seconds`: of its access tokens; None for the provider's own choice.
+    `public_key`: verifies the client's assertions, if it signs them (`private_key_jwt`).
+    `lifetime_seconds`: the lifetime of its access tokens; None for the provider's default.
     """
 
     client_id: str
@@ -103,7 +104,7 @@ class Client(ClientMixin):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code(AuthorizationCodeMixin):
-    """An authorization code that was given out (RFC 6749, section 4.1.2)."""
+    """An issued authorization code (RFC 6749, section 4.1.2)."""
 
     text: str = field(repr=False)
     client_id: str
@@ -130,15 +131,15 @@ class Code(AuthorizationCodeMixin):
 
 @dataclass(slots=True, kw_only=True)
 class IssuedToken(TokenMixin):
-    """An access token that was given out, as userinfo and revocation need it."""
+    """An issued access token, as userinfo and revocation need it."""
 
-    client: Client
+    client: OAuthClient
     person: Person | None
     scope: str
     expires_at: float
     revoked: bool = False
 
-    def check_client(self, client: Client) -> bool:
+    def check_client(self, client: OAuthClient) -> bool:
         return self.client.client_id == client.client_id
 
     def get_scope(self) -> str:
@@ -156,19 +157,21 @@ class IssuedToken(TokenMixin):
     def get_user(self) -> Person | None:
         return self.person
 
-    def get_client(self) -> Client:
+    def get_client(self) -> OAuthClient:
         return self.client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """All that can sign in or ask for tokens."""
+    """All people and clients."""
 
     people: Sequence[Person]
-    clients: Sequence[Client]
+    clients: Sequence[OAuthClient]
 
     def person(self, subject: str) -> Person | None:
+        """The person with this subject; None if there is none."""
         return next((person for person in self.people if person.subject == subject), None)
 
-    def client(self, client_id: str) -> Client | None:
+    def client(self, client_id: str) -> OAuthClient | None:
+        """The client with this id; None if there is none."""
         return next((client for client in self.clients if client.client_id == client_id), None)

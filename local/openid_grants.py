@@ -1,4 +1,4 @@
-"""What the OpenID provider gives out, on Authlib's OAuth 2.0 server.
+"""The grants and tokens of the OpenID provider, on Authlib's OAuth 2.0 server.
 
 Codes with PKCE (RFC 6749, RFC 7636), client credentials, client assertions (RFC 7523), access
 tokens as JWTs (RFC 9068), ID tokens and userinfo (OpenID Connect Core 1.0), revocation (RFC 7009).
@@ -19,7 +19,7 @@ from authlib.oidc.core import UserInfo
 from authlib.oidc.core.grants import OpenIDCode
 from joserfc.jwk import KeySet, RSAKey
 
-from local.openid_directory import Client, Code, Directory, IssuedToken, Person
+from local.openid_directory import Code, Directory, IssuedToken, OAuthClient, Person
 
 CODE_SECONDS = 60
 AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
@@ -27,7 +27,7 @@ AUTH_METHODS_AND_NONE = [*AUTH_METHODS, "none"]
 
 
 class Ledger:
-    """What was given out, in memory. Access tokens are kept by their hash."""
+    """The issued codes and tokens, in memory. Access tokens are kept by their hash."""
 
     def __init__(self) -> None:
         self.codes: dict[str, Code] = {}
@@ -35,7 +35,7 @@ class Ledger:
         self._assertions: set[tuple[str, str]] = set()
 
     def keep_token(self, token: dict[str, Any], request: Any) -> None:
-        """Remember the token of an answer."""
+        """Remember an issued token."""
         self._tokens[_digest(token["access_token"])] = IssuedToken(
             client=request.client,
             person=request.user,
@@ -44,10 +44,11 @@ class Ledger:
         )
 
     def token(self, text: str) -> IssuedToken | None:
+        """The issued token with this text; None if there is none."""
         return self._tokens.get(_digest(text))
 
     def is_first_use(self, client_id: str, assertion_id: str) -> bool:
-        """RFC 7523, section 3, item 7: an assertion counts once."""
+        """Whether an assertion is used for the first time (RFC 7523, section 3, item 7)."""
         use = (client_id, assertion_id)
         is_first = use not in self._assertions
         self._assertions.add(use)
@@ -59,7 +60,7 @@ def _digest(text: str) -> bytes:
 
 
 def code_grant(directory: Directory, ledger: Ledger) -> type[AuthorizationCodeGrant]:
-    """The grant by which people sign in."""
+    """The authorization code grant, by which people sign in."""
 
     class CodeGrant(AuthorizationCodeGrant):
         TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS_AND_NONE
@@ -79,7 +80,7 @@ def code_grant(directory: Directory, ledger: Ledger) -> type[AuthorizationCodeGr
             )
 
         def query_authorization_code(self, code: str, client: Any) -> Code | None:
-            # Taken out at the first try: a code counts once, whatever becomes of it.
+            # Removed at the first attempt: a code is valid once, even if the attempt fails.
             given_out = ledger.codes.pop(code, None)
             if given_out is None or given_out.client_id != client.client_id:
                 return None
@@ -96,13 +97,13 @@ def code_grant(directory: Directory, ledger: Ledger) -> type[AuthorizationCodeGr
 
 
 class MachineGrant(ClientCredentialsGrant):
-    """The grant by which programs sign in."""
+    """The client credentials grant, by which programs get tokens."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
 
 
 class ProofKey(CodeChallenge):
-    """PKCE with S256 only, demanded of clients without a secret (RFC 9700, section 2.1.1)."""
+    """PKCE with S256 only. Clients without a secret must use it (RFC 9700, section 2.1.1)."""
 
     def __init__(self) -> None:
         super().__init__(required=True)
@@ -111,7 +112,7 @@ class ProofKey(CodeChallenge):
 
 
 class IdToken(OpenIDCode):
-    """ID tokens beside the access tokens of people."""
+    """Issues ID tokens with the access tokens of people."""
 
     def __init__(self, issuer: str, key: RSAKey) -> None:
         super().__init__()
@@ -119,12 +120,12 @@ class IdToken(OpenIDCode):
         self._keys = KeySet([key])
 
     def exists_nonce(self, nonce: str, request: Any) -> bool:
-        return False  # a client's own protection: it compares, we only repeat
+        return False  # the nonce protects the client, which compares it
 
-    def resolve_client_private_key(self, client: Client) -> KeySet:
+    def resolve_client_private_key(self, client: OAuthClient) -> KeySet:
         return self._keys
 
-    def get_client_claims(self, client: Client) -> dict[str, Any]:
+    def get_client_claims(self, client: OAuthClient) -> dict[str, Any]:
         return {"iss": self._issuer, "aud": client.client_id}
 
     def generate_user_info(self, user: Person, scope: str) -> UserInfo:
@@ -132,7 +133,7 @@ class IdToken(OpenIDCode):
 
 
 class AccessTokens(JWTBearerTokenGenerator):
-    """Access tokens for the audience of the client that asks."""
+    """Issues access tokens for the client's own audience."""
 
     def __init__(self, issuer: str, key: RSAKey, *, lifetime_seconds: int) -> None:
         super().__init__(
@@ -145,15 +146,15 @@ class AccessTokens(JWTBearerTokenGenerator):
     def get_jwks(self) -> KeySet:
         return self._keys
 
-    def get_audiences(self, client: Client, user: Person | None, scope: str) -> str:
+    def get_audiences(self, client: OAuthClient, user: Person | None, scope: str) -> str:
         return client.audience
 
-    def get_jti(self, client: Client, grant_type: str, user: Person | None, scope: str) -> str:
+    def get_jti(self, client: OAuthClient, grant_type: str, user: Person | None, scope: str) -> str:
         return secrets.token_hex(16)
 
 
 class ClientAssertions(JWTBearerClientAssertion):
-    """Clients that sign instead of sending a secret."""
+    """Authenticates clients that sign an assertion instead of sending a secret."""
 
     CLIENT_AUTH_METHOD = "private_key_jwt"  # type: ignore[misc] # final in the stubs alone
 
@@ -168,12 +169,12 @@ class ClientAssertions(JWTBearerClientAssertion):
     def validate_jti(self, claims: dict[str, Any], jti: str) -> bool:
         return self._ledger.is_first_use(claims["sub"], jti)
 
-    def resolve_client_public_key(self, client: Client) -> KeySet:
+    def resolve_client_public_key(self, client: OAuthClient) -> KeySet:
         return KeySet([client.public_key] if client.public_key else [])
 
 
-class GivenOutTokens(BearerTokenValidator):
-    """Which access tokens open userinfo."""
+class IssuedTokens(BearerTokenValidator):
+    """Checks the access tokens of userinfo requests."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__()
@@ -184,7 +185,7 @@ class GivenOutTokens(BearerTokenValidator):
 
 
 def revocation(ledger: Ledger) -> type[RevocationEndpoint]:
-    """The endpoint by which a client takes its own token back."""
+    """The endpoint at which a client revokes its own token."""
 
     class Revocation(RevocationEndpoint):
         CLIENT_AUTH_METHODS = AUTH_METHODS

@@ -1,4 +1,4 @@
-"""The provider's two pages."""
+"""The two HTML pages of the provider: sign-in, and a failed sign-in."""
 
 _HEAD = """<!doctype html>
 <html lang="en">

@@ -1,4 +1,4 @@
-"""An OpenID provider for one machine: the pages and endpoints around Authlib's OAuth 2.0 server.
+"""An OpenID provider for one machine: pages and endpoints on Authlib's OAuth 2.0 server.
 
 Whoever reaches it can be anybody it knows, by one click and without a password. It listens on
 loopback, and its keys live as long as its process.
@@ -14,13 +14,13 @@ from flask import Flask, Response, jsonify, render_template_string, request
 from flask.typing import ResponseReturnValue
 from joserfc.jwk import RSAKey
 
-from local.openid_directory import SCOPES, Client, Directory, Person
+from local.openid_directory import SCOPES, Directory, OAuthClient, Person
 from local.openid_grants import (
     AUTH_METHODS,
     AccessTokens,
     ClientAssertions,
-    GivenOutTokens,
     IdToken,
+    IssuedTokens,
     Ledger,
     MachineGrant,
     ProofKey,
@@ -33,8 +33,8 @@ BROWSER_CLIENT = "byline-browser"
 AUDIENCE = "byline"
 LIFETIME_SECONDS = 900
 SHORT_LIFETIME_SECONDS = 30
-"""Of `short-lived`, whose tokens a person can watch being replaced. It is the shortest that the
-refresher takes."""
+"""The lifetime of the tokens of `short-lived`, in seconds, so that a person can watch a refresh.
+The refresher accepts no shorter one."""
 
 ADA = Person("user-1815", "Ada", "Lovelace", "ada@example.com")
 GRACE = Person("user-1906", "Grace", "Hopper", "grace@example.com")
@@ -42,7 +42,7 @@ MARGARET = Person("user-1936", "Margaret", "Hamilton", "margaret@example.com")
 
 
 class OpenIDProvider:
-    """The provider at `issuer`. `extra_keys`: public JWKs to publish beside its own."""
+    """The provider at `issuer`. It publishes the public JWKs `extra_keys` beside its own."""
 
     def __init__(
         self,
@@ -54,20 +54,20 @@ class OpenIDProvider:
         self.issuer = issuer
         self.browser_secret = secrets.token_urlsafe(24)
         self.assertion_key = RSAKey.generate_key(2048, auto_kid=True)
-        """With what `weekly-report` signs its assertions."""
+        """The key with which `weekly-report` signs its assertions."""
         self.signing_key = RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, auto_kid=True)
-        """With what the provider signs its tokens."""
+        """The key with which the provider signs its tokens."""
         self._extra_keys = extra_keys
         self.directory = Directory(people=(ADA, GRACE, MARGARET), clients=self._clients())
         self._ledger = Ledger()
         self._server = self._authorization_server(lifetime_seconds)
         self._protector = ResourceProtector()
-        self._protector.register_token_validator(GivenOutTokens(self._ledger))
+        self._protector.register_token_validator(IssuedTokens(self._ledger))
         self.application = self._application()
 
-    def _clients(self) -> Sequence[Client]:
+    def _clients(self) -> Sequence[OAuthClient]:
         return (
-            Client(
+            OAuthClient(
                 client_id=BROWSER_CLIENT,
                 grant="authorization_code",
                 auth_methods=("client_secret_basic", "client_secret_post"),
@@ -75,28 +75,28 @@ class OpenIDProvider:
                 secret=self.browser_secret,
                 redirect_path="/oauth2/idpresponse",
             ),
-            Client(
+            OAuthClient(
                 client_id="byline-cli",
                 grant="authorization_code",
                 auth_methods=("none",),
                 audience=AUDIENCE,
                 redirect_path="/callback",
             ),
-            Client(
+            OAuthClient(
                 client_id="nightly-train",
                 grant="client_credentials",
                 auth_methods=("client_secret_basic", "client_secret_post"),
                 audience=AUDIENCE,
                 secret="nightly-train-secret",
             ),
-            Client(
+            OAuthClient(
                 client_id="assistant",
                 grant="client_credentials",
                 auth_methods=("client_secret_basic", "client_secret_post"),
                 audience=AUDIENCE,
                 secret="assistant-secret",
             ),
-            Client(
+            OAuthClient(
                 client_id="short-lived",
                 grant="client_credentials",
                 auth_methods=("client_secret_basic", "client_secret_post"),
@@ -104,14 +104,14 @@ class OpenIDProvider:
                 secret="short-lived-secret",
                 lifetime_seconds=SHORT_LIFETIME_SECONDS,
             ),
-            Client(
+            OAuthClient(
                 client_id="weekly-report",
                 grant="client_credentials",
                 auth_methods=("private_key_jwt",),
                 audience=AUDIENCE,
                 public_key=RSAKey.import_key(self.assertion_key.as_dict(private=False)),
             ),
-            Client(
+            OAuthClient(
                 client_id="warehouse",
                 grant="client_credentials",
                 auth_methods=("client_secret_basic", "client_secret_post"),

@@ -1,4 +1,4 @@
-"""An OpenID provider from outside, and how its Bearer tokens are to be read."""
+"""An OpenID provider outside this machine, from the environment of `make up`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ PROFILE = "generic"
 
 @dataclass(frozen=True, slots=True)
 class OutsideProvider:
-    """A provider that takes the place of ours. `profile`: as in `TRUSTED_ISSUERS`."""
+    """A provider in place of our own. `profile`: the profile of `TRUSTED_ISSUERS`."""
 
     issuer: str
     client_id: str
@@ -21,7 +21,10 @@ class OutsideProvider:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self | None:
-        """None where none is set. Raises `ValueError` where only some of it is."""
+        """The provider of the LOCAL_OIDC_… variables; None if none is set.
+
+        Raises `ValueError` if only some of the required variables are set.
+        """
         names = ("LOCAL_OIDC_ISSUER", "LOCAL_OIDC_CLIENT_ID", "LOCAL_OIDC_CLIENT_SECRET")
         values = [environment.get(name, "") for name in names]
         if not any(values):

@@ -1,4 +1,4 @@
-"""Handing the messages of a queue to a function, as Lambda's event source mapping does.
+"""Delivers the messages of a queue to a function, as Lambda's event source mapping does.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 WAIT_SECONDS = 1
-"""For messages, at each look: so long it takes at most to leave."""
+"""The wait for messages at each poll, in seconds. Leaving the block takes at most this long."""
 
 
 class QueuePoller:
     """Polls the queue at `url`, from entering the block to leaving it.
 
-    `workers` invocations at once get up to `batch_size` messages each. What the function reports as
-    failed, and all where it fails itself, stays in the queue until its visibility ends. `log` gets
-    a line for each failure.
+    Up to `workers` invocations run at once, with up to `batch_size` messages each. Messages that
+    the function reports as failed stay in the queue until their visibility timeout ends. If the
+    function itself fails, the whole batch stays. `log` gets a line for each failure.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class QueuePoller:
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
         for thread in self._threads:
-            # One that waits for its function does so until that is taken down, after this.
+            # A thread that waits for its function ends when the function is stopped, later.
             thread.join(2 * WAIT_SECONDS)
 
     def _work(self) -> None:
@@ -70,7 +70,7 @@ class QueuePoller:
     def _received(self) -> "Sequence[MessageTypeDef]":
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
-            # SQS gives out ten at a time; Lambda gathers more only where it asks again and again.
+            # SQS returns at most ten at a time. Lambda collects larger batches with several calls.
             MaxNumberOfMessages=min(self._batch_size, 10),
             WaitTimeSeconds=WAIT_SECONDS,
             MessageSystemAttributeNames=["All"],

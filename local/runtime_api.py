@@ -1,4 +1,4 @@
-"""Lambda's Runtime API, of which a runtime asks for work and to which it gives its answers.
+"""Lambda's Runtime API: a runtime gets its invocations there and posts its answers.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
@@ -19,7 +19,7 @@ API = "/2018-06-01/runtime"
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """An event on its way. `deadline` is in seconds since the epoch."""
+    """An event for a runtime. `deadline` is in seconds since the epoch."""
 
     payload: bytes
     deadline: float
@@ -28,41 +28,41 @@ class Invocation:
 
 
 class Instance(Protocol):
-    """What the API speaks for, called from its threads."""
+    """The function instance behind the API. The API calls it from its own threads."""
 
     def next_invocation(self) -> Invocation | None:
-        """The runtime asks for work: wait for it. None once there will be no more."""
+        """Wait for the next invocation. None if there will be no more."""
 
     def on_restore(self) -> None:
-        """The runtime, with SnapStart, is where the snapshot would be taken."""
+        """The runtime has reached the point at which SnapStart takes the snapshot."""
 
     def on_answer(self, request_id: str, answer: bytes) -> None:
-        """The runtime has an answer."""
+        """Take the answer of the runtime."""
 
     def on_error(self, report: bytes) -> None:
-        """The runtime reports an error, of an invocation or of init."""
+        """Take the runtime's report of an error, of an invocation or of init."""
 
 
 class RuntimeApi(LoopbackHttpServer):
     """Serves one instance on a free port of loopback."""
 
     def __init__(self, instance: Instance, function_arn: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Request)
+        super().__init__(("127.0.0.1", 0), _RuntimeConnection)
         self.instance = instance
         self.function_arn = function_arn
         self.address = f"127.0.0.1:{self.server_address[1]}"
 
     def start(self) -> None:
-        """Serve, on a thread."""
+        """Serve on a thread of its own."""
         Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """An instance that is killed drops its connections: nothing to report."""
+        """Ignore errors: an instance that is killed drops its connections."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
-class _Request(BaseHTTPRequestHandler):
+class _RuntimeConnection(BaseHTTPRequestHandler):
     server: RuntimeApi
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True

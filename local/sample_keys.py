@@ -1,4 +1,4 @@
-"""The fixed public keys of the sample events, so that these verify against a running stack."""
+"""The fixed public keys of the sample events, so that their tokens verify on a running stack."""
 
 import json
 from typing import Any
@@ -9,10 +9,10 @@ KEYS = ROOT / "events" / "keys"
 
 
 def sample_load_balancer_keys() -> dict[str, bytes]:
-    """PEM by key id."""
+    """The public keys of load balancers: PEM by key id."""
     return {path.stem: path.read_bytes() for path in KEYS.glob("*.pem")}
 
 
 def sample_issuer_keys() -> list[dict[str, Any]]:
-    """JSON Web Keys."""
+    """The public keys of the issuer, as JSON Web Keys."""
     return list(json.loads((KEYS / "issuer.jwks.json").read_text())["keys"])

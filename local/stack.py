@@ -1,4 +1,4 @@
-"""Everything together: AWS, an OpenID provider, a load balancer, and the functions of the template.
+"""The whole stack on loopback: AWS, an OpenID provider, a load balancer and the functions.
 
 with Stack() as stack:
     httpx.get(f"{stack.url}/healthz")
@@ -14,12 +14,12 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from local.aws import ROOT, AwsServer
+from local.aws import ROOT, MotoServer
 from local.bearer_rule import BearerRule
 from local.browser_rule import BrowserRule
 from local.lambda_runtime import FunctionHost
 from local.listening import WebServer, listen, url_of
-from local.load_balancer import LoadBalancer, Rule, TargetGroups
+from local.load_balancer import ListenerRule, LoadBalancer, TargetGroups
 from local.load_balancer_events import Shape
 from local.load_balancer_signing import ARN, Signer, public_keys
 from local.openid_client import OpenIDClient
@@ -33,12 +33,12 @@ from local.ticker import Ticker
 from local.triggers import queue_sources, schedules, stream_sources
 
 INSTANCES = 2
-"""Of each function, so that one slow request does not stop the next."""
+"""The processes of each function, so that a slow request does not stop the next one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where to listen; 0 is a free port."""
+    """The ports to listen on; 0 means any free port."""
 
     load_balancer: int = 0
     provider: int = 0
@@ -47,18 +47,19 @@ class Ports:
 
     @classmethod
     def from_first(cls, port: int) -> "Ports":
-        """The load balancer on `port`, the rest on the ports after it."""
+        """The load balancer on `port`, the others on the three ports after it."""
         return cls(port, port + 1, port + 2, port + 3)
 
 
 class Stack:
     """The stack on loopback, from entering the block to leaving it.
 
-    `outside`: sign in there instead of at our own provider; `authorization_service_url`: who is
-    told of runs, nobody if empty; `shape`: of RunsFunction's events;
-    `tick_seconds`: how often schedules tick, by default as often as the template says;
-    `log_folder`: where the functions' output goes, a temporary folder if none is given;
-    `access_log`: gets a line for each request, and for each failure in the background.
+    `outside`: the OpenID provider to use in place of our own. `authorization_service_url`: where
+    runs are registered; empty switches registration off. `shape`: the shape of RunsFunction's
+    events. `tick_seconds`: the period of all schedules, by default the template's own.
+    `log_folder`: the folder of the functions' output, by default a temporary one. `access_log` is
+    called with a line for each request and for each failure in the background, and `progress` with
+    a line for each step of the start.
     """
 
     url: str
@@ -66,7 +67,7 @@ class Stack:
     audience: str
     functions: dict[str, FunctionHost]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options of two commands
         self,
         *,
         ports: Ports = Ports(),
@@ -76,6 +77,7 @@ class Stack:
         tick_seconds: float | None = None,
         log_folder: Path | None = None,
         access_log: Callable[[str], None] = lambda _: None,
+        progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._ports = ports
         self._outside = outside
@@ -83,12 +85,13 @@ class Stack:
         self._shape: Shape = shape
         self._tick_seconds = tick_seconds
         self._access_log = access_log
+        self._progress = progress
         self.log_folder = log_folder
         self.signer = Signer()
         self.published_keys = sample_load_balancer_keys() | {
             self.signer.kid: self.signer.public_key
         }
-        """Of all load balancers of the region, as AWS publishes them: ours and anybody's."""
+        """The public keys of all load balancers of the region, as AWS publishes them, by key id."""
         self.provider: OpenIDProvider | None = None
 
     def __enter__(self) -> Self:
@@ -101,8 +104,8 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
-    def load_balancer(self, listener: socket.socket, browser_rule: Rule) -> LoadBalancer:
-        """A load balancer before RunsFunction: the stack's own, or one that somebody else made."""
+    def load_balancer(self, listener: socket.socket, browser_rule: ListenerRule) -> LoadBalancer:
+        """A load balancer in front of RunsFunction: the stack's own, or an attacker's."""
         runs = self.functions["RunsFunction"]
         return LoadBalancer(
             listener,
@@ -118,9 +121,9 @@ class Stack:
         )
 
     def give_client(self, project: str, name: str, *, secret: str | None = None) -> None:
-        """Give runners of `project` our provider's client `name`, with `secret` for its own one.
+        """Store our provider's client `name` for the runners of `project`, as an operator does.
 
-        This is what an operator does: a secret of this name and form.
+        `secret` replaces the client's own secret.
         """
         document = {
             "issuer": self.issuer,
@@ -133,18 +136,21 @@ class Stack:
         )
 
     def log_text(self) -> str:
-        """All that the functions printed so far."""
+        """The output of all functions so far."""
         assert self.log_folder is not None  # noqa: S101 - set by entering
         return "".join(log.read_text(errors="replace") for log in self.log_folder.glob("*.log"))
 
     def _start(self, exits: ExitStack) -> None:
-        # All ports first: what is taken is told before anything runs.
+        # All ports first, so that a taken port is reported before anything runs.
         listeners = [exits.enter_context(listen(port)) for port in astuple(self._ports)]
         at_load_balancer, at_provider, at_aws, at_keys = listeners
-        self.aws = exits.enter_context(AwsServer(at_aws))
+        self._progress("starting moto as AWS")
+        self.aws = exits.enter_context(MotoServer(at_aws))
         self.keys_url = url_of(at_keys)
         exits.enter_context(WebServer(public_keys(self.published_keys), at_keys))
+        self._progress("starting the OpenID provider")
         openid = exits.enter_context(closing(self._openid_client(exits, at_provider)))
+        self._progress("creating the resources of template.yaml, once moto answers")
         template = Template.read(ROOT / "template.yaml")
         self.functions = self._start_functions(exits, template, openid)
         self._start_triggers(exits, template)
@@ -194,6 +200,7 @@ class Stack:
             here = replace(function, environment={**function.environment, **self.aws.environment})
             log = exits.enter_context((self.log_folder / f"{name}.log").open("wb"))
             hosts[name] = exits.enter_context(FunctionHost(here, instances=INSTANCES, log=log))
+        self._progress(f"starting {', '.join(hosts)}")
         for host in hosts.values():
             host.wait_until_ready()
         return hosts

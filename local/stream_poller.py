@@ -1,4 +1,4 @@
-"""Handing the changes of a table to a function, as Lambda's event source mapping does.
+"""Delivers the changes of a table to a function, as Lambda's event source mapping does.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
 """
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.function_instance import FunctionFailed
 
 WAIT_SECONDS = 0.5
-"""Between two looks at a stream that has nothing new."""
+"""The seconds between two polls of a stream without new records."""
 
 type Json = dict[str, Any]
 
@@ -21,9 +21,9 @@ type Json = dict[str, Any]
 class StreamPoller:
     """Polls the stream of `table`, from entering the block to leaving it.
 
-    The records that one of `filters` matches reach the function in their order, up to `batch_size`
-    at once. A batch from which it reports failures is given up from the first of them on, so many
-    `retries` later. `log` gets a line for each failure.
+    The function gets the records that match one of `filters`, in order, up to `batch_size` at once.
+    After a failure, the batch is delivered again from the first failed record on, at most `retries`
+    times. `log` gets a line for each failure.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class StreamPoller:
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        # One that waits for its function does so until that is taken down, after this.
+        # A thread that waits for its function ends when the function is stopped, later.
         self._thread.join(2 * WAIT_SECONDS)
 
     def _work(self) -> None:
@@ -90,7 +90,7 @@ class StreamPoller:
         self._log(f"the stream of {self._table}: {len(left)} changes are given up")
 
     def _first_failure(self, records: Sequence[Json]) -> int:
-        """The position from which on records are handed over again."""
+        """Deliver records. Returns the position from which they must be delivered again."""
         try:
             answer = self._invoke({"Records": records})
         except FunctionFailed as failure:
@@ -103,7 +103,7 @@ class StreamPoller:
 
 
 def matches(pattern: Json, document: Any) -> bool:
-    """Whether an event filter lets `document` through, as far as our template needs one.
+    """Whether an event filter accepts `document`. Knows only the patterns of our template.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html#filtering-syntax
     """
@@ -123,6 +123,6 @@ def matches(pattern: Json, document: Any) -> bool:
 
 
 def _json(record: Any) -> Json:
-    """A record as the function gets it: times are numbers there."""
+    """A record as the function gets it, with times as numbers."""
     document: Json = json.loads(json.dumps(record, default=lambda time: time.timestamp()))
     return document

@@ -1,4 +1,4 @@
-"""`template.yaml`, as far as one machine goes: its data resources and its functions.
+"""Reads `template.yaml`: its data resources and functions, for one machine.
 
 SAM's own translator reads it. Tables, queues and the like are created by CloudFormation (moto's),
 which also resolves every intrinsic function in the environment of the functions: each value is an

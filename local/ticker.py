@@ -1,4 +1,4 @@
-"""Invoking a function at a fixed rate, as EventBridge Scheduler does.
+"""Invokes a function at a fixed rate, as EventBridge Scheduler does.
 
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/what-is-scheduler.html
 """
@@ -22,8 +22,8 @@ PRECISION = timedelta(minutes=1)
 class Ticker:
     """Invokes at once and then every so many `seconds`, from entering the block to leaving it.
 
-    `name`: of the schedule. `payload`: what it gives the function, in place of the scheduler's own
-    event. A tick that fails is told to `log`, and not repeated: the next comes.
+    `name`: the schedule's name. `payload`: the function's event, in place of the scheduler's own
+    event. A tick that fails is logged and not repeated.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Ticker:
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        # A tick under way ends with its function, which is taken down after this.
+        # A running tick ends when its function is stopped, later.
         self._thread.join(1)
 
     @property
     def is_running(self) -> bool:
-        """Whether another tick may come."""
+        """Whether another tick can follow."""
         return self._thread.is_alive()
 
     def _tick(self) -> None:
@@ -69,7 +69,7 @@ class Ticker:
     def _event(self) -> Any:
         if self._payload is None:
             return self._own_event()
-        # As late as the scheduler may be, so that nobody here waits for the minute to be over.
+        # As late as the scheduler may be, so that a run on this machine need not wait a minute.
         scheduled = _timestamp(datetime.now(UTC) - PRECISION)
         return json.loads(self._payload.replace("<aws.scheduler.scheduled-time>", scheduled))
 

@@ -1,4 +1,4 @@
-"""What invokes the template's functions beside the load balancer: queues, streams and schedules."""
+"""The triggers of the template's functions beside the load balancer: queues, streams, schedules."""
 
 import json
 import re
@@ -11,9 +11,9 @@ _SECONDS = {"minute": 60.0, "minutes": 60.0, "hour": 3600.0, "hours": 3600.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSource:
-    """An event source mapping: `queue` and `function` by their logical ids.
+    """An event source mapping of a queue: `queue` and `function` are logical ids.
 
-    `concurrency`: how many invocations at once; 1 where the template sets no limit.
+    `concurrency`: the largest number of concurrent invocations; 1 if the template sets no limit.
     """
 
     function: str
@@ -24,7 +24,7 @@ class QueueSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSource:
-    """The same of the stream of `table`; `filters`: patterns, of which one must fit a record."""
+    """An event source mapping of a table's stream. One of `filters` must match a record."""
 
     function: str
     table: str
@@ -35,9 +35,9 @@ class StreamSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A schedule named `name` that invokes `function` every so many `seconds`.
+    """The schedule `name`, which invokes `function` every `seconds`.
 
-    `input`: the JSON text that the function is given; None for the event of the scheduler's own.
+    `input`: the function's event as JSON text; None for the scheduler's own event.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Schedule:
 
 
 def queue_sources(template: Template) -> list[QueueSource]:
-    """The event source mappings of queues."""
+    """The template's event source mappings of queues."""
     return [
         QueueSource(
             function=body["Properties"]["FunctionName"]["Ref"],
@@ -60,7 +60,7 @@ def queue_sources(template: Template) -> list[QueueSource]:
 
 
 def stream_sources(template: Template) -> list[StreamSource]:
-    """The event source mappings of tables' streams."""
+    """The template's event source mappings of streams."""
     return [
         StreamSource(
             function=body["Properties"]["FunctionName"]["Ref"],
@@ -84,7 +84,7 @@ def _mappings(template: Template, *, of: str) -> list[Json]:
 
 
 def schedules(template: Template) -> list[Schedule]:
-    """The schedules of `template`. Raises `ValueError` for one that has no rate."""
+    """The template's schedules. Raises `ValueError` for a schedule without a rate."""
     return [
         Schedule(
             name=name,
@@ -100,5 +100,5 @@ def _seconds(expression: str) -> float:
     """https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#rate-based"""
     match = re.fullmatch(r"rate\((\d+) (\w+)\)", expression)
     if match is None or match[2] not in _SECONDS:
-        raise ValueError(f"{expression} is no rate of minutes or hours")
+        raise ValueError(f"{expression} is not a rate in minutes or hours")
     return int(match[1]) * _SECONDS[match[2]]

@@ -1,4 +1,4 @@
-"""`make up`: the stack on this machine, until it is interrupted."""
+"""`make up`: runs the stack on this machine until it is interrupted."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ DEFAULT_PORT = "8080"
 LOGS = ROOT / ".local" / "logs"
 PROJECT = "apollo"
 CLIENTS = ("nightly-train", "short-lived")
-"""Of our provider, that runners of the project can be."""
+"""The clients of our provider that runners of the project can use."""
 
 
 def main() -> int:
-    """Run until SIGINT or SIGTERM. Returns the exit status."""
+    """Run the stack until SIGINT or SIGTERM. Returns the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        # SIGINT too: in the background of a script it would be ignored.
+        # SIGINT too, because a background process of a script ignores it.
         signal.signal(number, _interrupt)
     try:
         ports = _ports(os.environ.get("LOCAL_PORT") or DEFAULT_PORT)
@@ -37,6 +37,7 @@ def main() -> int:
                 authorization_service_url=os.environ.get("LOCAL_AUTHORIZATION_SERVICE_URL", ""),
                 log_folder=LOGS,
                 access_log=_print,
+                progress=lambda step: _print(f"… {step}"),
             ) as stack,
             ContainerRelay(for_containers, interface=docker_bridge()),
         ):
@@ -63,7 +64,7 @@ def _ports(first: str) -> Ports:
 
 
 def _seed(stack: Stack) -> None:
-    """Put the runs and runners that the sample events speak of into the tables, and clients."""
+    """Store the runs and runners of the sample events, and the clients of runners."""
     if stack.provider is not None:
         for client in CLIENTS:
             stack.give_client(PROJECT, client)

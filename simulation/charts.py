@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from byline.refresh.timing import DAY_SECONDS, MARGIN_SECONDS
-from plan_refresh.tick_share import WRITES_PER_SECOND
+from plan_refresh.planning import WRITES_PER_SECOND
 from simulation.outcome import Outcome
 from simulation.scenario import HOUR
 from simulation.secret_versions import WRITES_A_SECOND

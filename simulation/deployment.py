@@ -24,8 +24,8 @@ class Deployment:
 @cache
 def deployed() -> Deployment:
     """The settings of `template.yaml`."""
-    function = properties("AWS::Serverless::Function", "RefreshTokensFunction")
-    source = function["Events"]["Units"]["Properties"]
+    function = properties("AWS::Lambda::Function", "RefreshTokensFunction")
+    source = properties("AWS::Lambda::EventSourceMapping", "RefreshTokensFunctionUnits")
     return Deployment(
         workers=source["ScalingConfig"]["MaximumConcurrency"],
         writes_per_second=template()["Parameters"]["WritesPerSecond"]["Default"],

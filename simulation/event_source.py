@@ -6,11 +6,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
 
-from byline.refresh.work_units import Unit
-from refresh_tokens.work.batches import Wanted
-from refresh_tokens.work.due_soon import SoonDue
-from refresh_tokens.work.refresher import Outcome
-from refresh_tokens.work.time_slices import UNITS_AT_ONCE, take_turns
+from byline.refresh.work_units import Selection, WorkUnit
+from refresh_tokens.refresher import UNITS_AT_ONCE, DueSoonUnit, SliceOutcome, run_time_slices
 from simulation.threads import TurnThreads
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
@@ -28,11 +25,11 @@ class Worker(Protocol):
         """Begin an invocation."""
 
     def refresh(
-        self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
-    ) -> Outcome:
-        """Refresh the due runners of a work unit, as `UnitRefresher.refresh` does."""
+        self, unit: WorkUnit, *, up_to: int | None, due_by: int | None, until: float
+    ) -> SliceOutcome:
+        """Refresh the due runners of a work unit, as `Refresher.refresh` does."""
 
-    def take_soon(self) -> list[SoonDue]:
+    def take_soon(self) -> list[DueSoonUnit]:
         """The work units that are due before the next tick, each once."""
 
 
@@ -44,18 +41,18 @@ class Queue:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._messages: list[tuple[float, int, Unit, Wanted]] = []
+        self._messages: list[tuple[float, int, WorkUnit, Selection]] = []
         self._serial = count()
 
-    def send(self, unit: Unit, wanted: Wanted, *, delay: float = 0) -> None:
+    def send(self, unit: WorkUnit, wanted: Selection, *, delay: float = 0) -> None:
         """Send a message that becomes visible after `delay` seconds, or up to a second later."""
         delay += self._world.random.random() * DELIVERY_SECONDS
         visible_at = self._world.timeline.now + delay
         heappush(self._messages, (visible_at, next(self._serial), unit, wanted))
 
-    def receive(self, at_most: int) -> dict[Unit, Wanted]:
+    def receive(self, at_most: int) -> dict[WorkUnit, Selection]:
         """Up to `at_most` visible messages, joined by work unit as the worker reads them."""
-        batch: dict[Unit, Wanted] = {}
+        batch: dict[WorkUnit, Selection] = {}
         now = self._world.timeline.now
         for _ in range(at_most):
             if not self._messages or self._messages[0][0] > now:
@@ -100,14 +97,14 @@ class EventSource:
             else:
                 sandbox.spend(POLL_SECONDS)
 
-    def _invoke(self, batch: dict[Unit, Wanted], worker: Worker, sandbox: Sandbox) -> None:
+    def _invoke(self, batch: dict[WorkUnit, Selection], worker: Worker, sandbox: Sandbox) -> None:
         """Run the handler on a batch, and make the messages of what died visible again."""
         timeline, deployment = self._world.timeline, self._world.deployment
         started_at = timeline.now
         end = started_at + deployment.time_limit - RESERVE_SECONDS
-        unfinished, lost = set(batch), set[Unit]()
+        unfinished, lost = set(batch), set[WorkUnit]()
 
-        def refresh(unit: Unit, until: float) -> Outcome:
+        def refresh(unit: WorkUnit, until: float) -> SliceOutcome:
             if sandbox.is_dead:
                 raise Died
             wanted = batch[unit]
@@ -129,7 +126,7 @@ class EventSource:
             return outcome
 
         worker.begin()
-        take_turns(
+        run_time_slices(
             batch,
             refresh=refresh,
             failed=_fail,
@@ -146,10 +143,10 @@ class EventSource:
             raise Died
         for soon in worker.take_soon():
             delay = max(0.0, soon.due_at - timeline.now)
-            wanted = Wanted(soon.deadline, None, (f"soon-{next(self._names)}",))
-            self._queue.send(soon.unit, wanted, delay=delay)
+            wanted = Selection(soon.deadline, None, (f"soon-{next(self._names)}",))
+            self._queue.send(soon.work_unit, wanted, delay=delay)
 
 
-def _fail(unit: Unit, error: Exception) -> None:
+def _fail(unit: WorkUnit, error: Exception) -> None:
     """Raise: in the simulation a work unit fails only because of a defect."""
     raise error

@@ -12,7 +12,7 @@ from random import Random
 
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import due_after, due_window, slots_for, spread_seed
-from byline.refresh.work_units import MintKey, Unit
+from byline.refresh.work_units import MintKey, WorkUnit
 
 LARGEST_SHARE = 0.12
 AUDIENCES = 4
@@ -31,7 +31,7 @@ class SimulatedRow(RunnerRow):
         return _mint_key(self.project, self.client, self.audience)
 
     @property
-    def unit(self) -> Unit:
+    def work_unit(self) -> WorkUnit:
         """The runner's work unit, cached."""
         return _unit(self.project, self.client, self.audience)
 
@@ -84,7 +84,7 @@ def _row(
     )
 
 
-def unit_of_audience(project: str, audience: str) -> Unit:
+def unit_of_audience(project: str, audience: str) -> WorkUnit:
     """The work unit of a project's runners that use an audience."""
     return _unit(project, CLIENT, audience)
 
@@ -95,5 +95,5 @@ def _mint_key(project: str, client: str, audience: str | None) -> MintKey:
 
 
 @cache
-def _unit(project: str, client: str, audience: str | None) -> Unit:
-    return _mint_key(project, client, audience).unit
+def _unit(project: str, client: str, audience: str | None) -> WorkUnit:
+    return _mint_key(project, client, audience).work_unit

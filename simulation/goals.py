@@ -1,7 +1,8 @@
 """The goals that a run of Byline must reach."""
 
-from byline.refresh.timing import BACK_OFF_CAP_SECONDS, WRITES_PER_DAY, due_window
-from plan_refresh.tick_share import WRITES_PER_SECOND
+from byline.refresh.timing import WRITES_PER_DAY, due_window
+from plan_refresh.planning import WRITES_PER_SECOND
+from refresh_tokens.retries import BACK_OFF_CAP_SECONDS
 from simulation.outcome import PATIENCE_SECONDS, Outcome
 
 IN_ORDER = 0.95

@@ -9,7 +9,7 @@ import msgspec
 
 from byline.fetch import POST_TIMEOUT_SECONDS, Answer, TimedOut
 from byline.refresh.timing import TICK_SECONDS
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit
 from simulation.fleet import unit_of_audience
 from simulation.scenario import Scenario
 from simulation.timeline import Timeline
@@ -56,7 +56,7 @@ class Issuer:
 
     def __init__(self, scenario: Scenario, *, timeline: Timeline, random: Random) -> None:
         self.mints = Mints()
-        self.message_of: dict[Unit, str] = {}
+        self.message_of: dict[WorkUnit, str] = {}
         self._scenario = scenario
         self._timeline = timeline
         self._random = random

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from math import inf
 
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit
 from simulation.issuer import BROKEN_PROJECT
 from simulation.scenario import Scenario
 
@@ -28,7 +28,7 @@ class Measures:
         self.due_seconds = array("l")
         self.backlog = 0
         self.drained_at = inf
-        self.drain_order: list[tuple[Unit, int]] = []
+        self.drain_order: list[tuple[WorkUnit, int]] = []
         self.drain_order_of_failed: list[int] = []
         self.backlog_left: list[tuple[float, int]] = []
         self._waiting: dict[str, bool] = {}
@@ -47,7 +47,7 @@ class Measures:
         if self._waiting and row.runner in self._waiting:
             if self._waiting.pop(row.runner):
                 self.drain_order_of_failed.append(row.deadline)
-            self.drain_order.append((row.unit, row.deadline))
+            self.drain_order.append((row.work_unit, row.deadline))
             self.backlog_left.append((now, len(self._waiting)))
             self.due_seconds.append(int(due_at))
             if not self._waiting:

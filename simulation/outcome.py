@@ -5,14 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from byline.refresh.timing import (
-    BACK_OFF_CAP_SECONDS,
-    MARGIN_SECONDS,
-    TICK_SECONDS,
-)
-from byline.refresh.work_units import Unit
-from plan_refresh.tick_share import WRITES_PER_SECOND
-from refresh_tokens.plan import BREAKER_RECHECK_SECONDS
+from byline.refresh.timing import MARGIN_SECONDS, TICK_SECONDS
+from byline.refresh.work_units import WorkUnit
+from plan_refresh.planning import WRITES_PER_SECOND
+from refresh_tokens.retries import BACK_OFF_CAP_SECONDS, BREAKER_RECHECK_SECONDS
 from simulation.issuer import Mints
 from simulation.measures import Measures
 from simulation.scenario import Scenario
@@ -160,9 +156,9 @@ def _drain(measures: Measures, scenario: Scenario) -> Drain:
     )
 
 
-def _in_order(drained: list[tuple[Unit, int]]) -> float:
+def _in_order(drained: list[tuple[WorkUnit, int]]) -> float:
     """The share of refreshes that no later deadline of the same work unit came before."""
-    latest: dict[Unit, int] = {}
+    latest: dict[WorkUnit, int] = {}
     in_order = 0
     for unit, deadline in drained:
         in_order += deadline >= latest.get(unit, deadline)

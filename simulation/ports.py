@@ -13,16 +13,18 @@ from botocore.exceptions import ClientError
 
 from byline.fetch import Answer
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import Unit
-from refresh_tokens.clients.secrets import ClientSecret, read_client_secret
-from refresh_tokens.clients.states import ClientState, ClientStates
-from refresh_tokens.clients.store import ClientStore, VersionedClient
-from refresh_tokens.minting.mint import MintedToken
-from refresh_tokens.plan import is_meant
-from refresh_tokens.runner_table import RunnerTable
-from refresh_tokens.token_writer import TokenSecret, TokenWriter
-from refresh_tokens.work.leases import UnitLeases
-from refresh_tokens.write_limiter import WriteLimiter
+from byline.refresh.timing import MintedToken, is_meant
+from byline.refresh.work_units import TokenSecret, WorkUnit
+from refresh_tokens.clients import (
+    ClientSecret,
+    ClientState,
+    ClientStates,
+    ClientStore,
+    VersionedClient,
+    read_client_secret,
+)
+from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
+from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from simulation.fleet import unit_of_audience
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
@@ -40,7 +42,7 @@ class SimulatedTable(RunnerTable):
         self._world = world
         self._sandbox = sandbox
 
-    def due(self, unit: Unit, *, up_to: int | None, now: int) -> list[RunnerRow]:
+    def due(self, unit: WorkUnit, *, up_to: int | None, now: int) -> list[RunnerRow]:
         """The due rows of a work unit with deadlines `up_to`."""
         rows = [row for row in self._world.index.due(unit, now=now) if is_meant(row, up_to=up_to)]
         # The query, the reads, and one call for the lease, before or after.
@@ -130,7 +132,7 @@ class SimulatedStates(ClientStates):
             del self._states[project, client]
 
 
-class SimulatedLeases(UnitLeases):
+class SimulatedLeases(WorkUnitLeases):
     """The leases of one worker, in memory. A time slice that died never gives its lease back."""
 
     def __init__(self, world: World, sandbox: Sandbox, *, owner: str) -> None:
@@ -138,14 +140,14 @@ class SimulatedLeases(UnitLeases):
         self._sandbox = sandbox
         self._worker = owner
         self._invocations = count()
-        self._of_the_dead: set[Unit] = set()
+        self._of_the_dead: set[WorkUnit] = set()
         self.begin()
 
     def begin(self) -> None:
         """Begin an invocation, which is a lease owner of its own."""
         self._owner = f"{self._worker}/{next(self._invocations)}"
 
-    def take(self, unit: Unit, *, now: float, until: float) -> bool:
+    def take(self, unit: WorkUnit, *, now: float, until: float) -> bool:
         """Take or renew the lease of `unit`; False if another owner holds it at `now`."""
         owner, held_until = self._leases.get(unit, (self._owner, 0.0))
         if owner != self._owner and held_until > now:
@@ -153,7 +155,7 @@ class SimulatedLeases(UnitLeases):
         self._leases[unit] = (self._owner, int(until) + 1)
         return True
 
-    def release(self, unit: Unit) -> None:
+    def release(self, unit: WorkUnit) -> None:
         """Give the lease back, unless the time slice or the process died."""
         if unit in self._of_the_dead:
             self._of_the_dead.discard(unit)
@@ -163,7 +165,7 @@ class SimulatedLeases(UnitLeases):
         if self._leases.get(unit, ("", 0))[0] == self._owner:
             del self._leases[unit]
 
-    def keep_held(self, unit: Unit) -> None:
+    def keep_held(self, unit: WorkUnit) -> None:
         """Keep the lease of `unit`, because the time slice that took it dies."""
         self._of_the_dead.add(unit)
 

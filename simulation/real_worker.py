@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from byline.fetch import Answer
-from byline.refresh.work_units import Unit
-from refresh_tokens.minting.mint import Mint
-from refresh_tokens.work.due_soon import DueSoon, SoonDue
-from refresh_tokens.work.mints import UnitMints
-from refresh_tokens.work.refresher import Outcome, Report, UnitRefresher
-from refresh_tokens.work.sweeper import Sweeper
-from refresh_tokens.write_limiter import WriteLimiter
+from byline.refresh.work_units import WorkUnit
+from refresh_tokens.minting import Mint, SharedMints
+from refresh_tokens.refresher import (
+    DueSoonUnit,
+    DueSoonUnits,
+    Refresher,
+    RefreshReport,
+    SliceOutcome,
+)
+from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.token_writer import WriteLimiter
 from simulation.ports import (
     CrashingPost,
     SimulatedClients,
@@ -41,15 +45,15 @@ class RealWorker:
         clients = SimulatedClients(world, sandbox)
         states = SimulatedStates(world)
         threads = PutThreads(world.timeline)
-        soon = self._soon = DueSoon(now=clock)
+        soon = self._soon = DueSoonUnits(now=clock)
 
-        def new_mints() -> UnitMints:
-            return UnitMints(
+        def new_mints() -> SharedMints:
+            return SharedMints(
                 mint=mint, clients=clients, states=states, now=clock, random=world.random.random
             )
 
         self._new_mints = new_mints
-        self._refresher = UnitRefresher(
+        self._refresher = Refresher(
             runners=runners,
             writer=writer,
             sweeper=Sweeper(
@@ -63,9 +67,9 @@ class RealWorker:
             mints=new_mints(),
             leases=leases,
             threads=threads,
-            report=Report(
+            report=RefreshReport(
                 runner_refreshed=soon.note,
-                runner_postponed=lambda row, error_class: soon.note(row),
+                runner_failed=lambda row, error_class: soon.note(row),
                 mint_failed=lambda row, error_class: None,
             ),
             now=clock,
@@ -78,12 +82,12 @@ class RealWorker:
         self._refresher = replace(self._refresher, mints=self._new_mints())
 
     def refresh(
-        self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
-    ) -> Outcome:
-        """Refresh the due runners of a work unit, as `UnitRefresher.refresh` does."""
+        self, unit: WorkUnit, *, up_to: int | None, due_by: int | None, until: float
+    ) -> SliceOutcome:
+        """Refresh the due runners of a work unit, as `Refresher.refresh` does."""
         return self._refresher.refresh(unit, up_to=up_to, due_by=due_by, until=until)
 
-    def take_soon(self) -> list[SoonDue]:
+    def take_soon(self) -> list[DueSoonUnit]:
         """The work units that are due before the next tick, each once."""
         return self._soon.take()
 

@@ -13,12 +13,9 @@ from random import Random
 
 from byline.fetch import TimedOut
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.timing import LEASE_SECONDS, slots_for
-from byline.refresh.work_units import Unit, slot_of, token_secret_name
-from refresh_tokens.minting.mint import MintedToken
-from refresh_tokens.plan import by_deadline, is_meant
-from refresh_tokens.work.due_soon import SoonDue
-from refresh_tokens.work.refresher import Outcome
+from byline.refresh.timing import LEASE_SECONDS, MintedToken, by_deadline, is_meant, slots_for
+from byline.refresh.work_units import WorkUnit, slot_of, token_secret_name
+from refresh_tokens.refresher import DueSoonUnit, SliceOutcome
 from simulation.issuer import Key
 from simulation.ports import DYNAMODB_SECONDS, SECRET_WRITE_SECONDS
 from simulation.rival_rules import Rule
@@ -53,13 +50,13 @@ class RivalWorker:
         """Begin an invocation: tokens are shared within one invocation, as Byline shares them."""
         self._shared.clear()
 
-    def take_soon(self) -> list[SoonDue]:
+    def take_soon(self) -> list[DueSoonUnit]:
         """Return nothing: these rules send no message of their own."""
         return []
 
     def refresh(
-        self, unit: Unit, *, up_to: int | None, due_by: int | None, until: float
-    ) -> Outcome:
+        self, unit: WorkUnit, *, up_to: int | None, due_by: int | None, until: float
+    ) -> SliceOutcome:
         """Refresh the due runners of `unit` with deadlines `up_to`, until the time `until`."""
         world = self._world
         if world.leases.get(unit, ("", 0.0))[1] > world.timeline.now:
@@ -76,7 +73,7 @@ class RivalWorker:
         del world.leases[unit]
         return "done"
 
-    def _hold(self, unit: Unit) -> None:
+    def _hold(self, unit: WorkUnit) -> None:
         self._world.leases[unit] = ("", self._world.timeline.now + LEASE_SECONDS)
 
     def _refresh_batch(self, rows: Sequence[RunnerRow]) -> None:

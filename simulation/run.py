@@ -7,9 +7,8 @@ from random import Random
 
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import TICK_SECONDS
-from plan_refresh.due_units import AGAIN_SECONDS, due_units
-from plan_refresh.tick_time import work_begins
-from refresh_tokens.work.batches import Wanted
+from byline.refresh.work_units import Selection
+from plan_refresh.planning import REPEAT_SECONDS, planned_units, work_begins
 from simulation.deployment import deployed
 from simulation.event_source import EventSource, NewEnvironment, Queue
 from simulation.fleet import fleet
@@ -94,11 +93,13 @@ def _simulate(
         """Do what PlanRefreshFunction does."""
         now = int(timeline.now)
         begins = work_begins(scheduled=scheduled, now=now)
-        for due in due_units(world.index.all_due(now=begins), now=begins):
-            queue.send(due.unit, Wanted(due.up_to, None, (f"tick-{begins}",)), delay=begins - now)
-            if due.again is not None and has_second_messages:
-                again = Wanted(due.again, begins, (f"again-{begins}",))
-                queue.send(due.unit, again, delay=begins - now + AGAIN_SECONDS)
+        for due in planned_units(world.index.all_due(now=begins), now=begins):
+            queue.send(
+                due.work_unit, Selection(due.up_to, None, (f"tick-{begins}",)), delay=begins - now
+            )
+            if due.repeat_up_to is not None and has_second_messages:
+                second = Selection(due.repeat_up_to, begins, (f"again-{begins}",))
+                queue.send(due.work_unit, second, delay=begins - now + REPEAT_SECONDS)
 
     def ticks() -> None:
         minute = 0

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit
 
 
 class RunnerIndex:
@@ -12,7 +12,7 @@ class RunnerIndex:
 
     def __init__(self, rows: Iterable[RunnerRow]) -> None:
         self._rows = {row.runner: row for row in rows}
-        self._due: defaultdict[Unit, dict[str, RunnerRow]] = defaultdict(dict)
+        self._due: defaultdict[WorkUnit, dict[str, RunnerRow]] = defaultdict(dict)
         self._calendar: defaultdict[int, list[RunnerRow]] = defaultdict(list)
         self._until = -1
         for row in self._rows.values():
@@ -26,7 +26,7 @@ class RunnerIndex:
         """The row of a runner."""
         return self._rows[runner]
 
-    def due(self, unit: Unit, *, now: float) -> list[RunnerRow]:
+    def due(self, unit: WorkUnit, *, now: float) -> list[RunnerRow]:
         """The rows of a work unit that are due at `now`, also after a call for a later time."""
         self._advance(int(now))
         return [row for row in self._due[unit].values() if (row.due_at or 0) <= now]
@@ -40,7 +40,7 @@ class RunnerIndex:
     def put(self, row: RunnerRow) -> None:
         """Write a row. It must be a new object or have a new due time."""
         self._rows[row.runner] = row
-        due = self._due[row.unit]
+        due = self._due[row.work_unit]
         due.pop(row.runner, None)
         due_at = row.due_at or 0
         if due_at <= self._until:
@@ -56,5 +56,5 @@ class RunnerIndex:
         for second in range(self._until + 1, now + 1):
             for row in self._calendar.pop(second, ()):
                 if self._holds(row, second):
-                    self._due[row.unit][row.runner] = row
+                    self._due[row.work_unit][row.runner] = row
         self._until = max(self._until, now)

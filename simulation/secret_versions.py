@@ -8,8 +8,7 @@ from array import array
 from collections import deque
 from math import inf
 
-from byline.refresh.timing import DAY_SECONDS
-from refresh_tokens.minting.mint import MintedToken
+from byline.refresh.timing import DAY_SECONDS, MintedToken
 from stand_ins.rates import SECRETS_MANAGER
 from stand_ins.secret_state import KEPT_FOR_SECONDS, VERSIONS_KEPT
 

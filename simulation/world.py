@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from random import Random
 
-from byline.refresh.work_units import Unit
-from refresh_tokens.clients.states import ClientState
+from byline.refresh.work_units import WorkUnit
+from refresh_tokens.clients import ClientState
 from simulation.deployment import Deployment
 from simulation.issuer import Issuer
 from simulation.measures import Measures
@@ -31,7 +31,7 @@ class World:
     measures: Measures
     secrets: SecretVersions = field(default_factory=SecretVersions)
     quota: WriteQuota = field(default_factory=WriteQuota)
-    leases: dict[Unit, tuple[str, float]] = field(default_factory=dict)
+    leases: dict[WorkUnit, tuple[str, float]] = field(default_factory=dict)
     client_states: dict[tuple[str, str], ClientState] = field(default_factory=dict)
 
 

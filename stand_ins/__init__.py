@@ -1,1 +1,1 @@
-"""Stand-ins for AWS and the authorization service: for tests, benchmarks and the simulation."""
+"""Stand-ins for AWS and the authorization service, for tests, benchmarks and the simulation."""

@@ -1,8 +1,8 @@
-"""AWS on loopback in a process of its own, so that a benchmark measures its caller alone.
+"""Serves the stand-in for AWS in its own process, so that a benchmark measures only its caller.
 
     python -m stand_ins [--latency SECONDS] [--unlimited]
 
-Prints its address, and serves until its standard input ends.
+Prints its address and serves until its standard input is closed.
 """
 
 import argparse

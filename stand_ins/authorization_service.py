@@ -1,10 +1,10 @@
-"""The authorization service on loopback: keeps a graph of resources, and fails as a test demands.
+"""The authorization service on loopback. It keeps a graph of resources and fails on demand.
 
     with serve_authorization() as authorization:
         authorization.faults.extend([Fails(503), Hangs("late")])
         ... AUTHORIZATION_SERVICE_URL=authorization.url ...
 
-`Graph` is the service without its network, for tests that decide the order of all calls.
+`Graph` is the service without HTTP, for tests that decide the order of all calls.
 """
 
 import json
@@ -21,12 +21,13 @@ PATH = "/v1/authz/"
 DONE = b'{"success": true}'
 
 type Json = dict[str, Any]
-type Thing = tuple[str, str]
+type ResourceKey = tuple[str, str]
+"""The type and the selector of a resource."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fails:
-    """Answers the call with this status and body. It takes effect only with `is_done`."""
+    """Answers the call with this status and body. The call takes effect only if `is_done`."""
 
     status: int = 503
     body: bytes = b'{"error": "out of order"}'
@@ -35,9 +36,12 @@ class Fails:
 
 @dataclass(frozen=True, slots=True)
 class Hangs:
-    """Does not answer. The call takes effect at once, "late" (by `Graph.catch_up`), or never."""
+    """Does not answer. `takes_effect`: "at once", "late" (`Graph.apply_late_calls`) or "never".
 
-    carried_out: str = "never"
+    If `is_reset`, the connection ends at once with a reset.
+    """
+
+    takes_effect: str = "never"
     is_reset: bool = False
 
 
@@ -46,68 +50,68 @@ type Fault = Fails | Hangs
 
 @dataclass(frozen=True, slots=True)
 class ServiceCall:
-    """A call that reached the service."""
+    """A call that reached the service: its operation, and its body as JSON."""
 
     operation: str
     document: Json
 
     @property
-    def thing(self) -> Thing:
-        """The type and the selector of the call's resource."""
-        return _thing(self.document["resource"])
+    def resource(self) -> ResourceKey:
+        """The key of the call's resource."""
+        return _resource_key(self.document["resource"])
 
 
 @dataclass
 class Graph:
     """The service's resources, each with its owner and its parent, and its grants."""
 
-    owners: dict[Thing, Json] = field(default_factory=dict)
-    parents: dict[Thing, Thing | None] = field(default_factory=dict)
-    grants: set[tuple[str, Thing, str]] = field(default_factory=set)
+    owners: dict[ResourceKey, Json] = field(default_factory=dict)
+    parents: dict[ResourceKey, ResourceKey | None] = field(default_factory=dict)
+    grants: set[tuple[str, ResourceKey, str]] = field(default_factory=set)
     calls: list[ServiceCall] = field(default_factory=list)
     late: list[ServiceCall] = field(default_factory=list)
-    """Calls that were not answered and have not taken effect yet."""
+    """Calls without an answer that take effect later."""
 
     @property
     def tasks(self) -> set[str]:
         """The ids of the registered runs."""
         return {selector for kind, selector in self.owners if kind == "task"}
 
-    def meet(self, call: ServiceCall, fault: Fault | None) -> tuple[int, bytes] | None:
-        """The status and body for a call; None for no answer."""
+    def answer(self, call: ServiceCall, fault: Fault | None) -> tuple[int, bytes] | None:
+        """The status and body of the answer to a call. None if the fault is `Hangs`."""
         self.calls.append(call)
         match fault:
             case None:
-                self.carry_out(call)
+                self.apply(call)
                 return 200, DONE
             case Fails(status, body, is_done):
                 if is_done:
-                    self.carry_out(call)
+                    self.apply(call)
                 return status, body
-            case Hangs(carried_out):
-                if carried_out == "at once":
-                    self.carry_out(call)
-                elif carried_out == "late":
+            case Hangs(takes_effect):
+                if takes_effect == "at once":
+                    self.apply(call)
+                elif takes_effect == "late":
                     self.late.append(call)
                 return None
 
-    def catch_up(self, *, calls: int | None = None) -> None:
-        """Carry out the late calls in their order: all, or the first `calls`."""
+    def apply_late_calls(self, *, calls: int | None = None) -> None:
+        """Apply the late calls in their order: all, or the first `calls`."""
         for call in self.late[:calls]:
-            self.carry_out(call)
+            self.apply(call)
         del self.late[:calls]
 
-    def carry_out(self, call: ServiceCall) -> None:
+    def apply(self, call: ServiceCall) -> None:
         """Apply a call to the graph. A repeated call changes nothing."""
         document = call.document
         match call.operation:
             case "register":
                 parent = document["parent"]
-                self.owners[call.thing] = document["principal"]
-                self.parents[call.thing] = None if parent is None else _thing(parent)
+                self.owners[call.resource] = document["principal"]
+                self.parents[call.resource] = None if parent is None else _resource_key(parent)
             case "deregister":
-                self.owners.pop(call.thing, None)
-                self.parents.pop(call.thing, None)
+                self.owners.pop(call.resource, None)
+                self.parents.pop(call.resource, None)
             case "grant":
                 self.grants.add(_grant(call))
             case "revoke":
@@ -115,26 +119,29 @@ class Graph:
 
 
 class AuthorizationStandIn:
-    """The graph behind HTTP. Each of `faults` applies to one call, in order."""
+    """The graph behind HTTP. Each of `faults` applies to one call, in order.
+
+    `silent_seconds`: how long a connection without an answer stays open.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.graph = Graph()
         self.faults: deque[Fault] = deque()
-        self.over = Event()
+        self.ended = Event()
         self.silent_seconds = 30.0
         self.requests: list[HttpRequest] = []
         self._lock = Lock()
 
     def receive(self, request: HttpRequest) -> HttpAnswer | NoAnswer:
-        """The answer to a request."""
+        """The answer to a request. An unknown operation is answered with 404."""
         with self._lock:
             self.requests.append(request)
             call = ServiceCall(request.path.removeprefix(PATH), json.loads(request.body))
             if f"{PATH}{call.operation}" != request.path or call.operation not in OPERATIONS:
                 return HttpAnswer(404, {}, b"")
             fault = self.faults.popleft() if self.faults else None
-            answer = self.graph.meet(call, fault)
+            answer = self.graph.answer(call, fault)
         if answer is not None:
             status, body = answer
             return HttpAnswer(status, {"Content-Type": "application/json"}, body)
@@ -147,17 +154,17 @@ OPERATIONS = ("register", "deregister", "grant", "revoke")
 
 @contextmanager
 def serve_authorization() -> Iterator[AuthorizationStandIn]:
-    """Runs the service on a free port until the block ends."""
+    """Run the service on a free port until the block ends."""
     stand_in = AuthorizationStandIn()
-    with serve(stand_in.receive, over=stand_in.over) as url:
+    with serve(stand_in.receive, ended=stand_in.ended) as url:
         stand_in.url = url
         yield stand_in
 
 
-def _thing(resource: Json) -> Thing:
+def _resource_key(resource: Json) -> ResourceKey:
     return resource["type"], resource["selector"]
 
 
-def _grant(call: ServiceCall) -> tuple[str, Thing, str]:
-    who = json.dumps(call.document["principal"], sort_keys=True)
-    return who, call.thing, call.document["operation"]
+def _grant(call: ServiceCall) -> tuple[str, ResourceKey, str]:
+    principal = json.dumps(call.document["principal"], sort_keys=True)
+    return principal, call.resource, call.document["operation"]

@@ -1,12 +1,12 @@
-"""AWS on loopback, with its limits and its troubles: one address for every service.
+"""AWS on loopback at one address for all services, with quotas, limits and faults.
 
     with serve_aws() as aws:
         aws.faults.follow("PutSecretValue", LoseAnswer(), RATE_EXCEEDED)
 
-Secrets Manager is our stand-in, every other service that speaks AWS's JSON protocol is moto's.
-Every call can meet a fault on its way, is counted, and can be searched for texts that belong into
-Secrets Manager only. A client finds the server by `AWS_ENDPOINT_URL`, or by
-`AWS_ENDPOINT_URL_SECRETS_MANAGER` and its like.
+Secrets Manager is our own stand-in. moto answers every other service with AWS's JSON protocol.
+The server records every call, can apply a fault to it, and can search it for secret texts.
+A client finds the server by `AWS_ENDPOINT_URL`, or by the variable of one service, such as
+`AWS_ENDPOINT_URL_SECRETS_MANAGER`.
 """
 
 import json
@@ -42,20 +42,20 @@ OBSERVER = "observer-of-a-test"
 
 
 class AwsServer:
-    """The server: what it was asked (`calls`), what it holds, and what befalls it (`faults`)."""
+    """The server: the `calls` it received, the `secrets` it holds, and the `faults` to apply."""
 
     def __init__(self, *, clock: Callable[[], float], behaviour: Behaviour) -> None:
         self.url = ""
         self.calls: list[Call] = []
         self.faults = Script()
         self.secrets = SecretStore(clock=clock, behaviour=behaviour)
-        self.over = Event()
+        self.ended = Event()
         self._clock = clock
         self._secrets_manager = SecretsManager(self.secrets)
         self._moto = MotoServices(clock=clock)
 
     def client(self, service: str, **config: Any) -> Any:
-        """A client of `service` that tries everything once, unless `config` says otherwise."""
+        """A client of `service` that makes one attempt per call, unless `config` sets retries."""
         options = {"retries": {"total_max_attempts": 1}, **config}
         return boto3.client(
             service,  # type: ignore[call-overload]
@@ -65,25 +65,27 @@ class AwsServer:
         )
 
     def observer(self, service: str) -> Any:
-        """A client for looking behind the callers' back: it meets no fault and is not counted."""
+        """A client for a test's own checks: its calls meet no fault and are not recorded."""
         return self.client(service, user_agent_extra=OBSERVER)
 
     def count(self, operation: str, outcome: str | None = None) -> int:
-        """How many calls of an operation there were; of one outcome, where it is given."""
+        """The number of calls of an operation, or only of those with this outcome."""
         return sum(
             call.operation == operation and outcome in {None, call.outcome} for call in self.calls
         )
 
     def leaks(self) -> list[Call]:
-        """The calls that carry a secret's text where none belongs: in anything but its value."""
-        return [call for call in self.calls if self.secrets.texts.occur_in(_exposed(call))]
+        """The calls that carry a secret's text anywhere but in the value of a secret."""
+        return [
+            call for call in self.calls if self.secrets.texts.occur_in(_without_secret_value(call))
+        ]
 
     def receive(self, request: HttpRequest) -> HttpAnswer | NoAnswer:
-        """What becomes of a request."""
+        """The answer to a request, after any fault of the script was applied."""
         service, _, operation = request.headers.get("X-Amz-Target", "").rpartition(".")
         call = Call(self._clock(), service, operation, _document(request.body))
-        if OBSERVER in request.headers.get("User-Agent", "") or _is_sighting(call):
-            return self._work(call, request)
+        if OBSERVER in request.headers.get("User-Agent", "") or _is_profile_write(call):
+            return self._handle(call, request)
         self.calls.append(call)
         call.fault = self.faults.fault_for(call)
         match call.fault:
@@ -97,8 +99,8 @@ class AwsServer:
             case Meanwhile(action):
                 action()
             case Delay(seconds):
-                self.over.wait(seconds)
-        answer = self._work(call, request)
+                self.ended.wait(seconds)
+        answer = self._handle(call, request)
         match call.fault:
             case LoseAnswer(silent_seconds):
                 return NoAnswer(silent_seconds)
@@ -106,15 +108,15 @@ class AwsServer:
                 action()
         return answer
 
-    def _work(self, call: Call, request: HttpRequest) -> HttpAnswer:
+    def _handle(self, call: Call, request: HttpRequest) -> HttpAnswer:
         try:
-            answer = self._ask(call, request)
+            answer = self._dispatch(call, request)
         except Refused as refused:
             answer = _refused(refused.refusal)
         call.outcome = "done" if answer.status == 200 else _error_code(answer)
         return answer
 
-    def _ask(self, call: Call, request: HttpRequest) -> HttpAnswer:
+    def _dispatch(self, call: Call, request: HttpRequest) -> HttpAnswer:
         if call.service == SECRETS_MANAGER:
             return _json(200, self._secrets_manager.answer(call.operation, call.document))
         token = call.document.get("ClientRequestToken")
@@ -127,9 +129,12 @@ class AwsServer:
 def serve_aws(
     *, clock: Callable[[], float] = time.time, behaviour: Behaviour | None = None
 ) -> Iterator[AwsServer]:
-    """The server on a free port of loopback, until the block ends."""
+    """Run the server on a free port of loopback until the block ends.
+
+    `clock`: seconds since the epoch.
+    """
     aws = AwsServer(clock=clock, behaviour=behaviour or Behaviour())
-    with serve(aws.receive, over=aws.over) as aws.url:
+    with serve(aws.receive, ended=aws.ended) as aws.url:
         yield aws
 
 
@@ -138,13 +143,16 @@ def _document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _is_sighting(call: Call) -> bool:
-    """Whether it keeps what a caller is called: whoever calls first in a process causes it, so it
-    would come by chance into what a test counts, and meet faults that are meant for others."""
+def _is_profile_write(call: Call) -> bool:
+    """Whether the call stores a caller's profile.
+
+    The first request of a caller in a process causes it. Recorded, it would change the counts of a
+    test and use up faults that are meant for other calls.
+    """
     return bool(call.document.get("Key", {}).get("entry") == {"S": "profile"})
 
 
-def _exposed(call: Call) -> dict[str, Any]:
+def _without_secret_value(call: Call) -> dict[str, Any]:
     return without_value(call.document) if call.service == SECRETS_MANAGER else call.document
 
 

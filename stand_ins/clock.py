@@ -1,10 +1,10 @@
-"""Time that a test moves."""
+"""A clock that a test advances."""
 
 from threading import Lock
 
 
 class Clock:
-    """Seconds since the epoch; stands still until it is advanced, from any thread."""
+    """Returns seconds since the epoch. Time passes only by `advance`, from any thread."""
 
     def __init__(self, time: float = 1_700_000_000.0) -> None:
         self._time = time
@@ -14,6 +14,6 @@ class Clock:
         return self._time
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Move the clock forward by `seconds`."""
         with self._lock:
             self._time += seconds

@@ -1,4 +1,4 @@
-"""Trouble on the way to AWS and back: what can befall a call, and scripts of it."""
+"""Faults of calls to AWS, and scripts that say which call meets which fault."""
 
 from collections import deque
 from collections.abc import Callable
@@ -14,47 +14,47 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Nothing befalls the call."""
+    """No fault: the call is handled as usual."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Nothing is done, and the connection is reset, after some silence."""
+    """The call is not handled. The connection is reset after `silent_seconds`."""
 
     silent_seconds: float = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Nothing is done, and nothing is said for longer than a client waits."""
+    """The call is not handled, and has no answer for longer than a client waits."""
 
     silent_seconds: float = 60
 
 
 @dataclass(frozen=True, slots=True)
 class LoseAnswer:
-    """The work is done, and its answer never arrives: the connection ends, after some silence."""
+    """The call is handled, and its answer is lost: the connection ends after `silent_seconds`."""
 
     silent_seconds: float = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """The work is done so many seconds late."""
+    """The call is handled `seconds` late, and then answered."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Meanwhile:
-    """`action` is done before the work: what another worker, or time, does in between."""
+    """`action` runs before the call is handled, such as a step of another worker."""
 
     action: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Afterwards:
-    """`action` is done after the work, before its answer leaves."""
+    """`action` runs after the call is handled, before its answer is sent."""
 
     action: Callable[[], object]
 
@@ -66,10 +66,10 @@ PASSED = Passed()
 
 @dataclass(slots=True)
 class Call:
-    """A request that arrived: when, for what, what befell it and what became of it.
+    """A call that arrived: its time in seconds since the epoch, its fault and its outcome.
 
-    `outcome` is `done` or an error's code; empty where nothing was done, or not yet. `document`
-    is what was sent, with its secrets: never shown.
+    `outcome` is `done` or the code of an error, and empty while the call is not handled.
+    `document` is the request's body. It may hold secrets, so `repr` leaves it out.
     """
 
     at: float
@@ -89,7 +89,7 @@ class _Plan:
 
 
 class Script:
-    """What befalls which call. Thread-safe: each step happens to one call."""
+    """Says which call meets which fault. Thread-safe: each step applies to one call."""
 
     def __init__(self) -> None:
         self._plans: list[_Plan] = []
@@ -102,21 +102,21 @@ class Script:
         afterwards: Fault = PASSED,
         concerns: Callable[[Call], bool] = lambda _: True,
     ) -> None:
-        """The next calls of `operation` meet `steps`, one each, all later ones `afterwards`.
+        """Apply `steps` to the next calls of `operation`, one each, and `afterwards` to all later.
 
-        Only calls that `concerns` says yes to count. Of several plans the first that holds
-        trouble for a call decides, and the call is a step of each of them.
+        A call counts only if `concerns` returns true for it. With several plans, a call uses up a
+        step of each plan that it belongs to, and meets the first fault among these steps.
         """
         with self._lock:
             self._plans.append(_Plan(operation, deque(steps), afterwards, concerns))
 
     def clear(self) -> None:
-        """No more trouble."""
+        """Remove all plans: no later call meets a fault."""
         with self._lock:
             self._plans.clear()
 
     def fault_for(self, call: Call) -> Fault:
-        """What befalls this call; a step of the script is used up."""
+        """The fault that this call meets. Uses up one step of each plan that it belongs to."""
         with self._lock:
             faults = [
                 plan.steps.popleft() if plan.steps else plan.afterwards

@@ -1,7 +1,7 @@
-"""What moto accepts as a key, and DynamoDB does not: text that is too long, or empty.
+"""Finds keys that moto accepts and DynamoDB does not: text that is too long, or empty.
 
-2,048 bytes of a partition key and 1,024 of a sort key, of a table's and of an index's, in whatever
-operation it stands.
+A partition key has at most 2,048 bytes and a sort key 1,024, in a table and in an index, and in
+every operation.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 """
 
@@ -18,7 +18,10 @@ type Definition = Callable[[str], Mapping[str, Any]]
 
 
 def bad_keys(document: Mapping[str, Any], *, definition: Definition) -> list[str]:
-    """The attributes of a request that are no keys for their size. `definition`: of a table."""
+    """The key attributes of a request whose size DynamoDB refuses.
+
+    `definition` returns the definition of a table (`CreateTable`'s parameters) by its name.
+    """
     return [
         name
         for table, index, items in _keys_of(document)
@@ -29,7 +32,7 @@ def bad_keys(document: Mapping[str, Any], *, definition: Definition) -> list[str
 
 
 def _keys_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str | None, dict[str, list[str]]]]:
-    """The table, the index and the texts by attribute, of everything that a request names."""
+    """The table, the index and the texts by attribute, for each key or row in a request."""
     for action in document.get("TransactItems", ()):
         for single in action.values():
             yield from _keys_of(single)
@@ -44,7 +47,7 @@ def _keys_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str | None, dic
 
 
 def _condition(document: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What a query's condition compares its keys with."""
+    """The texts that a query's condition compares each key attribute with."""
     names = document.get("ExpressionAttributeNames", {})
     values = document.get("ExpressionAttributeValues", {})
     found: dict[str, list[str]] = {}
@@ -60,7 +63,7 @@ def _texts(item: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _sizes(definition: Mapping[str, Any], index: str | None) -> dict[str, int]:
-    """How long each key attribute may be; of a write, in every index too."""
+    """The most bytes of each key attribute. Without an index: in the table and all its indexes."""
     indexes = definition.get("GlobalSecondaryIndexes", ())
     schemas = [one["KeySchema"] for one in indexes if index in (None, one["IndexName"])]
     sizes: dict[str, int] = {}

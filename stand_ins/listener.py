@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that can also not answer, in the ways that networks have."""
+"""An HTTP server on loopback that can also leave a request without an answer."""
 
 import socket
 import struct
@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
 
-# The server's own, or about the connection that it has.
+# Headers that describe this server or its connection.
 NOT_COPIED = frozenset({"connection", "content-length", "date", "server"})
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A POST as it came."""
+    """A POST request as it was received."""
 
     path: str
     headers: Mapping[str, str]
@@ -24,7 +24,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An answer as it goes."""
+    """An answer to send."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,7 +33,7 @@ class HttpAnswer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """After so many seconds of silence the connection ends, in order or by a reset (TCP RST)."""
+    """No answer: after `silent_seconds` the connection ends, by FIN, or by RST if `is_reset`."""
 
     silent_seconds: float = 0
     is_reset: bool = False
@@ -43,17 +43,20 @@ type Receive = Callable[[HttpRequest], HttpAnswer | NoAnswer]
 
 
 @contextmanager
-def serve(receive: Receive, *, over: Event) -> Iterator[str]:
-    """Serve on a free port until the block ends; the address. `over` then ends every wait."""
-    listener = _Listener(receive, over)
+def serve(receive: Receive, *, ended: Event) -> Iterator[str]:
+    """Serve on a free port until the block ends. Yields the address.
+
+    At the end it sets `ended`, which ends the wait of every connection without an answer.
+    """
+    listener = _Listener(receive, ended)
     thread = Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{listener.server_address[1]}"
     finally:
-        over.set()
+        ended.set()
         listener.shutdown()
-        listener.hang_up()
+        listener.close_connections()
         listener.server_close()
         thread.join()
 
@@ -62,10 +65,10 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, receive: Receive, over: Event) -> None:
+    def __init__(self, receive: Receive, ended: Event) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
         self.receive = receive
-        self.over = over
+        self.ended = ended
         self._open: set[Any] = set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -75,12 +78,12 @@ class _Listener(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
         if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER):
-            self.close_request(request)  # an orderly end first would hide the reset
+            self.close_request(request)  # a FIN first would hide the reset
         else:
             super().shutdown_request(request)
 
-    def hang_up(self) -> None:
-        """End the connections that clients keep, so that no thread waits for them."""
+    def close_connections(self) -> None:
+        """End the connections that clients keep open, so that no thread waits for them."""
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -93,7 +96,7 @@ class _Request(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave together
 
     def handle_one_request(self) -> None:
-        # A client that hangs up is what is tested.
+        # Tests close connections on purpose.
         with suppress(ConnectionError):
             super().handle_one_request()
             return
@@ -105,10 +108,10 @@ class _Request(BaseHTTPRequestHandler):
         if isinstance(answer, HttpAnswer):
             self._send(answer)
             return
-        self.server.over.wait(answer.silent_seconds)
+        self.server.ended.wait(answer.silent_seconds)
         self.close_connection = True
         if answer.is_reset:
-            # Nothing lingers: closing sends RST in place of FIN.
+            # With a linger time of 0, closing sends RST in place of FIN.
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 

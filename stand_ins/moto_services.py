@@ -1,4 +1,4 @@
-"""The other services of AWS, by moto in this process.
+"""The other services of AWS, answered by moto in this process.
 
 https://docs.getmoto.org/en/latest/docs/server_mode.html
 """
@@ -18,9 +18,10 @@ from stand_ins.listener import HttpAnswer, HttpRequest
 from stand_ins.refusal import Refused
 
 TOKEN_IS_KNOWN_SECONDS = 600
+"""How long DynamoDB remembers the `ClientRequestToken` of a transaction."""
 
-# moto's state is the process's, and not made for threads.
-_one_at_a_time = Lock()
+# moto keeps its state in the process, and it is not thread-safe.
+_moto_lock = Lock()
 _moto = DomainDispatcherApplication(create_backend_app)
 _accounts = count(111_111_111_111)
 
@@ -33,10 +34,10 @@ class _Transaction:
 
 
 class MotoServices:
-    """An account of its own in moto, so that servers side by side share nothing.
+    """An account in moto of its own, so that two servers share nothing.
 
-    Kept beside it: DynamoDB answers a transaction's repetition, told by its `ClientRequestToken`,
-    as it answered the transaction; moto would check its conditions again, and cancel it.
+    DynamoDB recognises a repeated transaction by its `ClientRequestToken` and answers as before.
+    moto checks its conditions again and cancels it, so this class keeps the answers.
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
     """
 
@@ -44,10 +45,10 @@ class MotoServices:
         self.account = str(next(_accounts))
         self._clock = clock
         self._transactions: dict[str, _Transaction] = {}
-        self._transacting = Lock()
+        self._transactions_lock = Lock()
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
-        """Pass a request on as it is."""
+        """Pass a request on to moto unchanged. Returns its answer."""
         builder = EnvironBuilder(
             request.path,
             f"http://{request.headers['Host']}",
@@ -55,14 +56,17 @@ class MotoServices:
             headers=[*request.headers.items(), ("x-moto-account-id", self.account)],
             data=request.body,
         )
-        with _one_at_a_time:
+        with _moto_lock:
             response = Response.from_app(_moto, builder.get_environ(), buffered=True)
         return HttpAnswer(response.status_code, dict(response.headers), response.get_data())
 
     def transact(self, token: str, request: HttpRequest) -> HttpAnswer:
-        """Pass on a `TransactWriteItems` of this token, once."""
+        """Pass on a `TransactWriteItems` once per token. Returns the first answer to a repetition.
+
+        Raises `Refused` if the token belongs to another request.
+        """
         digest = hashlib.sha256(request.body).digest()
-        with self._transacting:
+        with self._transactions_lock:
             known = self._transactions.get(token)
             if known is None or self._clock() - known.at >= TOKEN_IS_KNOWN_SECONDS:
                 answer = self.answer(request)

@@ -1,4 +1,4 @@
-"""How often: AWS's request quotas, and the busiest time of a log."""
+"""AWS's request quotas, and the most events of a log in a time span."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from stand_ins.refusal import RATE_EXCEEDED, Refused
 
 type Quotas = tuple[tuple[frozenset[str], int], ...]
-"""Operations that share a quota, and how many of them there may be in a second."""
+"""Operations that share a quota, and their calls allowed per second."""
 
 # Per account and region, not adjustable:
 # https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
@@ -23,17 +23,20 @@ UNLIMITED: Quotas = ()
 
 
 class Rates:
-    """Holds callers to their quotas in every span of one second, the strictest reading there is.
+    """Applies the quotas to every span of one second: the strictest reading of AWS's text.
 
-    A call that was throttled does not count against the quota, one that fails later does. For one
-    thread at a time.
+    A throttled call does not count against the quota. A call that fails later does. Not
+    thread-safe.
     """
 
     def __init__(self, quotas: Quotas) -> None:
         self._recent = [(operations, deque[float](maxlen=most)) for operations, most in quotas]
 
     def count(self, operation: str, *, now: float) -> None:
-        """Count a call of `operation` at `now`; `ThrottlingException` where it is one too many."""
+        """Count a call of `operation` at `now`, in seconds.
+
+        Raises `Refused` with `ThrottlingException` if the call exceeds its quota.
+        """
         for operations, recent in self._recent:
             if operation in operations:
                 if len(recent) == recent.maxlen and now - recent[0] < 1:
@@ -42,7 +45,7 @@ class Rates:
 
 
 def busiest(times: Iterable[float], *, span: float) -> int:
-    """The most of `times` that lie in any `span` seconds (the end of a span is not in it)."""
+    """The largest number of `times` within any `span` seconds, without the end of the span."""
     window: deque[float] = deque()
     most = 0
     for time in sorted(times):

@@ -1,4 +1,4 @@
-"""How AWS says no, in its JSON protocol."""
+"""Errors of AWS services in its JSON protocol."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,9 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error that AWS answers instead of doing the work: its code, words and HTTP status.
+    """An error that AWS answers: its code, message and HTTP status.
 
-    As a fault: the call is refused so. `members` stand in the answer beside code and message.
+    As a fault, it is the answer to the call, which is not handled. `members` are further members
+    of the answer.
     """
 
     code: str
@@ -18,13 +19,13 @@ class Refusal:
     members: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """The answer; some services spell the message's member small, some large."""
+        """The answer's JSON. Services differ in the spelling of `message`, so it has both."""
         message = {"message": self.message, "Message": self.message}
         return {"__type": self.code, **message, **self.members}
 
 
 class Refused(Exception):
-    """A service refuses a call; `refusal` is its answer."""
+    """A service refuses a call. `refusal` is the answer."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -40,7 +41,7 @@ ACCESS_DENIED = Refusal(
 
 
 def transaction_cancelled(*reasons: str) -> Refusal:
-    """DynamoDB cancels a transaction: one reason for each of its items, `None` for the innocent.
+    """DynamoDB's error for a cancelled transaction: a reason for each item, `None` for no fault.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
     """

@@ -1,7 +1,7 @@
-"""What a function's role lets it ask of DynamoDB: each call as IAM would look at it.
+"""Decides as IAM does whether a function's role in the template allows a call to DynamoDB.
 
-By action and table or index, and by the partition where a statement names those. A transaction is
-allowed by the actions of its members.
+A decision depends on the action, on the table or index, and on the partition key if a statement
+names partitions. A transaction is allowed if all its members are.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
 """
 
@@ -23,7 +23,7 @@ CONDITIONS = ("ForAnyValue:StringLike", "ForAllValues:StringLike")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One action on one table or index, and the partition that it is in, where that is told."""
+    """One action on one table or index, and the partition key if the call has one, else empty."""
 
     action: str
     resource: str
@@ -31,7 +31,7 @@ class Access:
 
 
 def refused(operation: str, body: bytes, *, role: str = RUNS_ROLE) -> list[Access]:
-    """What of a call the role does not allow."""
+    """The accesses of a call that the role does not allow. Empty if the call is allowed."""
     accesses = _accesses(operation, json.loads(body))
     return [access for access in accesses if not _is_allowed(access, role)]
 
@@ -66,8 +66,8 @@ def _applies(statement: dict[str, Any], access: Access) -> bool:
     [(operator, keys)] = statement.get("Condition", {"": {}}).items()
     if not operator:
         return True
-    # A call here has one partition, so that any of its values and all of them are the same.
-    assert operator in CONDITIONS, f"a condition that is not known: {operator}"
+    # Each access has one partition key, so "any of its values" and "all of them" are the same.
+    assert operator in CONDITIONS, f"unknown condition operator: {operator}"
     return any(fnmatchcase(access.partition, pattern) for pattern in keys[LEADING_KEYS])
 
 

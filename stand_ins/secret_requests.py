@@ -1,4 +1,4 @@
-"""What AWS Secrets Manager checks of a request before it looks at a secret.
+"""The checks of AWS Secrets Manager on a request that need no secret.
 
 https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
 """
@@ -19,7 +19,7 @@ type Document = Mapping[str, Any]
 
 
 def name_of(document: Document) -> str:
-    """The name of a secret to be created."""
+    """The name of the secret to create. Raises `Refused` if it is invalid."""
     name: str = document["Name"]
     if not re.fullmatch(r"[A-Za-z0-9/_+=.@!-]{1,512}", name):
         message = (
@@ -31,12 +31,12 @@ def name_of(document: Document) -> str:
 
 
 def has_value(document: Document) -> bool:
-    """Whether the request brings a value."""
+    """Whether the request has a secret value."""
     return any(document.get(name) is not None for name in VALUES)
 
 
 def version_of(document: Document, *, now: float) -> Version:
-    """The version that the request asks for."""
+    """The version to store, created at `now`. Raises `Refused` for an invalid token or value."""
     token = document.get("ClientRequestToken")
     if not token:
         message = "You must provide a ClientRequestToken value. We recommend a UUID-type value."
@@ -60,7 +60,10 @@ def version_of(document: Document, *, now: float) -> Version:
 
 
 def recovery_days(document: Document) -> int:
-    """How long a deleted secret can be restored; 0 where the request forces the deletion."""
+    """For how many days a deleted secret can be restored. 0 if the request forces the deletion.
+
+    Raises `Refused` for a number outside 7 to 30, or together with a forced deletion.
+    """
     days, forced = document.get("RecoveryWindowInDays"), document.get("ForceDeleteWithoutRecovery")
     if forced and days is not None:
         message = (

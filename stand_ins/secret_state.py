@@ -1,6 +1,6 @@
-"""One secret and its versions, as AWS Secrets Manager keeps them: values, and functions of them.
+"""One secret and its versions, as AWS Secrets Manager keeps them: immutable values and functions.
 
-Followed, beside the API reference (every error's class, the idempotence of `ClientRequestToken`):
+Sources beside the API reference, which has each error and the rules of `ClientRequestToken`:
 https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
 https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html
 """
@@ -20,20 +20,23 @@ LABELS_OF_A_SECRET = 20
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A value that was put; `content` is `SecretString` or `SecretBinary` and its text."""
+    """A stored value. `content` has one member, `SecretString` or `SecretBinary`.
+
+    `created_at`: seconds since the epoch, as all times here.
+    """
 
     id: str
     created_at: float
     content: Mapping[str, str] = field(repr=False)
 
     def text(self) -> str:
-        """The value's text, Base64 where it is binary."""
+        """The value as text, in Base64 if it is binary."""
         return next(iter(self.content.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """The secret is deleted, and gone for good at `gone_at`."""
+    """A deletion: the secret ceases to exist at `gone_at`."""
 
     gone_at: float
     recoverable: bool
@@ -41,7 +44,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret at one moment. `versions` are oldest first; a label is on one of them."""
+    """A secret at one time. `versions` are oldest first. `labels` maps labels to version ids."""
 
     name: str
     arn: str
@@ -56,12 +59,12 @@ class Secret:
         return sorted(label for label, version in self.labels.items() if version == version_id)
 
     def is_gone_at(self, time: float) -> bool:
-        """Whether nothing is left of it at `time`."""
+        """Whether the secret no longer exists at `time`."""
         return self.deletion is not None and self.deletion.gone_at <= time
 
 
 def usable(secret: Secret) -> Secret:
-    """The secret, unless it is deleted."""
+    """The secret itself. Raises `Refused` if it is deleted."""
     if secret.deletion is not None:
         how = "was marked for deletion" if secret.deletion.recoverable else "was deleted"
         message = f"You can't perform this operation on the secret because it {how}."
@@ -70,25 +73,25 @@ def usable(secret: Secret) -> Secret:
 
 
 def restored(secret: Secret) -> Secret:
-    """The secret without its deletion; nothing changes where there is none."""
+    """The secret without its deletion. Raises `Refused` if the deletion was forced."""
     if secret.deletion is not None and secret.deletion.recoverable:
         return replace(secret, deletion=None)
     return usable(secret)
 
 
 def with_version(secret: Secret, version: Version, labels: Iterable[str] = (CURRENT,)) -> Secret:
-    """The secret after a put at the version's time.
+    """The secret after `version` was put at the version's time.
 
-    Repeating a put changes nothing, whatever came after it. Refused as `ResourceExistsException`
-    where the version holds another value, as `LimitExceededException` where too many versions
-    are too young to go.
+    A repeated put changes nothing. Raises `Refused` with `ResourceExistsException` if the version
+    exists with another value. `LimitExceededException` means that the secret has the most
+    versions allowed and none is old enough to be removed.
     """
     known = secret.versions.get(version.id)
     if known is not None:
         if known.content != version.content:
             raise version_exists(secret, version.id)
         return secret
-    # The first version is the current one, whatever labels it is given besides.
+    # The first version is always the current one, whatever labels the request names.
     wanted = {*labels} if secret.versions else {*labels, CURRENT}
     moved = _moved(secret.labels, wanted, version.id)
     kept = _with_room_for_one(secret.versions, labelled={*moved.values()}, now=version.created_at)
@@ -103,7 +106,7 @@ def with_version(secret: Secret, version: Version, labels: Iterable[str] = (CURR
 def with_label(
     secret: Secret, label: str, *, remove_from: str | None, move_to: str | None, now: float
 ) -> Secret:
-    """The secret after `UpdateSecretVersionStage`."""
+    """The secret after `UpdateSecretVersionStage` at `now`. Raises `Refused` if invalid."""
     for version_id in (remove_from, move_to):
         if version_id is not None and version_id not in secret.versions:
             raise Refused("InvalidParameterException", f"Not a valid version: {version_id}")
@@ -122,7 +125,7 @@ def with_label(
 
 
 def version_exists(secret: Secret, version_id: str) -> Refused:
-    """A version cannot be changed: the token that names it is taken."""
+    """The error for a new value under the id of an existing version."""
     return Refused(
         "ResourceExistsException",
         f"You can't use ClientRequestToken {version_id} because that value is already in use "

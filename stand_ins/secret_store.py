@@ -1,6 +1,6 @@
-"""What Secrets Manager keeps, over time: every secret, what a late reader sees, every write.
+"""The secrets of the stand-in for Secrets Manager, with their history and a log of all writes.
 
-For tests also the way to look behind the callers' back: nothing of that counts, lags or is refused.
+Tests also read and prepare secrets here: without quotas, delays or faults.
 """
 
 import time
@@ -20,20 +20,20 @@ DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What AWS leaves open, or what a benchmark must not meet. Times in seconds."""
+    """Settings for behaviour that AWS does not fix, or that a benchmark excludes. In seconds."""
 
     quotas: rates.Quotas = rates.SECRETS_MANAGER
     reads_lag: float = 0
-    """Reads see what was true so long ago: the worst that "eventually consistent" allows."""
+    """How old the state is that a read returns: the worst case of eventual consistency."""
     forced_deletion_takes: float = 60
-    """A name stays taken so long after a deletion without recovery."""
+    """How long a name stays in use after a forced deletion."""
     latency: float = 0
-    """Real time that each call takes."""
+    """Wall-clock time that each call takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A version came to be: of which secret, and when. Never its value."""
+    """The creation of a version: the secret's name, the version's id and the time. No value."""
 
     secret: str
     version: str
@@ -41,7 +41,7 @@ class Write:
 
 
 class SecretStore:
-    """The secrets of an account. `lock` is held by whoever does more than one thing to them."""
+    """The secrets of an account. Hold `lock` around several operations that belong together."""
 
     def __init__(
         self, *, clock: Callable[[], float] = time.time, behaviour: Behaviour | None = None
@@ -58,20 +58,20 @@ class SecretStore:
         return self._clock()
 
     def find(self, secret_id: str) -> Secret | None:
-        """The secret of a name or an ARN as it is, deleted perhaps; None where none is left."""
+        """The secret with this name or ARN, which may be deleted. None if it does not exist."""
         return self._as_of(self.now(), secret_id)
 
     def read(self, secret_id: str) -> Secret | None:
-        """The same as a reader sees it, who may be late."""
+        """The secret as it was `reads_lag` seconds ago, as a read returns it. None: not there."""
         return self._as_of(self.now() - self.behaviour.reads_lag, secret_id)
 
     def create(self, name: str) -> Secret:
-        """A secret without a version, with an ARN that no secret of this name had before."""
+        """A new secret without a version, with an ARN that no secret of this name had before."""
         now = self.now()
         return self.keep(Secret(name, f"{ARN_PREFIX}{name}-{uuid4().hex[:6]}", now, now))
 
     def put(self, secret: Secret, version: Version, labels: tuple[str, ...] = (CURRENT,)) -> Secret:
-        """Give the secret a version, and log that, unless it has it already."""
+        """Add a version to the secret and log the write. A known version changes nothing."""
         written = with_version(secret, version, labels)
         if written is not secret:
             self.writes.append(Write(secret.name, version.id, version.created_at))
@@ -79,27 +79,27 @@ class SecretStore:
         return self.keep(written)
 
     def delete(self, secret: Secret, *, gone_at: float, recoverable: bool) -> None:
-        """Delete the secret, for good at `gone_at`."""
+        """Delete the secret. It ceases to exist at `gone_at`, in seconds since the epoch."""
         self.keep(replace(secret, deletion=Deletion(gone_at, recoverable)))
 
     def keep(self, secret: Secret) -> Secret:
-        """What the secret is from now on."""
+        """Store the new state of a secret. Returns it."""
         history = self._histories.setdefault(secret.name, deque())
         history.append((self.now(), secret))
-        # The oldest entry that is left is what the latest reader sees.
+        # A delayed read returns the oldest entry that is left.
         while len(history) > 1 and history[1][0] <= self.now() - self.behaviour.reads_lag:
             history.popleft()
         return secret
 
     def seed(self, name: str, value: str) -> str:
-        """Store a secret, or a new version of it; its version."""
+        """Store a secret, or a new version of it. Returns the version's id."""
         with self.lock:
             version = Version(str(uuid4()), self.now(), {"SecretString": value})
             self.put(self.find(name) or self.create(name), version)
             return version.id
 
     def current(self, name: str) -> str:
-        """The text that is `AWSCURRENT`. `KeyError` where there is no such secret."""
+        """The text of the version `AWSCURRENT`. Raises `KeyError` if the secret does not exist."""
         with self.lock:
             secret = self.find(name)
             if secret is None:
@@ -107,20 +107,20 @@ class SecretStore:
             return secret.versions[secret.labels[CURRENT]].text()
 
     def names(self) -> list[str]:
-        """The secrets that can be used, in order."""
+        """The sorted names of all secrets that are not deleted."""
         with self.lock:
             found = [self.find(name) for name in self._histories]
         return sorted(secret.name for secret in found if secret and not secret.deletion)
 
     def most_writes_in_a_day(self) -> dict[str, int]:
-        """For each secret, the most versions that it was given in any 24 hours."""
+        """For each secret by name, the most versions written in any 24 hours."""
         times: dict[str, list[float]] = {}
         for write in list(self.writes):
             times.setdefault(write.secret, []).append(write.at)
         return {name: rates.busiest(at, span=DAY_SECONDS) for name, at in times.items()}
 
     def most_writes_in_a_second(self) -> int:
-        """The most versions that came to be in any one second."""
+        """The most versions written in any one second, of all secrets together."""
         return rates.busiest([write.at for write in list(self.writes)], span=1)
 
     def _as_of(self, time: float, secret_id: str) -> Secret | None:

@@ -1,4 +1,4 @@
-"""The texts that may be in Secrets Manager and nowhere else, and a search for them."""
+"""Finds texts of secrets outside Secrets Manager."""
 
 import base64
 import binascii
@@ -7,29 +7,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 SECRET_MEMBERS = ("token", "client_secret", "private_key_pem")
-"""The members of our secrets' JSON that are secret; the others (times, names) are not."""
+"""The secret members of our secrets' JSON. Times and names are not secret."""
 
 SHORTEST = 8
-"""Texts of fewer characters occur by chance."""
+"""The fewest characters of a text to search for: shorter ones occur by chance."""
 
 
 class SecretTexts:
-    """Every secret text that was ever stored. Says whether it occurs, never what it is."""
+    """Every secret text that was ever stored. Reports whether one occurs, never its text."""
 
     def __init__(self) -> None:
         self._texts: set[str] = set()
 
     def add(self, value: str) -> None:
-        """Remember a secret's value: as a whole, its secret members, and their telling parts."""
+        """Remember a secret's value: as a whole, its secret members, and their parts."""
         self._texts.update(text for text in _texts_of(value) if len(text) >= SHORTEST)
 
     def __len__(self) -> int:
         return len(self._texts)
 
     def occur_in(self, anything: object) -> bool:
-        """Whether one of them is in a string or bytes, or in any of them inside a JSON value.
+        """Whether a secret text is in a string, in bytes, or anywhere inside a JSON value.
 
-        Base64 is looked into.
+        It also searches strings that are Base64.
         """
         return any(text in string for string in _strings_in(anything) for text in self._texts)
 
@@ -46,7 +46,7 @@ def _texts_of(value: str) -> Iterator[str]:
         text = document.get(name)
         if isinstance(text, str):
             yield text
-            # Of a JWT: claims and signature, each telling alone; of a PEM: its lines.
+            # Of a JWT the claims and the signature, of a PEM each line: one of them is enough.
             yield from text.split(".")[1:]
             yield from (line for line in text.splitlines() if not line.startswith("-----"))
 
@@ -75,7 +75,7 @@ def _decoded(text: str) -> Iterator[str]:
 
 
 def without_value(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A request of Secrets Manager without the members that hold a value by design."""
+    """A request to Secrets Manager without the members for secret values."""
     return {
         name: member
         for name, member in document.items()

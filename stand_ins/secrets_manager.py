@@ -1,12 +1,13 @@
-"""AWS Secrets Manager with the limits that moto would let a test pass.
+"""AWS Secrets Manager with the limits that moto does not enforce.
 
-moto has no version quota, no request rates, no size limit and no asynchronous deletion, lets a
-deleted secret be written and created again, goes by the machine's clock, can label two versions
-`AWSCURRENT`, and answers 404 where AWS answers 400.
-Each of these lies in the very state that it keeps, so forwarding to it would serve no operation:
-those that Byline may use are done here, and moto is the oracle of a test that compares the two
-where moto is faithful. Not modelled, and refused: rotation, replication, tags, policies, filters,
-and `ListSecrets` (it may lag by five minutes, so nothing may find its work by it).
+moto has no version quota, no request rates, no size limit and no asynchronous deletion. It lets a
+caller write or create a deleted secret, uses the machine's clock, can label two versions
+`AWSCURRENT`, and answers 404 where AWS answers 400. These faults are in moto's state, so no
+operation can be forwarded to it. This module implements the operations that Byline may use, and a
+test compares it with moto where moto is faithful.
+
+It refuses rotation, replication, tags, policies, filters and `ListSecrets`. The list may lag by
+five minutes, so no function may depend on it.
 """
 
 import time
@@ -36,7 +37,7 @@ type Answer = dict[str, Any]
 
 
 class Operation(Protocol):
-    """One of the API's operations: a document in, a document out, or `Refused`."""
+    """An operation of the API: returns the answer's JSON, or raises `Refused`."""
 
     def __call__(self, document: Document, *, store: SecretStore) -> Answer: ...
 
@@ -49,7 +50,7 @@ class SecretsManager:
         self._rates = Rates(store.behaviour.quotas)
 
     def answer(self, operation: str, document: Document) -> Answer:
-        """Do one call. Raises `Refused` as AWS would refuse it."""
+        """The answer to one call. Raises `Refused` with the error that AWS would answer."""
         if operation not in OPERATIONS:
             raise Refused("UnknownOperationException", f"{operation} is not modelled")
         if self._store.behaviour.latency:
@@ -60,7 +61,7 @@ class SecretsManager:
 
 
 def create_secret(document: Document, *, store: SecretStore) -> Answer:
-    """A new secret; nothing where the same call made it before."""
+    """Create a secret. A repetition of the same call changes nothing."""
     name = name_of(document)
     version = version_of(document, now=store.now()) if has_value(document) else None
     secret = store.find(name)
@@ -80,7 +81,7 @@ def create_secret(document: Document, *, store: SecretStore) -> Answer:
 
 
 def put_secret_value(document: Document, *, store: SecretStore) -> Answer:
-    """A new version; nothing where it is there already."""
+    """Add a version. A repetition with the same token and value changes nothing."""
     secret = usable(_found(document, store=store))
     version = version_of(document, now=store.now())
     labels = tuple(document.get("VersionStages", (CURRENT,)))
@@ -89,7 +90,7 @@ def put_secret_value(document: Document, *, store: SecretStore) -> Answer:
 
 
 def update_secret(document: Document, *, store: SecretStore) -> Answer:
-    """A new version; unlike a put, never twice with one token."""
+    """Add a version. Unlike a put, it refuses a token that was used before."""
     secret = usable(_found(document, store=store))
     if not has_value(document):
         return _named(secret)
@@ -100,7 +101,7 @@ def update_secret(document: Document, *, store: SecretStore) -> Answer:
 
 
 def update_secret_version_stage(document: Document, *, store: SecretStore) -> Answer:
-    """Move a label."""
+    """Move a label from one version to another, or remove it."""
     secret = with_label(
         usable(_found(document, store=store)),
         document["VersionStage"],
@@ -112,7 +113,7 @@ def update_secret_version_stage(document: Document, *, store: SecretStore) -> An
 
 
 def get_secret_value(document: Document, *, store: SecretStore) -> Answer:
-    """A version by its id or its label, the current one without either."""
+    """Read a version by its id or its label, or the current one without either."""
     secret = usable(_read(document, store=store))
     version_id: str | None = document.get("VersionId")
     label: str = document.get("VersionStage") or CURRENT
@@ -133,7 +134,7 @@ def get_secret_value(document: Document, *, store: SecretStore) -> Answer:
 
 
 def batch_get_secret_value(document: Document, *, store: SecretStore) -> Answer:
-    """The current versions of up to 20 secrets; what fails of them stands beside the rest."""
+    """Read the current versions of up to 20 secrets. Failures are listed in `Errors`."""
     secret_ids = document.get("SecretIdList", ())
     if not 1 <= len(secret_ids) <= 20:
         raise Refused("InvalidParameterException", "SecretIdList must have 1 to 20 members.")
@@ -148,7 +149,7 @@ def batch_get_secret_value(document: Document, *, store: SecretStore) -> Answer:
 
 
 def describe_secret(document: Document, *, store: SecretStore) -> Answer:
-    """Everything but the value; of a deleted secret too, while it can be restored."""
+    """Describe a secret without its value. Works for a deleted secret until it is gone."""
     secret = _read(document, store=store)
     stages = {version_id: secret.labels_of(version_id) for version_id in secret.labels.values()}
     deleted = {"DeletedDate": secret.deletion.gone_at} if secret.deletion else {}
@@ -162,7 +163,7 @@ def describe_secret(document: Document, *, store: SecretStore) -> Answer:
 
 
 def list_secret_version_ids(document: Document, *, store: SecretStore) -> Answer:
-    """The versions that have a label, or all that are kept."""
+    """List the versions with a label, or all versions with `IncludeDeprecated`."""
     secret = _read(document, store=store)
     wanted = secret.versions if document.get("IncludeDeprecated") else secret.labels.values()
     versions = [
@@ -178,10 +179,10 @@ def list_secret_version_ids(document: Document, *, store: SecretStore) -> Answer
 
 
 def delete_secret(document: Document, *, store: SecretStore) -> Answer:
-    """Delete after a recovery window; or for good, which takes its time in the background.
+    """Delete a secret after a recovery window, or without one, in the background.
 
-    Forced, it never fails: "if you forcibly delete an already deleted or nonexistent secret, the
-    operation does not return ResourceNotFoundException".
+    A forced deletion never fails: "if you forcibly delete an already deleted or nonexistent secret,
+    the operation does not return ResourceNotFoundException".
     """
     days = recovery_days(document)
     if days:
@@ -198,7 +199,7 @@ def delete_secret(document: Document, *, store: SecretStore) -> Answer:
 
 
 def restore_secret(document: Document, *, store: SecretStore) -> Answer:
-    """Take a deletion back, while that can be done."""
+    """Undo a deletion with a recovery window."""
     return _named(store.keep(restored(_found(document, store=store))))
 
 

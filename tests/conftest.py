@@ -1,4 +1,4 @@
-"""What all tests stand on: no way out but loopback, no real AWS account, one Hypothesis profile."""
+"""Settings of all tests: loopback only, no real AWS account, one Hypothesis profile."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ settings.register_profile(
 )
 settings.load_profile("byline")
 
-# Before any client of AWS is made: a test that forgets its endpoint finds no account to touch.
+# Set before any AWS client exists: a test without an endpoint then reaches no real account.
 os.environ.update(
     AWS_ACCESS_KEY_ID="testing",
     AWS_SECRET_ACCESS_KEY="testing",
@@ -29,7 +29,7 @@ os.environ.update(
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that would leave this machine fails the test."""
+    """Fail a test that connects to another machine."""
     connect = socket.socket.connect
 
     def connect_on_loopback(self: socket.socket, address: Any) -> None:

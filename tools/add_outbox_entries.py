@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from byline.registration.outbox import DELETED, ENTRY_ATTRIBUTES, outbox_entry
-from byline.tables.items import rfc3339
-from byline.tables.writes import ConditionFailed, write_row
+from byline.tables.rows import ConditionFailed, rfc3339, write_row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

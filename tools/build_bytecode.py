@@ -1,4 +1,4 @@
-"""Byte code that a Lambda runtime takes as it is.
+"""Compiles byte code that a Lambda runtime uses without a check.
 
 Without it everything in the artifact is compiled again at every cold start: a zip does not keep the
 times by which Python tells whether byte code is stale, and /var/task cannot be written to. So the
@@ -12,11 +12,11 @@ from shutil import rmtree
 
 
 class BuildFailed(Exception):
-    """The artifact is not what the functions need; nothing of it may be deployed."""
+    """The build failed. Its artifact must not be deployed."""
 
 
 def compile_folder(folder: Path, *, deployed_as: str) -> int:
-    """Compile every module in `folder`; return how many.
+    """Compile every module in `folder`. Returns their number.
 
     `deployed_as` is the folder's path in Lambda, which tracebacks show: with it the byte code is
     the same wherever it is built. Raises `BuildFailed` for a module that does not compile.
@@ -31,7 +31,7 @@ def compile_folder(folder: Path, *, deployed_as: str) -> int:
                 cfile=cache_from_source(str(module), optimization=""),
                 dfile=f"{deployed_as}/{module.relative_to(folder)}",
                 doraise=True,
-                # Not PYTHONOPTIMIZE's levels: a runtime without them looks for exactly this file.
+                # The level of a runtime without PYTHONOPTIMIZE, which looks for exactly this file.
                 optimize=0,
                 invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def names(root: Path) -> list[str]:
-    """The modules in `root`, dotted; not `__main__`, which would run."""
+    """The dotted names of the modules in `root`, without `__main__`, which would run."""
     found = []
     for file in [*root.rglob("*.py"), *root.rglob("*.so")]:
         *packages, module = file.relative_to(root).parts
@@ -26,11 +26,11 @@ def names(root: Path) -> list[str]:
 
 def refuse_to_compile(*_: object, **__: object) -> object:
     """In the place of the import system's compiler: a module should have come as byte code."""
-    raise ImportError("it came without usable byte code")
+    raise ImportError("the module has no usable byte code")
 
 
 def check(root: Path, services: list[str]) -> list[str]:
-    """What is wrong with the layer in `root`."""
+    """The errors of the layer in `root`."""
     sys.path.append(str(root))
     sys.dont_write_bytecode = True
     SourceFileLoader.source_to_code = refuse_to_compile  # type: ignore[method-assign,assignment]
@@ -47,7 +47,7 @@ def check(root: Path, services: list[str]) -> list[str]:
 
 
 def make_client(service: str) -> None:
-    """A client, made from the layer's models. It calls nobody."""
+    """Create a client from the layer's models, without a call."""
     session = import_module("botocore.session").get_session()
     secrets = {"aws_access_key_id": "-", "aws_secret_access_key": "-"}
     session.create_client(service, region_name="us-east-1", **secrets)

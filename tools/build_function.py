@@ -1,4 +1,4 @@
-"""Builds one function: its package with its byte code and policies. All else is in the layer."""
+"""Builds one function: its package with byte code and policies. The layer has the rest."""
 
 import argparse
 import sys
@@ -11,12 +11,12 @@ DEPLOYED_AS = "/var/task"
 
 
 def build(package: Path, artifact: Path) -> str:
-    """Copy `package` into the folder `artifact`, compiled; return what was done, for people.
+    """Copy `package` into the folder `artifact` and compile it. Returns a summary for the log.
 
-    Raises `BuildFailed` where the package has no modules, or where one does not compile.
+    Raises `BuildFailed` if the package has no modules, or if one does not compile.
     """
     if not (package / "__init__.py").is_file():
-        raise BuildFailed(f"no package in {package}")
+        raise BuildFailed(f"no modules in {package}: __init__.py is missing")
     ignored = ignore_patterns("__pycache__")
     copytree(package, artifact / package.name, ignore=ignored, dirs_exist_ok=True)
     modules = compile_folder(artifact, deployed_as=DEPLOYED_AS)
@@ -24,7 +24,7 @@ def build(package: Path, artifact: Path) -> str:
 
 
 def main() -> None:
-    """The command."""
+    """Build the function from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("package", type=Path)
     parser.add_argument("artifact", type=Path)

@@ -1,7 +1,7 @@
-"""Builds the identity layer: pinned packages, our modules, byte code, and nothing that cannot run.
+"""Builds the identity layer: pinned packages, our modules and their byte code.
 
-What goes wrong in here fails the build and never the function: the finished folder is imported,
-module by module, by an interpreter that sees nothing else (tools/build_check.py).
+An error fails the build, not the function: an interpreter that sees nothing else imports every
+module of the finished folder (tools/build_check.py).
 """
 
 import argparse
@@ -23,8 +23,8 @@ CHECK = Path(__file__).with_name("build_check.py")
 DEPLOYED_AS = "/opt/python"
 
 SERVICES = ("dynamodb", "secretsmanager", "sqs", "xray")
-"""The AWS services that the code calls; only their models are shipped. X-Ray's SDK, loaded where
-an operator turns the tracer on, makes a client while it is imported."""
+"""The AWS services that the code calls. Only their models are shipped. X-Ray is among them because
+its SDK, loaded with the tracer, creates a client on import."""
 
 AMAZON_ROOTS = frozenset(
     {
@@ -39,7 +39,7 @@ AMAZON_ROOTS = frozenset(
 
 
 def build(artifact: Path, *, uv: str) -> str:
-    """Fill `artifact` with the layer; return what was done, for people. Raises `BuildFailed`."""
+    """Fill `artifact` with the layer. Returns a summary for the log. Raises `BuildFailed`."""
     is_checked = _can_import()
     root = artifact / "python"
     rmtree(root, ignore_errors=True)
@@ -60,7 +60,7 @@ def build(artifact: Path, *, uv: str) -> str:
 def _can_import() -> bool:
     """Whether this machine can import what is shipped, which is for Lambda's platform.
 
-    Raises `BuildFailed` where it cannot and nobody said that this is meant.
+    Raises `BuildFailed` if it cannot and BYLINE_UNCHECKED_BUILD does not allow that.
     """
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
         return True
@@ -77,18 +77,18 @@ def install(root: Path, *, uv: str) -> None:
     _run(
         uv, "pip", "install", "--quiet", "--target", str(root), "--python", sys.executable,
         "--python-version", "3.13", "--python-platform", "x86_64-manylinux_2_28",
-        # Copies, not links: files are changed below, and uv's cache is everybody's.
+        # Copies, not links: files are changed below, and uv's cache is shared.
         "--link-mode", "copy", "--only-binary", ":all:", "--no-deps", "--require-hashes",
         "-r", str(LAYER / "requirements.txt"),
     )  # fmt: skip
-    # What these hold depends on the machine and on files that are removed below.
+    # Their content depends on the machine and on files that are removed below.
     for record in [*root.glob("*.dist-info/RECORD"), *root.glob("*.dist-info/uv_*")]:
         record.unlink()
     (root / ".lock").unlink(missing_ok=True)
 
 
 def remove_unshipped(root: Path) -> None:
-    """Remove what layers/identity/unshipped.txt names."""
+    """Remove the files that layers/identity/unshipped.txt lists."""
     for line in (LAYER / "unshipped.txt").read_text().splitlines():
         if not line or line.startswith("#"):
             continue
@@ -105,7 +105,7 @@ def remove_unshipped(root: Path) -> None:
 def trim_botocore(data: Path) -> None:
     """Keep the newest models of `SERVICES`, unpacked and without their documentation.
 
-    botocore unpacks and parses a model whenever it makes a client: a quarter of that is spared.
+    botocore unpacks and parses a model for each client. This saves a quarter of that time.
     """
     for service in (path for path in data.iterdir() if path.is_dir()):
         if service.name not in SERVICES:
@@ -128,7 +128,7 @@ def trim_botocore(data: Path) -> None:
 
 
 def amazon_roots(bundle: str) -> str:
-    """The certificates of `AMAZON_ROOTS`, by subject, out of a CA bundle in PEM."""
+    """The certificates of `AMAZON_ROOTS` in a CA bundle, as PEM by subject."""
     found: dict[str, str] = {}
     for part in bundle.split("-----BEGIN CERTIFICATE-----")[1:]:
         body = part.partition("-----END CERTIFICATE-----")[0]
@@ -150,7 +150,7 @@ def _undocumented(model: Any) -> Any:
         return {
             name: _undocumented(value)
             for name, value in model.items()
-            # A member that is called "documentation" is a shape, not text: it stays.
+            # A shape's member named "documentation" is no text and stays.
             if not (name == "documentation" and isinstance(value, str))
         }
     if isinstance(model, list):
@@ -169,7 +169,7 @@ def _run(*command: str) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Build the layer from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--uv", required=True, help="path of the uv to install with")

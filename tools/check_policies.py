@@ -1,4 +1,4 @@
-"""Checks the policies of RunsFunction, the shipped ones and those that an operator put beside them.
+"""Checks the policies of RunsFunction: the shipped policies and those that an operator added.
 
     python -m tools.check_policies [FOLDER]
 
@@ -20,7 +20,7 @@ ROLE = "Byline::Role"
 
 
 def faults(folder: Path = POLICIES) -> list[str]:
-    """What is wrong with the policies of a folder."""
+    """The errors in the policies of a folder."""
     schema = (folder / SCHEMA).read_text()
     files = sorted(folder.glob("*.cedar"))
     if invalid := [fault for file in files for fault in _invalid(file, schema)]:
@@ -30,7 +30,7 @@ def faults(folder: Path = POLICIES) -> list[str]:
 
 
 def _invalid(file: Path, schema: str) -> list[str]:
-    """Where the file is not Cedar, or speaks of what the schema does not have."""
+    """The errors of a file that is not Cedar, or that uses names outside the schema."""
     result = cedarpy.validate_policies(file.read_text(), schema)
     return [f"{file.name}: {error.error}" for error in result.errors]
 
@@ -41,7 +41,7 @@ def _policies(file: Path) -> list[dict[str, Any]]:
 
 
 def _unnamed(policies: list[tuple[Path, dict[str, Any]]]) -> Iterator[str]:
-    """Policies without an `@id` of their own: by it a decision is explained."""
+    """The policies without an `@id` of their own, which the explanation of a decision needs."""
     seen: set[str] = set()
     for file, policy in policies:
         name = policy.get("annotations", {}).get("id", "")
@@ -53,7 +53,7 @@ def _unnamed(policies: list[tuple[Path, dict[str, Any]]]) -> Iterator[str]:
 
 
 def _roles(policies: list[tuple[Path, dict[str, Any]]], folder: Path) -> Iterator[str]:
-    """Roles that can be granted and do nothing, and roles that nobody can be granted."""
+    """The roles that no policy uses, and the roles of policies that cannot be granted."""
     granted = json.loads((folder / "roles.json").read_text())
     named = {role for _, policy in policies for role in _roles_in(policy)}
     yield from (f"roles.json: no policy names {role}" for role in sorted(granted.keys() - named))

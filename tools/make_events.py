@@ -1,5 +1,4 @@
-"""Makes `events/`: one request for each case, as a load balancer hands it to RunsFunction, and what
-invokes the functions in the background.
+"""Makes `events/`: a load balancer's event for each case, and the events of the other functions.
 
     python -m tools.make_events
 
@@ -27,14 +26,14 @@ SAMPLE_RUN_IDS: Mapping[str, str] = {
         ("get-run", "start-run", "finish-run", "fail-run", "cancel-run", "delete-run"), start=1
     )
 }
-"""Event → the id of the run that it speaks of; `tools.sample_runs` creates them."""
+"""The id of each event's run. `tools.sample_runs` creates the runs."""
 
 SAMPLE_RUNNERS = ("forecaster", "retired")
-"""The runners that events speak of; `tools.sample_runners` registers them."""
+"""The runners of the events. `tools.sample_runners` registers them."""
 SAMPLE_RUNNERS_CLIENT = "nightly-train"
-"""Their OAuth client, and the service account that they are."""
+"""The OAuth client of these runners, which is their service account too."""
 SAMPLE_SHARD = "13"
-"""Where runners of that client and project are due."""
+"""The shard of runners of that client and project."""
 
 _TARGET_GROUPS = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup"
 _BROWSER = f"{_TARGET_GROUPS}/byline-browser/1234567890abcdef"
@@ -56,7 +55,7 @@ type Event = dict[str, Any]
 
 
 def files() -> Mapping[str, str]:
-    """Everything that is generated: paths below `events/`, and their text."""
+    """The text of every generated file, by its path below `events/`."""
     documents: dict[str, Mapping[str, Any]] = {f"{name}.json": event for name, event in requests()}
     documents["tick.json"] = refresh_events.tick()
     documents["refresh-unit.json"] = refresh_events.refresh_unit(SAMPLE_SHARD, project=PROJECT)
@@ -85,12 +84,12 @@ def files() -> Mapping[str, str]:
 
 
 def requests() -> Iterator[tuple[str, Event]]:
-    """The events of RunsFunction: names of cases, and what the load balancer sends."""
+    """The names and events of all cases of RunsFunction."""
     browser = _browser(sample_tokens.browser_token())
     person = _bearer("user-1906", "byline-cli", given_name="Grace", family_name="Hopper")
     service_account = _bearer("nightly-train", "nightly-train")
 
-    # Who is it?
+    # Callers that are identified.
     yield "browser", _request("GET", "/v1/whoami", browser)
     yield "bearer-person", _request("GET", "/v1/whoami", person, group=_BEARER)
     yield "bearer-service-account", _request("GET", "/v1/whoami", service_account, group=_BEARER)
@@ -98,7 +97,7 @@ def requests() -> Iterator[tuple[str, Event]]:
     yield "anonymous", _request("GET", "/v1/whoami")
     yield "health-check", _request("GET", "/healthz", agent="ELB-HealthChecker/2.0")
 
-    # Who is it not?
+    # Forged and broken credentials.
     twice = [*browser, ("x-amzn-oidc-data", sample_tokens.browser_token())]
     yield "doubled-header", _request("GET", "/v1/whoami", twice)
     forged = _browser(sample_tokens.forged_browser_token(), subject="user-1906")
@@ -152,7 +151,7 @@ def _request(
     body: Mapping[str, Any] | None = None,
     agent: str = "sample-events/1.0",
 ) -> Event:
-    """The multi-value shape, in which a doubled header can be seen.
+    """A request in the multi-value shape, which keeps repeated headers.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
     """
@@ -174,7 +173,7 @@ def _request(
 
 
 def _single_value(event: Event) -> Event:
-    """The default shape of a target group: of each header the last value."""
+    """The same event in a target group's default shape, with the last value of each header."""
     renamed = {
         "multiValueHeaders": "headers",
         "multiValueQueryStringParameters": "queryStringParameters",
@@ -208,14 +207,14 @@ _ADDRESSES: Mapping[str, str] = {
     "REFRESH_QUEUE_URL": "http://localhost:8082/123456789012/RefreshQueue",
     "AWS_ENDPOINT_URL": "http://localhost:8082",
 }
-"""What all functions have in common on one machine."""
+"""The variables of all functions on one machine."""
 
 
 def _environment() -> Mapping[str, str]:
-    """For `sam local invoke`: the addresses of the stack that `make up` runs.
+    """The variables for `sam local invoke`, with the addresses of the stack of `make up`.
 
-    What is dialled is named `localhost`, which samconfig.toml makes this machine in a container.
-    What is compared stays as the tokens have it.
+    Addresses to connect to have the host `localhost`, which samconfig.toml maps to this machine in
+    a container. Values to compare with tokens stay as the tokens have them.
     """
     issuer = {
         "issuer": sample_tokens.ISSUER,
@@ -242,6 +241,7 @@ def _environment() -> Mapping[str, str]:
 
 
 def main() -> None:
+    """Write all files."""
     for path, text in files().items():
         (EVENTS / path).write_text(text)
 

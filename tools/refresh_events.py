@@ -1,4 +1,4 @@
-"""The sample events that no request brings: a tick of the schedule, and a unit of work."""
+"""Sample events of the refresh functions: a tick of the schedule, and a work unit."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ AT_MILLISECONDS = "1793606400000"
 
 
 def tick() -> Mapping[str, Any]:
-    """What EventBridge Scheduler sends to PlanRefreshFunction: the input that the template says.
+    """The event of PlanRefreshFunction's schedule, with the template's input.
 
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
     """
@@ -20,7 +20,7 @@ def tick() -> Mapping[str, Any]:
 
 
 def scheduled_event(name: str) -> Mapping[str, Any]:
-    """What EventBridge Scheduler sends where a schedule has no input of its own.
+    """The event of a schedule without an input of its own.
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html
     """
@@ -38,7 +38,7 @@ def scheduled_event(name: str) -> Mapping[str, Any]:
 
 
 def refresh_unit(shard: str, *, project: str) -> Mapping[str, Any]:
-    """What Lambda's event source hands to RefreshTokensFunction: a batch of one.
+    """A batch of one message for RefreshTokensFunction, as Lambda delivers it.
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event
     """
@@ -55,7 +55,7 @@ def refresh_unit(shard: str, *, project: str) -> Mapping[str, Any]:
             "MessageGroupId": project,
         },
         "messageAttributes": {},
-        # What SQS computes: a checksum, no protection.
+        # SQS's own checksum, which protects nothing.
         "md5OfBody": md5(body.encode(), usedforsecurity=False).hexdigest(),
         "eventSource": "aws:sqs",
         "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:RefreshQueue",

@@ -1,4 +1,4 @@
-"""Registers the runners that the sample events speak of in the table of the stack on one machine.
+"""Registers the runners of the sample events in the table of the local stack.
 
     python -m tools.sample_runners
 

@@ -1,4 +1,4 @@
-"""Puts the runs that the sample events speak of into the table of the stack on one machine.
+"""Creates the runs of the sample events in the table of the local stack.
 
     python -m tools.sample_runs
 
@@ -31,7 +31,7 @@ _CHANGES = {
     "cancel-run": ("start",),
     "delete-run": ("start", "fail"),
 }
-"""Event → what has happened to its run before."""
+"""The changes of each event's run before the event."""
 
 _CREATOR = Caller(
     kind="user",
@@ -47,9 +47,9 @@ _CREATOR = Caller(
 
 
 def seed(client: "DynamoDBClient", table: str, access_table: str) -> None:
-    """Create the sample runs in `table`, which must not hold them yet, with their audit records.
+    """Create the sample runs in `table`, which must not have them yet, with their audit records.
 
-    Grace, who does not administer the sample project, may edit it.
+    Grace, who does not administer the sample project, gets the role `project:editor` there.
     """
     audit = AuditTrail(client, access_table, now=lambda: ISSUED_AT)
     grace = Principal("user", ISSUER, "user-1906")

@@ -1,4 +1,4 @@
-"""Tokens for the sample events: real ones, whose keys are published and whose time ends in 2100.
+"""Tokens for the sample events: real tokens of published keys that expire in 2100.
 
 They are the same bytes in every run: ECDSA with the deterministic nonce of RFC 6979, and RS256.
 """
@@ -49,11 +49,11 @@ ADA: Mapping[str, Any] = {
     "email": "ada@example.com",
     "email_verified": "true",
 }
-"""A person, as userinfo tells of her."""
+"""A person's claims, as userinfo has them."""
 
 
 def browser_token(*, signer: str = LOAD_BALANCER, expiry: int = EXPIRY) -> str:
-    """Ada's `x-amzn-oidc-data`: ES256 over padded segments."""
+    """Ada's `x-amzn-oidc-data`, signed with ES256 over padded segments."""
     header = {
         "typ": "JWT",
         "kid": LOAD_BALANCER_KID,
@@ -78,7 +78,7 @@ def forged_browser_token() -> str:
 
 
 def bearer_token(subject: str, client_id: str, **claims: Any) -> str:
-    """An access token (RFC 9068): of a person, or of the client itself where both are the same."""
+    """An access token (RFC 9068) of a person, or of the client itself if both names are equal."""
     payload = {
         "iss": ISSUER,
         "aud": AUDIENCE,
@@ -93,7 +93,7 @@ def bearer_token(subject: str, client_id: str, **claims: Any) -> str:
 
 
 def load_balancer_public_key() -> str:
-    """The PEM that a region publishes at `/{kid}`."""
+    """The load balancer's public key as PEM, as a region publishes it at `/{kid}`."""
     public_key = _private_key("load-balancer.pem").public_key()
     pem: bytes = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return pem.decode()

@@ -1,7 +1,7 @@
-"""Name resolution of a measured function: AWS's hosts are the stub on loopback.
+"""Resolves AWS's host names to the stub on loopback, in a measured function.
 
-In the place of DNS and of nothing else: every function asks for AWS's real names, and checks the
-certificate for them, as it does on AWS. Python imports this by itself when it starts.
+It replaces DNS and nothing else: every function uses AWS's real host names, and checks the
+certificate for them, as on AWS. Python imports this module when it starts.
 """
 
 import os

@@ -1,6 +1,17 @@
-"""Why a token could not be refreshed. The old one stays as it is, whatever happened."""
+"""Why a token could not be refreshed, and how an issuer's error answer is read.
 
+Whatever happened, the old token stays as it is. Errors are of a closed list, and their details are
+our own words: an issuer's `error_description` is never read.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Literal, get_args
+
+import msgspec
+
+from byline.fetch import Answer
 
 ErrorClass = Literal[
     # RFC 6749, section 5.2, and RFC 8707, section 2, under their own names
@@ -23,7 +34,7 @@ ErrorClass = Literal[
     "store_throttled",
     "store_refused",
 ]
-"""Closed: rows, metrics and alarms go by it, so nothing that an issuer writes gets into them."""
+"""The classes in rows, metrics and alarms."""
 
 ERROR_CLASSES: frozenset[str] = frozenset(get_args(ErrorClass))
 
@@ -36,22 +47,36 @@ REFUSALS_OF_A_CLIENT: frozenset[ErrorClass] = frozenset(
         "client_secret_unusable",
     }
 )
-"""Trying again as the same client is useless, and may lock it."""
+"""Another attempt with the same credentials fails too, and may lock the client."""
 
 REFUSALS_OF_A_REQUEST: frozenset[ErrorClass] = frozenset(
     {"access_denied", "invalid_request", "invalid_scope", "invalid_target"}
 )
-"""Trying again for the same audience, resource and scopes is useless. Others may well be granted:
-one runner's mistake is not to stop the others of its client."""
+"""Another attempt for the same audience, resource and scopes fails too. The client's other requests
+may succeed, so they go on."""
 
 REFUSALS = REFUSALS_OF_A_CLIENT | REFUSALS_OF_A_REQUEST
-"""What time does not mend, only somebody who changes something."""
+"""Errors that last until somebody changes a configuration."""
+
+_OF_STATUS: Mapping[int, ErrorClass] = {
+    400: "invalid_request",
+    401: "invalid_client",
+    403: "access_denied",
+}
+"""The meaning of a status where the answer names no known error."""
+
+_REFUSALS: Mapping[str, ErrorClass] = {
+    error: error for error in REFUSALS if error != "client_secret_unusable"
+}
+
+_PASSING = frozenset({"server_error", "temporarily_unavailable"})
+"""Errors that some issuers send with 400 where others send 503 (RFC 6749, section 4.1.2.1)."""
 
 
 class RefreshFailed(Exception):
-    """A token was not refreshed. `detail` is in our words and holds no text of issuer or secret.
+    """A token was not refreshed. `detail` holds no text of an issuer or a secret.
 
-    `retry_after`: seconds that the issuer asked us to wait.
+    `retry_after`: how many seconds the issuer asks to wait; None where it does not say.
     """
 
     def __init__(
@@ -61,3 +86,66 @@ class RefreshFailed(Exception):
         self.error_class: ErrorClass = error_class
         self.detail = detail
         self.retry_after = retry_after
+
+
+class RetryLater(Exception):
+    """No token for now: `until` is when to try again, in seconds since the epoch.
+
+    `asked`: whether the issuer was asked just now, so that each failed mint is counted once.
+    """
+
+    def __init__(self, error_class: ErrorClass | str, *, until: int, asked: bool) -> None:
+        super().__init__(error_class)
+        self.error_class = error_class
+        self.until = until
+        self.asked = asked
+
+
+class _ErrorAnswer(msgspec.Struct, frozen=True):
+    error: str = ""
+
+
+def failure_of(answer: Answer, *, now: float) -> RefreshFailed:
+    """The error of a token endpoint's answer that has another status than 200.
+
+    RFC 6749, section 5.2. `now` is in seconds since the epoch.
+    """
+    status = answer.status
+    retry_after = seconds_of(answer.retry_after, now=now)
+    if status == 429:
+        return RefreshFailed("rate_limited", "status 429", retry_after=retry_after)
+    if status >= 500:
+        return RefreshFailed("issuer_unavailable", f"status {status}", retry_after=retry_after)
+    if status not in _OF_STATUS:
+        return RefreshFailed("answer_unusable", f"status {status}")
+    error = _error(answer.body)
+    if error in _PASSING:
+        return RefreshFailed("issuer_unavailable", f"status {status}", retry_after=retry_after)
+    return RefreshFailed(_REFUSALS.get(error, _OF_STATUS[status]), f"status {status}")
+
+
+def seconds_of(retry_after: str | None, *, now: float) -> float | None:
+    """The seconds to wait by a `Retry-After` (RFC 9110, section 10.2.3); None for another text.
+
+    It is a number of seconds or an HTTP-date. A date in the past is 0 seconds.
+    """
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        # Ten digits are 300 years. More digits may overflow a float, or take long to convert.
+        return float(text[:10])
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    # An HTTP-date is in GMT, and "-0000" means the same (RFC 5322, section 3.3).
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max(0.0, at.timestamp() - now)
+
+
+def _error(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_ErrorAnswer).error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""

@@ -1,17 +1,19 @@
-"""RefreshTokensFunction: gives runners new tokens before the old ones die.
+"""RefreshTokensFunction: gives runners new tokens before their old ones expire.
 
-queue → unit of work → lease → due runners, earliest deadline first → mint, put, commit. A message
-names a unit and which of its runners are meant; one that comes twice, late or beside another
-finds nothing to do.
+refresh queue → work unit → lease → due runners, earliest deadline first → mint, write, commit. A
+message names a work unit and which of its runners are meant. A message that is delivered twice,
+late or beside another one finds nothing to do.
 """
 
 import os
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -19,167 +21,190 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import dynamodb, error_name, secrets_manager, sqs
 from byline.fetch import fetch, post
-from byline.refresh.messages import message_body
+from byline.metrics import Metrics
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit, message_body, read_batch
 from byline.settings import required, whole_number
-from refresh_tokens import metrics as refresh_sight
-from refresh_tokens.clients.states import ClientStates
-from refresh_tokens.clients.store import ClientStore
-from refresh_tokens.minting.mint import Mint
-from refresh_tokens.runner_table import RunnerTable
-from refresh_tokens.token_writer import TokenWriter
-from refresh_tokens.work.batches import read_batch
-from refresh_tokens.work.due_soon import DueSoon
-from refresh_tokens.work.leases import UnitLeases
-from refresh_tokens.work.mints import UnitMints
-from refresh_tokens.work.refresher import Outcome, Report, UnitRefresher
-from refresh_tokens.work.sweeper import Sweeper
-from refresh_tokens.work.time_slices import UNITS_AT_ONCE, take_turns
-from refresh_tokens.write_limiter import WriteLimiter
+from refresh_tokens.clients import ClientStates, ClientStore
+from refresh_tokens.minting import Mint, SharedMints
+from refresh_tokens.refresher import (
+    UNITS_AT_ONCE,
+    DueSoonUnits,
+    Refresher,
+    RefreshReport,
+    SliceOutcome,
+    run_time_slices,
+)
+from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
+from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.token_writer import TokenWriter, WriteLimiter
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.client import SQSClient
 
 RESERVE_SECONDS = 10
-"""Kept back from the function's time limit: the batch under way with its slowest calls."""
+"""Kept back from the function's time limit: the batch in progress with its slowest calls."""
 
-PUTS_AT_ONCE = 8
-"""At 20 ms a put far above one worker's share of the account's writes."""
-
-logger = Logger(service="byline")
-table = required(os.environ, "RUNNERS_TABLE")
-queue_url = required(os.environ, "REFRESH_QUEUE_URL")
-limiter = WriteLimiter(
-    whole_number(os.environ, "WRITES_PER_SECOND", default=20, least=1),
-    now=time.monotonic,
-    sleep=time.sleep,
-)
-mint = Mint(
-    post=post,
-    fetch=fetch,
-    now=time.time,
-    default_lifetime=whole_number(os.environ, "DEFAULT_TOKEN_LIFETIME", default=300, least=60),
-)
-due_soon = DueSoon(now=time.time)
-unit_threads = ThreadPoolExecutor(UNITS_AT_ONCE)
-put_threads = ThreadPoolExecutor(PUTS_AT_ONCE)
+WRITES_AT_ONCE = 8
+"""Threads that write. At 20 ms a write they are far above one worker's share of writes."""
 
 
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Refresh the units of a batch, in turns, until all are done or time is nearly over.
+def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext], dict[str, Any]]:
+    """RefreshTokensFunction's handler, with its clients, stores, threads and settings.
 
-    What is not done by then is due, and earliest, at the next tick: sent again it would be minted
-    for again, before others had their turn. Returns the messages whose units met an error, to be
-    delivered again: one unit's trouble is no other's.
-    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
+    Raises `Misconfigured` where a variable is missing or wrong.
     """
-    logger.append_keys(request_id=context.aws_request_id)
-    end = time.time() + context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
-    batch = read_batch(event["Records"], not_understood=_not_understood)
-    refresher = _refresher(owner=context.aws_request_id)
-
-    def refresh(unit: Unit, until: float) -> Outcome:
-        wanted = batch[unit]
-        return refresher.refresh(
-            unit,
-            up_to=wanted.up_to,
-            due_by=wanted.due_by,
-            # The planner has bounded such a turn already, so that earlier deadlines come first.
-            until=until if wanted.up_to is None else end,
-        )
-
-    failed = take_turns(
-        batch,
-        refresh=refresh,
-        failed=_unit_failed,
-        threads=unit_threads,
-        now=time.time,
-        end=end,
-    )
-    _send_soon()
-    refresh_sight.flush()
-    again = [message_id for unit in failed for message_id in batch[unit].message_ids]
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
-
-
-def _not_understood(message_id: str) -> None:
-    logger.error("message not understood", message_id=message_id)
-    refresh_sight.count("MessageNotUnderstood")
-
-
-def _unit_failed(unit: Unit, error: Exception) -> None:
-    logger.error(
-        "unit not refreshed",
-        shard=unit.shard,
-        project=unit.project,
-        error=error_name(error),
-        # In place of a traceback, which ends with the message: that may quote what was worked on.
-        at=[f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)],
-    )
-
-
-def _refresher(*, owner: str) -> UnitRefresher:
-    clients = ClientStore(secrets_manager())
+    table = required(environ, "RUNNERS_TABLE")
+    queue_url = required(environ, "REFRESH_QUEUE_URL")
+    pace = whole_number(environ, "WRITES_PER_SECOND", default=20, least=1)
+    lifetime = whole_number(environ, "DEFAULT_TOKEN_LIFETIME", default=300, least=60)
+    threads = ThreadPoolExecutor(WRITES_AT_ONCE)
     runners = RunnerTable(dynamodb(), table)
+    states = ClientStates(dynamodb(), table)
+    clients = ClientStore(secrets_manager())
+    limiter = WriteLimiter(pace, now=time.monotonic, sleep=time.sleep)
     writer = TokenWriter(secrets_manager(), limiter=limiter)
-    return UnitRefresher(
+    mint = Mint(post=post, fetch=fetch, now=time.time, default_lifetime=lifetime)
+    sweeper = Sweeper(
         runners=runners,
         writer=writer,
-        sweeper=Sweeper(
+        clients=clients,
+        mint=mint,
+        threads=threads,
+        now=time.time,
+    )
+
+    def new_refresher(owner: str, report: RefreshReport) -> Refresher:
+        return Refresher(
             runners=runners,
             writer=writer,
-            clients=clients,
-            mint=mint,
-            threads=put_threads,
-            now=time.time,
-        ),
-        mints=UnitMints(
-            mint=mint,
-            clients=clients,
-            states=ClientStates(dynamodb(), table),
+            sweeper=sweeper,
+            mints=SharedMints(
+                mint=mint, clients=clients, states=states, now=time.time, random=random.random
+            ),
+            leases=WorkUnitLeases(dynamodb(), table, owner=owner),
+            threads=threads,
+            report=report,
             now=time.time,
             random=random.random,
-        ),
-        leases=UnitLeases(dynamodb(), table, owner=owner),
-        threads=put_threads,
-        report=Report(
-            runner_refreshed=_runner_refreshed,
-            runner_postponed=_runner_postponed,
-            mint_failed=_mint_failed,
-        ),
-        now=time.time,
-        random=random.random,
+        )
+
+    worker = RefreshWorker(
+        new_refresher=new_refresher,
+        threads=ThreadPoolExecutor(UNITS_AT_ONCE),
+        due_soon=DueSoonUnits(now=time.time),
+        sqs=sqs(),
+        queue_url=queue_url,
+        metrics=Metrics(),
+        logger=Logger(service="byline"),
     )
+    return worker.refresh_batch
 
 
-def _runner_refreshed(row: RunnerRow) -> None:
-    refresh_sight.count("Refreshed")
-    due_soon.note(row)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshWorker:
+    """What invocations need. `new_refresher`: makes the refresher of one lease owner."""
 
+    new_refresher: Callable[[str, RefreshReport], Refresher]
+    threads: Executor
+    due_soon: DueSoonUnits
+    sqs: "SQSClient"
+    queue_url: str
+    metrics: Metrics
+    logger: Logger
 
-def _runner_postponed(row: RunnerRow, error_class: str) -> None:
-    refresh_sight.count_postponed(error_class)
-    logger.warning(
-        "refresh postponed", project=row.project, runner=row.runner, error_class=error_class
-    )
-    due_soon.note(row)
+    def refresh_batch(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """Refresh the work units of a batch of messages until all are done or time is nearly over.
 
+        What is not done by then is due at the next tick, with the earliest deadlines. A message
+        that was sent back instead would cause another mint before others had their time.
+        Returns the messages whose work units met an error, for delivery again.
+        https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
+        """
+        self.logger.append_keys(request_id=context.aws_request_id)
+        end = time.time() + context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
+        batch = read_batch(event["Records"], unreadable=self._unreadable)
+        refresher = self.new_refresher(context.aws_request_id, self._report())
 
-def _mint_failed(row: RunnerRow, error_class: str) -> None:
-    refresh_sight.count_failed_mint(error_class)
-    logger.error("mint failed", project=row.project, client=row.client, error_class=error_class)
-
-
-def _send_soon() -> None:
-    """Let what cannot wait for the tick have a message in time, for its own deadlines alone.
-
-    Best effort: the rows are due, so the next tick sends the same.
-    """
-    for soon in due_soon.take():
-        try:
-            sqs().send_message(
-                QueueUrl=queue_url,
-                MessageBody=message_body(soon.unit, deadline=soon.deadline),
-                DelaySeconds=max(soon.due_at - int(time.time()), 0),
-                MessageGroupId=soon.unit.project,
+        def refresh(work_unit: WorkUnit, until: float) -> SliceOutcome:
+            selection = batch[work_unit]
+            return refresher.refresh(
+                work_unit,
+                up_to=selection.up_to,
+                due_by=selection.due_by,
+                # The planner has limited this work already, so that earlier deadlines come first.
+                until=until if selection.up_to is None else end,
             )
-        except (ClientError, BotoCoreError) as error:
-            logger.warning("message not sent", error=error_name(error))
+
+        failed = run_time_slices(
+            batch,
+            refresh=refresh,
+            failed=self._work_unit_failed,
+            threads=self.threads,
+            now=time.time,
+            end=end,
+        )
+        self._send_soon()
+        self.metrics.flush()
+        again = [message_id for work_unit in failed for message_id in batch[work_unit].message_ids]
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
+
+    def _report(self) -> RefreshReport:
+        return RefreshReport(
+            runner_refreshed=self._runner_refreshed,
+            runner_failed=self._runner_failed,
+            mint_failed=self._mint_failed,
+        )
+
+    def _unreadable(self, message_id: str) -> None:
+        self.logger.error("message not readable", message_id=message_id)
+        self.metrics.count("MessageNotUnderstood")
+
+    def _work_unit_failed(self, work_unit: WorkUnit, error: Exception) -> None:
+        self.logger.error(
+            "work unit failed",
+            shard=work_unit.shard,
+            project=work_unit.project,
+            error=error_name(error),
+            # Not a traceback, which ends with the error's message: that may quote a secret.
+            at=[f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)],
+        )
+
+    def _runner_refreshed(self, row: RunnerRow) -> None:
+        self.metrics.count("Refreshed")
+        self.due_soon.note(row)
+
+    def _runner_failed(self, row: RunnerRow, error_class: str) -> None:
+        self.metrics.count("Postponed")
+        if error_class == "store_throttled":
+            self.metrics.count("StoreThrottled")
+        self.logger.warning(
+            "refresh failed", project=row.project, runner=row.runner, error_class=error_class
+        )
+        self.due_soon.note(row)
+
+    def _mint_failed(self, row: RunnerRow, error_class: str) -> None:
+        # The client is in the log only: as a dimension, each would be a metric that costs.
+        self.metrics.count("MintFailed", error_class=error_class)
+        self.logger.error(
+            "mint failed", project=row.project, client=row.client, error_class=error_class
+        )
+
+    def _send_soon(self) -> None:
+        """Send messages for the runners that are due before the next tick may come.
+
+        Best effort: the rows are due, so the next tick sends the same.
+        """
+        for soon in self.due_soon.take():
+            try:
+                self.sqs.send_message(
+                    QueueUrl=self.queue_url,
+                    MessageBody=message_body(soon.work_unit, deadline=soon.deadline),
+                    DelaySeconds=max(soon.due_at - int(time.time()), 0),
+                    MessageGroupId=soon.work_unit.project,
+                )
+            except (ClientError, BotoCoreError) as error:
+                self.logger.warning("message not sent", error=error_name(error))
+
+
+handler = build(os.environ)

@@ -1,12 +1,13 @@
-"""Reading the runners that are due, and committing what became of them.
+"""Runners' rows and work units' leases in RunnersTable, as the refresher uses them.
 
-A commit counts only for the generation and the registration that it was decided on: a stale worker,
-a second one, or a refresh that a deletion overtook change nothing.
+Every write is conditional. A commit counts only for the generation and the registration that it was
+decided on: a late worker, a second worker, or a deleted runner's refresh changes nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,53 +15,125 @@ from byline.refresh.runner_rows import (
     DUE_INDEX,
     RunnerRow,
     UnreadableRow,
+    lease_key,
     read_runner,
     runner_item,
     runner_key,
 )
-from byline.refresh.work_units import MintKey, Unit
-from byline.tables.items import Item
-from refresh_tokens.plan import is_meant
+from byline.refresh.timing import DAY_SECONDS, is_meant
+from byline.refresh.work_units import MintKey, WorkUnit
+from byline.tables.rows import (
+    ConditionFailed,
+    Contended,
+    Item,
+    read_rows,
+    write_row,
+    write_together,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, QueryInputTypeDef
 
 COMMITS_A_CALL = 25
-"""A transaction takes 100, but all of them fall with one that does not hold any more."""
-
-KEYS_A_CALL = 100
-"""https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
-
-READ_ATTEMPTS = 5
-"""For keys that a throttled table left out. What stays out is due at the next tick."""
-
+"""A transaction takes 100, but one condition that does not hold cancels all of them."""
 
 type Change = tuple[RunnerRow, RunnerRow]
-"""A row as it was read, and what is to stand in its place."""
+"""A row as it was read, and the row that replaces it."""
+
+type Found = RunnerRow | Literal["absent", "unreadable"]
+"""What stands under a runner's key: "absent" means that no runner is registered there."""
 
 
 class RunnerTable:
-    """`RunnersTable`, as the refresher uses it."""
+    """Runners' rows."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
         self._table = table
 
-    def due(self, unit: Unit, *, up_to: int | None, now: int) -> list[RunnerRow]:
-        """The unit's rows that are due, as they are now: the index alone may be behind.
+    def due(self, work_unit: WorkUnit, *, up_to: int | None, now: int) -> list[RunnerRow]:
+        """The work unit's rows that are due at `now`, read consistently.
 
-        Of runners that have a token, only those with a deadline `up_to` this one, or all.
+        Of runners that have a token, only those with a deadline `up_to` this one, or all. Rows that
+        DynamoDB did not answer for are left to the next tick; rows that cannot be read are left out
+        (the planner counts them).
         """
+        rows = read_rows(self._client, self._table, self._due_keys(work_unit, up_to=up_to, now=now))
+        return [
+            row
+            for row in _readable(rows.items)
+            if row.shard == work_unit.shard
+            and row.due_at is not None
+            and row.due_at <= now
+            and is_meant(row, up_to=up_to)
+        ]
+
+    def is_shared(self, key: MintKey) -> bool:
+        """Whether a registered runner may hold a token of this mint key.
+
+        A row that cannot be read may be such a runner's.
+        """
+        query: QueryInputTypeDef = {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#project = :project",
+            "ExpressionAttributeNames": {"#project": "project"},
+            "FilterExpression": "client = :client",
+            "ExpressionAttributeValues": {
+                ":project": {"S": key.project},
+                ":client": {"S": key.client},
+            },
+        }
+        for item in self._pages(query):
+            try:
+                if read_runner(item).mint_key == key:
+                    return True
+            except UnreadableRow:
+                return True
+        return False
+
+    def registered(self, row: RunnerRow) -> Found:
+        """The runner that is registered under the name of `row` now."""
+        return self._found(runner_key(row.project, row.runner))
+
+    def make_due_now(self, row: RunnerRow, *, now: int) -> None:
+        """Make the runner due, unless its row has changed since it was read."""
+        self.commit([(row, replace(row, due_at=now))])
+
+    def commit(self, changes: Sequence[Change]) -> list[RunnerRow]:
+        """Write each pair's second row where its first row is unchanged.
+
+        Returns the first rows that have changed: refreshed, registered or deleted meanwhile. Raises
+        `ClientError`, `BotoCoreError` and `Contended` after all others were written.
+        """
+        stale: list[RunnerRow] = []
+        failures: list[Exception] = []
+        for start in range(0, len(changes), COMMITS_A_CALL):
+            batch = changes[start : start + COMMITS_A_CALL]
+            if len(batch) > 1 and self._commit_together(batch):
+                continue
+            for before, after in batch:
+                try:
+                    if not self._commit_one(before, after):
+                        stale.append(before)
+                except (ClientError, BotoCoreError, Contended) as failure:
+                    failures.append(failure)
+        if failures:
+            raise failures[0]
+        return stale
+
+    def _due_keys(self, work_unit: WorkUnit, *, up_to: int | None, now: int) -> list[Item]:
+        """The keys of the due rows, by the index, which may be behind."""
         values: Item = {
-            ":shard": {"S": unit.shard},
+            ":shard": {"S": work_unit.shard},
             ":now": {"N": str(now)},
-            ":project": {"S": unit.project},
-            ":deleted": {"S": f"deleted#{unit.project}"},
+            ":project": {"S": work_unit.project},
+            ":deleted": {"S": f"deleted#{work_unit.project}"},
         }
         wanted = "#project IN (:project, :deleted)"
         if up_to is not None:
-            # Only spares reads: what is meant is decided below, by the rows as they are.
+            # This only saves reads. `is_meant` decides, by the rows as they are.
             wanted += (
                 " AND (deadline <= :up_to OR attribute_not_exists(expires_at)"
                 " OR attribute_exists(deleted_at))"
@@ -75,89 +148,46 @@ class RunnerTable:
             "ExpressionAttributeNames": {"#project": "project", "#shard": "shard"},
             "ExpressionAttributeValues": values,
         }
-        keys: list[Item] = []
-        while True:
-            page = self._client.query(**query)
-            keys += page["Items"]
-            if "LastEvaluatedKey" not in page:
-                break
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
         return [
-            row
-            for row in self._read(keys)
-            if row.shard == unit.shard
-            and row.due_at is not None
-            and row.due_at <= now
-            and is_meant(row, up_to=up_to)
+            {"project": item["project"], "runner": item["runner"]} for item in self._pages(query)
         ]
 
-    def is_shared(self, key: MintKey) -> bool:
-        """Whether a registered runner may hold a token of this mint key."""
-        query: QueryInputTypeDef = {
-            "TableName": self._table,
-            "ConsistentRead": True,
-            "KeyConditionExpression": "#project = :project",
-            "ExpressionAttributeNames": {"#project": "project"},
-            "FilterExpression": "client = :client",
-            "ExpressionAttributeValues": {
-                ":project": {"S": key.project},
-                ":client": {"S": key.client},
-            },
-        }
+    def _pages(self, query: "QueryInputTypeDef") -> Iterable[Item]:
         while True:
             page = self._client.query(**query)
-            for row in _readable(page["Items"]):
-                if row.mint_key == key:
-                    return True
+            yield from page["Items"]
             if "LastEvaluatedKey" not in page:
-                return False
+                return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def registered(self, row: RunnerRow) -> RunnerRow | None:
-        """The runner of `row` as it is registered now, None where it is not."""
-        rows = self._read([runner_key(row.project, row.runner)])
-        return rows[0] if rows else None
-
-    def hasten(self, row: RunnerRow, *, now: int) -> None:
-        """Make the runner due, unless it has changed since it was read."""
-        self.commit([(row, replace(row, due_at=now))])
-
-    def commit(self, changes: Sequence[Change]) -> list[RunnerRow]:
-        """Write each pair's second row where its first still stands.
-
-        Returns the first rows of those that do not: changed, refreshed or deleted meanwhile. Raises
-        `ClientError` and `BotoCoreError` after all others were written.
-        """
-        stale: list[RunnerRow] = []
-        failures: list[ClientError | BotoCoreError] = []
-        for start in range(0, len(changes), COMMITS_A_CALL):
-            batch = changes[start : start + COMMITS_A_CALL]
-            if len(batch) > 1 and self._commit_together(batch):
-                continue
-            for before, after in batch:
-                try:
-                    if not self._commit_one(before, after):
-                        stale.append(before)
-                except (ClientError, BotoCoreError) as failure:
-                    failures.append(failure)
-        if failures:
-            raise failures[0]
-        return stale
+    def _found(self, key: Item) -> Found:
+        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        if "Item" not in answer:
+            return "absent"
+        try:
+            return read_runner(answer["Item"])
+        except UnreadableRow:
+            return "unreadable"
 
     def _commit_together(self, changes: Sequence[Change]) -> bool:
+        """Whether all are written. Where not, single commits find out which may be."""
         try:
-            self._client.transact_write_items(
-                TransactItems=[{"Put": self._put(before, after)} for before, after in changes]
+            return not write_together(
+                self._client,
+                {
+                    str(number): {"Put": self._put(before, after)}
+                    for number, (before, after) in enumerate(changes)
+                },
             )
-        except ClientError:
-            return False  # one by one tells which, and lets the others through
-        return True
+        except (ClientError, Contended):
+            return False
 
     def _commit_one(self, before: RunnerRow, after: RunnerRow) -> bool:
+        put = self._put(before, after)
         try:
-            self._client.put_item(**self._put(before, after))
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return self._read([after.key]) == [after]  # our own, whose answer was lost
+            write_row(self._client, lambda: self._client.put_item(**put))
+        except ConditionFailed:
+            return self._found(after.key) == after  # this worker's own write, whose answer was lost
         return True
 
     def _put(self, before: RunnerRow, after: RunnerRow) -> "PutTypeDef":
@@ -174,30 +204,59 @@ class RunnerTable:
             },
         }
 
-    def _read(self, keys: Sequence[Item]) -> list[RunnerRow]:
-        rows: list[RunnerRow] = []
-        for start in range(0, len(keys), KEYS_A_CALL):
-            wanted: Any = [
-                {"project": key["project"], "runner": key["runner"]}
-                for key in keys[start : start + KEYS_A_CALL]
-            ]
-            for _ in range(READ_ATTEMPTS):
-                answer = self._client.batch_get_item(
-                    RequestItems={self._table: {"Keys": wanted, "ConsistentRead": True}}
-                )
-                rows += _readable(answer["Responses"].get(self._table, []))
-                left: Any = answer.get("UnprocessedKeys", {})
-                if not left:
-                    break
-                wanted = left[self._table]["Keys"]
-        return rows
 
+class WorkUnitLeases:
+    """The leases of one `owner`: one worker at a time for a work unit.
 
-def _readable(items: Iterable[Item]) -> list[RunnerRow]:
-    rows = []
-    for item in items:
+    A lease only saves mints that a second worker would do in vain. Tokens are consistent without
+    it, because every write is conditional, so a lease may expire while its owner is still at work.
+    """
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, owner: str) -> None:
+        self._client = client
+        self._table = table
+        self._owner = owner
+
+    def take(self, work_unit: WorkUnit, *, now: float, until: float) -> bool:
+        """Whether the lease is this owner's now, for work that ends before `until`."""
+        return self._written(
+            lambda: self._client.put_item(
+                TableName=self._table,
+                Item={
+                    **lease_key(work_unit),
+                    "owner": {"S": self._owner},
+                    "until": {"N": str(int(until) + 1)},
+                    "ttl": {"N": str(int(until) + DAY_SECONDS)},
+                },
+                ConditionExpression=(
+                    "attribute_not_exists(runner) OR #until <= :now OR #owner = :me"
+                ),
+                ExpressionAttributeNames={"#until": "until", "#owner": "owner"},
+                ExpressionAttributeValues={":now": {"N": str(int(now))}, ":me": {"S": self._owner}},
+            )
+        )
+
+    def release(self, work_unit: WorkUnit) -> None:
+        """Give the lease back, unless it has become another owner's."""
+        self._written(
+            lambda: self._client.delete_item(
+                TableName=self._table,
+                Key=lease_key(work_unit),
+                ConditionExpression="#owner = :me",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={":me": {"S": self._owner}},
+            )
+        )
+
+    def _written(self, write: Callable[[], object]) -> bool:
         try:
-            rows.append(read_runner(item))
-        except UnreadableRow:
-            continue  # the planner counts it; the others must not wait for it
-    return rows
+            write_row(self._client, write)
+        except ConditionFailed:
+            return False
+        return True
+
+
+def _readable(items: Iterable[Item]) -> Iterable[RunnerRow]:
+    for item in items:
+        with suppress(UnreadableRow):
+            yield read_runner(item)

@@ -1,36 +1,35 @@
-"""Putting a token into a runner's secret, so that doing it twice is doing it once.
+"""Writing tokens into runners' secrets, where a repeated write has no further effect.
 
-The version's id follows from the secret and the generation. Whoever puts a generation first, before
-a crash or beside another worker, has put it for all: the others find that version and go by it.
+The version's id follows from the secret's name and the generation. Whichever worker writes a
+generation first, before a crash or beside another worker, has written it for all: the others find
+that version and go on with it.
 https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
-from byline.refresh.work_units import version_token
-from refresh_tokens.minting.mint import MintedToken
-from refresh_tokens.write_limiter import WriteLimiter
+from byline.caching import Clock
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import MintedToken, refreshed, slots_for
+from byline.refresh.work_units import (
+    TokenSecret,
+    UnreadableSecret,
+    read_token_secret,
+    slot_of,
+    token_secret_name,
+    version_token,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
-    from mypy_boto3_secretsmanager.type_defs import GetSecretValueResponseTypeDef
 
-
-class TokenSecret(msgspec.Struct, frozen=True):
-    """What a runner reads. Times are UTC, whole seconds, in RFC 3339."""
-
-    token: str
-    token_type: str
-    issued_at: datetime
-    expires_at: datetime
-    generation: int
-
-    def __repr__(self) -> str:
-        return f"<token of generation {self.generation}>"
+_PRECISION_SECONDS = 1e-6
 
 
 class _Version(TypedDict):
@@ -38,16 +37,51 @@ class _Version(TypedDict):
     SecretString: str
 
 
-class UnreadableSecret(Exception):
-    """A version of a secret is not what is written here."""
+class WriteLimiter:
+    """Spaces this worker's writes evenly, because bursts of several workers would add up.
+
+    `PutSecretValue` and `CreateSecret` share 50 calls a second in an account and region, which is
+    not adjustable (https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html).
+    All workers together make at most 40: the event source's `MaximumConcurrency` times each one's
+    rate. Threads are served in the order in which they ask. A thread that wakes up late delays the
+    next ones, so no second has more writes than the rate.
+    """
+
+    def __init__(
+        self, writes_per_second: float, *, now: Clock, sleep: Callable[[float], None]
+    ) -> None:
+        self._interval = 1 / writes_per_second + _PRECISION_SECONDS
+        self._now = now
+        self._sleep = sleep
+        self._reserved_up_to = 0.0
+        self._last = float("-inf")
+        self._lock = Lock()
+
+    def wait(self) -> None:
+        """Return when the next write may be sent."""
+        with self._lock:
+            at = max(self._now(), self._reserved_up_to)
+            self._reserved_up_to = at + self._interval
+        while (left := self._left(at)) > 0:
+            self._sleep(left)
+
+    def _left(self, at: float) -> float:
+        """Seconds until the write reserved for `at` may be sent; 0 counts it as sent."""
+        with self._lock:
+            now = self._now()
+            left = max(at, self._last + self._interval) - now
+            if left > _PRECISION_SECONDS:
+                return left
+            self._last = now
+            return 0
 
 
 class TokenWriter:
-    """Writes runners' secrets, each attempt at the pace of `limiter`: botocore's retries as well.
+    """Writes runners' secrets. `limiter` paces every attempt, botocore's retries too.
 
-    Writing returns what the secret holds for the generation: the token, or another worker's, who
-    was first. It raises `UnreadableSecret`, and `ClientError` and `BotoCoreError`; then nothing is
-    known of the secret, and the same call is the way to find out.
+    Writes return the secret's content for the generation: the token, or the token of another worker
+    that was first. They raise `UnreadableSecret`, `ClientError` and `BotoCoreError`. After an error
+    the content is unknown, and the same call finds it out.
     """
 
     def __init__(self, client: "SecretsManagerClient", *, limiter: WriteLimiter) -> None:
@@ -58,50 +92,71 @@ class TokenWriter:
 
         for operation in ("PutSecretValue", "CreateSecret"):
             event = f"before-send.secrets-manager.{operation}"
-            # By its id it is registered once, however many writers share the client.
+            # The id makes it one registration, however many writers share the client.
             client.meta.events.register(event, keep_pace, unique_id=f"keep-pace-{operation}")
 
+    def write_next(self, row: RunnerRow, token: MintedToken, *, now: Clock) -> RunnerRow:
+        """Write `token` as the runner's next generation; returns the row to commit."""
+        # Never fewer slots than before, so that the row names all secrets that were ever written.
+        slots = slots_for(token.lifetime, at_least=row.slots or 1)
+        generation = row.generation + 1
+        slot = slot_of(generation, slots=slots)
+        name = token_secret_name(row.project, row.runner, slot)
+        write = self.write_first if row.slot is None else self.write
+        written = write(name, token, generation=generation)
+        return refreshed(
+            row,
+            slot=slot,
+            slots=slots,
+            issued_at=int(written.issued_at.timestamp()),
+            expires_at=int(written.expires_at.timestamp()),
+            now=int(now()),
+        )
+
     def write_first(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
-        """Write a runner's first token: most likely its secret `name` is not there yet."""
+        """Write a runner's first token, whose secret `name` most likely does not exist yet."""
         return self._create_or_put(name, _secret(token, generation))
 
     def write(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
-        """Write `token` as this `generation` into the secret `name`, made where it is not there."""
+        """Write `token` as this `generation` into the secret `name`, which is created if needed."""
         secret = _secret(token, generation)
         try:
             return self._put_or_find(name, secret)
         except self._client.exceptions.ResourceNotFoundException as error:
             if error.operation_name == "GetSecretValue":
-                raise  # the version is there, and reads are behind
+                raise  # the version exists, but reads are behind writes
             return self._create_or_put(name, secret)
 
     def current(self, name: str) -> TokenSecret | None:
-        """What the secret `name` holds now, None where it is not there or about to go."""
+        """The content of the secret `name`; None where it does not exist or is being deleted.
+
+        Raises `UnreadableSecret`, `ClientError` and `BotoCoreError`.
+        """
         errors = self._client.exceptions
         try:
             answer = self._client.get_secret_value(SecretId=name)
         except (errors.ResourceNotFoundException, errors.InvalidRequestException):
             return None
-        return _read(answer)
+        return read_token_secret(answer.get("SecretString", ""))
 
     def discard_up_to(self, name: str, *, generation: int) -> None:
-        """Delete the secret `name` for good, unless it holds a later generation."""
+        """Delete the secret `name` at once, unless it holds a later generation."""
         try:
             current = self.current(name)
         except UnreadableSecret:
-            pass  # nothing of ours is lost with it
+            pass  # it holds no token that was written here
         else:
             if current is None or current.generation > generation:
                 return
         with suppress(self._client.exceptions.ResourceNotFoundException):
-            # Its token lives for minutes: a recovery window would only block the name for a week.
+            # Its token lives for minutes. A recovery window would only block the name for a week.
             self._client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
     def _create_or_put(self, name: str, secret: TokenSecret) -> TokenSecret:
         try:
             self._client.create_secret(Name=name, **_version(name, secret))
         except self._client.exceptions.ResourceExistsException:
-            # Made meanwhile, by an earlier generation or by this one.
+            # Created meanwhile, with an earlier generation or with this one.
             return self._put_or_find(name, secret)
         return secret
 
@@ -110,11 +165,10 @@ class TokenWriter:
         try:
             self._client.put_secret_value(SecretId=name, **version)
         except self._client.exceptions.ResourceExistsException:
-            return _read(
-                self._client.get_secret_value(
-                    SecretId=name, VersionId=version["ClientRequestToken"]
-                )
+            answer = self._client.get_secret_value(
+                SecretId=name, VersionId=version["ClientRequestToken"]
             )
+            return read_token_secret(answer.get("SecretString", ""))
         return secret
 
 
@@ -133,10 +187,3 @@ def _version(name: str, secret: TokenSecret) -> _Version:
         "ClientRequestToken": version_token(name, secret.generation),
         "SecretString": msgspec.json.encode(secret).decode(),
     }
-
-
-def _read(answer: "GetSecretValueResponseTypeDef") -> TokenSecret:
-    try:
-        return msgspec.json.decode(answer.get("SecretString", ""), type=TokenSecret)
-    except (msgspec.MsgspecError, UnicodeError):
-        raise UnreadableSecret from None  # the message may quote the value

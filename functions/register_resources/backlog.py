@@ -7,7 +7,7 @@ from itertools import batched, chain
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import Clock
-from byline.tables.writes import Contended
+from byline.tables.rows import Contended
 from register_resources.pending import IndexEntry, RunKey
 from register_resources.registrar import Result
 

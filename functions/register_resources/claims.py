@@ -11,8 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from byline.tables.items import Item
-from byline.tables.writes import ConditionFailed, write_row, write_together
+from byline.tables.rows import ConditionFailed, Item, write_row, write_together
 from register_resources.pending import PendingRow, RunKey, clearing
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from byline.registration.authorization_service import PASSING, ErrorClass, Json, principal, resource
 from byline.registration.outbox import DELETED, PENDING_INDEX
-from byline.tables.items import Item, text_of
-from byline.tables.writes import ConditionFailed, write_row
+from byline.tables.rows import ConditionFailed, Item, text_of, write_row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

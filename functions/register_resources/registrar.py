@@ -20,8 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from byline.caching import Clock
 from byline.fetch import POST_TIMEOUT_SECONDS
 from byline.registration.authorization_service import AuthorizationService, ErrorClass, Operation
-from byline.tables.items import rfc3339
-from byline.tables.writes import Contended
+from byline.tables.rows import Contended, rfc3339
 from register_resources.claims import RunClaim, RunClaims
 from register_resources.pending import PendingRegistrations, PendingRow, RunKey
 

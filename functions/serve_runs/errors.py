@@ -39,7 +39,7 @@ Closed: clients may match on it. `web.reasons` has status, sentence and meaning 
 
 
 class RequestFailed(Exception):
-    """The request is not carried out, and nothing of it was written.
+    """The request is not carried out.
 
     `detail`: a sentence for the caller, without secret text; empty for the sentence of the reason.
     `members` are added to the problem document.

@@ -67,7 +67,7 @@ def build(environ: Mapping[str, str]) -> Api:
         runs_table,
         audit=audit,
         now=now,
-        new_id=lambda: str(ULID()),
+        new_id=ULID,
         outbox=outbox_entry if authorization_service else None,
     )
     later = LaterRoutes(

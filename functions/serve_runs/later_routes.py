@@ -74,7 +74,13 @@ class LaterRoutes:
         from serve_runs.runners.routes import RunnerRoutes  # noqa: PLC0415
 
         return RunnerRoutes(
-            self._runner_store(), self.audit, secrets_manager, self.refresh_queue_url, self.now
+            client=self.client,
+            table=self.runners_table,
+            store=self._runner_store(),
+            audit=self.audit,
+            secrets=secrets_manager,
+            refresh_queue_url=self.refresh_queue_url,
+            now=self.now,
         ).routes()
 
     def _role_bindings(self) -> Sequence[Route]:

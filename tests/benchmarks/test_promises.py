@@ -1,4 +1,4 @@
-"""The benchmark's judgement: what it measured is within a budget or it is not."""
+"""The benchmark's report: verdicts by budget, the table, and the document it writes to."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from benchmarks.results import Promise, Series
 
 
 def promise(*milliseconds: float) -> Promise:
-    """Byline took `milliseconds`, the baseline ten."""
+    """A promise: Byline took `milliseconds` in each round, and the baseline ten."""
     return Promise(
         what="a create",
         against="a bare one",
@@ -29,21 +29,21 @@ def promise(*milliseconds: float) -> Promise:
         (12.01, "**over budget**"),
     ],
 )
-def test_median_decides_up_to_the_budget_itself(median: float, verdict: str) -> None:
-    """One slow round changes nothing, a median over the budget breaks the promise."""
+def test_median_equal_to_the_budget_keeps_the_promise(median: float, verdict: str) -> None:
+    """The median decides: one slow round has no effect, and a median over the budget does."""
     found = promise(1, median, 1_000)
     assert found.verdict == verdict
     assert found.is_kept == (verdict != "**over budget**")
 
 
 def test_table_shows_figures_with_their_spread_and_the_ratio() -> None:
-    """A reader sees both medians, how sure they are, and what was promised."""
+    """A row has both medians, their spread and the ratio between them."""
     table = report.promise_table([promise(11, 12, 13)])
     assert "| 12.0 ms (11.0–13.0) | a bare one | 10.0 ms (9.00–11.0) | **1.20 ×** |" in table
 
 
-def test_measurements_replace_those_before_and_leave_the_text(tmp_path: Path) -> None:
-    """The document's own words stay as they are."""
+def test_new_measurements_replace_the_old_and_keep_the_text(tmp_path: Path) -> None:
+    """Only the text between the two markers changes."""
     document = tmp_path / "benchmarks.md"
     document.write_text(
         "Words.\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nMore words.\n"
@@ -54,8 +54,8 @@ def test_measurements_replace_those_before_and_leave_the_text(tmp_path: Path) ->
     )
 
 
-def test_document_without_a_place_for_measurements_is_an_error(tmp_path: Path) -> None:
-    """Nothing measured is lost in silence."""
+def test_document_without_markers_is_an_error(tmp_path: Path) -> None:
+    """A document without markers raises an error, so that no measurement is lost."""
     document = tmp_path / "benchmarks.md"
     document.write_text("Words.\n")
     with pytest.raises(ValueError, match="0 places"):

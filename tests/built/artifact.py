@@ -1,4 +1,4 @@
-"""What the tests of the artifact share: where things are, and the request that counts."""
+"""Shared by the tests of the artifact: the functions, and the event that creates a run."""
 
 import json
 from pathlib import Path
@@ -17,20 +17,20 @@ FUNCTIONS = {
     "RefreshTokensFunction": "refresh_tokens",
     "RegisterResourcesFunction": "register_resources",
 }
-"""Logical id → the package of its sources, in which the module `handler` is."""
+"""Logical id → the package that has its module `handler`."""
 
 
 def function_of(
     built: Path, environment: dict[str, str], *, name: str = "RunsFunction", **more: Any
 ) -> Function:
-    """A function, from its artifact and its layer's."""
+    """A function that runs from the artifact of the function and that of the layer."""
     code = (built / name, built / "IdentityLayer/python")
     handler = f"{FUNCTIONS[name]}.handler.handler"
     return Function(handler=handler, code=code, environment=environment, name=name, **more)
 
 
 def create_run(by: Credential) -> dict[str, Any]:
-    """The event of a create."""
+    """The event of a request that creates a run."""
     return request(
         "POST",
         "/v1/projects/apollo/runs",

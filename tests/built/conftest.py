@@ -1,4 +1,4 @@
-"""What `sam build` makes, built once; a runtime that has nothing else; and AWS on loopback."""
+"""The artifacts of `sam build`, a Python without other packages, and AWS on loopback."""
 
 import subprocess
 import sys
@@ -15,12 +15,12 @@ from tests.runs.identity_server import Web, serve_identities
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, serve_dynamodb
 
 RUNTIME_CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
-"""What Lambda's image brings along to run a function."""
+"""The packages that Lambda's image has for running a function."""
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of artifacts, one in it for each function and layer."""
+    """The folder with an artifact for each function and layer. `sam build` runs once."""
     subprocess.run([ROOT / "tools/setup", "sam"], check=True)
     folder = tmp_path_factory.mktemp("sam") / "build"
     finished = subprocess.run(
@@ -32,13 +32,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def layer(built: Path) -> Path:
-    """The layer, as /opt/python is."""
+    """The folder that Lambda mounts as /opt/python."""
     return built / "IdentityLayer/python"
 
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python that has the runtime interface client, and no other package."""
+    """The path of a Python with the runtime interface client and no other package."""
     folder = tmp_path_factory.mktemp("runtime")
     EnvBuilder(symlinks=True).create(folder)
     packages = folder / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
@@ -53,7 +53,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[DynamoDb]:
-    """Empty tables."""
+    """A server with empty tables."""
     with serve_dynamodb() as server:
         server.reset()
         yield server
@@ -61,14 +61,14 @@ def dynamodb() -> Iterator[DynamoDb]:
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Web]:
-    """The region's keys, and an issuer."""
+    """A server with the region's public keys and an issuer."""
     with serve_identities() as server:
         yield server
 
 
 @pytest.fixture
 def environment(dynamodb: DynamoDb, web: Web) -> dict[str, str]:
-    """The function's variables, and Lambda's credentials."""
+    """RunsFunction's environment variables, with credentials as Lambda sets them."""
     return {
         **web.environment(),
         "RUNS_TABLE": TABLE,

@@ -1,4 +1,4 @@
-"""What is shipped: byte code that is taken as it is, and only what can run."""
+"""The artifacts: their files, their byte code and their size."""
 
 import marshal
 import re
@@ -18,14 +18,14 @@ from tools.build_layer import AMAZON_ROOTS, SERVICES
 pytestmark = pytest.mark.built
 
 UNCHECKED_HASH = 0b01
-"""PEP 552: hash-based, and the source is not looked at."""
+"""The flags of byte code that Python never checks against its source (PEP 552)."""
 
 DEPLOYED_AS = {"IdentityLayer/python": "/opt/python", **dict.fromkeys(FUNCTIONS, "/var/task")}
 
 
 @pytest.mark.parametrize("artifact", DEPLOYED_AS)
 def test_every_module_has_byte_code_that_is_never_checked(built: Path, artifact: str) -> None:
-    """Each module has one file of byte code, of this Python, that no time can make stale."""
+    """Each module has one file of byte code for this Python, and no file time makes it stale."""
     folder = built / artifact
     modules = sorted(folder.rglob("*.py"))
     compiled = {Path(cache_from_source(str(module), optimization="")): module for module in modules}
@@ -39,8 +39,10 @@ def test_every_module_has_byte_code_that_is_never_checked(built: Path, artifact:
 
 
 @pytest.mark.parametrize(("function", "package"), FUNCTIONS.items())
-def test_function_ships_its_package_alone(built: Path, function: str, package: str) -> None:
-    """An artifact has the function's own package and nothing else: no test, no build file."""
+def test_artifact_of_a_function_has_its_package_alone(
+    built: Path, function: str, package: str
+) -> None:
+    """An artifact has the function's own package, without tests or build files."""
     source = ROOT / "functions" / package
 
     def files(folder: Path) -> set[str]:
@@ -51,16 +53,16 @@ def test_function_ships_its_package_alone(built: Path, function: str, package: s
     assert files(built / function / package) == files(source)
 
 
-def test_policies_are_shipped_as_they_are(built: Path) -> None:
-    """Without them the first decision would fail, on AWS alone."""
+def test_artifact_has_the_policies_unchanged(built: Path) -> None:
+    """The artifact of RunsFunction has every policy file with the same text as the source."""
     source = ROOT / "functions/serve_runs/access/policies"
     shipped = built / "RunsFunction/serve_runs/access/policies"
     texts = {file.name: file.read_text() for file in source.iterdir()}
     assert {file.name: file.read_text() for file in shipped.iterdir()} == texts
 
 
-def test_layer_is_built_the_same_twice(layer: Path, tmp_path: Path) -> None:
-    """The same sources make the same bytes, so that a deploy without a change changes nothing."""
+def test_layer_built_twice_has_the_same_bytes(layer: Path, tmp_path: Path) -> None:
+    """The same sources give the same bytes, so a deploy without changes replaces nothing."""
     subprocess.run([ROOT / "tools/build", "layer", tmp_path], check=True, capture_output=True)
 
     def contents(folder: Path) -> dict[str, str]:
@@ -70,8 +72,8 @@ def test_layer_is_built_the_same_twice(layer: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "python") == contents(layer)
 
 
-def test_layer_has_the_models_of_the_services_that_are_called(layer: Path) -> None:
-    """Shipped are the models of the clients that the code makes, and the tracer's."""
+def test_layer_has_only_the_models_of_called_services(layer: Path) -> None:
+    """The layer has the botocore models of the code's own clients and of the tracer."""
     source = (layer / "byline/aws.py").read_text()
     called = set(re.findall(r'_client\("([a-z0-9-]+)"', source))
     assert called
@@ -80,8 +82,8 @@ def test_layer_has_the_models_of_the_services_that_are_called(layer: Path) -> No
     assert models == set(SERVICES)
 
 
-def test_layer_trusts_amazons_roots_for_aws(layer: Path) -> None:
-    """The bundle for AWS's hosts has Amazon's roots and no other."""
+def test_layer_trusts_only_amazons_roots_for_aws(layer: Path) -> None:
+    """The CA bundle for AWS's hosts has Amazon's root certificates and no other."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cafile=layer / "byline/amazon_roots.pem")
     names = re.findall(
@@ -90,9 +92,10 @@ def test_layer_trusts_amazons_roots_for_aws(layer: Path) -> None:
     assert sorted(names) == sorted(AMAZON_ROOTS)
 
 
-def test_artifacts_stay_far_below_lambdas_limits(built: Path) -> None:
-    """All functions and the layer: 50 MB zipped and 250 MB unpacked is the limit for one function
-    with its layer; a fifth of it is all of ours.
+def test_artifacts_stay_far_below_the_size_limit_of_lambda(built: Path) -> None:
+    """All functions and the layer together stay below 20 MB zipped and 50 MB unpacked.
+
+    Lambda's limit for one function with its layers is 50 MB zipped and 250 MB unpacked.
 
     https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     """
@@ -104,7 +107,7 @@ def test_artifacts_stay_far_below_lambdas_limits(built: Path) -> None:
                 archived.write(file, file.relative_to(built / name))
                 unpacked += file.stat().st_size
         zipped += archive.tell()
-    assert zipped < 20_000_000  # 5 MB of it are Cedar's engine
+    assert zipped < 20_000_000  # Cedar's engine takes 5 MB
     assert unpacked < 50_000_000
 
 

@@ -1,4 +1,4 @@
-"""A fault of the build fails the build: nothing of it gets as far as a function."""
+"""The tools of the build: each fault fails the build, so that no faulty artifact is deployed."""
 
 import subprocess
 import sys
@@ -15,22 +15,22 @@ CHECK = [sys.executable, "-I", "-S", str(ROOT / "tools/build_check.py")]
 
 
 def test_module_that_does_not_compile_fails_the_build(tmp_path: Path) -> None:
-    """A syntax error is found here, not at a cold start."""
+    """A syntax error fails the build with the name of the module."""
     (tmp_path / "good.py").write_text("x = 1\n")
     (tmp_path / "bad.py").write_text("x = = 1\n")
     with pytest.raises(BuildFailed, match=r"bad\.py"):
         compile_folder(tmp_path, deployed_as="/var/task")
 
 
-def test_function_without_modules_fails_the_build(tmp_path: Path) -> None:
-    """An empty function would deploy, and fail at its first request."""
+def test_folder_without_a_package_fails_the_build(tmp_path: Path) -> None:
+    """A folder without a package fails the build."""
     (tmp_path / "source").mkdir()
-    with pytest.raises(BuildFailed, match="no modules"):
+    with pytest.raises(BuildFailed, match="no package in"):
         build(tmp_path / "source", tmp_path / "artifact")
 
 
 def test_bundle_without_one_of_amazons_roots_fails_the_build() -> None:
-    """A bundle that lost a root would cost a failed connection at every cold start."""
+    """A missing root certificate fails the build with the name of the certificate."""
     import certifi  # noqa: PLC0415 - for this test alone
 
     bundle = Path(certifi.where()).read_text()
@@ -38,16 +38,16 @@ def test_bundle_without_one_of_amazons_roots_fails_the_build() -> None:
     assert whole.count("BEGIN CERTIFICATE") == len(build_layer.AMAZON_ROOTS)
     first = whole.partition("-----END CERTIFICATE-----")[0].splitlines()[1]
     with pytest.raises(BuildFailed, match="Amazon Root CA 1"):
-        # Another certificate's text in the place of the first one's.
+        # The bundle without the first of these certificates.
         build_layer.amazon_roots(
             "".join(part for part in _certificates(bundle) if first not in part)
         )
 
 
-def test_machine_that_cannot_check_does_not_build(
+def test_build_on_another_platform_fails_without_an_explicit_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A layer that nobody could import is built only where somebody says that this is meant."""
+    """A machine that cannot import the layer refuses to build it, and names the setting."""
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     monkeypatch.delenv("BYLINE_UNCHECKED_BUILD", raising=False)
     with pytest.raises(BuildFailed, match="BYLINE_UNCHECKED_BUILD=yes"):
@@ -57,7 +57,7 @@ def test_machine_that_cannot_check_does_not_build(
 
 @pytest.fixture
 def checked(tmp_path: Path) -> Path:
-    """A folder that the check finds nothing wrong with."""
+    """A folder that passes the check."""
     package = tmp_path / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -67,31 +67,34 @@ def checked(tmp_path: Path) -> Path:
 
 
 def test_folder_without_faults_passes_the_check(checked: Path) -> None:
-    """What the next tests spoil was good."""
+    """The folder that the next tests spoil passes the check."""
     assert _check(checked) == (0, "")
 
 
 def test_module_that_does_not_import_fails_the_check(checked: Path) -> None:
-    """A package that is missing is found here, with the module that needs it."""
+    """The check names the missing package and the module that imports it."""
     (checked / "package/module.py").write_text("import not_in_the_layer\n")
     compile_folder(checked, deployed_as="/opt/python")
-    code, said = _check(checked)
+    code, errors = _check(checked)
     assert code == 1
-    assert "package.module: ModuleNotFoundError: No module named 'not_in_the_layer'" in said
+    assert "package.module: ModuleNotFoundError: No module named 'not_in_the_layer'" in errors
 
 
 def test_module_without_byte_code_fails_the_check(checked: Path) -> None:
-    """A module that would be compiled at every cold start is found here."""
+    """The check names a module that Lambda would compile at each cold start."""
     for file in checked.rglob("module*.pyc"):
         file.unlink()
-    assert _check(checked) == (1, "package.module: ImportError: it came without usable byte code\n")
+    assert _check(checked) == (
+        1,
+        "package.module: ImportError: the module has no usable byte code\n",
+    )
 
 
-def test_client_that_cannot_be_made_fails_the_check(checked: Path) -> None:
-    """A service whose model was trimmed away is found here."""
-    code, said = _check(checked, "dynamodb")
+def test_service_without_its_model_fails_the_check(checked: Path) -> None:
+    """The check names a service whose client cannot be made because its model is missing."""
+    code, errors = _check(checked, "dynamodb")
     assert code == 1
-    assert said.startswith("dynamodb: ")
+    assert errors.startswith("dynamodb: ")
 
 
 def _check(folder: Path, *services: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""The built artifact at work, in Lambda's runtime interface client and with nothing beside it."""
+"""RunsFunction's artifact in Lambda's runtime interface client, without other packages."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def test_artifact_creates_a_run_in_the_callers_name(
     web: Web,
     initialization: InitializationType,
 ) -> None:
-    """Built, started and invoked as Lambda does it, the function knows who ran it."""
+    """The built function puts the verified person or application on the run it creates."""
     function = function_of(built, environment, initialization=initialization)
     ada = web.browser("ada", given_name="Ada", family_name="Lovelace")
     nightly = web.bearer("nightly", client="nightly")
@@ -40,10 +40,10 @@ def test_artifact_creates_a_run_in_the_callers_name(
     )
 
 
-def test_artifact_refuses_who_brings_no_credential(
+def test_artifact_refuses_a_request_without_a_credential(
     built: Path, runtime: Path, environment: dict[str, str], dynamodb: DynamoDb
 ) -> None:
-    """The artifact refuses like the source does, and writes nothing."""
+    """The built function answers 401 and writes no row."""
     rows = len(dynamodb.rows())
     with FunctionHost(function_of(built, environment), python=runtime) as host:
         answer = host.invoke(create_run(NO_CREDENTIAL))
@@ -54,13 +54,13 @@ def test_artifact_refuses_who_brings_no_credential(
 def test_cold_start_compiles_nothing(
     built: Path, runtime: Path, environment: dict[str, str], web: Web, tmp_path: Path
 ) -> None:
-    """From process start to the end of the first create, every module comes as byte code."""
+    """Until the end of the first create, every module of the artifact is loaded from byte code."""
     function = function_of(built, {**environment, "PYTHONVERBOSE": "1"})
     log = tmp_path / "log"
     with log.open("wb") as file, FunctionHost(function, python=runtime, log=file) as host:
         assert host.invoke(create_run(web.bearer()))["statusCode"] == 201
-    said = log.read_text(errors="replace")
-    loaded = re.findall(r"^# code object from '?(\S+?)'?$", said, re.MULTILINE)
+    output = log.read_text(errors="replace")
+    loaded = re.findall(r"^# code object from '?(\S+?)'?$", output, re.MULTILINE)
     ours = [path for path in loaded if path.startswith(str(built))]
     assert len(ours) > 100
     assert [path for path in ours if not path.endswith(".pyc")] == []

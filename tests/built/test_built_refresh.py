@@ -1,4 +1,4 @@
-"""The built functions of the background at work, in Lambda's runtime interface client."""
+"""The artifacts of the refreshing functions in Lambda's runtime interface client."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.built
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """AWS with its limits, and an issuer."""
+    """AWS with its limits, an issuer, and the queue of work units."""
     with new_world() as world:
         world.aws.observer("sqs").create_queue(QueueName="RefreshQueue")
         yield world
@@ -26,13 +26,13 @@ def world() -> Iterator[World]:
 
 @pytest.fixture
 def runner(world: World) -> RunnerRow:
-    """A runner that is due."""
+    """The row of a runner that is due."""
     return world.register("trainer")
 
 
 @pytest.fixture
 def environment(world: World) -> dict[str, str]:
-    """Both functions' variables, and Lambda's credentials."""
+    """The environment variables of both functions, with credentials as Lambda sets them."""
     queue = world.aws.observer("sqs").get_queue_url(QueueName="RefreshQueue")
     return {
         "RUNNERS_TABLE": TABLE,
@@ -48,6 +48,7 @@ def environment(world: World) -> dict[str, str]:
 
 
 def invoke(name: str, event: Any, *, built: Path, runtime: Path, log: Path, **more: Any) -> Any:
+    """The answer of a function that is started for this one event."""
     with (
         log.open("wb") as file,
         FunctionHost(function_of(built, name=name, **more), python=runtime, log=file) as host,
@@ -55,8 +56,8 @@ def invoke(name: str, event: Any, *, built: Path, runtime: Path, log: Path, **mo
         return host.invoke(event)
 
 
-def compiled_here(log: Path, built: Path) -> list[str]:
-    """The modules of the artifact that did not come as byte code."""
+def compiled_modules(log: Path, built: Path) -> list[str]:
+    """The modules of the artifact that were compiled because they had no byte code."""
     loaded = re.findall(
         r"^# code object from '?(\S+?)'?$", log.read_text(errors="replace"), re.MULTILINE
     )
@@ -65,7 +66,7 @@ def compiled_here(log: Path, built: Path) -> list[str]:
     return [path for path in ours if not path.endswith(".pyc")]
 
 
-def test_artifact_plans_what_is_due(
+def test_artifact_sends_the_work_unit_of_a_due_runner(
     built: Path,
     runtime: Path,
     environment: dict[str, str],
@@ -73,7 +74,7 @@ def test_artifact_plans_what_is_due(
     runner: RunnerRow,
     tmp_path: Path,
 ) -> None:
-    """Built, started and invoked as Lambda does it, a tick sends the unit of the due runner."""
+    """A tick makes the built PlanRefreshFunction send the due runner's work unit to the queue."""
     log = tmp_path / "log"
     answer = invoke(
         "PlanRefreshFunction",
@@ -87,10 +88,10 @@ def test_artifact_plans_what_is_due(
     sent = world.aws.observer("sqs").receive_message(QueueUrl=environment["REFRESH_QUEUE_URL"])
     [message] = sent["Messages"]
     assert message["Body"] == f'{{"shard":"{runner.shard}","project":"payments"}}'
-    assert compiled_here(log, built) == []
+    assert compiled_modules(log, built) == []
 
 
-def test_artifact_gives_a_due_runner_its_token(
+def test_artifact_refreshes_the_token_of_a_due_runner(
     built: Path,
     runtime: Path,
     environment: dict[str, str],
@@ -98,7 +99,7 @@ def test_artifact_gives_a_due_runner_its_token(
     runner: RunnerRow,
     tmp_path: Path,
 ) -> None:
-    """Mint, put and commit, with what the artifact has, and without the token in its log."""
+    """The built RefreshTokensFunction writes the new token, and no log line has it."""
     assert runner.shard is not None
     log = tmp_path / "log"
     answer = invoke(
@@ -115,4 +116,4 @@ def test_artifact_gives_a_due_runner_its_token(
     assert row.generation == runner.generation + 1
     token = world.token(row)["token"]
     assert token not in log.read_text(errors="replace")
-    assert compiled_here(log, built) == []
+    assert compiled_modules(log, built) == []

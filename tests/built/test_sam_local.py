@@ -1,4 +1,4 @@
-"""`sam local invoke`: the template, the artifact, the image of Lambda and an environment file."""
+"""`sam local invoke` with the template, the artifact, Lambda's image and an environment file."""
 
 import json
 import os
@@ -24,13 +24,13 @@ type Invoke = Callable[[dict[str, Any]], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[None]:
-    """A Docker engine with Lambda's image. What SAM builds on top of that image is removed."""
+    """A Docker engine with Lambda's image. Afterwards the images that SAM built are removed."""
     try:
         found = _docker("image", "inspect", IMAGE)
     except FileNotFoundError:
         skip_or_fail("docker", "Docker is not installed")
     if found.returncode != 0:
-        skip_or_fail("docker", f"no Docker engine answers that has the image {IMAGE}")
+        skip_or_fail("docker", f"no Docker engine with the image {IMAGE} answers")
     before = _layered_images()
     yield
     if added := _layered_images() - before:
@@ -41,9 +41,9 @@ def engine() -> Iterator[None]:
 def invoke(
     engine: None, built: Path, environment: dict[str, str], tmp_path: Path
 ) -> Iterator[Invoke]:
-    """Invokes as on a laptop, with the defaults of samconfig.toml and events/env.json.
+    """Invoke the function with the settings of samconfig.toml and events/env.json.
 
-    Only where the table and the keys are is this test's own.
+    The addresses of table and keys, and the trusted issuer, are those of this test.
     """
     del engine
     sample = json.loads((ROOT / "events/env.json").read_text())["RunsFunction"]
@@ -51,11 +51,11 @@ def invoke(
         name: environment[name].replace("127.0.0.1", "localhost")
         for name in ("AWS_ENDPOINT_URL", "ALB_PUBLIC_KEYS_URL")
     }
-    believed = {
+    trusted = {
         name: environment[name] for name in ("LOAD_BALANCER_ARNS", "OIDC_ISSUER", "OIDC_CLIENT_ID")
     }
     variables = tmp_path / "env.json"
-    variables.write_text(json.dumps({"RunsFunction": {**sample, **believed, **addresses}}))
+    variables.write_text(json.dumps({"RunsFunction": {**sample, **trusted, **addresses}}))
     command = [
         str(SAM), "local", "invoke", "RunsFunction", "--skip-pull-image",
         "--template", str(built / "template.yaml"),
@@ -72,7 +72,7 @@ def invoke(
             check=False,
             capture_output=True,
             text=True,
-            # An engine of Debian's speaks an older API than SAM asks for by itself.
+            # Debian's engine has an older API than the one that SAM asks for by default.
             env={"DOCKER_API_VERSION": "1.41", **os.environ},
         )
         assert finished.returncode == 0, finished.stderr
@@ -84,16 +84,16 @@ def invoke(
         yield send
 
 
-def test_sam_local_invokes_the_function(invoke: Invoke, web: Web) -> None:
-    """In Lambda's image, with the layer of the template, the function knows who ran it."""
+def test_sam_local_creates_a_run_in_the_callers_name(invoke: Invoke, web: Web) -> None:
+    """In Lambda's image, with the template's layer, the function puts the person on the run."""
     assert invoke(request("GET", "/healthz", by=NO_CREDENTIAL))["statusCode"] == 200
     created = invoke(create_run(web.browser("ada", given_name="Ada")))
     assert created["statusCode"] == 201
     assert json.loads(created["body"])["executed_by"]["user"]["id"]["subject"] == "ada"
 
 
-def test_sam_local_refuses_who_brings_no_credential(invoke: Invoke) -> None:
-    """What is refused on AWS is refused on a laptop."""
+def test_sam_local_refuses_a_request_without_a_credential(invoke: Invoke) -> None:
+    """A request without a credential gets 401, as on AWS."""
     assert invoke(create_run(NO_CREDENTIAL))["statusCode"] == 401
 
 

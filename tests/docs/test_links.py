@@ -1,6 +1,7 @@
 """Links and commands of the documents lead somewhere."""
 
 import re
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def test_relative_link_leads_to_a_file_and_a_heading(document: Path) -> None:
 def test_make_target_in_a_document_exists(document: Path) -> None:
     """Every `make` command that a document names can be run."""
     commands = [command for command in code(document) if command.startswith("make ")]
-    words = {word for command in commands for word in re.split(r" &&|;", command)[0].split()[1:]}
+    words = {
+        word for command in commands for word in shlex.split(re.split(r" &&|;", command)[0])[1:]
+    }
     targets = {word for word in words if "=" not in word and word != "…"}
     assert targets - TARGETS == set()
 

@@ -1,4 +1,4 @@
-"""The table of reasons in the security model is the closed list that the API answers with."""
+"""The page of reasons is the closed list that the API answers with."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from tests.docs.documents import ROOT, names, section, table
 from tests.docs.facts import PROBLEM_REASONS, REFUSED_CREDENTIAL_REASONS
 
-ROWS = table(section("docs/security-model.md", "## Reasons"), "reason")
+ROWS = table(section("docs/reasons.md", "# Reasons"), "reason")
 STATUS = {name: int(row["status"]) for row in ROWS for name in names(row["reason"])}
 
 

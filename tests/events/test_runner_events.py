@@ -106,8 +106,8 @@ def test_refresh_unit_names_the_shard_of_the_sample_runners() -> None:
     """The shard in the event is the one of the runners' registration."""
     key = MintKey.of(project=PROJECT, client=SAMPLE_RUNNERS_CLIENT)
     [record] = event("refresh-unit")["Records"]
-    assert json.loads(record["body"]) == {"shard": key.unit.shard, "project": key.unit.project}
-    assert key.unit.shard == SAMPLE_SHARD
+    assert json.loads(record["body"]) == {"shard": SAMPLE_SHARD, "project": PROJECT}
+    assert (key.work_unit.shard, key.work_unit.project) == (SAMPLE_SHARD, PROJECT)
 
 
 @pytest.mark.stack

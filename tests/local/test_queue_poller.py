@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.aws import AwsServer
+from local.aws import MotoServer
 from local.lambda_runtime import FunctionFailed
 from local.listening import listen
 from local.queue_poller import QueuePoller
@@ -35,7 +35,7 @@ class Work:
 
 @pytest.fixture(scope="module")
 def sqs() -> Iterator[Any]:
-    with AwsServer(listen(0)) as aws:
+    with MotoServer(listen(0)) as aws:
         yield aws.client("sqs")
 
 

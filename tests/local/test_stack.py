@@ -175,7 +175,7 @@ def test_tick_refreshes_a_runner_that_no_message_told_of() -> None:
         created_at="2026-11-22T18:08:39.567Z",
         updated_at="2026-11-22T18:08:39.567Z",
     )
-    row = replace(row, shard=row.unit.shard)
+    row = replace(row, shard=row.work_unit.shard)
     with Stack(tick_seconds=1) as stack:
         stack.give_client("research", "nightly-train")
         dynamodb = stack.aws.client("dynamodb")
@@ -355,6 +355,9 @@ def test_demo_keeps_its_promises_and_fits_a_screen() -> None:
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert demo.stderr == ""
     assert len(demo.stdout.splitlines()) <= 60
+    assert "starting RunsFunction" in demo.stdout
+    assert "assistant: project:editor" in demo.stdout
+    assert "None" not in demo.stdout
     facts = ("untrusted_signer", "untrusted_audience", "Grace Hopper", "nightly-train")
     for fact in (*facts, "to spare", "failing: invalid_client", "as if there were no such runner"):
         assert fact in demo.stdout

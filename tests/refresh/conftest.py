@@ -1,4 +1,4 @@
-"""The functions of the refresh in a world of their own, and a search of all they say."""
+"""The planner and the refresher with stand-ins for AWS and an issuer, and their output."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,14 +12,14 @@ Said = Callable[[], list[str]]
 
 @pytest.fixture
 def present() -> Iterator[World]:
-    """A world in which it is now."""
+    """A world on the real clock."""
     with new_world(clock=RealTime()) as world:
         yield world
 
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str], present: World) -> Iterator[Said]:
-    """All that was logged and counted so far. At the end, no secret text may be among it."""
+    """The lines of log and metrics so far. At the end, none may hold a secret's text."""
     lines: list[str] = []
 
     def read() -> list[str]:
@@ -35,7 +35,7 @@ def said(capsys: pytest.CaptureFixture[str], present: World) -> Iterator[Said]:
 
 @pytest.fixture
 def deployment(present: World, said: Said) -> Iterator[Deployment]:
-    """The functions as they are deployed, but for the pace."""
+    """The functions as they are deployed, with a higher write limit."""
     del said
     with deployed(present) as functions:
         yield functions

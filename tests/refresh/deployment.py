@@ -1,37 +1,28 @@
 """PlanRefreshFunction and RefreshTokensFunction as Lambda runs them, with their queue."""
 
-import importlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from byline.aws import dynamodb, secrets_manager, sqs
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit
+from plan_refresh.handler import build as build_planner
+from refresh_tokens.handler import build as build_worker
 from stand_ins.clock import Clock
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import log_to_standard_output
-
-MODULES = (
-    "refresh_tokens.handler",
-    "refresh_tokens.metrics",
-    "plan_refresh.handler",
-    "plan_refresh.metrics",
-)
-"""The modules that keep something between invocations: each environment has them anew."""
 
 BATCH = 10
 
 
 class RealTime(Clock):
-    """The functions look at the real clock, and so does what they are tested with."""
+    """The real clock, for the functions and for the stand-ins."""
 
     def __call__(self) -> float:
         return time.time()
@@ -39,7 +30,7 @@ class RealTime(Clock):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Lambda's context, as far as it is used."""
+    """The members of Lambda's context that are used."""
 
     ends_at: float
     aws_request_id: str = field(default_factory=lambda: str(uuid4()))
@@ -57,23 +48,22 @@ class Deployment:
 
     world: World
     queue_url: str
-    worker: ModuleType
-    planner: ModuleType
+    worker: Callable[[dict[str, Any], Any], dict[str, Any]]
+    planner: Callable[[dict[str, Any], Any], dict[str, int]]
 
     def tick(self, **event: str) -> dict[str, int]:
-        """One tick of the schedule, that says so much; by itself nothing, so it is for now."""
-        answer: dict[str, int] = self.planner.handler(event, Context(time.time() + 50))
-        return answer
+        """One tick with this event; without a scheduled time it is for now."""
+        return self.planner(event, Context(time.time() + 50))
 
     def invoke(self, records: Sequence[dict[str, Any]], *, seconds: float = 60) -> list[str]:
-        """The worker with a batch of messages; those that are to come again."""
+        """Invoke the worker with a batch of messages; returns the ids that it gives back."""
         event = json.loads(json.dumps({"Records": records}))
-        answer = self.worker.handler(event, Context(time.time() + seconds))
+        answer = self.worker(event, Context(time.time() + seconds))
         json.dumps(answer)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
     def work_off(self, *, times_each: int = 1) -> list[str]:
-        """Deliver all messages that are visible, each so many times; those that failed."""
+        """Deliver all visible messages, each `times_each` times; returns the ids that failed."""
         failed: list[str] = []
         while messages := self.receive():
             for _ in range(times_each):
@@ -81,7 +71,7 @@ class Deployment:
         return failed
 
     def receive(self) -> list[dict[str, Any]]:
-        """Up to a batch of visible messages, which are taken off the queue."""
+        """Receive and delete up to a batch of visible messages."""
         client = self.world.aws.observer("sqs")
         answer = client.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=BATCH)
         messages: list[dict[str, Any]] = answer.get("Messages", [])
@@ -90,7 +80,7 @@ class Deployment:
         return messages
 
     def sent(self) -> list[dict[str, Any]]:
-        """The documents of the messages that the functions sent, one by one or as entries."""
+        """The documents of all messages that the functions sent, singly or in batches."""
         return [
             entry
             for call in self.world.aws.calls
@@ -113,38 +103,34 @@ def sqs_record(body: str) -> dict[str, Any]:
     }
 
 
-def message_of(unit: Unit, *, deadline: int | None = None) -> dict[str, Any]:
-    """A record that names a unit."""
+def message_of(unit: WorkUnit, *, deadline: int | None = None) -> dict[str, Any]:
+    """A record that names a work unit."""
     document = {"shard": unit.shard, "project": unit.project, "deadline": deadline}
     return sqs_record(json.dumps({k: v for k, v in document.items() if v is not None}))
 
 
 @contextmanager
 def deployed(world: World, **changes: str) -> Iterator[Deployment]:
-    """The functions at a cold start, with the world as AWS, until the block ends."""
+    """The functions after a cold start, with the world as AWS, until the block ends."""
     queue = world.aws.observer("sqs").create_queue(QueueName="RefreshQueue")
-    environment = {
+    environ = {
         "RUNNERS_TABLE": TABLE,
         "REFRESH_QUEUE_URL": queue["QueueUrl"],
         "WRITES_PER_SECOND": "1000",
-        "AWS_ENDPOINT_URL": world.aws.url,
         **changes,
     }
-    clients: tuple[Callable[[], Any], ...] = (dynamodb, sqs, secrets_manager)
-    kept = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        for client in clients:
-            client.cache_clear()  # type: ignore[attr-defined]
+        patch.setenv("AWS_ENDPOINT_URL", world.aws.url)
+        forget_clients()
         try:
-            planner = importlib.import_module("plan_refresh.handler")
-            worker = importlib.import_module("refresh_tokens.handler")
+            planner, worker = build_planner(environ), build_worker(environ)
             log_to_standard_output()
             yield Deployment(world, queue["QueueUrl"], worker, planner)
         finally:
-            for name in MODULES:
-                sys.modules.pop(name, None)
-            sys.modules.update(kept)
-            for client in clients:
-                client.cache_clear()  # type: ignore[attr-defined]
+            forget_clients()
+
+
+def forget_clients() -> None:
+    """Drop the cached clients of AWS, which belong to another endpoint."""
+    for client in (dynamodb, sqs, secrets_manager):
+        client.cache_clear()

@@ -1,26 +1,26 @@
-"""The ways in which an issuer fails, byte by byte, and what each of them is to be called."""
+"""The ways in which an issuer fails, byte by byte, and the error class of each."""
 
 import json
 from dataclasses import dataclass
 from socket import socket
 from threading import Event
 
-from refresh_tokens.plan import REFUSED_RETRY_SECONDS
+from refresh_tokens.retries import REFUSED_RETRY_SECONDS
 from tests.identity.loopback import Respond, answer, drip, silence
 from tests.refresh.world import CLIENT
 
 REFUSED_TOKEN = "t0ken-that-is-never-written"
-"""What is handed out in answers that are good but for one thing."""
+"""The token in answers that are right but for one member."""
 
 
 def error(status: str, code: str, headers: str = "") -> Respond:
-    """As RFC 6749, section 5.2, and with an echo of the secret, as careless issuers send it."""
+    """An error answer (RFC 6749, section 5.2) that echoes the secret, as some issuers do."""
     body = f'{{"error": "{code}", "error_description": "for {CLIENT.secret}"}}'
     return answer(body.encode(), status=status, headers=headers)
 
 
 def token(**members: object) -> Respond:
-    """A good answer, but for `members`."""
+    """A right answer, but for `members`."""
     document = {"access_token": REFUSED_TOKEN, "token_type": "Bearer", "expires_in": 900}
     return answer(json.dumps(document | members).encode())
 
@@ -37,7 +37,7 @@ def hang_up(connection: socket, _: Event) -> None:
 
 @dataclass(frozen=True)
 class Trouble:
-    """How an issuer answers, the class of error that it is, and how soon it is asked again."""
+    """How an issuer answers, the error class, and when it is asked again."""
 
     respond: Respond
     error_class: str

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from byline.fetch import fetch, post
-from byline.refresh.timing import KnownToken
+from byline.refresh.timing import KnownToken, MintedToken
 from byline.refresh.work_units import MintKey
-from refresh_tokens.clients.secrets import ClientSecret, read_client_secret
+from refresh_tokens.clients import ClientSecret, read_client_secret
 from refresh_tokens.errors import ERROR_CLASSES, RefreshFailed
-from refresh_tokens.minting.mint import Mint, MintedToken
+from refresh_tokens.minting import Mint
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, ec_key, pem_of, rsa_key
 
 SECRET = "S3CRET"
 DEFAULT_LIFETIME = 300
 LIMIT = 0.4
-"""Seconds: the time limit of the tests that wait for its end."""
+"""Seconds: the time limit in tests that wait for it."""
 
 BASIC = RegisteredClient("nightly-train", "client_secret_basic", SECRET)
 POST = RegisteredClient("daily-report", "client_secret_post", SECRET)
@@ -41,7 +41,7 @@ def minting(*, timeout_seconds: float = 5.0) -> Mint:
 def secret_of(
     issuer: TokenIssuer, client: RegisteredClient = BASIC, /, **changes: Any
 ) -> ClientSecret:
-    """The client's secret as an operator writes it, with members changed or, for None, left out."""
+    """The client's secret as an operator writes it; `changes` of None leave a member out."""
     document: dict[str, Any] = {
         "token_endpoint": f"{issuer.url}/token",
         "client_id": client.client_id,
@@ -57,7 +57,7 @@ def secret_of(
 
 
 def discovered(issuer: TokenIssuer, client: RegisteredClient = BASIC) -> ClientSecret:
-    """The same client, whose endpoints are found by discovery."""
+    """The same client with an issuer, whose endpoints are found by discovery."""
     return secret_of(issuer, client, token_endpoint=None, issuer=issuer.url)
 
 
@@ -72,7 +72,7 @@ def failure_of(
     known: KnownToken | None = None,
     timeout_seconds: float = 5.0,
 ) -> RefreshFailed:
-    """How a mint fails, of a known class, and without a word of what was sent or answered."""
+    """The error of a mint. Its class is known, and it quotes neither request nor answer."""
     with pytest.raises(RefreshFailed) as failed:
         minting(timeout_seconds=timeout_seconds).mint(KEY, client or secret_of(issuer), known=known)
     assert failed.value.error_class in ERROR_CLASSES

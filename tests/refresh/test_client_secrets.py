@@ -1,4 +1,4 @@
-"""Reading an OAuth client's credentials: what counts, and how little is told of what does not."""
+"""Reading an OAuth client's secret: what is accepted, and errors that quote none of it."""
 
 import json
 import traceback
@@ -12,12 +12,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from refresh_tokens.clients.secrets import (
-    PrivateKeyJwt,
-    SecretBasic,
-    SecretPost,
-    read_client_secret,
-)
+from refresh_tokens.assertions import PrivateKeyJwt
+from refresh_tokens.clients import SharedSecret, read_client_secret
 from refresh_tokens.errors import RefreshFailed
 from tests.refresh.token_issuer import ec_key, pem_of, rsa_key
 
@@ -58,12 +54,12 @@ def refusal_of(text: str) -> str:
 
 
 def test_secret_of_each_method_is_read() -> None:
-    """The three ways to prove a client, and the two ways to name its issuer."""
+    """The three `auth_method`s, with a token endpoint or with an issuer."""
     basic = read_client_secret(text_of(BASIC))
     assert (basic.token_endpoint, basic.issuer) == ("https://issuer.example.com/token", "")
-    assert basic.authentication == SecretBasic("nightly-train", SECRET)
+    assert basic.authentication == SharedSecret("nightly-train", SECRET, "client_secret_basic")
     post = read_client_secret(text_of(BASIC, auth_method="client_secret_post"))
-    assert post.authentication == SecretPost("nightly-train", SECRET)
+    assert post.authentication == SharedSecret("nightly-train", SECRET, "client_secret_post")
     signing = read_client_secret(text_of(SIGNING))
     assert (signing.token_endpoint, signing.issuer) == ("", "https://issuer.example.com")
     assert isinstance(signing.authentication, PrivateKeyJwt)
@@ -73,7 +69,7 @@ def test_secret_of_each_method_is_read() -> None:
     "document", [BASIC, {**BASIC, "auth_method": "client_secret_post"}, SIGNING]
 )
 def test_secret_is_in_no_repr(document: dict[str, Any]) -> None:
-    """Neither the secret's nor that of what is sent."""
+    """The repr of a client and of its proof shows no secret, key or assertion."""
     client = read_client_secret(text_of(document))
     proof = client.authentication.prove(audience="https://issuer.example.com/token", now=1.8e9)
     for shown in (repr(client), repr(client.authentication), repr(proof), str(client)):
@@ -85,8 +81,8 @@ def test_secret_is_in_no_repr(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8081/token", "http://localhost/token", "https://issuer.example.com/t"]
 )
-def test_https_and_loopback_are_accepted(url: str) -> None:
-    """Plain HTTP is for this machine alone."""
+def test_endpoint_on_https_or_loopback_is_accepted(url: str) -> None:
+    """Plain HTTP is accepted on this machine only."""
     assert read_client_secret(text_of(BASIC, token_endpoint=url)).token_endpoint == url
 
 
@@ -103,14 +99,14 @@ def test_https_and_loopback_are_accepted(url: str) -> None:
         f"{SECRET}",
     ],
 )
-def test_other_addresses_are_refused_and_not_quoted(member: str, url: str) -> None:
-    """A secret travels over TLS, to a place that is named without another secret."""
+def test_other_endpoint_is_refused_and_not_quoted(member: str, url: str) -> None:
+    """The error names the member and not its value, which may hold a password."""
     changes = {"token_endpoint": None, "issuer": None, member: url}
     assert member in refusal_of(text_of(BASIC, **changes))
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "named"),
     [
         ({"client_id": None}, "client_id"),
         ({"client_id": ""}, "client_id"),
@@ -129,9 +125,11 @@ def test_other_addresses_are_refused_and_not_quoted(member: str, url: str) -> No
         ({SECRET: "x"}, "not known"),
     ],
 )
-def test_contradictions_and_gaps_are_refused(changes: dict[str, Any], told: str) -> None:
-    """What is missing or too much is named; its value is not."""
-    assert told in refusal_of(text_of(BASIC, **changes))
+def test_missing_or_contradictory_member_is_refused_by_name(
+    changes: dict[str, Any], named: str
+) -> None:
+    """The error names the member that is missing or too much, and not its value."""
+    assert named in refusal_of(text_of(BASIC, **changes))
 
 
 @pytest.mark.parametrize(
@@ -139,13 +137,13 @@ def test_contradictions_and_gaps_are_refused(changes: dict[str, Any], told: str)
     ["", SECRET, f'"{SECRET}"', f"[{SECRET!r}]", f'{{"client_id": "{SECRET}', "\ud800" + SECRET],
 )
 def test_text_that_is_no_json_object_is_refused_and_not_quoted(text: str) -> None:
-    """A secret that was pasted as it is, for one, is not repeated in a log."""
+    """A secret that was pasted without JSON is not repeated in the error."""
     refusal_of(text)
 
 
 @pytest.mark.parametrize("key", [rsa_key(), rsa_key(3072), ec_key()])
-def test_keys_of_both_types_are_accepted(key: Any) -> None:
-    """RSA from 2,048 bits on, and P-256."""
+def test_rsa_and_p256_keys_are_accepted(key: Any) -> None:
+    """RSA keys from 2,048 bits on, and keys on P-256."""
     read_client_secret(text_of(SIGNING, private_key_pem=pem_of(key)))
 
 
@@ -163,11 +161,11 @@ def test_keys_of_both_types_are_accepted(key: Any) -> None:
     ],
     ids=["none", "spoilt", "1024 bits", "P-384", "Ed25519", "passphrase"],
 )
-def test_other_keys_are_refused_and_not_quoted(pem: str) -> None:
-    """Too weak, of a type that we do not sign with, or not to be opened."""
+def test_other_key_is_refused_and_not_quoted(pem: str) -> None:
+    """Short RSA keys, other types, and keys with a passphrase."""
     assert "private_key_pem" in refusal_of(text_of(SIGNING, private_key_pem=pem))
 
 
-def test_secret_beside_a_key_is_refused() -> None:
-    """Which of the two is meant would be a guess."""
+def test_client_secret_beside_a_key_is_refused() -> None:
+    """With both, it is not clear which one is meant."""
     assert "client_secret" in refusal_of(text_of(SIGNING, client_secret=SECRET))

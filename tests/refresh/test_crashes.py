@@ -1,4 +1,4 @@
-"""A worker dies between any two of its steps, comes twice, or late: one consistent token remains.
+"""Workers that crash between any two steps, run twice or run late leave one consistent token.
 
 Every edge of every call of a worker is tried, before and after, not a sample.
 """
@@ -11,8 +11,9 @@ import pytest
 
 from byline.refresh.runner_rows import RunnerRow, lease_key
 from byline.refresh.work_units import token_secret_name
-from refresh_tokens.clients.states import ClientState, ClientStates
-from refresh_tokens.plan import BREAKER_RECHECK_SECONDS, SWEEP_AGAIN_SECONDS
+from refresh_tokens.clients import ClientState, ClientStates
+from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
+from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.secret_store import Behaviour
 from tests.identity.loopback import answer
 from tests.refresh.troubles import (
@@ -20,7 +21,7 @@ from tests.refresh.troubles import (
     OLD,
     assert_all_recover,
     assert_consistent,
-    assert_no_secret_told,
+    assert_no_secret_outside,
     assert_no_token_went_back,
     prepared,
     tokens,
@@ -28,8 +29,8 @@ from tests.refresh.troubles import (
 from tests.refresh.world import LEASE_SECONDS, TABLE, Crash, World, new_world
 
 
-def turn_that_refreshes(world: World) -> RunnerRow:
-    """A new runner, one whose token is due, one to be swept; their client has had trouble."""
+def slice_that_refreshes(world: World) -> RunnerRow:
+    """A new runner, a due one and a deleted one, whose client has a state."""
     row = prepared(world)
     now = int(world.clock())
     trouble = ClientState(error_class="issuer_timeout", since=now, retry_at=now, attempts=1)
@@ -37,31 +38,31 @@ def turn_that_refreshes(world: World) -> RunnerRow:
     return row
 
 
-def turn_that_postpones(world: World) -> RunnerRow:
-    """The same runners, and an issuer that says no."""
+def slice_that_fails(world: World) -> RunnerRow:
+    """The same runners, and an issuer that refuses."""
     row = prepared(world)
     world.issuer.respond["/token"] = answer(status="401 Who")
     return row
 
 
-def turn_that_sweeps_for_the_last_time(world: World) -> RunnerRow:
-    """A deleted runner whose secrets may have come back."""
+def slice_that_sweeps_again(world: World) -> RunnerRow:
+    """A deleted runner before its second sweep."""
     row = prepared(world)
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     world.clock.advance(SWEEP_AGAIN_SECONDS)
     return row
 
 
-TURNS = (turn_that_refreshes, turn_that_postpones, turn_that_sweeps_for_the_last_time)
+SLICES = (slice_that_refreshes, slice_that_fails, slice_that_sweeps_again)
 
 
-def edges(turn: Callable[[World], RunnerRow]) -> list[int]:
-    """The edges of all calls of a turn; of calls that are repeated side by side, the outer ones."""
+def edges(prepare: Callable[[World], RunnerRow]) -> list[int]:
+    """The begin and end of all calls of a time slice; of parallel calls the outer ones only."""
     with new_world() as world:
-        row = turn(world)
+        row = prepare(world)
         worker = world.worker()
         counter = worker.crash_at(10_000)
-        assert worker.refresh(row.unit) == "done"
+        assert worker.refresh(row.work_unit) == "done"
     names = counter.edges
     if len(names) < 100:
         return list(range(len(names)))
@@ -72,39 +73,41 @@ def edges(turn: Callable[[World], RunnerRow]) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("turn", TURNS)
-def test_worker_that_dies_at_any_edge_loses_nothing(turn: Callable[[World], RunnerRow]) -> None:
-    """Whatever was the last thing that a worker did, the next one brings all to one end."""
-    fatal = edges(turn)
+@pytest.mark.parametrize("prepare", SLICES)
+def test_crash_at_any_call_loses_no_runner_and_no_token(
+    prepare: Callable[[World], RunnerRow],
+) -> None:
+    """The next worker completes the refresh, whatever the last call before the crash was."""
+    fatal = edges(prepare)
     assert len(fatal) > 10
     for edge in fatal:
         with new_world() as world:
-            row = turn(world)
+            row = prepare(world)
             before = tokens(world)
             worker = world.worker()
             counter = worker.crash_at(edge)
             with pytest.raises(Crash):
-                worker.refresh(row.unit)
+                worker.refresh(row.work_unit)
             assert counter.is_dead
             assert_no_token_went_back(before, tokens(world))
             world.issuer.respond.clear()
             world.give_client()  # another version of the client's secret closes its breaker
-            after = BREAKER_RECHECK_SECONDS if turn is turn_that_postpones else 0
+            after = BREAKER_RECHECK_SECONDS if prepare is slice_that_fails else 0
             assert_all_recover(world, row, after=after)
 
 
-def test_second_worker_finds_what_the_first_has_put() -> None:
-    """A token that was put before the crash is taken over, and not written a second time."""
+def test_token_written_before_a_crash_is_committed_by_the_next_worker() -> None:
+    """The next worker takes the written token over and does not write it again."""
     with new_world() as world:
         row = world.register("nightly")
         first = world.worker()
         put_and_gone = replace_commit_with_crash(first)
         with pytest.raises(Crash):
-            first.refresh(row.unit)
+            first.refresh(row.work_unit)
         assert put_and_gone()
         (before,) = [world.current(name) for name in names(world)]
         world.clock.advance(LEASE_SECONDS + 1)
-        world.worker().refresh(row.unit)
+        world.worker().refresh(row.work_unit)
         after = world.row("nightly")
         assert after is not None
         assert world.token(after) == before
@@ -116,7 +119,7 @@ def names(world: World) -> list[str]:
 
 
 def replace_commit_with_crash(worker: object) -> Callable[[], bool]:
-    """The worker dies when it has put everything, right before its commit."""
+    """Let the worker crash when it has written everything, right before its commit."""
     dead = []
 
     def die(params: object, **_: object) -> None:
@@ -131,21 +134,21 @@ def replace_commit_with_crash(worker: object) -> Callable[[], bool]:
     return lambda: bool(dead)
 
 
-def test_message_that_comes_twice_mints_and_writes_once() -> None:
-    """A unit that was just refreshed has nothing left to do."""
+def test_message_delivered_twice_mints_and_writes_once() -> None:
+    """A work unit that was just refreshed has no due runners."""
     with new_world() as world:
-        unit = prepared(world).unit
+        unit = prepared(world).work_unit
         worker = world.worker()
         for _ in range(3):
             assert worker.refresh(unit) == "done"
-        assert world.mints() == 2  # one for the old runner before, one now for all
+        assert world.mints() == 2  # one before for the old runner, one now for all
         assert_consistent(world, runners=(OLD, NEW))
 
 
-def test_two_workers_at_once_end_in_one_token() -> None:
-    """Without the lease between them (it ran out) two workers still agree on every token."""
+def test_two_workers_without_a_lease_agree_on_every_token() -> None:
+    """The lease has expired, and a second worker overtakes the first."""
     with new_world() as world:
-        unit = prepared(world).unit
+        unit = prepared(world).work_unit
         slow, quick = world.worker(), world.worker()
         overtaken: list[bool] = []
 
@@ -162,10 +165,10 @@ def test_two_workers_at_once_end_in_one_token() -> None:
 
 
 @pytest.mark.parametrize("skew", [-30, 30])
-def test_clocks_that_differ_harm_nothing(skew: int) -> None:
-    """A worker whose clock is half a minute off refreshes in time, and agrees with the others."""
+def test_worker_with_a_wrong_clock_refreshes_in_time(skew: int) -> None:
+    """A clock that is 30 seconds off leaves the tokens consistent."""
     with new_world() as world:
-        unit = prepared(world).unit
+        unit = prepared(world).work_unit
         world.clock.advance(60)
         assert world.worker(skew=skew).refresh(unit) == "done"
         world.clock.advance(60)
@@ -180,15 +183,15 @@ def test_clocks_that_differ_harm_nothing(skew: int) -> None:
 
 @pytest.mark.parametrize("skews", [(0, 0), (-30, 30), (30, -30)])
 @pytest.mark.parametrize("lease", ["holds", "is lost"])
-def test_two_workers_in_one_unit_end_in_one_token(skews: tuple[int, int], lease: str) -> None:
-    """Side by side, with clocks that differ and even without a lease, for several rounds."""
+def test_two_workers_side_by_side_agree_on_every_token(skews: tuple[int, int], lease: str) -> None:
+    """For several rounds, with clocks that differ, with a lease and without."""
     runners = tuple(f"runner-{number}" for number in range(6))
     with new_world() as world, ThreadPoolExecutor(3) as processes:
         rows = [world.register(runner) for runner in runners]
-        unit = rows[0].unit
+        unit = rows[0].work_unit
         workers = [world.worker(skew=skew) for skew in skews]
         for _round in range(4):
-            world.clock.advance(31)  # what is due for one of them is so for both
+            world.clock.advance(31)  # due by both clocks
             before = tokens(world)
             at_work = [processes.submit(worker.refresh, unit) for worker in workers]
             while lease == "is lost" and not all(done.done() for done in at_work):
@@ -206,12 +209,12 @@ def test_two_workers_in_one_unit_end_in_one_token(skews: tuple[int, int], lease:
                     world.token(row)
                 )
             world.clock.advance(540)
-        assert_no_secret_told(world)
+        assert_no_secret_outside(world)
         assert max(world.aws.secrets.most_writes_in_a_day().values()) <= 4  # once a round
 
 
-def test_late_worker_does_not_put_an_older_token_over_a_newer_one() -> None:
-    """A worker that slept between mint and put finds its generation taken, and changes nothing."""
+def test_late_worker_writes_no_older_token_over_a_newer_one() -> None:
+    """A worker that paused between mint and write finds its generation taken."""
     with new_world() as world:
         row = world.register("nightly")
         late, other = world.worker(), world.worker()
@@ -223,8 +226,8 @@ def test_late_worker_does_not_put_an_older_token_over_a_newer_one() -> None:
                 return
             overtaken.append(True)
             world.clock.advance(LEASE_SECONDS + 1)
-            for _turn in range(3):  # three generations, back in the same slot
-                other.refresh(row.unit)
+            for _round in range(3):  # three generations, back in the same slot
+                other.refresh(row.work_unit)
                 after = world.row("nightly")
                 assert after is not None
                 assert after.due_at is not None
@@ -233,10 +236,10 @@ def test_late_worker_does_not_put_an_older_token_over_a_newer_one() -> None:
 
         events = late.clients[1].meta.events
         events.register("before-call.secrets-manager.CreateSecret", sleep_before_put)
-        late.refresh(row.unit)
+        late.refresh(row.work_unit)
         assert overtaken
         assert generations[-1] == generation_of(world, "nightly")
-        other.refresh(row.unit)
+        other.refresh(row.work_unit)
         assert_consistent(world, runners=("nightly",))
 
 
@@ -247,7 +250,7 @@ def generation_of(world: World, runner: str) -> int:
 
 
 def registered_anew(world: World, row: RunnerRow) -> RunnerRow:
-    """What the route does for a changed registration: another revision, a later generation."""
+    """Register the runner again as the route does: another revision, a later generation."""
     now = int(world.clock())
     anew = replace(
         world.row(row.runner) or row,
@@ -256,13 +259,13 @@ def registered_anew(world: World, row: RunnerRow) -> RunnerRow:
         audience="elsewhere",
         due_at=now,
     )
-    anew = replace(anew, shard=anew.unit.shard)
+    anew = replace(anew, shard=anew.work_unit.shard)
     world.put(anew)
     return anew
 
 
-def test_refresh_that_a_new_registration_overtook_does_not_count() -> None:
-    """The token of the old registration is replaced by one of the new, in the same turn or next."""
+def test_refresh_overtaken_by_a_registration_is_not_committed() -> None:
+    """The token of the old registration is replaced by one of the new registration."""
     with new_world(lifetime=3_600) as world:
         row = world.register("nightly")
         worker, other = world.worker(), world.worker()
@@ -271,13 +274,13 @@ def test_refresh_that_a_new_registration_overtook_does_not_count() -> None:
         def change(**_: object) -> None:
             if not changed:
                 changed.append(registered_anew(world, row))
-                other.refresh(changed[0].unit)
+                other.refresh(changed[0].work_unit)
 
         worker.clients[1].meta.events.register("before-call.secrets-manager.CreateSecret", change)
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
         assert changed
         for _ in range(2):
-            other.refresh(changed[0].unit)
+            other.refresh(changed[0].work_unit)
         after = world.row("nightly")
         assert after is not None
         assert after.audience == "elsewhere"
@@ -292,31 +295,31 @@ def laggard() -> Iterator[World]:
         yield world
 
 
-def test_late_reads_of_secrets_only_delay(laggard: World) -> None:
-    """A version that was put and cannot be read yet is looked for again later, not put anew."""
+def test_version_that_cannot_be_read_yet_is_not_written_again(laggard: World) -> None:
+    """Reads of Secrets Manager may be behind its writes; the worker reads again later."""
     row = laggard.register("nightly")
     laggard.clock.advance(10)
     first = laggard.worker()
     replace_commit_with_crash(first)
     with pytest.raises(Crash):
-        first.refresh(row.unit)
+        first.refresh(row.work_unit)
     writes = len(laggard.aws.secrets.writes)
     laggard.clock.advance(LEASE_SECONDS + 1)
     worker = laggard.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     laggard.clock.advance(120)
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     after = laggard.row("nightly")
     assert after is not None
     assert after.slot is not None
     assert len(laggard.aws.secrets.writes) == writes
 
 
-def test_unreachable_end_state_is_seen() -> None:
-    """The check above can fail: a token that was tampered with is found."""
+def test_inconsistent_token_fails_the_consistency_check() -> None:
+    """The check of this module fails for a row whose generation has no secret version."""
     with new_world() as world:
         row = prepared(world)
-        world.worker().refresh(row.unit)
+        world.worker().refresh(row.work_unit)
         after = world.row(OLD)
         assert after is not None
         world.put(replace(after, generation=after.generation + 1))

@@ -1,4 +1,4 @@
-"""An issuer fails in each of its ways: nobody is lost, nobody hammers it, no other client waits."""
+"""An issuer that fails in any way loses no runner, gets few requests and delays no other client."""
 
 from collections.abc import Iterator
 from socket import socket
@@ -8,8 +8,8 @@ import pytest
 
 from byline.refresh.runner_rows import RunnerRow
 from refresh_tokens.errors import ERROR_CLASSES
-from refresh_tokens.minting.mint import SILENCE_SECONDS
-from refresh_tokens.plan import BREAKER_RECHECK_SECONDS
+from refresh_tokens.minting import SILENCE_SECONDS
+from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
 from tests.identity.loopback import answer, silence
 from tests.refresh.issuer_troubles import TROUBLES, error, hang_up
 from tests.refresh.troubles import (
@@ -20,7 +20,7 @@ from tests.refresh.troubles import (
     tokens,
     work_in_trouble,
 )
-from tests.refresh.world import TURN_SECONDS, World, new_world
+from tests.refresh.world import SLICE_SECONDS, World, new_world
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def row(world: World) -> RunnerRow:
 
 
 def register_with_well_client(world: World, row: RunnerRow, runner: str = "well") -> RunnerRow:
-    """A less urgent runner of another client, in the same unit."""
+    """Register a less urgent runner of another client, in the same work unit."""
     world.give_client("reporter", token_endpoint=f"{world.issuer.url}/well")
     number = 0
     while True:
@@ -46,18 +46,18 @@ def register_with_well_client(world: World, row: RunnerRow, runner: str = "well"
         number += 1
 
 
-def test_every_class_of_an_issuers_errors_is_tried() -> None:
-    """The list of troubles is whole: all but what Secrets Manager has of its own."""
+def test_every_error_class_of_an_issuer_is_tried() -> None:
+    """The faults of this module cover all classes but those of Secrets Manager."""
     of_secrets_manager = {"client_secret_unusable", "store_throttled", "store_refused"}
     tried = {trouble.error_class for trouble in TROUBLES.values()}
     assert tried == ERROR_CLASSES - of_secrets_manager
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_issuer_that_fails_costs_nobody_a_runner_or_a_token(
+def test_failing_issuer_loses_no_runner_and_no_token(
     world: World, row: RunnerRow, trouble: str
 ) -> None:
-    """Rows stay due and tell why, tokens stay as they are, and other clients get theirs at once."""
+    """Rows stay due with an error class, tokens stay, and other clients' tokens are written."""
     world.issuer.respond["/token"] = TROUBLES[trouble].respond
     well = register_with_well_client(world, row)
     worker = world.worker()
@@ -68,7 +68,7 @@ def test_issuer_that_fails_costs_nobody_a_runner_or_a_token(
     assert set(worker.failed_mints) == {TROUBLES[trouble].error_class}
     after = tokens(world)
     assert {name: held for name, held in after.items() if OLD in name} == before
-    assert 1 <= world.mints() - asked <= 3  # turns
+    assert 1 <= world.mints() - asked <= 3  # one in each time slice
     if TROUBLES[trouble].over_after:
         assert world.mints() - asked == 1, "a client that is refused must not be tried again"
     reached = world.row(well.runner)
@@ -79,36 +79,36 @@ def test_issuer_that_fails_costs_nobody_a_runner_or_a_token(
     assert_all_recover(world, row, after=TROUBLES[trouble].over_after)
 
 
-def test_refused_client_is_tried_when_it_has_another_secret(world: World, row: RunnerRow) -> None:
-    """And not before: neither on the next message nor when it is looked at again."""
+def test_refused_client_is_tried_again_with_another_secret(world: World, row: RunnerRow) -> None:
+    """Before that, neither a message nor a recheck asks the issuer."""
     world.give_client(client_secret="wr0ng-secret")
     asked = world.mints()
     worker = world.worker()
     for _ in range(3):
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
         world.clock.advance(BREAKER_RECHECK_SECONDS)
     assert world.mints() - asked == 1
     world.give_client()
     assert_all_recover(world, row)
 
 
-def test_waiting_client_keeps_waiting_when_its_row_does_not(world: World, row: RunnerRow) -> None:
-    """A new runner of a client that was told to wait does not make it ask again."""
+def test_new_runner_of_a_waiting_client_waits_too(world: World, row: RunnerRow) -> None:
+    """The issuer asked the client to wait, so no runner of it asks earlier."""
     world.issuer.respond["/token"] = answer(status="429 Slow", headers="Retry-After: 40\r\n")
     worker = world.worker()
-    worker.refresh(row.unit)
+    worker.refresh(row.work_unit)
     asked = world.mints()
     world.clock.advance(39)
     world.register("late")
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     assert world.mints() == asked
     world.clock.advance(2)
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     assert world.mints() == asked + 1
 
 
-def test_issuer_that_hangs_is_waited_for_once_by_all_its_clients(world: World) -> None:
-    """One that is silent must not take a worker's time anew with every unit."""
+def test_hanging_issuer_is_waited_for_once_by_all_its_clients(world: World) -> None:
+    """Every work unit would lose the same time again."""
     rows = []
     for number in range(5):
         world.give_client(project=f"project-{number}")
@@ -116,25 +116,25 @@ def test_issuer_that_hangs_is_waited_for_once_by_all_its_clients(world: World) -
     world.issuer.respond["/token"] = silence
     worker = world.worker()
     for row in rows:
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
     assert world.mints() == 1
     assert worker.failed_mints == ["issuer_timeout"] * 5
     del world.issuer.respond["/token"]
     world.clock.advance(SILENCE_SECONDS)
     for row in rows:
-        worker.refresh(row.unit)
+        worker.refresh(row.work_unit)
         after = world.row("nightly", project=row.project)
         assert after is not None
         assert world.token(after)["token"]
 
 
-def test_issuer_that_hangs_takes_no_more_than_its_turn(world: World) -> None:
-    """What was minted before is put and committed; the runners behind wait for the next turn."""
+def test_hanging_issuer_takes_no_more_than_a_time_slice(world: World) -> None:
+    """Tokens minted before are written; other runners wait for the next time slice."""
     row = world.register("first")
     register_with_well_client(world, row, "well")
 
     def take_long(connection: socket, over: Event) -> None:
-        world.clock.advance(TURN_SECONDS)
+        world.clock.advance(SLICE_SECONDS)
         hang_up(connection, over)
 
     world.issuer.respond["/well"] = take_long
@@ -142,18 +142,18 @@ def test_issuer_that_hangs_takes_no_more_than_its_turn(world: World) -> None:
         world.clock.advance(1)
         world.register(f"behind-{number}")
     worker = world.worker()
-    assert worker.refresh(row.unit) == "unfinished"
+    assert worker.refresh(row.work_unit) == "unfinished"
     assert worker.refreshed == ["first"]
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     assert sorted(worker.refreshed) == ["behind-0", "behind-1", "behind-2", "first"]
 
 
-def test_tokens_that_are_minted_are_written_although_another_mint_fails(world: World) -> None:
-    """Good and bad clients in one batch: each runner gets what is its own."""
+def test_failed_mint_does_not_stop_other_tokens_of_its_batch(world: World) -> None:
+    """A working client and a refused one in one batch: the first gets its token."""
     row = world.register("good")
     register_with_well_client(world, row, "bad")
     world.issuer.respond["/well"] = error("401 Who", "invalid_client")
     worker = world.worker()
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     assert worker.refreshed == ["good"]
-    assert worker.postponed == [("bad", "invalid_client")]
+    assert worker.failed == [("bad", "invalid_client")]

@@ -1,4 +1,4 @@
-"""Minting at a real issuer on loopback: each way to prove a client, and what is asked for."""
+"""Minting at a real issuer on loopback: how clients prove themselves, and what is requested."""
 
 import json
 import time
@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from byline.fetch import Answer
 from byline.identity.unverified import UnverifiedToken
 from byline.refresh.work_units import MintKey
-from refresh_tokens.clients.secrets import ClientSecret
+from refresh_tokens.clients import ClientSecret
 from refresh_tokens.errors import RefreshFailed
-from refresh_tokens.minting.mint import Mint
+from refresh_tokens.minting import Mint
 from tests.identity.loopback import Respond, answer, silence
 from tests.refresh.minting import (
     BASIC,
@@ -39,15 +39,15 @@ def issuer() -> Iterator[TokenIssuer]:
         yield running
 
 
-# Proving the client
+# How a client proves itself
 
 
 @pytest.mark.parametrize("client", [BASIC, POST, SIGNING, SIGNING_EC])
 @pytest.mark.parametrize("find", [secret_of, discovered])
-def test_each_way_to_prove_a_client_gets_a_token(
+def test_each_auth_method_gets_a_token(
     client: RegisteredClient, find: Callable[..., ClientSecret]
 ) -> None:
-    """The issuer checks each of them for real, wherever its endpoint is found."""
+    """The issuer checks each proof, with a named endpoint and with discovery."""
     with serve_issuer(client) as issuer:
         minted = minting().mint(KEY, find(issuer, client))
     claims = jwt.decode(minted.text, options={"verify_signature": False})
@@ -57,10 +57,10 @@ def test_each_way_to_prove_a_client_gets_a_token(
 
 @pytest.mark.parametrize("pinned", [BASIC, POST, SIGNING])
 @pytest.mark.parametrize("registered", [BASIC, POST, SIGNING])
-def test_client_never_proves_itself_in_another_way_than_is_pinned(
+def test_client_uses_no_other_auth_method_than_its_own(
     pinned: RegisteredClient, registered: RegisteredClient
 ) -> None:
-    """An issuer that wants it otherwise refuses; nothing is negotiated."""
+    """An issuer that wants another method refuses; nothing is negotiated."""
     with serve_issuer(registered) as issuer:
         if pinned == registered:
             minting().mint(KEY, secret_of(issuer, pinned))
@@ -73,20 +73,20 @@ def test_client_never_proves_itself_in_another_way_than_is_pinned(
 @pytest.mark.parametrize("secret", ["p:q", "p q+r%20", "geheimß&=#"])
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 def test_id_and_secret_may_hold_any_character(client_id: str, secret: str, method: str) -> None:
-    """RFC 6749, section 2.3.1: both are form-encoded, before Basic as well."""
+    """RFC 6749, section 2.3.1: both are form-encoded, also before Basic."""
     client = RegisteredClient(client_id, method, secret)
     with serve_issuer(client) as issuer:
         minting().mint(KEY, secret_of(issuer, client))
 
 
 def test_wrong_secret_is_an_invalid_client(issuer: TokenIssuer) -> None:
-    """And the issuer's echo of the request is not repeated."""
+    """The error does not repeat the issuer's echo of the request."""
     failure = failure_of(issuer, secret_of(issuer, client_secret=SECRET + "x"))
     assert failure.error_class == "invalid_client"
 
 
-def test_assertion_is_new_each_time() -> None:
-    """The issuer counts each `jti` once (RFC 7523, section 3)."""
+def test_each_request_has_a_new_assertion() -> None:
+    """The issuer accepts each `jti` once (RFC 7523, section 3)."""
     with serve_issuer(SIGNING) as issuer:
         client = secret_of(issuer, SIGNING)
         for _ in range(3):
@@ -95,15 +95,15 @@ def test_assertion_is_new_each_time() -> None:
 
 
 def test_assertion_of_another_key_is_an_invalid_client() -> None:
-    """The test's issuer does check signatures."""
+    """The test's issuer checks signatures."""
     other = pem_of(rsa.generate_private_key(65537, 2048))
     with serve_issuer(SIGNING) as issuer:
         client = secret_of(issuer, SIGNING, private_key_pem=other)
         assert failure_of(issuer, client).error_class == "invalid_client"
 
 
-def test_assertion_is_short_lived_and_set_back_for_slow_clocks() -> None:
-    """60 seconds to come, 60 seconds back, for this endpoint and by this client."""
+def test_assertion_lives_for_a_minute_and_allows_for_a_slow_clock() -> None:
+    """`exp` is 60 seconds ahead, `iat` 60 seconds back, for this endpoint and client."""
     client = secret_of(TokenIssuer("https://issuer.example.com"), SIGNING)
     proof = client.authentication.prove(audience="https://issuer.example.com/token", now=1.8e9)
     assertion = proof.form["client_assertion"]
@@ -119,10 +119,10 @@ def test_assertion_is_short_lived_and_set_back_for_slow_clocks() -> None:
     assert jwt.get_unverified_header(assertion) == {"typ": "JWT", "alg": "RS256", "kid": "key-1"}
 
 
-# What is asked for
+# What is requested
 
 
-def test_form_carries_what_the_mint_key_wants(issuer: TokenIssuer) -> None:
+def test_request_carries_the_members_of_the_mint_key(issuer: TokenIssuer) -> None:
     """RFC 6749, section 4.4.2; RFC 8707; and `audience`."""
     key = MintKey.of(
         project="payments",
@@ -143,8 +143,8 @@ def test_form_carries_what_the_mint_key_wants(issuer: TokenIssuer) -> None:
     assert request.headers["Accept"] == "application/json"
 
 
-def test_form_leaves_out_what_is_not_wanted(issuer: TokenIssuer) -> None:
-    """An empty audience or scope is another thing than none."""
+def test_request_leaves_out_members_that_are_not_set(issuer: TokenIssuer) -> None:
+    """An empty audience or scope would mean something else."""
     mint(issuer)
     assert issuer.received[0].form == {"grant_type": "client_credentials"}
 
@@ -153,7 +153,7 @@ def test_form_leaves_out_what_is_not_wanted(issuer: TokenIssuer) -> None:
 
 
 def test_discovery_is_fetched_once_for_all_mints(issuer: TokenIssuer) -> None:
-    """And where it is, the token endpoint is what the issuer says."""
+    """The token endpoint is the one that the issuer publishes."""
     minted = minting()
     for _ in range(3):
         minted.mint(KEY, discovered(issuer))
@@ -171,10 +171,10 @@ def test_discovery_is_fetched_once_for_all_mints(issuer: TokenIssuer) -> None:
         {"token_endpoint": 7},
     ],
 )
-def test_discovery_that_does_not_hold_gets_no_secret(
+def test_invalid_discovery_document_gets_no_secret(
     issuer: TokenIssuer, metadata: dict[str, Any]
 ) -> None:
-    """Another issuer's document, or an endpoint in plain sight."""
+    """A document of another issuer, or one with an endpoint on plain HTTP."""
     issuer.metadata = metadata
     failure = failure_of(issuer, discovered(issuer))
     assert failure.error_class in ("issuer_unavailable", "answer_unusable")
@@ -182,8 +182,8 @@ def test_discovery_that_does_not_hold_gets_no_secret(
 
 
 @pytest.mark.parametrize("member", ["token_endpoint", "revocation_endpoint"])
-def test_issuer_elsewhere_does_not_send_us_to_this_machine(member: str) -> None:
-    """Plain HTTP on loopback is for an issuer that is there itself."""
+def test_issuer_on_https_names_no_endpoint_on_loopback(member: str) -> None:
+    """Plain HTTP on loopback is only for an issuer on loopback."""
     url = "https://issuer.example.com"
     metadata = {
         "issuer": url,
@@ -211,8 +211,8 @@ def test_issuer_elsewhere_does_not_send_us_to_this_machine(member: str) -> None:
     assert asked == ([f"{url}/token"] if member == "revocation_endpoint" else [])
 
 
-def test_discovery_that_fails_is_the_issuers_outage(issuer: TokenIssuer) -> None:
-    """Worth another try."""
+def test_failed_discovery_is_an_unavailable_issuer(issuer: TokenIssuer) -> None:
+    """A retry may help."""
     issuer.respond["/.well-known/openid-configuration"] = answer(status="500 Oh")
     assert failure_of(issuer, discovered(issuer)).error_class == "issuer_unavailable"
 
@@ -221,8 +221,8 @@ def test_discovery_that_fails_is_the_issuers_outage(issuer: TokenIssuer) -> None
 
 
 @pytest.mark.parametrize("client", [BASIC, POST, SIGNING])
-def test_token_is_revoked_where_the_issuer_says(client: RegisteredClient) -> None:
-    """RFC 7009, by the client that it was given to, proven as for a mint."""
+def test_token_is_revoked_at_the_published_endpoint(client: RegisteredClient) -> None:
+    """RFC 7009, by the client that it was minted for, with the same proof as a mint."""
     with serve_issuer(client) as issuer:
         revoking = minting().revoke(UnverifiedToken("a.b.c"), discovered(issuer, client))
         assert revoking == "revoked"
@@ -230,8 +230,8 @@ def test_token_is_revoked_where_the_issuer_says(client: RegisteredClient) -> Non
         assert issuer.received[-1].form["token_type_hint"] == "access_token"
 
 
-def test_issuer_without_revocation_is_not_asked(issuer: TokenIssuer) -> None:
-    """Neither where it publishes none nor where nobody knows."""
+def test_issuer_without_a_revocation_endpoint_is_not_asked(issuer: TokenIssuer) -> None:
+    """The issuer publishes none, or the client names only its token endpoint."""
     issuer.metadata = {"revocation_endpoint": None}
     assert minting().revoke(UnverifiedToken("a.b.c"), discovered(issuer)) == "not_offered"
     assert minting().revoke(UnverifiedToken("a.b.c"), secret_of(issuer)) == "not_offered"
@@ -248,16 +248,14 @@ def test_issuer_without_revocation_is_not_asked(issuer: TokenIssuer) -> None:
         {"/.well-known/openid-configuration": answer(b"garbage")},
     ],
 )
-def test_revocation_that_fails_stops_nothing(
-    issuer: TokenIssuer, spoil: dict[str, Respond]
-) -> None:
-    """Best effort: the token's time ends by itself."""
+def test_failed_revocation_raises_nothing(issuer: TokenIssuer, spoil: dict[str, Respond]) -> None:
+    """Revocation is best effort; the token expires by itself."""
     issuer.respond = spoil
     revoking = minting(timeout_seconds=LIMIT)
     assert revoking.revoke(UnverifiedToken("a.b.c"), discovered(issuer)) == "failed"
 
 
-def test_revocation_in_plain_sight_is_not_sent(issuer: TokenIssuer) -> None:
-    """A token is not sent where anybody can read along."""
+def test_token_is_not_revoked_over_plain_http(issuer: TokenIssuer) -> None:
+    """A token is not sent without TLS."""
     issuer.metadata = {"revocation_endpoint": "http://other.example.com/revoke"}
     assert minting().revoke(UnverifiedToken("a.b.c"), discovered(issuer)) == "failed"

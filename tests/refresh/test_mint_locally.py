@@ -1,4 +1,4 @@
-"""Minting at the OpenID provider of the local stack, which a maintained OAuth library runs."""
+"""Minting at the OpenID provider of the local stack, which runs a maintained OAuth library."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def provider() -> Iterator[OpenIDProvider]:
 
 @pytest.fixture
 def issuer(provider: OpenIDProvider) -> TokenIssuer:
-    """The provider as clients' secrets name it."""
+    """The provider as an issuer."""
     return TokenIssuer(provider.issuer)
 
 
@@ -39,10 +39,10 @@ def client_of(provider: OpenIDProvider, method: str) -> RegisteredClient:
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "private_key_jwt"])
-def test_each_method_gets_a_token_and_gives_it_back(
+def test_each_auth_method_gets_and_revokes_a_token(
     provider: OpenIDProvider, issuer: TokenIssuer, method: str
 ) -> None:
-    """Minted twice, by discovery, and revoked: another server's view of what we send."""
+    """Another server accepts the requests for minting and for revoking."""
     client = discovered(issuer, client_of(provider, method))
     minted = minting().mint(KEY, client)
     assert minted.lifetime == LIFETIME_SECONDS
@@ -55,7 +55,7 @@ def test_each_method_gets_a_token_and_gives_it_back(
 
 
 def test_wrong_secret_is_refused(provider: OpenIDProvider, issuer: TokenIssuer) -> None:
-    """The server's own word for it."""
+    """The server answers `invalid_client`."""
     client = client_of(provider, "client_secret_basic")
     with pytest.raises(RefreshFailed, match="invalid_client"):
         minting().mint(KEY, secret_of(issuer, client, client_secret="wrong"))

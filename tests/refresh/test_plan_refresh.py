@@ -1,4 +1,4 @@
-"""PlanRefreshFunction: one message for each unit that is due, and how all tokens are doing."""
+"""PlanRefreshFunction: a message for each work unit that is due, and the metrics of all tokens."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from byline.errors import Misconfigured
 from byline.refresh.runner_rows import RunnerRow, runner_item
 from byline.refresh.timing import LEASE_SECONDS, TICK_SECONDS
 from byline.refresh.work_units import shards
-from plan_refresh.due_units import AGAIN_SECONDS
+from plan_refresh.planning import REPEAT_SECONDS
 from stand_ins.faults import LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR
 from tests.refresh.conftest import Said
@@ -26,11 +26,11 @@ from tests.runs.runs_api import metrics
 
 
 def planned(deployment: Deployment) -> list[dict[str, str]]:
-    """The units that were sent, in order, without their second messages."""
+    """The work units of all first messages, in order."""
     return [
         json.loads(message["MessageBody"])
         for message in deployment.sent()
-        if message["DelaySeconds"] < AGAIN_SECONDS
+        if message["DelaySeconds"] < REPEAT_SECONDS
     ]
 
 
@@ -40,14 +40,14 @@ def unit(row: RunnerRow) -> dict[str, str]:
 
 
 def rows_of(world: World, projects: int) -> list[RunnerRow]:
-    """A runner in each of so many projects, which are in all shards where there are enough."""
+    """A runner in each of `projects` projects."""
     for number in range(projects):
         world.give_client(project=f"project-{number}")
     return [world.register("nightly", project=f"project-{number}") for number in range(projects)]
 
 
-def test_each_unit_gets_one_message_with_keys_only(deployment: Deployment) -> None:
-    """However many runners it has; the message's group is its project."""
+def test_each_work_unit_gets_one_message_with_keys_only(deployment: Deployment) -> None:
+    """However many runners it has; the message group is the project."""
     rows = [deployment.world.register(f"runner-{number}") for number in range(5)]
     assert deployment.tick() == {"units": 1}
     (message,) = deployment.sent()
@@ -56,8 +56,8 @@ def test_each_unit_gets_one_message_with_keys_only(deployment: Deployment) -> No
     assert message["MessageGroupId"] == "payments"
 
 
-def test_units_of_every_shard_are_found(deployment: Deployment) -> None:
-    """Ten to a call, which is the most that SQS takes."""
+def test_work_units_of_every_shard_are_planned(deployment: Deployment) -> None:
+    """Messages are sent ten to a call, the most that SQS takes."""
     rows = rows_of(deployment.world, 60)
     assert {row.shard for row in rows} == set(shards())
     assert deployment.tick() == {"units": 60}
@@ -65,7 +65,7 @@ def test_units_of_every_shard_are_found(deployment: Deployment) -> None:
     assert deployment.world.aws.count("SendMessageBatch") == 6
 
 
-def test_most_urgent_unit_comes_first(deployment: Deployment) -> None:
+def test_most_urgent_work_unit_comes_first(deployment: Deployment) -> None:
     """By the earliest deadline of its runners, whatever its shard."""
     rows = rows_of(deployment.world, 20)
     now = int(time.time())
@@ -77,7 +77,7 @@ def test_most_urgent_unit_comes_first(deployment: Deployment) -> None:
 
 
 def test_runner_that_is_not_due_is_not_planned(deployment: Deployment) -> None:
-    """In this second, and in a while."""
+    """A runner that is due now is planned, one that is due in 30 seconds is not."""
     world, now = deployment.world, int(time.time())
     due, later = world.register("due"), world.register("later", project="others")
     world.put(replace(due, due_at=now))
@@ -87,14 +87,14 @@ def test_runner_that_is_not_due_is_not_planned(deployment: Deployment) -> None:
 
 
 def test_deleted_runner_is_planned_for_its_sweep(deployment: Deployment) -> None:
-    """It has no token to keep, and secrets to delete."""
+    """It has no token to keep, but secrets to delete."""
     row = deployment.world.delete(deployment.world.register("gone"))
     deployment.tick()
     assert planned(deployment) == [unit(row)]
 
 
-def test_runner_is_planned_where_it_is_found(deployment: Deployment) -> None:
-    """A row that says another shard than its names come to today is neither lost nor stuck."""
+def test_runner_is_planned_in_the_shard_of_its_row(deployment: Deployment) -> None:
+    """A row in another shard than its names give today is refreshed all the same."""
     world = deployment.world
     row = world.register("nightly")
     other = next(shard for shard in shards() if shard != row.shard)
@@ -107,8 +107,8 @@ def test_runner_is_planned_where_it_is_found(deployment: Deployment) -> None:
     assert world.token(after)["token"]
 
 
-def test_pages_are_read_to_the_end(deployment: Deployment) -> None:
-    """DynamoDB answers a megabyte at a time; whoever stops there forgets the rest for ever."""
+def test_all_pages_of_due_rows_are_read(deployment: Deployment) -> None:
+    """DynamoDB answers a megabyte at a time."""
     world = deployment.world
     long = "x" * 100_000
     rows = [
@@ -121,10 +121,8 @@ def test_pages_are_read_to_the_end(deployment: Deployment) -> None:
     assert world.aws.count("Query") > 2 * len(shards())
 
 
-def test_tick_is_for_the_earliest_deadlines_where_there_is_no_time_for_all(
-    present: World, said: Said
-) -> None:
-    """A unit of which only some have their turn is sent up to the last of them, a later one not."""
+def test_overloaded_tick_plans_the_earliest_deadlines(present: World, said: Said) -> None:
+    """A work unit of which some runners are chosen is sent with the last of their deadlines."""
     del said
     now, writes = int(time.time()), 240
     early, middle, late = (
@@ -140,7 +138,7 @@ def test_tick_is_for_the_earliest_deadlines_where_there_is_no_time_for_all(
 
 
 def with_token(row: RunnerRow, life: int, *, now: int) -> RunnerRow:
-    """The runner with a token of 900 seconds that has so much life left."""
+    """The runner with a token of 900 seconds that has `life` seconds left."""
     expires_at = now + life
     return replace(row, expires_at=expires_at, deadline=expires_at, lifetime=900, slots=2, slot=0)
 
@@ -151,8 +149,8 @@ def put_all(world: World, rows: list[RunnerRow]) -> None:
         world.dynamodb.batch_write_item(RequestItems={TABLE: puts})
 
 
-def test_unit_is_sent_again_half_a_minute_later(deployment: Deployment) -> None:
-    """For the same runners, once the lease of a worker that died over them is over."""
+def test_work_unit_is_sent_a_second_time_after_half_a_minute(deployment: Deployment) -> None:
+    """For the same runners, once the lease of a worker that died has expired."""
     world, now = deployment.world, int(time.time())
     last = with_token(world.register("last"), 350, now=now)
     put_all(world, [last, with_token(world.register("first"), 300, now=now)])
@@ -167,10 +165,10 @@ def test_unit_is_sent_again_half_a_minute_later(deployment: Deployment) -> None:
     assert again["MessageGroupId"] == "payments"
 
 
-def test_second_message_does_what_the_worker_of_the_first_one_died_over(
+def test_second_message_does_the_work_of_a_first_one_that_was_lost(
     deployment: Deployment,
 ) -> None:
-    """And whichever of the two comes after the other finds nothing to do: no mint, no write."""
+    """The message that arrives last finds nothing to do: no mint, no write."""
     world, now = deployment.world, int(time.time())
     row = with_token(world.register("nightly"), 300, now=now)
     put_all(world, [row])
@@ -184,8 +182,8 @@ def test_second_message_does_what_the_worker_of_the_first_one_died_over(
     assert (world.row("nightly"), world.mints()) == (after, 1)
 
 
-def test_work_of_a_tick_begins_on_the_minute(deployment: Deployment) -> None:
-    """Wherever in its minute the tick came, with whatever is due by then."""
+def test_messages_are_delivered_on_the_minute(deployment: Deployment) -> None:
+    """The tick includes all runners that are due by then."""
     world, now = deployment.world, int(time.time())
     put_all(
         world,
@@ -202,11 +200,13 @@ def test_work_of_a_tick_begins_on_the_minute(deployment: Deployment) -> None:
     assert deployment.receive() == []
 
 
-# Trouble
+# Failures
 
 
-def test_shard_that_cannot_be_read_stops_no_other(deployment: Deployment, said: Said) -> None:
-    """The others' units are sent, then the tick fails, and nobody is told that all is well."""
+def test_unread_shard_fails_the_tick_after_the_other_shards(
+    deployment: Deployment, said: Said
+) -> None:
+    """The others' work units are sent, and the health metrics are left out."""
     rows = rows_of(deployment.world, 40)
     deployment.world.aws.faults.follow(
         "Query",
@@ -225,17 +225,17 @@ def test_shard_that_cannot_be_read_stops_no_other(deployment: Deployment, said: 
 
 
 @pytest.mark.parametrize("fault", [INTERNAL_ERROR, LoseAnswer()])
-def test_table_that_fails_once_is_asked_again(deployment: Deployment, fault: Any) -> None:
-    """A tick has time for a second try."""
+def test_query_that_fails_once_is_repeated(deployment: Deployment, fault: Any) -> None:
+    """A tick has time for a second attempt."""
     rows_of(deployment.world, 3)
     deployment.world.aws.faults.follow("Query", fault)
     assert deployment.tick() == {"units": 3}
 
 
-def test_messages_that_are_not_sent_fail_the_tick_after_the_others(
+def test_refused_messages_fail_the_tick_after_the_others(
     deployment: Deployment, said: Said
 ) -> None:
-    """What was read is told all the same: the tokens are as they are."""
+    """The health metrics are written all the same."""
     rows_of(deployment.world, 25)
     deployment.world.aws.faults.follow("SendMessageBatch", ACCESS_DENIED)
     with pytest.raises((ClientError, BotoCoreError)):
@@ -246,7 +246,7 @@ def test_messages_that_are_not_sent_fail_the_tick_after_the_others(
 
 
 def test_message_that_the_queue_leaves_out_fails_the_tick(deployment: Deployment) -> None:
-    """A batch is answered with success although some of it failed."""
+    """SQS answers a batch with success although some of its messages failed."""
     rows_of(deployment.world, 3)
 
     def leave_out(parsed: dict[str, Any], **_: object) -> None:
@@ -266,10 +266,10 @@ def test_message_that_the_queue_leaves_out_fails_the_tick(deployment: Deployment
         {"last_error": {"M": {}}},
     ],
 )
-def test_row_that_nobody_can_read_is_counted_and_stops_no_other(
+def test_unreadable_row_is_counted_and_stops_no_other(
     deployment: Deployment, said: Said, spoiled: Any
 ) -> None:
-    """Neither for the planner nor for the worker that meets it in a unit."""
+    """Neither the planner nor the worker fails because of it."""
     world = deployment.world
     rows = [world.register(f"runner-{number}") for number in range(3)]
     world.dynamodb.put_item(TableName=TABLE, Item=runner_item(rows[1]) | spoiled)
@@ -283,8 +283,8 @@ def test_row_that_nobody_can_read_is_counted_and_stops_no_other(
         assert world.token(after)["token"]
 
 
-def test_ticks_that_overlap_send_what_does_no_harm(deployment: Deployment) -> None:
-    """Three at once, and one that comes late: every runner is written once."""
+def test_overlapping_ticks_write_each_token_once(deployment: Deployment) -> None:
+    """Three ticks at once, and a late one."""
     rows = rows_of(deployment.world, 6)
     with ThreadPoolExecutor(3) as ticks:
         answers = list(ticks.map(lambda _: deployment.tick(), range(3)))
@@ -295,12 +295,12 @@ def test_ticks_that_overlap_send_what_does_no_harm(deployment: Deployment) -> No
     assert deployment.world.mints() == len(rows)
 
 
-# What is told
+# Metrics
 
 
 @pytest.fixture
-def told(deployment: Deployment, said: Said) -> dict[str, float]:
-    """What a tick tells of three runners: dying, expired and new, and one that is well."""
+def written(deployment: Deployment, said: Said) -> dict[str, float]:
+    """The metrics of a tick with a dying, an expired, a new and a healthy runner."""
     world, now = deployment.world, int(time.time())
     for name, expires_in, due_in in (
         ("dying", 80, -250),
@@ -319,11 +319,11 @@ def told(deployment: Deployment, said: Said) -> dict[str, float]:
     }
 
 
-def test_health_is_told_by_the_rows_alone(told: dict[str, float]) -> None:
-    """Whatever the worker does or does not."""
-    assert told.pop("OldestDueAge") == pytest.approx(400, abs=3)
-    assert told.pop("LeastRemainingLife") == pytest.approx(-5, abs=3)
-    assert told == {
+def test_health_is_computed_from_the_rows_alone(written: dict[str, float]) -> None:
+    """It does not depend on the worker, which may be what fails."""
+    assert written.pop("OldestDueAge") == pytest.approx(400, abs=3)
+    assert written.pop("LeastRemainingLife") == pytest.approx(-5, abs=3)
+    assert written == {
         "Ticks": 1,
         "TokensWithinMargin": 1,
         "TokensExpired": 1,
@@ -333,8 +333,8 @@ def test_health_is_told_by_the_rows_alone(told: dict[str, float]) -> None:
     }
 
 
-def test_tick_without_runners_is_a_tick(deployment: Deployment, said: Said) -> None:
-    """Its absence is an alarm, so it is counted where there is nothing to do."""
+def test_tick_without_runners_is_counted(deployment: Deployment, said: Said) -> None:
+    """A missing tick is an alarm, so each tick is counted."""
     assert deployment.tick() == {"units": 0}
     assert deployment.sent() == []
     (document,) = metrics(said(), "Ticks")
@@ -343,14 +343,14 @@ def test_tick_without_runners_is_a_tick(deployment: Deployment, said: Said) -> N
 
 
 @pytest.mark.parametrize("name", ["RUNNERS_TABLE", "REFRESH_QUEUE_URL"])
-def test_missing_settings_fail_the_cold_start(present: World, name: str) -> None:
-    """With a message that names the variable."""
+def test_missing_variable_fails_the_cold_start(present: World, name: str) -> None:
+    """The error names the variable."""
     with pytest.raises(Misconfigured, match=name), deployed(present, **{name: ""}):
         pass
 
 
-def test_runner_that_is_due_next_is_told_of(deployment: Deployment, said: Said) -> None:
-    """Where none is due the least life is known all the same, and no message is sent."""
+def test_health_includes_the_runner_that_is_due_next(deployment: Deployment, said: Said) -> None:
+    """The least remaining life is known although no runner is due."""
     world, now = deployment.world, int(time.time())
     row = world.register("well", slots=1, slot=0, lifetime=900)
     world.put(replace(row, expires_at=now + 700, deadline=now + 700, due_at=now + 200))

@@ -1,4 +1,4 @@
-"""POST by the same rules as GET (`tests/identity/test_fetch.py`), and what is new with it."""
+"""POST keeps the limits of GET (`tests/identity/test_fetch.py`), and adds a body."""
 
 import time
 import traceback
@@ -9,13 +9,13 @@ from byline.fetch import MAX_ANSWER_BYTES, Answer, AnswerRefused, FetchFailed, T
 from tests.identity.loopback import Respond, answer, drip, serve, silence
 
 LIMIT = 0.4
-"""Seconds: `timeout_seconds` of the tests that wait for its end."""
+"""Seconds: `timeout_seconds` in tests that wait for it."""
 
 FORM = {"client_secret": "S3CRET", "scope": "a b&c=ü"}
 
 
 def test_form_is_sent_encoded_and_once() -> None:
-    """`application/x-www-form-urlencoded`, with its length, and nothing that tells who asks."""
+    """`application/x-www-form-urlencoded`, with its length, without a user agent."""
     with serve(answer(b"{}")) as server:
         assert post(server.url + "/token", form=FORM, headers={"Accept": "text/x"}).body == b"{}"
     (request,) = server.requests
@@ -35,8 +35,8 @@ def test_form_is_sent_encoded_and_once() -> None:
     assert b"Content-Type: application/x-www-form-urlencoded" in lines
 
 
-def test_retry_after_is_told_as_it_came() -> None:
-    """The one header that decides what happens next."""
+def test_retry_after_is_in_the_answer_as_it_was_sent() -> None:
+    """The caller decides what it means."""
     with serve(answer(b"", status="429 Wait", headers="Retry-After: 7\r\n")) as server:
         assert post(server.url, form={}) == Answer(429, b"", "7")
         assert fetch(server.url).retry_after == "7"
@@ -44,7 +44,7 @@ def test_retry_after_is_told_as_it_came() -> None:
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See", "307 Temp", "308 Perm"])
 def test_redirect_is_not_followed(status: str) -> None:
-    """A secret goes where it is configured to go."""
+    """A secret is sent to the configured address only."""
     with serve(answer(b"stolen")) as elsewhere:
         redirect = answer(status=status, headers=f"Location: {elsewhere.url}/token\r\n")
         with serve(redirect) as server, pytest.raises(AnswerRefused, match="redirect"):
@@ -53,7 +53,7 @@ def test_redirect_is_not_followed(status: str) -> None:
 
 
 def test_answer_that_is_too_long_or_too_short_is_refused() -> None:
-    """An answer came; it is not the network's fault."""
+    """An answer arrived, so this is another error than a network failure."""
     with serve(answer(b"x" * MAX_ANSWER_BYTES)) as server:
         assert len(post(server.url, form=FORM).body) == MAX_ANSWER_BYTES
     for body, headers in (
@@ -67,8 +67,8 @@ def test_answer_that_is_too_long_or_too_short_is_refused() -> None:
 @pytest.mark.parametrize(
     "respond", [silence, drip(b"HTTP/1.1 200 OK\r\n\r\n", every=0.05)], ids=["silence", "drip"]
 )
-def test_slow_server_times_out_as_a_whole(respond: Respond) -> None:
-    """A kind of failure of its own: it may have done what was asked."""
+def test_slow_server_times_out(respond: Respond) -> None:
+    """An error of its own, because the server may have done the work."""
     start = time.monotonic()
     with serve(respond) as server, pytest.raises(TimedOut):
         post(server.url, form=FORM, timeout_seconds=LIMIT)
@@ -77,7 +77,7 @@ def test_slow_server_times_out_as_a_whole(respond: Respond) -> None:
 
 @pytest.mark.parametrize("form", [{"token": "S3CRET\ud800"}, {"S3CRET\ud800": "x"}])
 def test_form_that_cannot_be_sent_is_not_quoted(form: dict[str, str]) -> None:
-    """What is sent is in no error, its chain included."""
+    """The form is in no error and in no error of its chain."""
     with serve(answer()) as server, pytest.raises(FetchFailed) as failure:
         post(server.url, form=form)
     error: BaseException | None = failure.value
@@ -93,8 +93,8 @@ def test_body_is_in_no_repr() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_runtime_api_is_not_reached(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plain HTTP on loopback is for issuers, never for where Lambda takes a function's answers."""
+def test_lambda_runtime_api_is_not_reached(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain HTTP on loopback is for issuers, not for Lambda's runtime API."""
     with serve(answer(b"{}")) as server:
         url = f"http://{host}:{server.port}/2018-06-01/runtime/init/error"
         monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", f"127.0.0.1:{server.port}")

@@ -1,4 +1,4 @@
-"""When a token is due, how many secrets it needs, and how long a failure waits."""
+"""When a token is due, how many secrets it needs, and how long a failed refresh waits."""
 
 from collections import Counter, deque
 from itertools import count, takewhile
@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byline.refresh.timing import (
-    BACK_OFF_CAP_SECONDS,
     DAY_SECONDS,
     MARGIN_SECONDS,
     MAX_LIFETIME_SECONDS,
     WRITES_PER_DAY,
     KnownToken,
     Window,
-    back_off,
     due_after,
     due_window,
     is_nearly_dead,
@@ -24,8 +22,8 @@ from byline.refresh.timing import (
     required_margin,
     slots_for,
     spread_seed,
-    wait_as_told,
 )
+from refresh_tokens.retries import BACK_OFF_CAP_SECONDS, back_off, wait_as_asked
 
 NOW = 1_800_000_000.0
 DEFAULT = 300
@@ -54,21 +52,21 @@ LIFETIMES = st.integers(30, 10**6)
 def test_window_and_slots_follow_from_the_lifetime(
     lifetime: int, window: Window, slots: int
 ) -> None:
-    """The table that everything else stands on."""
+    """The values that the module's table promises."""
     assert due_window(lifetime) == window
     assert slots_for(lifetime) == slots
 
 
-def test_no_lifetime_at_all_is_the_default() -> None:
-    """An opaque token without `expires_in` is refreshed as configured."""
+def test_unknown_lifetime_is_the_default() -> None:
+    """An opaque token without `expires_in` has the configured lifetime."""
     lifetime = lifetime_of(expires_in=None, issued=None, expires=None, now=NOW, default=DEFAULT)
     assert lifetime == DEFAULT
     assert due_window(lifetime) == Window(135, 150)
 
 
 @given(LIFETIMES, st.text())
-def test_due_is_within_the_window_and_the_life(lifetime: int, seed: str) -> None:
-    """Whatever the lifetime: due before its end, and with the margin where it has room for one."""
+def test_token_is_due_within_its_window_and_its_life(lifetime: int, seed: str) -> None:
+    """For any lifetime: before its end, and with the margin if it has room for one."""
     window = due_window(lifetime)
     due = due_after(lifetime, seed=seed)
     assert 0 < window.first <= due <= window.last < lifetime
@@ -78,19 +76,16 @@ def test_due_is_within_the_window_and_the_life(lifetime: int, seed: str) -> None
 
 
 @given(LIFETIMES)
-def test_no_secret_takes_more_writes_than_planned_in_any_day(lifetime: int) -> None:
-    """The fastest rhythm there is, written out for two days: never more than 90 in 24 hours."""
+def test_no_secret_gets_more_writes_than_planned_in_24_hours(lifetime: int) -> None:
+    """The fastest refreshes for two days: never more than 90 in 24 hours."""
     interval, slots = due_window(lifetime).first, slots_for(lifetime)
     times = list(takewhile(lambda at: at < 2 * DAY_SECONDS, count(0, interval)))
     assert busiest_day([(at, number % slots) for number, at in enumerate(times)]) <= WRITES_PER_DAY
 
 
 @given(st.lists(LIFETIMES, min_size=1, max_size=12), st.integers(0, 10**6))
-def test_lifetimes_that_change_stay_within_the_quota(lifetimes: list[int], start: int) -> None:
-    """An issuer that changes its mind all day: still fewer versions than AWS keeps.
-
-    A secret may take one write more than planned when slots are added.
-    """
+def test_changing_lifetimes_stay_within_the_version_quota(lifetimes: list[int], start: int) -> None:
+    """A secret may get one write more than planned when slots are added."""
     writes: list[tuple[int, int]] = []
     at, slots, known = 0, 1, set[int]()
     for generation in count(start):
@@ -117,21 +112,21 @@ def busiest_day(writes: list[tuple[int, int]]) -> int:
     return most
 
 
-def test_one_slot_fewer_would_break_the_plan() -> None:
-    """The number of slots is needed, not generous: the same rhythm with one fewer is over it."""
+def test_one_slot_fewer_exceeds_the_planned_writes() -> None:
+    """The number of slots is needed."""
     times = range(0, 2 * DAY_SECONDS, due_window(900).first)
     assert busiest_day([(at, 0) for at in times]) > WRITES_PER_DAY
 
 
 def test_slots_are_never_fewer_than_before() -> None:
-    """What was ever written can be found and deleted."""
+    """Every secret that was ever written can be found and deleted."""
     assert slots_for(3600, at_least=2) == 2
     assert slots_for(60, at_least=2) == 36
 
 
 @pytest.mark.parametrize("lifetime", [300, 900, 1800, 3600, 86_400])
-def test_herd_is_spread_evenly_over_its_window(lifetime: int) -> None:
-    """Ten thousand runners registered in one second are due evenly over the whole window."""
+def test_runners_registered_together_are_spread_over_the_window(lifetime: int) -> None:
+    """Ten thousand runners of one second are due evenly over the whole window."""
     window = due_window(lifetime)
     width = window.last - window.first + 1
     tenths = Counter(
@@ -147,8 +142,8 @@ def test_herd_is_spread_evenly_over_its_window(lifetime: int) -> None:
         assert abs(tenths[tenth] - expected) < 0.15 * expected
 
 
-def test_every_round_is_spread_anew() -> None:
-    """Runners that fall due together once do not stay together."""
+def test_each_generation_is_spread_differently() -> None:
+    """Runners that are due together once do not stay together."""
     together = [number for number in range(2_000) if due_of(number, 1) == due_of(0, 1)]
     assert len(together) > 10
     assert len({due_of(number, 2) for number in together}) > len(together) // 2
@@ -201,7 +196,7 @@ def due_of(number: int, generation: int) -> int:
         "expired before it was issued",
     ],
 )
-def test_least_of_what_is_known_is_the_lifetime(
+def test_shortest_known_lifetime_counts(
     expires_in: float | None, issued: int | None, expires: int | None, lifetime: int
 ) -> None:
     """`issued` and `expires` are relative to now."""
@@ -217,37 +212,37 @@ def test_least_of_what_is_known_is_the_lifetime(
 @pytest.mark.parametrize(
     ("full", "least"), [(900, 331), (3600, 331), (660, 331), (600, 301), (100, 51), (40, 30)]
 )
-def test_token_out_of_a_cache_needs_its_margin(full: int, least: int) -> None:
+def test_cached_token_needs_its_margin(full: int, least: int) -> None:
     """The last second that suffices, and the first that does not."""
     assert not is_nearly_dead(least, full=full, now=NOW)
     assert is_nearly_dead(least - 1, full=full, now=NOW)
 
 
-def test_fresh_token_of_any_lifetime_is_alive() -> None:
-    """Nothing that an issuer really gives out is refused, down to what clocks can tell apart."""
+def test_fresh_token_of_any_lifetime_is_accepted() -> None:
+    """Down to the clock skew."""
     assert not any(is_nearly_dead(life, full=life, now=NOW) for life in range(30, 5_000))
     assert is_nearly_dead(29, full=29, now=NOW)
     assert is_nearly_dead(29, now=NOW)
     assert not is_nearly_dead(30, now=NOW)
 
 
-def test_opaque_token_is_held_to_the_lifetime_known_before() -> None:
-    """It does not say how old it is; the one before says how long such a token lives at first."""
+def test_opaque_token_is_compared_with_the_lifetime_before() -> None:
+    """It has no age of its own; the token before it had the full lifetime."""
     known = KnownToken(lifetime=900, expires_at=int(NOW) + 380)
     assert is_nearly_dead(330, known=known, now=NOW)
     assert not is_nearly_dead(331, known=known, now=NOW)
     assert not is_nearly_dead(330, now=NOW)
 
 
-def test_issuer_that_shortens_its_lifetimes_is_followed_before_the_old_token_ends() -> None:
-    """A token that outlives the one in use by more than a tick is taken, short as it is."""
+def test_shorter_token_that_outlives_the_present_one_is_accepted() -> None:
+    """The issuer may have shortened its lifetimes."""
     assert is_nearly_dead(300, known=KnownToken(lifetime=3600, expires_at=int(NOW) + 240), now=NOW)
     known = KnownToken(lifetime=3600, expires_at=int(NOW) + 239)
     assert not is_nearly_dead(300, known=known, now=NOW)
 
 
-def test_token_that_tells_its_age_is_not_excused() -> None:
-    """What the token itself says goes before what was known."""
+def test_age_in_the_token_counts_before_the_lifetime_before() -> None:
+    """A token that states its own times is judged by them."""
     expired = KnownToken(lifetime=900, expires_at=int(NOW) - 1)
     assert is_nearly_dead(200, full=900, known=expired, now=NOW)
     long_lived = KnownToken(lifetime=3600, expires_at=int(NOW) + 1200)
@@ -258,7 +253,7 @@ def test_token_that_tells_its_age_is_not_excused() -> None:
     ("attempts", "most"), [(0, 5), (1, 5), (2, 10), (3, 20), (5, 80), (6, 120), (10**6, 120)]
 )
 def test_back_off_doubles_up_to_its_cap_with_full_jitter(attempts: int, most: float) -> None:
-    """From a second to the limit, and anywhere between."""
+    """From one second to the cap, at any point between."""
     assert back_off(attempts, random=lambda: 1.0) == most
     assert back_off(attempts, random=lambda: 0.5) == most / 2
     assert back_off(attempts, random=lambda: 0.0) == 1.0
@@ -278,8 +273,8 @@ def test_back_off_doubles_up_to_its_cap_with_full_jitter(attempts: int, most: fl
         (-5, 390, 1),
     ],
 )
-def test_issuer_is_obeyed_as_long_as_the_token_lives(
+def test_retry_after_counts_while_the_token_lives(
     retry_after: float, left: float, wait: float
 ) -> None:
-    """`Retry-After` counts, until one more try is due while there is still something to save."""
-    assert wait_as_told(retry_after, deadline=NOW + left, now=NOW) == wait
+    """One more attempt is made before the token expires."""
+    assert wait_as_asked(retry_after, deadline=NOW + left, now=NOW) == wait

@@ -1,4 +1,4 @@
-"""RefreshTokensFunction: batches of messages in turns, until all is done or time is nearly over."""
+"""RefreshTokensFunction: batches of messages in time slices, until all is done or time is over."""
 
 import json
 import time
@@ -10,6 +10,7 @@ import pytest
 from byline.aws import dynamodb
 from byline.errors import Misconfigured
 from byline.refresh.runner_rows import RunnerRow, lease_key
+from refresh_tokens.handler import RESERVE_SECONDS
 from stand_ins.refusal import ACCESS_DENIED, RATE_EXCEEDED
 from tests.identity.loopback import answer
 from tests.refresh.conftest import Said
@@ -19,7 +20,7 @@ from tests.runs.runs_api import metrics
 
 
 def registered(world: World, project: str, runners: int = 1) -> RunnerRow:
-    """Runners of a project with a client; one of them."""
+    """Register runners of a project that has a client; returns one of them."""
     world.give_client(project=project)
     rows = [world.register(f"runner-{number}", project=project) for number in range(runners)]
     return rows[0]
@@ -36,17 +37,17 @@ def logged(lines: list[str], message: str) -> list[dict[str, Any]]:
     return [document for document in documents if document.get("message") == message]
 
 
-def test_units_of_a_batch_are_refreshed(deployment: Deployment, said: Said) -> None:
-    """Each runner of each unit has its token, the messages are done, and all is counted."""
+def test_work_units_of_a_batch_are_refreshed(deployment: Deployment, said: Said) -> None:
+    """Each runner has its token, no message is returned, and all are counted."""
     rows = [registered(deployment.world, f"project-{n}", runners=2) for n in range(3)]
-    assert deployment.invoke([message_of(row.unit) for row in rows]) == []
+    assert deployment.invoke([message_of(row.work_unit) for row in rows]) == []
     assert all(has_token(deployment.world, row) for row in rows)
     (counted,) = metrics(said(), "Refreshed")
     assert counted["Refreshed"] == [6.0]
 
 
-def test_planned_messages_are_what_the_worker_understands(deployment: Deployment) -> None:
-    """Tick, queue, worker: what the one writes the other reads."""
+def test_messages_of_a_tick_are_refreshed(deployment: Deployment) -> None:
+    """The worker reads what the planner writes."""
     row = registered(deployment.world, "payments")
     assert deployment.tick() == {"units": 1}
     assert deployment.work_off() == []
@@ -54,8 +55,8 @@ def test_planned_messages_are_what_the_worker_understands(deployment: Deployment
     assert deployment.tick() == {"units": 0}
 
 
-def test_messages_that_come_twice_mint_and_write_once(deployment: Deployment) -> None:
-    """Every tick doubled and every message delivered twice changes nothing."""
+def test_messages_delivered_twice_mint_and_write_once(deployment: Deployment) -> None:
+    """Two ticks, and two deliveries of each message."""
     world = deployment.world
     rows = [registered(world, f"project-{n}") for n in range(3)]
     writes = len(world.aws.secrets.writes)
@@ -67,10 +68,10 @@ def test_messages_that_come_twice_mint_and_write_once(deployment: Deployment) ->
     assert len(world.aws.secrets.writes) - writes == len(rows)
 
 
-def test_unit_that_is_named_twice_in_a_batch_is_worked_on_once(deployment: Deployment) -> None:
-    """Its turns would hold the same lease; where it fails, both messages come again."""
+def test_work_unit_named_twice_in_a_batch_is_refreshed_once(deployment: Deployment) -> None:
+    """If it fails, both messages are returned."""
     row = registered(deployment.world, "payments", runners=3)
-    twice = [message_of(row.unit), message_of(row.unit)]
+    twice = [message_of(row.work_unit), message_of(row.work_unit)]
     deployment.world.aws.faults.follow("PutItem", ACCESS_DENIED)
     assert deployment.invoke(twice) == [record["messageId"] for record in twice]
     assert deployment.world.aws.count("PutItem") == 1
@@ -78,27 +79,29 @@ def test_unit_that_is_named_twice_in_a_batch_is_worked_on_once(deployment: Deplo
     assert deployment.world.mints() == 1
 
 
-def test_unit_that_fails_comes_again_and_stops_no_other(deployment: Deployment, said: Said) -> None:
-    """Of a batch, only the message of the unit that met an error is to be delivered again."""
+def test_failed_work_unit_is_returned_and_stops_no_other(
+    deployment: Deployment, said: Said
+) -> None:
+    """Only the message of the work unit with the error is delivered again."""
     world = deployment.world
     rows = [registered(world, f"project-{n}") for n in range(5)]
-    records = [message_of(row.unit) for row in rows]
+    records = [message_of(row.work_unit) for row in rows]
     world.aws.faults.follow(
         "Query", afterwards=ACCESS_DENIED, concerns=lambda call: "project-2" in str(call.document)
     )
     assert deployment.invoke(records) == [records[2]["messageId"]]
     assert [has_token(world, row) for row in rows] == [True, True, False, True, True]
-    (line,) = logged(said(), "unit not refreshed")
+    (line,) = logged(said(), "work unit failed")
     assert (line["project"], line["error"]) == ("project-2", "AccessDeniedException")
     world.aws.faults.clear()
     assert deployment.invoke([records[2]]) == []
     assert has_token(world, rows[2])
 
 
-def test_error_that_nobody_foresaw_is_one_unit_s_alone(deployment: Deployment, said: Said) -> None:
-    """And its message is not logged: it may quote what was worked on."""
+def test_unexpected_error_fails_one_work_unit(deployment: Deployment, said: Said) -> None:
+    """Its message is not logged, because it may quote a secret."""
     rows = [registered(deployment.world, f"project-{n}") for n in range(3)]
-    records = [message_of(row.unit) for row in rows]
+    records = [message_of(row.work_unit) for row in rows]
 
     def fail(params: object, **_: object) -> None:
         if "project-1" in str(params):
@@ -107,7 +110,7 @@ def test_error_that_nobody_foresaw_is_one_unit_s_alone(deployment: Deployment, s
     dynamodb().meta.events.register("provide-client-params.dynamodb.BatchGetItem", fail)
     assert deployment.invoke(records) == [records[1]["messageId"]]
     assert [has_token(deployment.world, row) for row in rows] == [True, False, True]
-    (line,) = logged(said(), "unit not refreshed")
+    (line,) = logged(said(), "work unit failed")
     assert line["error"] == "ZeroDivisionError"
     assert line["at"]
     assert "t0ken" not in "".join(said())
@@ -135,31 +138,31 @@ def test_error_that_nobody_foresaw_is_one_unit_s_alone(deployment: Deployment, s
         "\ud800",
     ],
 )
-def test_message_that_is_none_of_ours_is_passed_over(
+def test_unreadable_message_is_counted_and_skipped(
     deployment: Deployment, said: Said, body: str
 ) -> None:
-    """It is counted, not tried again, and the others of its batch are worked on."""
+    """It is not returned, and the other messages are worked on."""
     row = registered(deployment.world, "payments")
-    assert deployment.invoke([sqs_record(body), message_of(row.unit)]) == []
+    assert deployment.invoke([sqs_record(body), message_of(row.work_unit)]) == []
     assert has_token(deployment.world, row)
     (counted,) = metrics(said(), "MessageNotUnderstood")
     assert counted["MessageNotUnderstood"] == [1.0]
 
 
-def test_unit_without_runners_is_done(deployment: Deployment) -> None:
-    """A message that comes late finds nothing to do."""
+def test_work_unit_without_runners_is_done(deployment: Deployment) -> None:
+    """A late message finds nothing to do."""
     row = registered(deployment.world, "payments")
     deployment.world.dynamodb.delete_item(TableName=TABLE, Key=row.key)
-    assert deployment.invoke([message_of(row.unit)]) == []
+    assert deployment.invoke([message_of(row.work_unit)]) == []
     assert deployment.world.mints() == 0
 
 
-def test_held_unit_is_left_to_its_holder(deployment: Deployment) -> None:
-    """Its message is done: the holder looks again before it leaves."""
+def test_work_unit_with_another_lease_is_left_to_its_worker(deployment: Deployment) -> None:
+    """The message is done: the other worker looks again before it releases the lease."""
     row = registered(deployment.world, "payments")
     lease = {"owner": {"S": "another"}, "until": {"N": str(int(time.time()) + 60)}}
-    deployment.world.dynamodb.put_item(TableName=TABLE, Item=lease_key(row.unit) | lease)
-    assert deployment.invoke([message_of(row.unit)]) == []
+    deployment.world.dynamodb.put_item(TableName=TABLE, Item=lease_key(row.work_unit) | lease)
+    assert deployment.invoke([message_of(row.work_unit)]) == []
     assert not has_token(deployment.world, row)
 
 
@@ -167,7 +170,7 @@ def test_held_unit_is_left_to_its_holder(deployment: Deployment) -> None:
 
 
 def aged(world: World, *deadlines: int, project: str = "payments") -> list[RunnerRow]:
-    """Due runners of one unit, with tokens whose time is over in so many seconds."""
+    """Register due runners of one work unit, whose tokens expire in these seconds."""
     world.give_client(project=project)
     now = int(time.time())
     rows = []
@@ -188,30 +191,30 @@ def refreshed(world: World, rows: list[RunnerRow]) -> list[bool]:
     ]
 
 
-def test_message_s_deadline_is_the_last_that_is_meant(deployment: Deployment) -> None:
-    """To the second; what is due later waits for its own turn."""
+def test_deadline_of_a_message_is_the_last_that_is_meant(deployment: Deployment) -> None:
+    """To the second; later deadlines wait."""
     rows = aged(deployment.world, -100, 50, 51)
-    deployment.invoke([message_of(rows[0].unit, deadline=rows[1].deadline)])
+    deployment.invoke([message_of(rows[0].work_unit, deadline=rows[1].deadline)])
     assert refreshed(deployment.world, rows) == [True, True, False]
-    deployment.invoke([message_of(rows[0].unit)])
+    deployment.invoke([message_of(rows[0].work_unit)])
     assert refreshed(deployment.world, rows) == [True, True, True]
 
 
-def test_first_token_is_always_meant(deployment: Deployment) -> None:
-    """A runner that has none waits for nobody's deadline."""
+def test_runner_without_a_token_is_always_meant(deployment: Deployment) -> None:
+    """It is refreshed whatever the message's deadline."""
     rows = aged(deployment.world, 50, 60)
     new = registered(deployment.world, "payments")
-    deployment.invoke([message_of(new.unit, deadline=0)])
+    deployment.invoke([message_of(new.work_unit, deadline=0)])
     assert has_token(deployment.world, new)
     assert refreshed(deployment.world, rows) == [False, False]
 
 
 def test_deleted_runner_is_always_meant(deployment: Deployment) -> None:
-    """Its sweep takes nobody's write."""
+    """Its sweep needs no write."""
     world = deployment.world
     (row,) = aged(world, 50)
     deleted = world.delete(row)
-    deployment.invoke([message_of(row.unit, deadline=0)])
+    deployment.invoke([message_of(row.work_unit, deadline=0)])
     assert deleted.due_at is not None
     (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
     assert int(left["due_at"]["N"]) > deleted.due_at
@@ -221,23 +224,23 @@ def test_deleted_runner_is_always_meant(deployment: Deployment) -> None:
     ("first", "second", "expected"),
     [(-100, 50, [True, True, False]), (50, -100, [True, True, False]), (50, None, [True] * 3)],
 )
-def test_unit_that_is_named_twice_has_the_later_deadline(
+def test_work_unit_named_twice_has_the_later_deadline(
     deployment: Deployment, first: int, second: int | None, expected: list[bool]
 ) -> None:
-    """Or none, where one of its messages has none."""
+    """Or no deadline, if one of its messages has none."""
     rows = aged(deployment.world, -100, 50, 51)
     now = rows[1].deadline - 50
-    unit = rows[0].unit
+    unit = rows[0].work_unit
     later = message_of(unit) if second is None else message_of(unit, deadline=now + second)
     deployment.invoke([message_of(unit, deadline=now + first), later])
     assert refreshed(deployment.world, rows) == expected
     assert deployment.world.mints() == 1
 
 
-def test_messages_with_a_deadline_that_come_twice_mint_once(deployment: Deployment) -> None:
-    """The second finds nothing that is meant, and leaves the rest alone."""
+def test_message_with_a_deadline_delivered_twice_mints_once(deployment: Deployment) -> None:
+    """The second delivery finds no runner that it means."""
     rows = aged(deployment.world, -100, 50)
-    message = message_of(rows[0].unit, deadline=rows[0].deadline)
+    message = message_of(rows[0].work_unit, deadline=rows[0].deadline)
     for _ in range(2):
         assert deployment.invoke([message]) == []
     assert refreshed(deployment.world, rows) == [True, False]
@@ -247,14 +250,12 @@ def test_messages_with_a_deadline_that_come_twice_mint_once(deployment: Deployme
 # Time
 
 
-def test_work_that_time_does_not_suffice_for_waits_for_the_next_tick(
-    present: World, said: Said
-) -> None:
-    """It is due still, and earliest; sent again it would be minted for again at once."""
+def test_work_without_time_waits_for_the_next_tick(present: World, said: Said) -> None:
+    """It stays due, and no message is sent for it."""
     with deployed(present, WRITES_PER_SECOND="10") as deployment:
         rows = [registered(present, f"project-{n}", runners=30) for n in range(2)]
-        records = [message_of(row.unit) for row in rows]
-        assert deployment.invoke(records, seconds=deployment.worker.RESERVE_SECONDS + 1.5) == []
+        records = [message_of(row.work_unit) for row in rows]
+        assert deployment.invoke(records, seconds=RESERVE_SECONDS + 1.5) == []
         assert 5 <= present.aws.count("CreateSecret", "done") < 60
         assert deployment.sent() == []
     with deployed(present) as deployment:
@@ -264,38 +265,37 @@ def test_work_that_time_does_not_suffice_for_waits_for_the_next_tick(
     del said
 
 
-def test_worker_without_time_touches_nothing(deployment: Deployment) -> None:
-    """An invocation with no more time than its reserve leaves all of its units to the tick."""
+def test_worker_without_time_makes_no_call(deployment: Deployment) -> None:
+    """An invocation with less time than its reserve leaves all work to the next tick."""
     row = registered(deployment.world, "payments")
-    reserve = deployment.worker.RESERVE_SECONDS
-    assert deployment.invoke([message_of(row.unit)], seconds=reserve - 1) == []
+    assert deployment.invoke([message_of(row.work_unit)], seconds=RESERVE_SECONDS - 1) == []
     assert deployment.world.aws.calls == []
     assert deployment.tick() == {"units": 1}
     assert deployment.work_off() == []
     assert has_token(deployment.world, row)
 
 
-def test_small_units_do_not_wait_for_a_big_one(present: World, said: Said) -> None:
-    """The big one comes first in the batch and takes all the pace there is."""
+def test_small_work_units_do_not_wait_for_a_large_one(present: World, said: Said) -> None:
+    """The large one is first in the batch and would use the whole write limit."""
     with deployed(present, WRITES_PER_SECOND="10") as deployment:
         big = registered(present, "big", runners=60)
         small = [registered(present, f"small-{n}") for n in range(9)]
-        records = [message_of(row.unit) for row in (big, *small)]
-        assert deployment.invoke(records, seconds=deployment.worker.RESERVE_SECONDS + 3) == []
+        records = [message_of(row.work_unit) for row in (big, *small)]
+        assert deployment.invoke(records, seconds=RESERVE_SECONDS + 3) == []
         assert all(has_token(present, row) for row in small)
         assert present.aws.count("CreateSecret", "done") < 60
     del said
 
 
-# What does not wait for the next tick
+# Runners that do not wait for the next tick
 
 
-def test_short_lived_tokens_send_their_unit_a_message_in_time(deployment: Deployment) -> None:
-    """A token of 60 seconds is due after 27 to 30, which is before the next tick may come."""
+def test_short_lived_tokens_get_a_message_before_the_tick(deployment: Deployment) -> None:
+    """A token of 60 seconds is due after 27 to 30 seconds, before the next tick."""
     world = deployment.world
     world.issuer.lifetime = 60
     row = registered(world, "payments", runners=5)
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     (message,) = deployment.sent()
     after = [deployment.world.row(f"runner-{number}") for number in range(5)]
     assert json.loads(message["MessageBody"]) == {
@@ -311,18 +311,18 @@ def test_short_lived_tokens_send_their_unit_a_message_in_time(deployment: Deploy
 def test_longer_lived_tokens_wait_for_the_tick(
     deployment: Deployment, lifetime: int, messages: int
 ) -> None:
-    """Due sooner than two minutes: a message. Due later: the tick finds them."""
+    """A runner that is due within two minutes gets a message, later ones do not."""
     deployment.world.issuer.lifetime = lifetime
     row = registered(deployment.world, "payments")
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     assert len(deployment.sent()) == messages
 
 
-def test_refresh_that_failed_for_now_is_tried_before_the_next_tick(deployment: Deployment) -> None:
-    """Backing off for seconds would mean nothing if every next try took a minute to come."""
+def test_failed_first_token_is_retried_before_the_next_tick(deployment: Deployment) -> None:
+    """A back-off of seconds has no effect if each retry waits for a tick."""
     deployment.world.issuer.respond["/token"] = answer(status="503 Later")
     row = registered(deployment.world, "payments", runners=3)
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     (message,) = deployment.sent()
     assert 0 < message["DelaySeconds"] <= 6
 
@@ -331,49 +331,49 @@ def test_refresh_that_failed_for_now_is_tried_before_the_next_tick(deployment: D
     ("lifetime", "life", "messages"),
     [(300, 100, 1), (300, -5, 0), (418, 100, 1), (420, 100, 0), (900, 100, 0)],
 )
-def test_failure_is_worth_a_message_where_ticks_would_come_too_late(
+def test_failed_short_lived_token_gets_a_message(
     deployment: Deployment, lifetime: int, life: int, messages: int
 ) -> None:
-    """For short-lived tokens that live. Whose turn the others are is for the planner to say."""
+    """Only for tokens that live; the planner decides about all others."""
     world = deployment.world
     world.issuer.respond["/token"] = answer(status="503 Later")
     (row,) = aged(world, life)
     world.put(replace(row, lifetime=lifetime))
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     assert [json.loads(sent["MessageBody"])["deadline"] for sent in deployment.sent()] == [
         row.deadline
     ] * messages
 
 
-def test_refresh_that_is_refused_is_not(deployment: Deployment) -> None:
-    """Nobody will have mended it within two minutes."""
+def test_refused_refresh_gets_no_message(deployment: Deployment) -> None:
+    """Nobody can mend it within two minutes."""
     deployment.world.issuer.respond["/token"] = answer(status="401 Who")
     row = registered(deployment.world, "payments")
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     assert deployment.sent() == []
 
 
-def test_queue_that_refuses_messages_fails_nothing(deployment: Deployment, said: Said) -> None:
+def test_refused_message_fails_nothing(deployment: Deployment, said: Said) -> None:
     """The rows are due, so the next tick sends the same."""
     deployment.world.issuer.lifetime = 60
     row = registered(deployment.world, "payments")
     deployment.world.aws.faults.follow("SendMessage", afterwards=ACCESS_DENIED)
-    assert deployment.invoke([message_of(row.unit)]) == []
+    assert deployment.invoke([message_of(row.work_unit)]) == []
     assert has_token(deployment.world, row)
     (line,) = logged(said(), "message not sent")
     assert line["error"] == "AccessDeniedException"
 
 
-# What is told
+# Metrics and log
 
 
 def test_failed_mints_are_counted_by_class_and_logged_by_client(
     deployment: Deployment, said: Said
 ) -> None:
-    """Once for each time that an issuer was asked, however many runners wait for it."""
+    """Once for each request to the issuer, however many runners wait for it."""
     deployment.world.issuer.respond["/token"] = answer(status="401 Who")
     row = registered(deployment.world, "payments", runners=3)
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     by_class = {
         document.get("error_class"): document["MintFailed"]
         for document in metrics(said(), "MintFailed")
@@ -387,25 +387,25 @@ def test_failed_mints_are_counted_by_class_and_logged_by_client(
         "scheduler",
         "invalid_client",
     )
-    waiting = logged(said(), "refresh postponed")
+    waiting = logged(said(), "refresh failed")
     assert sorted(line["runner"] for line in waiting) == ["runner-0", "runner-1", "runner-2"]
 
 
 def test_throttled_writes_are_counted(deployment: Deployment, said: Said) -> None:
-    """They have an alarm of their own: somebody else spends the account's writes."""
+    """They have an alarm: other writers use up the account's limit."""
     row = registered(deployment.world, "payments")
     deployment.world.aws.faults.follow("CreateSecret", afterwards=RATE_EXCEEDED)
-    deployment.invoke([message_of(row.unit)])
+    deployment.invoke([message_of(row.work_unit)])
     (counted,) = metrics(said(), "StoreThrottled")
     assert counted["StoreThrottled"] == [1.0]
 
 
-def test_each_invocation_counts_its_own(deployment: Deployment, said: Said) -> None:
-    """And one that did nothing writes nothing."""
+def test_each_invocation_writes_its_own_counts(deployment: Deployment, said: Said) -> None:
+    """An invocation that did nothing writes no metric."""
     for number in range(2):
         row = registered(deployment.world, f"project-{number}")
-        deployment.invoke([message_of(row.unit)])
-        deployment.invoke([message_of(row.unit)])
+        deployment.invoke([message_of(row.work_unit)])
+        deployment.invoke([message_of(row.work_unit)])
     assert [document["Refreshed"] for document in metrics(said(), "Refreshed")] == [[1.0], [1.0]]
 
 
@@ -419,7 +419,7 @@ def test_each_invocation_counts_its_own(deployment: Deployment, said: Said) -> N
         ("DEFAULT_TOKEN_LIFETIME", "59"),
     ],
 )
-def test_contradictory_settings_fail_the_cold_start(present: World, name: str, value: str) -> None:
-    """With a message that names the variable."""
+def test_wrong_variable_fails_the_cold_start(present: World, name: str, value: str) -> None:
+    """The error names the variable."""
     with pytest.raises(Misconfigured, match=name), deployed(present, **{name: value}):
         pass

@@ -1,10 +1,10 @@
-"""`Retry-After` in both of its forms, and in none."""
+"""`Retry-After` as a number of seconds, as a date, and as anything else."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresh_tokens.minting.retry_after import seconds_of
+from refresh_tokens.errors import seconds_of
 
 NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 
@@ -25,20 +25,20 @@ NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
     ],
 )
 def test_number_and_date_are_seconds_from_now(text: str, seconds: float) -> None:
-    """RFC 9110, section 10.2.3, and the three spellings of a date of section 5.6.7."""
+    """RFC 9110, section 10.2.3, and the three forms of a date in section 5.6.7."""
     assert seconds_of(text, now=NOW) == seconds
 
 
 @pytest.mark.parametrize(
     "text", [None, "", "soon", "-5", "1.5", "1e3", "٣", "²", "Fri, 99 Jan 2027 08:00:00 GMT"]
 )
-def test_anything_else_is_no_hint(text: str | None) -> None:
-    """Without a hint the usual back-off counts."""
+def test_other_text_gives_no_wait(text: str | None) -> None:
+    """The usual back-off counts then."""
     assert seconds_of(text, now=NOW) is None
 
 
 @given(st.text())
-def test_no_text_breaks_it(text: str) -> None:
-    """Whatever a header says: seconds, or none."""
+def test_any_text_gives_a_wait_or_none(text: str) -> None:
+    """No text raises an error or gives a negative wait."""
     seconds = seconds_of(text, now=NOW)
     assert seconds is None or seconds >= 0

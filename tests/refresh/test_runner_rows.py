@@ -1,4 +1,4 @@
-"""Runners as rows: nothing lost on the way, and keys that never meet."""
+"""Runners as rows: all members are kept, and keys never collide."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -15,9 +15,8 @@ from byline.refresh.runner_rows import (
     lease_key,
     read_runner,
     runner_item,
-    unit_of,
 )
-from byline.tables.items import Item
+from byline.tables.rows import Item
 
 REGISTERED = RunnerRow(
     project="payments",
@@ -62,26 +61,26 @@ DELETED = replace(
 
 
 @pytest.mark.parametrize("row", [REGISTERED, REFRESHED, DELETED])
-def test_row_comes_back_as_it_was_written(row: RunnerRow) -> None:
-    """Every field, of a runner in every stage of its life."""
+def test_row_is_read_as_it_was_written(row: RunnerRow) -> None:
+    """Every member, of registered, refreshed and deleted runners."""
     assert read_runner(runner_item(row)) == row
 
 
-def test_every_field_is_among_the_examples() -> None:
-    """A field that is added must go there and back too."""
+def test_examples_of_this_module_have_every_member() -> None:
+    """A new member must be written and read too."""
     names = {field.name for field in fields(RunnerRow)}
     assert names == {name for name in names if getattr(DELETED, name) is not None}
 
 
 @given(st.builds(RunnerRow))
-def test_any_row_comes_back_as_it_was_written(row: RunnerRow) -> None:
-    """Whatever the names and numbers, as long as a deleted runner is told by its partition."""
+def test_any_row_is_read_as_it_was_written(row: RunnerRow) -> None:
+    """Whatever the texts and numbers."""
     named = replace(row, project="payments", runner="nightly")
     assert read_runner(runner_item(named)) == named
 
 
-def test_item_is_of_the_documented_attributes() -> None:
-    """Text is S, integers are N, what is not known is not there."""
+def test_item_has_the_documented_attributes() -> None:
+    """Text is S, integers are N, and members that are None are left out."""
     assert runner_item(REGISTERED) == {
         "project": {"S": "payments"},
         "runner": {"S": "nightly"},
@@ -100,28 +99,28 @@ def test_item_is_of_the_documented_attributes() -> None:
     assert (item["shard"], item["due_at"]) == ({"S": "07"}, {"N": "1800000540"})
 
 
-def test_row_that_was_not_refreshed_is_in_no_index_by_accident() -> None:
-    """DynamoDB refuses an index key that is empty, and lists a row that has both."""
+def test_row_without_a_shard_is_not_in_the_index() -> None:
+    """DynamoDB refuses an empty index key, and lists a row that has both keys."""
     assert not {"shard", "due_at"} & runner_item(REGISTERED).keys()
 
 
-def test_partitions_do_not_meet() -> None:
-    """A runner, its deleted forerunner, a client and a lease: four different keys."""
+def test_keys_of_different_rows_differ() -> None:
+    """A runner, its deleted predecessor, a client and a lease have four different keys."""
     keys = [
         REFRESHED.key,
         DELETED.key,
         replace(DELETED, generation=1).key,
         client_key("payments", "nightly"),
-        lease_key(REFRESHED.unit),
+        lease_key(REFRESHED.work_unit),
     ]
     assert len({repr(key) for key in keys}) == 5
     assert DELETED.key["project"] == {"S": "deleted#payments"}
     assert DELETED.key["runner"] == {"S": "nightly#1800000000000"}
 
 
-def test_deleted_runner_belongs_to_the_unit_of_its_project() -> None:
-    """Who sweeps its secrets is who would have written them."""
-    assert unit_of(runner_item(DELETED)) == unit_of(runner_item(REFRESHED))
+def test_deleted_runner_keeps_its_work_unit() -> None:
+    """The same worker writes and sweeps its secrets."""
+    assert DELETED.work_unit == REFRESHED.work_unit
     assert not DELETED.is_live
     assert REFRESHED.is_live
     assert not REGISTERED.is_live
@@ -141,8 +140,8 @@ def test_deleted_runner_belongs_to_the_unit_of_its_project() -> None:
         {"last_error": {"S": "issuer_timeout"}},
     ],
 )
-def test_row_of_another_shape_is_unreadable_and_named(spoilt: dict[str, Any]) -> None:
-    """One error, whatever is wrong, so that one runner's row stops no other's refresh."""
+def test_row_of_another_form_is_unreadable_and_named(spoilt: dict[str, Any]) -> None:
+    """One error for all, so that one runner's row stops no other refresh."""
     item: Item = runner_item(REFRESHED) | spoilt
     with pytest.raises(UnreadableRow) as unreadable:
         read_runner(item)
@@ -150,15 +149,15 @@ def test_row_of_another_shape_is_unreadable_and_named(spoilt: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("name", ["project", "runner", "client", "revision", "generation"])
-def test_row_without_what_every_runner_has_is_unreadable(name: str) -> None:
-    """Nothing is made up for what is missing."""
+def test_row_without_a_required_member_is_unreadable(name: str) -> None:
+    """No default takes the place of a missing member."""
     item = runner_item(REFRESHED)
     del item[name]
     with pytest.raises(UnreadableRow):
         read_runner(item)
 
 
-def test_attribute_of_a_later_version_is_passed_over() -> None:
-    """Two versions of the code run beside each other during a deployment."""
+def test_attribute_of_a_later_version_is_ignored() -> None:
+    """Two versions of the code run side by side during a deployment."""
     later: Item = {"tags": {"L": [{"S": "a"}]}, "colour": {"S": "red"}, "hot": {"BOOL": True}}
     assert read_runner(runner_item(REFRESHED) | later) == REFRESHED

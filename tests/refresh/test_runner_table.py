@@ -1,4 +1,4 @@
-"""What a worker reads of the table: to the end, and as it is now; and which commits count."""
+"""What a worker reads from RunnersTable, and which of its commits count."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.refresh.troubles import prepared
 from tests.refresh.world import TABLE, World, new_world
 
 LONG = "x" * 100_000
-"""Eleven rows of it are more than DynamoDB answers at once: a megabyte."""
+"""Eleven such rows are more than a page of DynamoDB, which is a megabyte."""
 
 
 @pytest.fixture
@@ -21,38 +21,38 @@ def world() -> Iterator[World]:
         yield world
 
 
-def test_due_runners_are_read_page_after_page(world: World) -> None:
-    """All pages of due runners are read, past pages of other projects' runners too."""
+def test_all_pages_of_due_runners_are_read(world: World) -> None:
+    """Also past pages of other projects' runners."""
     row = world.register("nightly")
     for number in range(12):
         other = world.register(f"runner-{number:02}", project="others", registered_by=LONG)
         world.put(replace(other, shard=row.shard, due_at=row.deadline - 60))
     worker = world.worker()
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     assert worker.refreshed == ["nightly"]
 
 
-def test_token_is_shared_with_a_runner_of_any_page(world: World) -> None:
-    """A shared token is not revoked, wherever in the pages the other runner is."""
+def test_shared_token_is_found_on_any_page(world: World) -> None:
+    """A shared token is not revoked, on whatever page the other runner is."""
     world.give_client(token_endpoint="", issuer=world.issuer.url)
     last, deleted = world.register("z-last"), world.register("deleted")
     worker = world.worker()
-    worker.refresh(last.unit)
+    worker.refresh(last.work_unit)
     for number in range(12):
         world.register(f"a-{number:02}", client="other", registered_by=LONG)
     row = world.row(deleted.runner)
     assert row is not None
     world.delete(row)
-    worker.refresh(last.unit)
+    worker.refresh(last.work_unit)
     assert world.aws.count("DeleteSecret", "done") > 0
     assert world.issuer.revoked == []
 
 
-def test_nothing_is_decided_by_a_read_that_may_be_late(world: World) -> None:
-    """The index alone is: what it names is read again, consistently, before anything is minted."""
+def test_rows_are_read_consistently_before_a_mint(world: World) -> None:
+    """The index may be behind, so its rows are read again first."""
     row = prepared(world)
     world.aws.calls.clear()
-    world.worker().refresh(row.unit)
+    world.worker().refresh(row.work_unit)
     reads: list[dict[str, Any]] = []
     for call in world.aws.calls:
         if call.operation == "BatchGetItem":
@@ -68,17 +68,35 @@ def test_nothing_is_decided_by_a_read_that_may_be_late(world: World) -> None:
     assert operations.index("BatchGetItem") < operations.index("GetSecretValue")
 
 
+def test_runner_that_is_on_two_pages_of_the_index_is_refreshed_once(world: World) -> None:
+    """A row that moves along the index while it is read is on both pages."""
+    row = world.register("nightly")
+    worker = world.worker()
+    pages: list[dict[str, Any]] = []
+
+    def repeat(parsed: dict[str, Any], **_: object) -> None:
+        if not pages:
+            index = {"shard": {"S": row.shard}, "due_at": {"N": str(row.due_at)}}
+            parsed["LastEvaluatedKey"] = row.key | index
+            pages.append({"Items": parsed["Items"]})
+        elif len(pages) == 1:
+            pages.append(parsed)
+            parsed["Items"] = pages[0]["Items"]
+
+    worker.clients[0].meta.events.register("after-call.dynamodb.Query", repeat)
+    assert worker.refresh(row.work_unit) == "done"
+    assert len(pages) == 2
+    assert worker.refreshed == ["nightly"]
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize(
     "meanwhile", [{"generation": 7}, {"revision": "changed"}, {"due_at": 1_800_000_000}], ids=str
 )
-def test_commit_counts_only_for_the_row_that_was_read(
+def test_commit_counts_only_for_an_unchanged_row(
     world: World, meanwhile: dict[str, Any], rows: int
 ) -> None:
-    """Refreshed, registered or postponed since: each alone makes it stale, and it writes nothing.
-
-    What is committed beside it counts all the same.
-    """
+    """A row that was refreshed, registered or retried meanwhile is kept; others are written."""
     read, *others = [world.register(f"runner-{number}") for number in range(rows)]
     now = replace(read, **meanwhile)
     world.put(now)
@@ -89,7 +107,7 @@ def test_commit_counts_only_for_the_row_that_was_read(
 
 
 def test_commit_whose_answer_was_lost_counts(world: World) -> None:
-    """The SDK sends it again, and meets the row that it has written itself."""
+    """The SDK repeats the call, and meets the row that it has written itself."""
     row = world.register("nightly")
     client = world.aws.client("dynamodb", retries={"total_max_attempts": 2})
     world.aws.faults.follow("PutItem", LoseAnswer())

@@ -1,4 +1,4 @@
-"""The stand-in for Secrets Manager holds its callers to AWS's rules, and to its limits."""
+"""The stand-in for Secrets Manager keeps AWS's rules and limits."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def behaviour() -> Behaviour:
-    """Tests that need other manners override this by `parametrize`."""
+    """Tests that need another behaviour override it with `parametrize`."""
     return Behaviour()
 
 
@@ -55,7 +55,7 @@ def behaving(**manners: Any) -> pytest.MarkDecorator:
 
 
 def refused(call: Any, **document: Any) -> str:
-    """The code that AWS refuses the call with, always as 400."""
+    """The code of AWS's refusal, which has status 400."""
     with pytest.raises(ClientError) as refusal:
         call(**document)
     assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
@@ -84,7 +84,7 @@ def stages(client: Any) -> dict[str, list[str]]:
 
 
 def test_created_secret_is_read_by_name_and_by_arn(client: Any) -> None:
-    """Name and ARN find the same secret, and its value is what was put."""
+    """Name and ARN find the same secret with its value."""
     created = client.create_secret(Name=NAME, SecretString="first", ClientRequestToken=token(1))
     for secret_id in (NAME, created["ARN"]):
         read = client.get_secret_value(SecretId=secret_id)
@@ -93,7 +93,7 @@ def test_created_secret_is_read_by_name_and_by_arn(client: Any) -> None:
 
 
 def test_put_moves_current_and_previous_in_one_step(client: Any) -> None:
-    """The new version is current, the one before it previous, older ones have no label."""
+    """The new version is current, the one before it previous; older ones have no label."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     put(client, "2", version=token(2))
     put(client, "3", version=token(3))
@@ -104,7 +104,7 @@ def test_put_moves_current_and_previous_in_one_step(client: Any) -> None:
 
 
 def test_put_with_known_token_and_value_changes_nothing(aws: AwsServer, client: Any) -> None:
-    """A repeated put is harmless, even when a newer version has come in between."""
+    """A repeated put has no effect, even after a newer version."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     put(client, "2", version=token(2))
     put(client, "1", version=token(1))
@@ -124,7 +124,7 @@ def test_put_with_known_token_and_other_value_is_refused(aws: AwsServer, client:
 
 
 def test_update_with_known_token_is_refused_whatever_the_value(client: Any) -> None:
-    """Unlike a put, an update is never repeated."""
+    """Unlike a put, an update cannot be repeated."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     document = {"SecretId": NAME, "ClientRequestToken": token(1), "SecretString": "1"}
     assert refused(client.update_secret, **document) == "ResourceExistsException"
@@ -132,8 +132,8 @@ def test_update_with_known_token_is_refused_whatever_the_value(client: Any) -> N
     assert stages(client) == {token(2): ["AWSCURRENT"], token(1): ["AWSPREVIOUS"]}
 
 
-def test_create_again_is_harmless_with_the_same_token_only(client: Any) -> None:
-    """A repeated create finds its own secret; any other finds the name taken."""
+def test_create_is_repeated_with_the_same_token_only(client: Any) -> None:
+    """With another token the name is taken."""
     document = {"Name": NAME, "SecretString": "1", "ClientRequestToken": token(1)}
     arn = client.create_secret(**document)["ARN"]
     assert client.create_secret(**document)["ARN"] == arn
@@ -142,14 +142,14 @@ def test_create_again_is_harmless_with_the_same_token_only(client: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "ä", "x" * 513])
-def test_name_that_aws_does_not_take_is_refused(aws: AwsServer, name: str) -> None:
-    """A name is 1 to 512 of AWS's characters."""
+def test_invalid_name_is_refused(aws: AwsServer, name: str) -> None:
+    """A name has 1 to 512 of AWS's characters."""
     client = aws.client("secretsmanager", parameter_validation=False)
     assert refused(client.create_secret, Name=name) == "ValidationException"
     client.create_secret(Name="x" * 512)
 
 
-def test_secret_that_is_not_there_is_refused_with_400(client: Any) -> None:
+def test_missing_secret_is_refused_with_400(client: Any) -> None:
     """Not 404: AWS's JSON protocol answers 400."""
     assert refused(client.get_secret_value, SecretId=NAME) == "ResourceNotFoundException"
     assert (
@@ -159,7 +159,7 @@ def test_secret_that_is_not_there_is_refused_with_400(client: Any) -> None:
 
 
 def test_secret_without_a_version_has_no_value(client: Any) -> None:
-    """A secret may be made empty, and its first version is current."""
+    """A secret may be created empty, and its first version is current."""
     client.create_secret(Name=NAME)
     assert refused(client.get_secret_value, SecretId=NAME) == "ResourceNotFoundException"
     client.put_secret_value(
@@ -169,7 +169,7 @@ def test_secret_without_a_version_has_no_value(client: Any) -> None:
 
 
 def test_label_and_version_that_differ_are_refused(client: Any) -> None:
-    """A read by both asks for one version."""
+    """A read by both must mean one version."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     put(client, "2", version=token(2))
     document = {"SecretId": NAME, "VersionId": token(1)}
@@ -181,7 +181,7 @@ def test_label_and_version_that_differ_are_refused(client: Any) -> None:
 
 
 def test_current_moves_by_label_to_one_version_only(client: Any) -> None:
-    """`AWSCURRENT` is moved from where it is, and is never on two versions."""
+    """`AWSCURRENT` is moved, and is never on two versions."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     put(client, "2", version=token(2))
     move = {"SecretId": NAME, "VersionStage": "AWSCURRENT", "MoveToVersionId": token(1)}
@@ -194,8 +194,8 @@ def test_current_moves_by_label_to_one_version_only(client: Any) -> None:
     assert stages(client) == {token(1): ["AWSCURRENT"], token(2): ["AWSPREVIOUS"]}
 
 
-def test_current_label_cannot_be_taken_off(client: Any) -> None:
-    """A secret always has a current version; other labels come off."""
+def test_current_label_cannot_be_removed(client: Any) -> None:
+    """A secret always has a current version; other labels can be removed."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     put(client, "2", version=token(2))
     document = {"SecretId": NAME, "VersionStage": "AWSCURRENT", "RemoveFromVersionId": token(2)}
@@ -207,7 +207,7 @@ def test_current_label_cannot_be_taken_off(client: Any) -> None:
 
 
 def test_twentieth_label_is_accepted_and_the_next_refused(client: Any) -> None:
-    """All versions of a secret have 20 labels between them."""
+    """All versions of a secret share 20 labels."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     nineteen = [f"label-{n}" for n in range(19)]
     labelled = {"SecretId": NAME, "SecretString": "2"}
@@ -223,7 +223,7 @@ def test_twentieth_label_is_accepted_and_the_next_refused(client: Any) -> None:
 
 @pytest.mark.parametrize("letter", ["a", "ä"])
 def test_value_of_64_kib_is_accepted_and_a_byte_more_refused(client: Any, letter: str) -> None:
-    """The limit is on bytes, not on characters."""
+    """The limit is in bytes, not in characters."""
     longest = letter * (65_536 // len(letter.encode()))
     client.create_secret(Name=NAME, SecretString=longest)
     assert client.get_secret_value(SecretId=NAME)["SecretString"] == longest
@@ -261,7 +261,7 @@ def test_token_past_its_limits_is_refused(aws: AwsServer, length: int) -> None:
 
 
 def test_request_without_a_token_is_refused(clock: Clock) -> None:
-    """SDKs make one up; the service itself insists on it."""
+    """SDKs create one; the service requires it."""
     service = SecretsManager(SecretStore(clock=clock))
     service.answer("CreateSecret", {"Name": NAME})
     with pytest.raises(Refused, match="InvalidRequestException"):
@@ -282,7 +282,7 @@ def test_put_of_no_value_or_of_two_is_refused(client: Any, values: dict[str, Any
 def test_hundredth_version_of_a_day_is_accepted_and_the_next_refused(
     aws: AwsServer, client: Any, clock: Clock
 ) -> None:
-    """A write every four minutes fails after six and a half hours, for good."""
+    """A write every four minutes fails after six and a half hours."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     for generation in range(2, 101):
         clock.advance(240)
@@ -292,7 +292,7 @@ def test_hundredth_version_of_a_day_is_accepted_and_the_next_refused(
     for call in (client.put_secret_value, client.update_secret):
         assert refused(call, **document) == "LimitExceededException"
     assert aws.secrets.current(NAME) == "100"
-    put(client, "100", version=token(100))  # what is there already needs no room
+    put(client, "100", version=token(100))  # a repeated version needs no room
     assert aws.secrets.most_writes_in_a_day() == {NAME: 100}
 
 
@@ -300,7 +300,7 @@ def test_hundredth_version_of_a_day_is_accepted_and_the_next_refused(
 def test_version_makes_room_when_it_is_a_day_old_and_not_a_second_before(
     client: Any, clock: Clock
 ) -> None:
-    """Versions under 24 hours old are kept, whatever their number; then the oldest one goes."""
+    """Versions younger than 24 hours are kept; then the oldest one is removed."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     for generation in range(2, 101):
         clock.advance(1)
@@ -317,7 +317,7 @@ def test_version_makes_room_when_it_is_a_day_old_and_not_a_second_before(
 
 @behaving(quotas=UNLIMITED)
 def test_hundred_newest_versions_are_kept_however_old(client: Any, clock: Clock) -> None:
-    """Age alone removes nothing."""
+    """Age alone removes no version."""
     client.create_secret(Name=NAME)
     for generation in range(1, 105):
         clock.advance(2 * DAY)
@@ -349,7 +349,7 @@ def test_labelled_version_is_never_removed(client: Any, clock: Clock) -> None:
 def test_fiftieth_write_of_a_second_is_accepted_and_the_next_refused(
     aws: AwsServer, client: Any, clock: Clock
 ) -> None:
-    """In any span of a second, 50; the oldest write makes room when it is a second old."""
+    """50 in any second; the oldest write leaves room after a second."""
     client.create_secret(Name=NAME)
     for generation in range(50):
         put(client, str(generation))
@@ -364,7 +364,7 @@ def test_fiftieth_write_of_a_second_is_accepted_and_the_next_refused(
 
 
 def test_puts_updates_and_label_moves_share_their_quota(client: Any) -> None:
-    """What one operation spends, the others lack."""
+    """Calls of one operation count for the others."""
     client.create_secret(Name=NAME)
     first, second = put(client, "1"), put(client, "2")
     for _ in range(16):
@@ -392,7 +392,7 @@ def test_puts_updates_and_label_moves_share_their_quota(client: Any) -> None:
 def test_other_operations_have_50_of_their_own(
     aws: AwsServer, client: Any, operation: str, document: dict[str, Any]
 ) -> None:
-    """Creating and deleting do not eat into the writes, and have the same limit each."""
+    """Creating and deleting have the same limit, each its own."""
     aws.secrets.seed(NAME, "1")
     call = getattr(client, operation)
     call(**document)
@@ -404,7 +404,7 @@ def test_other_operations_have_50_of_their_own(
 
 
 def test_refused_write_counts_and_throttled_one_does_not(client: Any, clock: Clock) -> None:
-    """Refusals are requests too; being throttled does not prolong it."""
+    """A refused call is a request; a throttled call does not prolong the throttling."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     document = {"SecretId": NAME, "SecretString": "other", "ClientRequestToken": token(1)}
     for _ in range(50):
@@ -417,7 +417,7 @@ def test_refused_write_counts_and_throttled_one_does_not(client: Any, clock: Clo
 
 
 def test_sdk_waits_out_a_throttled_second() -> None:
-    """botocore takes the refusal for what it is, and tries again; nothing is written twice."""
+    """botocore retries the throttled call, and nothing is written twice."""
     with serve_aws() as aws:
         aws.secrets.seed(NAME, "1")
         patient = {"mode": "standard", "total_max_attempts": 8}
@@ -431,15 +431,15 @@ def test_sdk_waits_out_a_throttled_second() -> None:
 
 @pytest.mark.parametrize(("span", "most"), [(1, 2), (2, 3), (2.001, 4), (10, 5)])
 def test_busiest_span_holds_its_beginning_and_not_its_end(span: float, most: int) -> None:
-    """Two events one span apart are not in it together."""
+    """Two events that are one span apart are not in the same span."""
     assert busiest([9.0, 0.0, 0.5, 1.0, 2.0], span=span) == most
 
 
 # Deletion
 
 
-def test_deleted_secret_is_there_and_cannot_be_used(client: Any) -> None:
-    """In its recovery window every use is refused as invalid, and the name is taken."""
+def test_deleted_secret_exists_but_cannot_be_used(client: Any) -> None:
+    """In its recovery window every use is refused, and the name is taken."""
     client.create_secret(Name=NAME, SecretString="1", ClientRequestToken=token(1))
     client.delete_secret(SecretId=NAME, RecoveryWindowInDays=7)
     used = {"SecretId": NAME}
@@ -457,7 +457,7 @@ def test_deleted_secret_is_there_and_cannot_be_used(client: Any) -> None:
 
 
 def test_restored_secret_is_as_it_was(client: Any) -> None:
-    """Restoring takes the deletion back, and does nothing to a secret that is not deleted."""
+    """Restoring undoes a deletion, and has no effect on other secrets."""
     client.create_secret(Name=NAME, SecretString="1")
     client.delete_secret(SecretId=NAME)
     for _ in range(2):
@@ -466,7 +466,7 @@ def test_restored_secret_is_as_it_was(client: Any) -> None:
 
 
 def test_deleted_secret_is_gone_when_its_window_ends(client: Any, clock: Clock) -> None:
-    """At the deletion date, not a second before; the name is free, and the ARN another."""
+    """At the deletion date and not a second before; the name is free for another ARN."""
     arn = client.create_secret(Name=NAME, SecretString="1")["ARN"]
     client.delete_secret(SecretId=NAME, RecoveryWindowInDays=7)
     clock.advance(7 * DAY - 1)
@@ -480,7 +480,7 @@ def test_deleted_secret_is_gone_when_its_window_ends(client: Any, clock: Clock) 
 
 @behaving(forced_deletion_takes=20)
 def test_forced_deletion_is_final_at_once_and_done_later(client: Any, clock: Clock) -> None:
-    """The name stays unusable for a while, and nothing brings the secret back."""
+    """The name stays in use for a while, and the secret cannot be restored."""
     client.create_secret(Name=NAME, SecretString="1")
     client.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
     clock.advance(19.999)
@@ -498,7 +498,7 @@ def test_forced_deletion_is_final_at_once_and_done_later(client: Any, clock: Clo
 
 @behaving(forced_deletion_takes=20)
 def test_forced_deletion_never_fails_and_never_starts_over(client: Any, clock: Clock) -> None:
-    """Of a secret that is missing, scheduled, or being deleted already."""
+    """For a secret that is missing, scheduled for deletion or being deleted."""
     forced = {"SecretId": NAME, "ForceDeleteWithoutRecovery": True}
     client.delete_secret(**forced)
     client.create_secret(Name=NAME, SecretString="1")
@@ -512,7 +512,7 @@ def test_forced_deletion_never_fails_and_never_starts_over(client: Any, clock: C
 
 @pytest.mark.parametrize("days", [7, 30])
 def test_recovery_window_at_its_limits_is_accepted(client: Any, clock: Clock, days: int) -> None:
-    """7 to 30 days; 30 where nothing is said."""
+    """7 to 30 days; 30 by default."""
     client.create_secret(Name=NAME, SecretString="1")
     deleted = client.delete_secret(SecretId=NAME, RecoveryWindowInDays=days)
     assert deleted["DeletionDate"].timestamp() == clock() + days * DAY
@@ -527,7 +527,7 @@ def test_recovery_window_at_its_limits_is_accepted(client: Any, clock: Clock, da
     ],
 )
 def test_recovery_window_past_its_limits_is_refused(client: Any, window: dict[str, Any]) -> None:
-    """A day too few, a day too many, or a window for what has none; nothing is deleted."""
+    """A day too few or too many, or a window with a forced deletion; nothing is deleted."""
     client.create_secret(Name=NAME, SecretString="1")
     assert refused(client.delete_secret, SecretId=NAME, **window) == "InvalidParameterException"
     assert client.get_secret_value(SecretId=NAME)["SecretString"] == "1"
@@ -540,7 +540,7 @@ def test_recovery_window_past_its_limits_is_refused(client: Any, window: dict[st
 def test_reader_sees_the_value_before_until_the_lag_is_over(
     aws: AwsServer, client: Any, clock: Clock
 ) -> None:
-    """A read may answer the previous version, labelled as current; a writer never works on it."""
+    """A read may give the previous version as the current one; writes use the newest."""
     aws.secrets.seed(NAME, "1")
     clock.advance(2)
     put(client, "2", version=token(2))
@@ -559,7 +559,7 @@ def test_reader_sees_the_value_before_until_the_lag_is_over(
 
 @behaving(reads_lag=2)
 def test_reader_sees_creation_and_deletion_late(client: Any, clock: Clock) -> None:
-    """A new secret is missing for a while, a deleted one there."""
+    """A new secret is missing for a while, and a deleted one still exists."""
     client.create_secret(Name=NAME, SecretString="1")
     assert refused(client.get_secret_value, SecretId=NAME) == "ResourceNotFoundException"
     put(client, "2")
@@ -571,12 +571,12 @@ def test_reader_sees_creation_and_deletion_late(client: Any, clock: Clock) -> No
     assert refused(client.get_secret_value, SecretId=NAME) == "InvalidRequestException"
 
 
-# Many at once
+# Concurrency
 
 
 @pytest.fixture
 def hasty_threads() -> Iterator[None]:
-    """Threads take turns so often that what is not locked goes wrong."""
+    """Threads switch so often that missing locks show."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -584,7 +584,7 @@ def hasty_threads() -> Iterator[None]:
 
 
 def codes_of_many(service: SecretsManager, documents: list[dict[str, str]]) -> list[str]:
-    """Put all of them at once; `done` or the refusal's code for each."""
+    """Put all of them at once; returns `done` or the refusal's code of each."""
 
     def write(document: dict[str, str]) -> str:
         try:
@@ -625,7 +625,7 @@ def test_of_many_versions_at_once_none_is_lost(clock: Clock) -> None:
 
 
 def test_of_many_calls_at_once_fifty_pass(aws: AwsServer, client: Any) -> None:
-    """The limiter loses no count between connections."""
+    """The quota loses no count between connections."""
     client.create_secret(Name=NAME)
 
     def write(generation: int) -> str:
@@ -640,11 +640,11 @@ def test_of_many_calls_at_once_fifty_pass(aws: AwsServer, client: Any) -> None:
     assert {write.version for write in aws.secrets.writes} == {*outcomes} - {"ThrottlingException"}
 
 
-# The rest
+# Other operations
 
 
 def test_batch_answers_what_it_finds_and_names_what_it_does_not(client: Any) -> None:
-    """One secret's trouble stands beside the others' values; 20 secrets at most."""
+    """Errors of some secrets stand beside the values of others; 20 secrets at most."""
     client.create_secret(Name=NAME, SecretString="1")
     client.create_secret(Name=f"{NAME}/deleted", SecretString="2")
     client.delete_secret(SecretId=f"{NAME}/deleted")
@@ -662,19 +662,19 @@ def test_batch_answers_what_it_finds_and_names_what_it_does_not(client: Any) -> 
 
 
 def test_operation_that_is_not_modelled_is_refused(client: Any) -> None:
-    """Nothing is made up: a test that needs more must teach the stand-in first."""
+    """A test that needs another operation must add it to the stand-in first."""
     assert refused(client.list_secrets) == "UnknownOperationException"
 
 
 def test_value_is_in_no_repr(aws: AwsServer, client: Any) -> None:
-    """Calls, writes and secrets can be printed by a failing test."""
+    """A failing test may print calls, writes and secrets."""
     client.create_secret(Name=NAME, SecretString="never to be seen")
     shown = repr((aws.calls, aws.secrets.writes, aws.secrets.find(NAME)))
     assert NAME in shown
     assert "never to be seen" not in shown
 
 
-# moto as the oracle, for what it does faithfully
+# The same calls to moto
 
 PUTS = st.fixed_dictionaries(
     {
@@ -692,10 +692,7 @@ OTHERS = st.sampled_from(["DeleteSecret", "RestoreSecret"]).map(
 def test_stand_in_and_moto_agree_where_moto_is_faithful(
     steps: list[tuple[str, dict[str, str]]],
 ) -> None:
-    """Whatever is put, deleted and restored, in whatever order: the same answers and labels.
-
-    But for puts to a deleted secret, which moto takes.
-    """
+    """Puts, deletions and restores in any order give the same answers and labels."""
     store = SecretStore(behaviour=Behaviour(quotas=UNLIMITED))
     ours, motos = SecretsManager(store), MotoServices()
     first = {"Name": NAME, "ClientRequestToken": token(1), "SecretString": "one"}
@@ -713,7 +710,7 @@ def test_stand_in_and_moto_agree_where_moto_is_faithful(
 def outcome(
     service: SecretsManager | MotoServices, operation: str, document: dict[str, Any]
 ) -> tuple[Any, ...]:
-    """An error's code; or the value that was answered, and its labels."""
+    """An error's code, or the value and its labels."""
     if isinstance(service, SecretsManager):
         try:
             answer = service.answer(operation, document)

@@ -1,4 +1,4 @@
-"""AWS fails in each of its ways at each call of a worker: nobody is lost, nothing goes back."""
+"""AWS fails in any way at any call of a worker: no runner is lost, no token goes back."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from botocore.session import get_session
 
 from byline.refresh.runner_rows import RunnerRow
 from refresh_tokens.errors import ERROR_CLASSES
-from refresh_tokens.plan import BREAKER_RECHECK_SECONDS
+from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
 from stand_ins.faults import Fault, Hang, LoseAnswer, Reset
 from stand_ins.refusal import (
     ACCESS_DENIED,
@@ -47,7 +47,7 @@ OF_SECRETS: dict[str, Fault] = {
     "exists": Refusal("ResourceExistsException", "already exists"),
     "precondition": Refusal("PreconditionNotMetException", "missing prerequisite"),
     "policy": Refusal("MalformedPolicyDocumentException", "syntax errors"),
-    "not known": Refusal("SomethingNewException", "nobody has heard of it"),
+    "not known": Refusal("SomethingNewException", "an unknown error"),
     **ON_THE_WAY,
 }
 
@@ -104,10 +104,10 @@ def row(world: World) -> RunnerRow:
         *(("dynamodb", operation, faults) for operation, faults in OF_OPERATIONS.items()),
     ],
 )
-def test_every_error_that_aws_declares_is_tried(
+def test_every_error_in_the_model_of_aws_is_tried(
     service: str, operation: str, faults: dict[str, Fault]
 ) -> None:
-    """The lists above are whole: all errors that AWS's own model gives the operation are there."""
+    """The faults of this module cover all errors of each operation."""
     model = get_session().get_service_model(service).operation_model(operation)
     tried = {fault.code for fault in faults.values() if isinstance(fault, Refusal)}
     assert {error.name for error in model.error_shapes} <= tried
@@ -115,17 +115,17 @@ def test_every_error_that_aws_declares_is_tried(
 
 @pytest.mark.parametrize("fault", OF_SECRETS)
 @pytest.mark.parametrize("operation", SECRET_OPERATIONS)
-def test_secrets_manager_that_fails_costs_nobody_a_runner_or_a_token(
+def test_failing_secrets_manager_loses_no_runner_and_no_token(
     world: World, row: RunnerRow, operation: str, fault: str
 ) -> None:
-    """Rows stay due, tokens stay as they are, tries are bounded; afterwards all are refreshed."""
+    """Rows stay due, tokens stay, calls are bounded; afterwards all are refreshed."""
     world.aws.faults.follow(operation, afterwards=OF_SECRETS[fault], concerns=of_payments)
     worker = world.worker(read_timeout=IMPATIENT_SECONDS)
     seen = work_in_trouble(world, worker, row, operation)
     assert seen.most_calls > 0, "there was no trouble"
     assert seen.error_classes <= ERROR_CLASSES
     assert_neighbour_is_well(world, worker)
-    # A client's secret that is not there has to be made by somebody: it is looked for less often.
+    # A missing client secret has to be created by an operator, so it is read less often.
     is_missing = (operation, fault) == ("GetSecretValue", "not found")
     assert_all_recover(world, row, after=BREAKER_RECHECK_SECONDS if is_missing else 0)
 
@@ -134,10 +134,10 @@ def test_secrets_manager_that_fails_costs_nobody_a_runner_or_a_token(
     ("operation", "fault"),
     [(operation, fault) for operation, faults in OF_OPERATIONS.items() for fault in faults],
 )
-def test_table_that_fails_costs_nobody_a_runner_or_a_token(
+def test_failing_table_loses_no_runner_and_no_token(
     world: World, row: RunnerRow, operation: str, fault: str
 ) -> None:
-    """The same for each call of DynamoDB: lease, reading, committing, giving back."""
+    """At each call of DynamoDB: lease, read, commit, release."""
     trouble = OF_OPERATIONS[operation][fault]
     world.aws.faults.follow(operation, afterwards=trouble, concerns=of_payments)
     worker = world.worker(read_timeout=IMPATIENT_SECONDS)

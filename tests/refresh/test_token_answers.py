@@ -1,4 +1,4 @@
-"""What becomes of a token endpoint's answers: a token and its lifetime, or one kind of error."""
+"""A token endpoint's answers: a token with its lifetime, or one class of error."""
 
 import json
 import time
@@ -30,15 +30,15 @@ def issuer() -> Iterator[TokenIssuer]:
         yield running
 
 
-# How long it lives
+# Lifetimes
 
 
 @pytest.mark.parametrize("told_by", ["token", "answer"])
 @pytest.mark.parametrize("lifetime", [60, 300, 600, 900, 1200, 1800, 3600, 86_400])
-def test_fresh_token_lives_as_long_as_its_issuer_says(
+def test_lifetime_of_a_fresh_token_is_the_issuers(
     issuer: TokenIssuer, lifetime: int, told_by: str
 ) -> None:
-    """Whether the token tells it or the answer does."""
+    """By the token's own times or by the answer's `expires_in`."""
     issuer.lifetime, issuer.opaque = lifetime, told_by == "answer"
     before = int(time.time())
     minted = mint(issuer)
@@ -51,26 +51,26 @@ def test_fresh_token_lives_as_long_as_its_issuer_says(
     ("expires_in", "lifetime"),
     [(None, 900), (600, 600), ("600", 600), ("soon", 900), (600.9, 600), (3600, 900)],
 )
-def test_least_of_answer_and_token_counts(
+def test_shorter_of_answer_and_token_counts(
     issuer: TokenIssuer, expires_in: Any, lifetime: int
 ) -> None:
-    """Without `expires_in`, or with one that cannot be read, the token's own times do."""
+    """Without a readable `expires_in` the token's own times count."""
     issuer.answer = {"expires_in": expires_in}
     assert mint(issuer).lifetime == lifetime
 
 
 def test_token_of_unknown_lifetime_has_the_configured_one(issuer: TokenIssuer) -> None:
-    """An opaque token, and nothing beside it."""
+    """An opaque token without `expires_in`."""
     issuer.opaque = True
     issuer.answer = {"expires_in": None}
     assert mint(issuer).lifetime == DEFAULT_LIFETIME
 
 
 @pytest.mark.parametrize("expires_in", [None, 3600, 900])
-def test_token_out_of_a_cache_counts_for_what_is_left(
+def test_cached_token_has_the_rest_of_its_lifetime(
     issuer: TokenIssuer, expires_in: int | None
 ) -> None:
-    """Even where the answer says that all of its life is still to come."""
+    """Even if the answer states the full lifetime."""
     issuer.lifetime, issuer.age = 3600, 3000
     issuer.answer = {"expires_in": expires_in}
     assert 599 <= mint(issuer).lifetime < 630
@@ -78,13 +78,13 @@ def test_token_out_of_a_cache_counts_for_what_is_left(
 
 @pytest.mark.parametrize("answered", [{}, {"expires_in": None}, {"expires_in": 900}])
 def test_nearly_dead_token_is_a_failure(issuer: TokenIssuer, answered: dict[str, Any]) -> None:
-    """It looks like success: status 200, a good signature, 320 of 900 seconds left."""
+    """Status 200, a good signature, and 320 of 900 seconds left."""
     issuer.age, issuer.answer = 580, answered
     assert failure_of(issuer).error_class == "nearly_dead_token"
 
 
-def test_nearly_dead_opaque_token_is_told_by_the_one_before(issuer: TokenIssuer) -> None:
-    """The answer's `expires_in` is what is left, the known lifetime is what there should be."""
+def test_nearly_dead_opaque_token_is_found_by_the_known_lifetime(issuer: TokenIssuer) -> None:
+    """`expires_in` is the rest; the token before had the full lifetime."""
     issuer.opaque, issuer.age = True, 580
     known = KnownToken(lifetime=900, expires_at=int(time.time()) + 380)
     assert failure_of(issuer, known=known).error_class == "nearly_dead_token"
@@ -92,8 +92,10 @@ def test_nearly_dead_opaque_token_is_told_by_the_one_before(issuer: TokenIssuer)
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, 29])
-def test_token_without_life_is_a_failure(issuer: TokenIssuer, expires_in: int) -> None:
-    """Shorter than clocks differ."""
+def test_token_shorter_than_the_clock_skew_is_a_failure(
+    issuer: TokenIssuer, expires_in: int
+) -> None:
+    """It may have expired when it arrives."""
     issuer.answer = {"expires_in": expires_in}
     assert failure_of(issuer).error_class == "nearly_dead_token"
 
@@ -101,10 +103,10 @@ def test_token_without_life_is_a_failure(issuer: TokenIssuer, expires_in: int) -
 @pytest.mark.parametrize(
     "claims", [{"exp": "soon"}, {"exp": True}, {"exp": 10**400, "iat": 0}, {"iat": []}, {}]
 )
-def test_token_whose_times_cannot_be_read_goes_by_the_answer(
+def test_unreadable_times_in_a_token_are_ignored(
     issuer: TokenIssuer, claims: dict[str, Any]
 ) -> None:
-    """A JWT of whatever content is opaque to us."""
+    """The token counts as opaque, and `expires_in` as its lifetime."""
     text = ".".join(
         jwt.utils.base64url_encode(part).decode()
         for part in (b'{"alg":"none"}', json.dumps(claims).encode(), b"signature")
@@ -114,7 +116,7 @@ def test_token_whose_times_cannot_be_read_goes_by_the_answer(
     assert (minted.text, minted.lifetime) == (text, 900)
 
 
-# How it fails
+# Failures
 
 
 def refused(error: str | None) -> bytes:
@@ -143,10 +145,10 @@ def refused(error: str | None) -> bytes:
         ("403 Forbidden", None, "access_denied"),
     ],
 )
-def test_refusal_keeps_its_name_if_it_is_a_known_one(
+def test_refusal_has_the_name_of_its_known_error(
     issuer: TokenIssuer, status: str, error: str | None, error_class: str
 ) -> None:
-    """RFC 6749, section 5.2; what only a person can mend, and in words of ours alone."""
+    """RFC 6749, section 5.2; other text of the issuer is not kept."""
     issuer.respond["/token"] = answer(refused(error), status=status)
     failure = failure_of(issuer)
     assert failure.error_class == error_class
@@ -168,10 +170,10 @@ def test_refusal_keeps_its_name_if_it_is_a_known_one(
         ("201 Created", "answer_unusable"),
     ],
 )
-def test_other_status_is_worth_another_try(
+def test_other_status_is_an_error_that_is_retried(
     issuer: TokenIssuer, status: str, error_class: str
 ) -> None:
-    """No breaker opens for what time may mend, whatever the body says."""
+    """It opens no breaker, whatever the body says."""
     issuer.respond["/token"] = answer(refused("invalid_client"), status=status)
     failure = failure_of(issuer)
     assert (failure.error_class, failure.retry_after) == (error_class, None)
@@ -179,10 +181,8 @@ def test_other_status_is_worth_another_try(
 
 
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
-def test_passing_trouble_that_is_called_a_bad_request_is_passing(
-    issuer: TokenIssuer, error: str
-) -> None:
-    """Some issuers say 400 where they mean 503."""
+def test_temporary_error_with_status_400_is_retried(issuer: TokenIssuer, error: str) -> None:
+    """Some issuers send 400 where others send 503."""
     issuer.respond["/token"] = answer(
         refused(error), status="400 Bad Request", headers="Retry-After: 7\r\n"
     )
@@ -191,8 +191,8 @@ def test_passing_trouble_that_is_called_a_bad_request_is_passing(
 
 
 @pytest.mark.parametrize("status", ["429 Too Many", "503 Busy"])
-def test_wait_that_the_issuer_asks_for_is_told(issuer: TokenIssuer, status: str) -> None:
-    """In seconds, or as a date."""
+def test_retry_after_is_in_the_failure(issuer: TokenIssuer, status: str) -> None:
+    """As seconds, or as a date."""
     issuer.respond["/token"] = answer(status=status, headers="Retry-After: 90\r\n")
     assert failure_of(issuer).retry_after == 90
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 90))
@@ -201,8 +201,8 @@ def test_wait_that_the_issuer_asks_for_is_told(issuer: TokenIssuer, status: str)
 
 
 @pytest.mark.parametrize("headers", ["", "Retry-After: soon\r\n"])
-def test_wait_that_nobody_asked_for_is_none(issuer: TokenIssuer, headers: str) -> None:
-    """Then the usual back-off counts."""
+def test_failure_without_retry_after_has_no_wait(issuer: TokenIssuer, headers: str) -> None:
+    """The usual back-off counts then."""
     issuer.respond["/token"] = answer(status="429 Too Many", headers=headers)
     assert failure_of(issuer).retry_after is None
 
@@ -216,29 +216,29 @@ def test_wait_that_nobody_asked_for_is_none(issuer: TokenIssuer, headers: str) -
     ],
     ids=["silence", "body", "headers"],
 )
-def test_issuer_that_hangs_is_given_up_in_time(issuer: TokenIssuer, respond: Respond) -> None:
-    """One issuer's silence keeps no worker."""
+def test_hanging_issuer_times_out(issuer: TokenIssuer, respond: Respond) -> None:
+    """It does not keep the worker waiting."""
     issuer.respond["/token"] = respond
     start = time.monotonic()
     assert failure_of(issuer, timeout_seconds=LIMIT).error_class == "issuer_timeout"
     assert time.monotonic() - start < LIMIT + 2
 
 
-def test_issuer_that_is_not_there_is_unavailable() -> None:
-    """Nobody listens on the port."""
+def test_unreachable_issuer_is_unavailable() -> None:
+    """Nothing listens on its port."""
     with create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert failure_of(TokenIssuer(f"http://127.0.0.1:{port}")).error_class == "issuer_unavailable"
 
 
-def test_issuer_that_hangs_up_is_unavailable(issuer: TokenIssuer) -> None:
-    """Without a word."""
+def test_issuer_that_closes_the_connection_is_unavailable(issuer: TokenIssuer) -> None:
+    """It sends nothing."""
     issuer.respond["/token"] = lambda connection, _: None
     assert failure_of(issuer).error_class == "issuer_unavailable"
 
 
-def test_redirect_is_not_followed_and_the_secret_goes_nowhere_else(issuer: TokenIssuer) -> None:
-    """Not even to a place that would give a token."""
+def test_redirect_is_not_followed(issuer: TokenIssuer) -> None:
+    """Not even to an address that would give a token."""
     with serve_issuer(POST) as elsewhere:
         location = f"Location: {elsewhere.url}/token\r\n"
         for status in ("301 Moved", "302 Found", "307 Temporary", "308 Permanent"):
@@ -282,24 +282,24 @@ TOKEN = {"access_token": f"eyJ{SECRET}", "token_type": "Bearer", "expires_in": 9
         ),
     ],
 )
-def test_answer_without_a_token_to_use_is_unusable(issuer: TokenIssuer, body: bytes) -> None:
-    """Ten megabytes, garbage, or a token that cannot be sent as a Bearer one."""
+def test_answer_without_a_usable_token_is_unusable(issuer: TokenIssuer, body: bytes) -> None:
+    """Ten megabytes, no JSON, or a token that cannot be sent as a Bearer token."""
     issuer.respond["/token"] = answer(body)
     assert failure_of(issuer).error_class == "answer_unusable"
 
 
 @pytest.mark.parametrize("token_type", ["bearer", "BEARER"])
 @pytest.mark.parametrize("text", ["x" * 60_000, "!~", "1|a.b-c_d+e/f=="])
-def test_answer_with_a_token_to_use_is_taken(
+def test_unusual_answer_with_a_usable_token_is_accepted(
     issuer: TokenIssuer, text: str, token_type: str
 ) -> None:
-    """The type is case-insensitive (RFC 6749, section 5.1); the text is the issuer's business."""
+    """The type is case-insensitive (RFC 6749, section 5.1), and the token's form is free."""
     issuer.answer = {"access_token": text, "token_type": token_type}
     assert mint(issuer).text == text
 
 
 def test_token_is_in_no_repr(issuer: TokenIssuer) -> None:
-    """What is minted can be logged by accident."""
+    """A minted token may be logged by mistake."""
     minted = mint(issuer)
     assert minted.text.startswith("eyJ")
     assert "eyJ" not in f"{minted!r} {minted}"

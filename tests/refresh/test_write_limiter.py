@@ -1,11 +1,11 @@
-"""The pace of writes: never more than the rate in any second, however threads come and wake up."""
+"""The write limiter: never more writes in any second than the rate."""
 
 import time
 from threading import Thread, local
 
 import pytest
 
-from refresh_tokens.write_limiter import WriteLimiter
+from refresh_tokens.token_writer import WriteLimiter
 from stand_ins.clock import Clock
 from stand_ins.rates import busiest
 from stand_ins.refusal import RATE_EXCEEDED
@@ -13,7 +13,7 @@ from tests.refresh.world import new_world
 
 
 class SlowSleeper:
-    """Time that goes by while somebody sleeps: longer than was asked for, now and then."""
+    """A clock that sleeping moves, sometimes by more than was asked for."""
 
     def __init__(self, *overslept: float) -> None:
         self.clock = Clock(0)
@@ -25,8 +25,8 @@ class SlowSleeper:
         self.clock.advance(seconds + late)
 
 
-def test_first_write_does_not_wait_and_the_next_ones_do() -> None:
-    """At an even pace."""
+def test_writes_are_spaced_evenly() -> None:
+    """The first write does not wait."""
     sleeper = SlowSleeper()
     limiter = WriteLimiter(20, now=sleeper.clock, sleep=sleeper.sleep)
     times = []
@@ -36,8 +36,8 @@ def test_first_write_does_not_wait_and_the_next_ones_do() -> None:
     assert times == pytest.approx([0, 0.05, 0.1, 0.15, 0.2], abs=1e-4)
 
 
-def test_pause_is_not_made_up_for() -> None:
-    """After a quiet hour there is no burst."""
+def test_no_burst_follows_a_pause() -> None:
+    """After an hour without writes the rate is the same."""
     sleeper = SlowSleeper()
     limiter = WriteLimiter(20, now=sleeper.clock, sleep=sleeper.sleep)
     limiter.wait()
@@ -50,8 +50,8 @@ def test_pause_is_not_made_up_for() -> None:
 
 
 @pytest.mark.parametrize("late", [0.001, 0.03, 0.2, 2.0])
-def test_oversleeping_is_not_made_up_for(late: float) -> None:
-    """Who wakes up late pushes all that come after."""
+def test_no_burst_follows_a_late_thread(late: float) -> None:
+    """A thread that wakes up late delays the next ones."""
     sleeper = SlowSleeper(0, 0, late, 0, late)
     limiter = WriteLimiter(20, now=sleeper.clock, sleep=sleeper.sleep)
     times = []
@@ -62,8 +62,8 @@ def test_oversleeping_is_not_made_up_for(late: float) -> None:
 
 
 @pytest.mark.parametrize("writes_per_second", [20, 50])
-def test_threads_together_keep_the_rate(writes_per_second: int) -> None:
-    """In every second that slides over two seconds of real threads, and they come close to it."""
+def test_threads_share_the_rate(writes_per_second: int) -> None:
+    """In each second of two seconds of real threads, and close to the rate."""
     seen = local()
     times: list[float] = []
 
@@ -87,12 +87,12 @@ def test_threads_together_keep_the_rate(writes_per_second: int) -> None:
 
 
 @pytest.mark.parametrize("operation", ["CreateSecret", "PutSecretValue"])
-def test_every_attempt_keeps_the_pace_also_those_that_botocore_repeats(operation: str) -> None:
-    """A throttled write that is sent again at once would take the share of somebody else."""
+def test_retries_of_botocore_keep_the_rate(operation: str) -> None:
+    """A throttled write that is repeated at once would use another worker's share."""
     with new_world() as world:
         rows = [world.register(f"runner-{number}") for number in range(6)]
         if operation == "PutSecretValue":
-            world.worker().refresh(rows[0].unit)
+            world.worker().refresh(rows[0].work_unit)
             world.clock.advance(600)
         sleeper = SlowSleeper()
         world.aws.faults.follow(operation, *[RATE_EXCEEDED] * 4)
@@ -100,7 +100,7 @@ def test_every_attempt_keeps_the_pace_also_those_that_botocore_repeats(operation
             pace=WriteLimiter(5, now=sleeper.clock, sleep=sleeper.sleep),
             retries={"mode": "standard", "total_max_attempts": 3},
         )
-        worker.refresh(rows[0].unit)
+        worker.refresh(rows[0].work_unit)
         writes = world.aws.count("CreateSecret") + world.aws.count("PutSecretValue")
         assert world.aws.count(operation, "ThrottlingException") == 4
         before = 6 if operation == "PutSecretValue" else 0

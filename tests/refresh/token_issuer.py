@@ -1,4 +1,4 @@
-"""A real token endpoint on loopback that checks its clients, and fails as a test wants it."""
+"""A token endpoint on loopback that checks its clients, and fails as a test configures it."""
 
 import json
 import time
@@ -43,7 +43,7 @@ def pem_of(key: Any) -> str:
 
 @dataclass(frozen=True)
 class RegisteredClient:
-    """A client, and the one way in which it may prove itself."""
+    """A client, and the one `auth_method` that the issuer accepts from it."""
 
     client_id: str
     auth_method: str
@@ -54,7 +54,7 @@ class RegisteredClient:
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it arrived."""
+    """A request as it was received."""
 
     path: str
     headers: dict[str, str]
@@ -141,7 +141,7 @@ class TokenIssuer:
         return None
 
     def _proves_by_assertion(self, client: RegisteredClient, request: Received) -> bool:
-        """RFC 7523, section 3, and no more leeway than an issuer has to give."""
+        """Check an assertion by RFC 7523, section 3, without leeway."""
         assert client.key is not None
         form = request.form
         if (

@@ -1,4 +1,4 @@
-"""A unit with one of each kind of runner, trouble for it, and what must hold during and after."""
+"""A work unit with each kind of runner, faults for it, and what must hold during and after them."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,56 +8,56 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.timing import BACK_OFF_CAP_SECONDS
 from byline.refresh.work_units import token_secret_name
-from refresh_tokens.plan import SWEEP_AGAIN_SECONDS
+from refresh_tokens.retries import BACK_OFF_CAP_SECONDS
+from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.faults import Call
 from tests.refresh.world import LEASE_SECONDS, Worker, World
 
 OLD, NEW, GONE = "old", "new", "gone"
 
-TURNS_IN_TROUBLE = 3
+SLICES_WITH_FAULTS = 3
 
-MOST_CALLS_A_TURN = 40
-"""Of one operation, for three runners: nobody may try in a loop."""
+MOST_CALLS_A_SLICE = 40
+"""Calls of one operation for three runners: no retry without a pause."""
 
 
 def prepared(world: World) -> RunnerRow:
-    """A runner whose token is due, a new one, one that was deleted; and one of another project."""
+    """A runner whose token is due, a new one, a deleted one, and one of another project."""
     world.give_client(project="others", token_endpoint=f"{world.issuer.url}/others")
     old, gone = world.register(OLD), world.register(GONE)
-    world.worker().refresh(old.unit)
+    world.worker().refresh(old.work_unit)
     world.clock.advance(600)
     row = world.row(GONE)
     assert row is not None
     world.delete(row)
     world.register(NEW)
     world.register("bystander", project="others")
-    assert gone.unit == old.unit
+    assert gone.work_unit == old.work_unit
     return old
 
 
 def of_payments(call: Call) -> bool:
-    """Whether a call is about the unit in trouble, and not about its neighbour's."""
+    """Whether a call is about the work unit with faults, and not about the other project."""
     return "others" not in str(call.document)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen while there was trouble."""
+    """The error classes and the number of calls during faults."""
 
     error_classes: set[str]
     most_calls: int
 
 
 def work_in_trouble(world: World, worker: Worker, row: RunnerRow, operation: str) -> Seen:
-    """Some turns under trouble with `operation`, with the same checks after each."""
+    """Run some time slices with faults of `operation`, with the same checks after each."""
     before = tokens(world)
     most_calls = 0
-    for _ in range(TURNS_IN_TROUBLE):
+    for _ in range(SLICES_WITH_FAULTS):
         calls = world.aws.count(operation)
         with suppress(ClientError, BotoCoreError):
-            worker.refresh(row.unit)
+            worker.refresh(row.work_unit)
         most_calls = max(most_calls, world.aws.count(operation) - calls)
         for runner in (OLD, NEW):
             now = world.row(runner)
@@ -66,7 +66,7 @@ def work_in_trouble(world: World, worker: Worker, row: RunnerRow, operation: str
             assert now.due_at is not None
         assert_no_token_went_back(before, tokens(world))
         world.clock.advance(10)
-    assert most_calls <= MOST_CALLS_A_TURN
+    assert most_calls <= MOST_CALLS_A_SLICE
     error_classes = {
         left.last_error.error_class
         for runner in (OLD, NEW)
@@ -76,31 +76,31 @@ def work_in_trouble(world: World, worker: Worker, row: RunnerRow, operation: str
 
 
 def assert_neighbour_is_well(world: World, worker: Worker) -> None:
-    """The other project's runner has its token, whatever happens beside it."""
+    """The other project's runner has its token."""
     row = world.row("bystander", project="others")
     assert row is not None
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     row = world.row("bystander", project="others")
     assert row is not None
     assert world.token(row)["generation"] == row.generation
 
 
 def assert_all_recover(world: World, row: RunnerRow, *, after: float = 0) -> None:
-    """The trouble is over: at the next tick all are refreshed, and the deleted one is swept."""
+    """After the faults, the next tick refreshes all runners and sweeps the deleted one."""
     world.aws.faults.clear()
     world.clock.advance(max(BACK_OFF_CAP_SECONDS, LEASE_SECONDS, after) + 10)
     worker = world.worker()
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     assert_consistent(world, runners=(OLD, NEW))
     world.clock.advance(SWEEP_AGAIN_SECONDS)
-    assert worker.refresh(row.unit) == "done"
+    assert worker.refresh(row.work_unit) == "done"
     for slot in range(2):
         secret = world.aws.secrets.find(token_secret_name("payments", GONE, slot))
         assert secret is None or secret.deletion is not None
 
 
 def assert_consistent(world: World, *, runners: tuple[str, ...]) -> None:
-    """Each runner's row points at a token that is there, is its newest, and lives as it says."""
+    """Each runner's row names a token that exists, is its newest, and expires when the row says."""
     for runner in runners:
         row = world.row(runner)
         assert row is not None, runner
@@ -111,27 +111,27 @@ def assert_consistent(world: World, *, runners: tuple[str, ...]) -> None:
         assert current["generation"] == row.generation, "an older token stands over a newer one"
         assert row.expires_at is not None
         expires_at = datetime.fromisoformat(token["expires_at"]).timestamp()
-        assert row.expires_at == expires_at, "the row tells another token's time"
+        assert row.expires_at == expires_at, "the row has another token's time"
         assert row.expires_at > world.clock() + 300
         assert row.due_at is not None
         assert row.due_at > world.clock()
-    assert_no_secret_told(world)
+    assert_no_secret_outside(world)
 
 
 def tokens(world: World) -> dict[str, Any]:
-    """The generation that each of the unit's secrets holds."""
+    """The generation in each secret of the work unit."""
     names = [name for name in world.aws.secrets.names() if name.startswith("byline/runners/pay")]
     return {name: world.current(name)["generation"] for name in names if not _is(GONE, name)}
 
 
 def assert_no_token_went_back(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """No secret of a live runner is gone, or holds an older token than before."""
+    """No secret of a live runner was deleted or has an older token than before."""
     for name, generation in before.items():
         assert after[name] >= generation, "an older token stands over a newer one"
 
 
-def assert_no_secret_told(world: World) -> None:
-    """No secret text in any call's other members, in any row."""
+def assert_no_secret_outside(world: World) -> None:
+    """No secret text is in any row, or in any member of a call that is not for it."""
     assert len(world.aws.secrets.texts) > 0
     assert world.aws.leaks() == []
     assert not world.aws.secrets.texts.occur_in(world.rows())

@@ -1,4 +1,4 @@
-"""Workers and what is around them: AWS with its limits, an issuer, and time that a test moves."""
+"""Workers with AWS and its limits, an issuer, and a clock that the test moves."""
 
 import json
 import time
@@ -13,17 +13,13 @@ from uuid import uuid4
 from byline.fetch import fetch
 from byline.fetch import post as send
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
-from byline.refresh.work_units import Unit, client_secret_name, token_secret_name, version_token
-from refresh_tokens.clients.states import ClientStates
-from refresh_tokens.clients.store import ClientStore
-from refresh_tokens.minting.mint import Mint
-from refresh_tokens.runner_table import RunnerTable
-from refresh_tokens.token_writer import TokenWriter
-from refresh_tokens.work.leases import UnitLeases
-from refresh_tokens.work.mints import UnitMints
-from refresh_tokens.work.refresher import Outcome, Report, UnitRefresher
-from refresh_tokens.work.sweeper import Sweeper
-from refresh_tokens.write_limiter import WriteLimiter
+from byline.refresh.work_units import WorkUnit, client_secret_name, token_secret_name, version_token
+from refresh_tokens.clients import ClientStates, ClientStore
+from refresh_tokens.minting import Mint, SharedMints
+from refresh_tokens.refresher import Refresher, RefreshReport, SliceOutcome
+from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
+from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from stand_ins.aws_server import AwsServer, serve_aws
 from stand_ins.clock import Clock
 from stand_ins.secret_store import Behaviour
@@ -32,34 +28,34 @@ from tests.runs.table_server import ACCESS_TABLE, table_definition
 
 TABLE = "RunnersTable"
 CLIENT = RegisteredClient("scheduler", "client_secret_basic", "S3CRET-of-scheduler")
-TURN_SECONDS = 50
+SLICE_SECONDS = 50
 LEASE_SECONDS = 60
-"""Longer than any lease: whatever a worker held that died, it holds no more."""
+"""Longer than any lease: the lease of a worker that died has expired."""
 
 
 class Crash(BaseException):
-    """The worker's process is gone."""
+    """The worker's process ends."""
 
 
 @dataclass
 class Worker:
-    """One worker, and what it told."""
+    """One worker, and what it reported."""
 
-    refresher: UnitRefresher
+    refresher: Refresher
     clients: list[Any]
     now: Clock
     refreshed: list[str] = field(default_factory=list)
-    postponed: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
     failed_mints: list[str] = field(default_factory=list)
 
     def refresh(
-        self, unit: Unit, *, up_to: int | None = None, due_by: int | None = None
-    ) -> Outcome:
+        self, unit: WorkUnit, *, up_to: int | None = None, due_by: int | None = None
+    ) -> SliceOutcome:
         now = self.now()
-        return self.refresher.refresh(unit, up_to=up_to, due_by=due_by, until=now + TURN_SECONDS)
+        return self.refresher.refresh(unit, up_to=up_to, due_by=due_by, until=now + SLICE_SECONDS)
 
     def crash_at(self, step: int) -> "CallCounter":
-        """Let the worker die right before its call number `step` // 2, or right after it."""
+        """End the worker before its call number `step` // 2, or for an odd step after it."""
         counter = CallCounter(step)
         for client in self.clients:
             client.meta.events.register("before-send", counter.before)
@@ -69,7 +65,7 @@ class Worker:
 
 
 class CallCounter:
-    """Notes the edges of a worker's calls, and lets nothing through from the fatal one on."""
+    """Notes the begin and end of a worker's calls, and stops all calls from the fatal one on."""
 
     def __init__(self, fatal: int | None) -> None:
         self.edges: list[str] = []
@@ -92,7 +88,7 @@ class CallCounter:
 
 @dataclass
 class World:
-    """AWS, an issuer, and the runners that live there."""
+    """AWS, an issuer, and registered runners."""
 
     aws: AwsServer
     issuer: TokenIssuer
@@ -101,16 +97,16 @@ class World:
 
     @cached_property
     def dynamodb(self) -> Any:
-        """Looks behind the workers' backs: meets no fault and is not counted."""
+        """A client for the test itself: it meets no fault and is not counted."""
         return self.aws.observer("dynamodb")
 
     @cached_property
     def secrets_manager(self) -> Any:
-        """The same of Secrets Manager."""
+        """The same for Secrets Manager."""
         return self.aws.observer("secretsmanager")
 
     def register(self, runner: str, *, project: str = "payments", **changes: Any) -> RunnerRow:
-        """A runner that was registered just now, and is due."""
+        """Register a runner, which is due now."""
         now = int(self.clock())
         values: dict[str, Any] = {"client": "scheduler", "revision": str(uuid4()), **changes}
         row = RunnerRow(
@@ -123,14 +119,14 @@ class World:
             updated_at="2026-11-22T16:20:11.123Z",
             **values,
         )
-        row = replace(row, shard=row.unit.shard)
+        row = replace(row, shard=row.work_unit.shard)
         self.put(row)
         return row
 
     def give_client(
         self, client: str = "scheduler", *, project: str = "payments", **changes: Any
     ) -> None:
-        """The secret of a client of the issuer's, by whatever name."""
+        """Write the secret of a client that the issuer knows, under the name `client`."""
         secret = {
             "token_endpoint": f"{self.issuer.url}/token",
             "client_id": CLIENT.client_id,
@@ -148,7 +144,7 @@ class World:
         return read_runner(answer["Item"]) if "Item" in answer else None
 
     def delete(self, row: RunnerRow) -> RunnerRow:
-        """What the route does: the row moves to the deleted ones, due for sweeping."""
+        """Delete a runner as the route does: its row moves to the deleted ones, due for a sweep."""
         now = int(self.clock())
         deleted = replace(row, deleted_at=now, due_at=now, deleted_by="{}", revision="deletion")
         client = self.dynamodb
@@ -157,7 +153,7 @@ class World:
         return deleted
 
     def token(self, row: RunnerRow) -> dict[str, Any]:
-        """What the row points at: exactly that generation's version of that slot."""
+        """The token of the row's slot and generation."""
         assert row.slot is not None
         name = token_secret_name(row.project, row.runner, row.slot)
         answer = self.secrets_manager.get_secret_value(
@@ -182,10 +178,10 @@ class World:
         skew: float = 0,
         **config: Any,
     ) -> Worker:
-        """A worker of its own: clients, lease owner and all. `skew`: how far its clock is ahead.
+        """A worker with its own clients and lease owner. `skew`: how far its clock is ahead.
 
-        `pace`: of its writes, by itself a quick one. `config`: of its clients of AWS, which by
-        themselves wait long, and try everything once.
+        `pace`: its write limiter, by default a fast one. `config`: of its AWS clients, which by
+        default wait long and do not retry.
         """
         dynamodb = self.aws.client("dynamodb", **config)
         secrets = self.aws.client("secretsmanager", max_pool_connections=8, **config)
@@ -204,7 +200,7 @@ class World:
         limiter = pace or WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
         runners = RunnerTable(dynamodb, TABLE)
         writer = TokenWriter(secrets, limiter=limiter)
-        refresher = UnitRefresher(
+        refresher = Refresher(
             runners=runners,
             writer=writer,
             sweeper=Sweeper(
@@ -215,12 +211,14 @@ class World:
                 threads=self.threads,
                 now=now,
             ),
-            mints=UnitMints(mint=mint, clients=clients, states=states, now=now, random=lambda: 0.5),
-            leases=UnitLeases(dynamodb, TABLE, owner=str(uuid4())),
+            mints=SharedMints(
+                mint=mint, clients=clients, states=states, now=now, random=lambda: 0.5
+            ),
+            leases=WorkUnitLeases(dynamodb, TABLE, owner=str(uuid4())),
             threads=self.threads,
-            report=Report(
+            report=RefreshReport(
                 runner_refreshed=lambda row: worker.refreshed.append(row.runner),
-                runner_postponed=lambda row, error: worker.postponed.append((row.runner, error)),
+                runner_failed=lambda row, error: worker.failed.append((row.runner, error)),
                 mint_failed=lambda _, error: worker.failed_mints.append(error),
             ),
             now=now,
@@ -230,9 +228,9 @@ class World:
         return worker
 
     def catch_up(self) -> None:
-        """Let the clock, which stands, pass the function's: what that wrote is due then.
+        """Move the test's clock past the real one, so that what the functions wrote is due.
 
-        Where it is ahead it moves all the same: AWS's quotas are for each second of this clock.
+        It always moves by a second at least, because AWS's quotas are per second of this clock.
         """
         self.clock.advance(max(1.0, time.time() + 1 - self.clock()))
 
@@ -244,7 +242,7 @@ class World:
 def new_world(
     *, lifetime: int = 900, behaviour: Behaviour | None = None, clock: Clock | None = None
 ) -> Iterator[World]:
-    """A world with a table, and an issuer of opaque tokens: only the clock tells their age."""
+    """A world with its tables, and an issuer of opaque tokens."""
     clock = clock or Clock(float(int(time.time())))
     quiet = behaviour or Behaviour()
     with (
@@ -261,6 +259,6 @@ def new_world(
 
 
 def make_tables(aws: AwsServer) -> None:
-    """The tables of runners, and of who may and who did, as the template has them."""
+    """Create RunnersTable and AccessTable as in the template."""
     for table in (TABLE, ACCESS_TABLE):
         aws.observer("dynamodb").create_table(**table_definition(table))

@@ -115,7 +115,7 @@ class Crowd:
     def step(self) -> None:
         """Let one actor make one step, or die; or let the service carry out a late call."""
         if self._world.graph.late and self._random.random() < 0.01:
-            self._world.graph.catch_up(calls=1)
+            self._world.graph.apply_late_calls(calls=1)
         if not self._actors:
             return
         self._steps += 1
@@ -137,7 +137,7 @@ class Crowd:
             self._kill(actor)
         late = self._world.graph.late
         overdue = sum(self._sent_at[id(call)] + SETTLE_SECONDS <= now for call in late)
-        self._world.graph.catch_up(calls=overdue)
+        self._world.graph.apply_late_calls(calls=overdue)
         self._world.clock.advance(seconds)
 
     def _announce(self, key: RunKey) -> None:

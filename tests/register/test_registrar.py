@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from byline.identity.caller import Caller
-from byline.tables.writes import WRITE_ATTEMPTS, Contended
+from byline.tables.rows import WRITE_ATTEMPTS, Contended
 from register_resources.claims import KEPT_SECONDS, SETTLE_SECONDS, RunClaims
 from register_resources.pending import RunKey
 from stand_ins.authorization_service import Fails, Hangs
@@ -237,7 +237,7 @@ def test_deletion_after_a_timed_out_registration_is_repeated_until_the_doubt_end
     assert world.settle(key) == "failed"
     world.delete(key)
     assert world.settle(key) == "unsettled"
-    world.graph.catch_up()
+    world.graph.apply_late_calls()
     assert world.graph.tasks == {key.run}
     world.clock.advance(SETTLE_SECONDS - 1)
     assert world.settle(key) == "unsettled"
@@ -254,7 +254,7 @@ def test_success_after_a_timeout_leaves_a_doubt(world: RegistrationWorld) -> Non
     assert world.settle(key) == "registered"
     world.delete(key)
     assert world.settle(key) == "unsettled"
-    world.graph.catch_up()
+    world.graph.apply_late_calls()
     world.clock.advance(SETTLE_SECONDS)
     assert world.settle(key) == "deregistered"
     assert not world.graph.tasks
@@ -354,7 +354,7 @@ def test_worker_that_fails_at_the_table_hands_on_its_doubt(world: RegistrationWo
         world.settle(key, step=refuses(2, error=error))
     world.delete(key)
     assert world.settle(key) == "unsettled"
-    world.graph.catch_up()
+    world.graph.apply_late_calls()
     world.clock.advance(SETTLE_SECONDS)
     assert world.settle(key) == "deregistered"
     assert not world.graph.tasks
@@ -403,7 +403,7 @@ def test_doubt_that_ends_during_a_deregistration_repeats_it(world: RegistrationW
 
     def answers_slowly(name: str) -> None:
         if name == "post answered":
-            world.graph.catch_up()
+            world.graph.apply_late_calls()
             world.clock.advance(2)
 
     assert world.settle(key, step=answers_slowly) == "unsettled"

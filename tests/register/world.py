@@ -122,7 +122,7 @@ class RegistrationWorld:
                 # The worker died after it sent the call, which may still take effect.
                 self.graph.late.append(call)
                 raise
-            answer = self.graph.meet(call, fault)
+            answer = self.graph.answer(call, fault)
             step("post answered")
             if answer is None:
                 raise TimedOut("not done in time")

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from byline.refresh.runner_rows import RunnerRow, read_runner
-from byline.refresh.work_units import Unit
+from byline.refresh.work_units import WorkUnit
 from tests.refresh.world import TABLE, World
 from tests.runs.identity_server import Credential
 from tests.runs.runs_api import Answer, RunsApi
@@ -76,15 +76,15 @@ class RunnersApi:
         """The operations of the AWS calls so far."""
         return [call.operation for call in self.world.aws.calls if service in {"", call.service}]
 
-    def messages(self) -> list[Unit]:
+    def messages(self) -> list[WorkUnit]:
         """The work units that were sent to the refresh queue."""
         return [
-            msgspec.json.decode(call.document["MessageBody"], type=Unit)
+            msgspec.json.decode(call.document["MessageBody"], type=WorkUnit)
             for call in self.world.aws.calls
             if call.operation == "SendMessage" and call.outcome == "done"
         ]
 
-    def refresh(self, *units: Unit) -> None:
+    def refresh(self, *units: WorkUnit) -> None:
         """Let a worker refresh the due runners of these units; the nightly runner's unit by
         default.
 
@@ -93,6 +93,6 @@ class RunnersApi:
         aws = self.world.aws
         before = list(aws.calls)
         self.world.catch_up()
-        for unit in units or (self.registered_row().unit,):
+        for unit in units or (self.registered_row().work_unit,):
             assert self.world.worker().refresh(unit) == "done"
         aws.calls[:] = before

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from byline.aws import dynamodb
-from byline.tables.writes import Contended
+from byline.tables.rows import Contended
 from serve_runs.calls import Api
 from serve_runs.errors import RequestFailed
 from serve_runs.handler import build

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from byline.identity.caller import Caller
-from byline.tables.writes import Contended
+from byline.tables.rows import Contended
 from serve_runs.access.decisions import POLICIES
 from serve_runs.audit.trail import (
     AUDIT,

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from serve_runs.audit.trail import ActionContext, AuditTrail
+from serve_runs.idempotency import IDEMPOTENCY_SECONDS
 from serve_runs.runs.requests import CreateRun
-from serve_runs.runs.store import IDEMPOTENCY_SECONDS, RunStore
+from serve_runs.runs.store import RunStore
 from tests.runs.access_rows import AccessRows
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi

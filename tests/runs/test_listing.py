@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byline.identity.caller import Caller
-from byline.tables.items import Item
+from byline.tables.rows import Item
 from serve_runs.audit.trail import ActionContext
 from serve_runs.runs.queries import RunQuery
 from serve_runs.runs.requests import CreateRun

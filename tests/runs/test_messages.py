@@ -13,7 +13,7 @@ import pytest
 from ulid import ULID
 
 from byline.refresh.runner_rows import RunnerRow, runner_item
-from byline.tables.writes import Contended
+from byline.tables.rows import Contended
 from serve_runs.audit.trail import ActionContext
 from serve_runs.errors import RequestFailed
 from serve_runs.messages.requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage

@@ -88,7 +88,7 @@ def test_registration_determines_the_row(row: RunnerRow, registration: RunnerReg
     is_same_subject = row.subject_issuer is not None and row.subject == after.subject
     issuer = row.subject_issuer if is_same_subject else registration.subject_issuer
     assert after.subject_issuer == issuer
-    assert after.shard == after.unit.shard
+    assert after.shard == after.work_unit.shard
     assert read_runner(runner_item(after)) == after
 
 
@@ -159,5 +159,9 @@ def test_tombstone_is_due_for_the_sweep_of_its_unit(row: RunnerRow) -> None:
     tombstone = deleted(row, action=ActionContext(None, "new"), now=NOW)
     assert tombstone.key != row.key
     assert not tombstone.is_live
-    assert (tombstone.shard, tombstone.due_at, tombstone.unit) == (row.shard, int(NOW), row.unit)
+    assert (tombstone.shard, tombstone.due_at, tombstone.work_unit) == (
+        row.shard,
+        int(NOW),
+        row.work_unit,
+    )
     assert read_runner(runner_item(tombstone)) == tombstone

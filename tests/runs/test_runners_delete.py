@@ -22,7 +22,7 @@ def test_deleted_runner_is_not_found_and_its_secrets_are_deleted(
     """A deletion is answered 204, then 404, and RefreshTokensFunction deletes the secrets."""
     runners.put(ada)
     runners.refresh()
-    unit = runners.registered_row().unit
+    unit = runners.registered_row().work_unit
     assert secrets_of(runners)
     runners.world.aws.calls.clear()
     answer = runners.delete(ada)
@@ -93,7 +93,7 @@ def test_sweep_of_a_deleted_runner_keeps_the_token_of_the_new_one(
     runners.refresh()
     runners.delete(nightly)
     runners.put(nightly, subject="gpu")
-    unit = runners.registered_row().unit
+    unit = runners.registered_row().work_unit
     for _ in range(4):
         runners.world.clock.advance(200)  # forced deletions end, and the second sweep is due
         runners.refresh(unit)

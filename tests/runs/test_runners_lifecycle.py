@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import Unit
-from refresh_tokens.plan import SWEEP_AGAIN_SECONDS
+from byline.refresh.work_units import WorkUnit
+from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
 from tests.identity.loopback import answer
-from tests.refresh.troubles import assert_consistent, assert_no_secret_told
+from tests.refresh.troubles import assert_consistent, assert_no_secret_outside
 from tests.refresh.world import TABLE, World, new_world
 from tests.runs.table_server import ACCESS_TABLE
 
@@ -28,7 +28,7 @@ class Lifecycle:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.messages: list[Unit] = []
+        self.messages: list[WorkUnit] = []
         client = world.aws.client("dynamodb")
         audit = AuditTrail(client, ACCESS_TABLE, now=world.clock)
         self._store = RunnerStore(client, TABLE, audit=audit, now=world.clock)
@@ -43,23 +43,23 @@ class Lifecycle:
         )
         for _ in range(2):
             row, _outcome = self._store.register(registration, permit=lambda *_: None)
-        self.deliver(row.unit)
+        self.deliver(row.work_unit)
 
-    def delete(self) -> Unit:
+    def delete(self) -> WorkUnit:
         """Delete the runner as the route does, and deliver its message."""
         row = self._store.delete(PROJECT, RUNNER, action=ActionContext(None, str(uuid4())))
-        self.deliver(row.unit)
-        return row.unit
+        self.deliver(row.work_unit)
+        return row.work_unit
 
     def fall_due(self) -> None:
         """Advance the clock until the runner is due, and deliver the messages of two ticks."""
         row = self.row()
         assert row.due_at is not None
         self.world.clock.advance(row.due_at - self.world.clock() + 60)
-        self.deliver(row.unit)
-        self.deliver(row.unit)
+        self.deliver(row.work_unit)
+        self.deliver(row.work_unit)
 
-    def deliver(self, unit: Unit) -> None:
+    def deliver(self, unit: WorkUnit) -> None:
         """Deliver a message to two workers concurrently."""
         self.messages.append(unit)
         workers = [self.world.worker(skew=skew) for skew in (0, 10)]
@@ -112,4 +112,4 @@ def test_repeated_messages_cause_no_second_mint_or_write(lifecycle: Lifecycle) -
     assert lifecycle.mints_and_writes() == (mints + 1, 4)
     assert lifecycle.world.row(RUNNER) is None
     assert [name for name in lifecycle.world.aws.secrets.names() if "/runners/" in name] == []
-    assert_no_secret_told(lifecycle.world)
+    assert_no_secret_outside(lifecycle.world)

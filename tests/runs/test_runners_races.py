@@ -18,8 +18,8 @@ import pytest
 
 from byline.refresh.runner_rows import RunnerRow, read_runner
 from byline.refresh.work_units import token_secret_name
-from byline.tables.writes import Contended
-from refresh_tokens.plan import SWEEP_AGAIN_SECONDS
+from byline.tables.rows import Contended
+from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.errors import RequestFailed
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
@@ -93,7 +93,7 @@ class Stage:
     def work(self) -> None:
         """Let a worker do all due work of the project."""
         self.world.catch_up()
-        for unit in {row.unit for row in (*self.live(), *self.tombstones())}:
+        for unit in {row.work_unit for row in (*self.live(), *self.tombstones())}:
             self._worker.refresh(unit)
 
     def live(self) -> list[RunnerRow]:

@@ -24,9 +24,9 @@ def test_new_runner_is_due_and_sent_to_the_queue(runners: RunnersApi, ada: Crede
     row = runners.registered_row()
     assert row.due_at is not None
     assert abs(row.due_at - time.time()) < 5
-    assert (row.shard, row.deadline, row.attempts) == (row.unit.shard, row.due_at, 0)
+    assert (row.shard, row.deadline, row.attempts) == (row.work_unit.shard, row.due_at, 0)
     assert abs(row.generation - time.time() * 1000) < 5_000
-    assert runners.messages() == [row.unit]
+    assert runners.messages() == [row.work_unit]
     calls = runners.calls()
     assert calls.index("TransactWriteItems") < calls.index("SendMessage")
     assert answer.json == runners.get(ada).json
@@ -76,10 +76,10 @@ def test_registration_for_another_token_starts_without_one(
     )
     assert after.generation > before.generation
     assert after.revision != before.revision
-    assert after.unit == after.mint_key.unit
+    assert after.work_unit == after.mint_key.work_unit
     assert (after.due_at, after.slot, after.expires_at) == (after.deadline, None, None)
     assert (after.slots, after.created_at) == (before.slots, before.created_at)
-    assert runners.messages()[-1] == after.unit
+    assert runners.messages()[-1] == after.work_unit
 
 
 def test_new_subject_reads_the_existing_token(

@@ -4,8 +4,7 @@ from random import Random
 
 import pytest
 
-from byline.refresh.timing import DAY_SECONDS
-from refresh_tokens.minting.mint import MintedToken
+from byline.refresh.timing import DAY_SECONDS, MintedToken
 from simulation.fleet import fleet, project_sizes
 from simulation.runner_index import RunnerIndex
 from simulation.secret_versions import SecretVersions, WriteQuota
@@ -122,6 +121,6 @@ def test_the_index_returns_a_row_from_its_due_second_on() -> None:
     index = RunnerIndex(rows)
     first = min(rows, key=lambda row: row.due_at or 0)
     due_at = first.due_at or 0
-    assert first not in index.due(first.unit, now=due_at - 1)
-    assert first in index.due(first.unit, now=due_at)
+    assert first not in index.due(first.work_unit, now=due_at - 1)
+    assert first in index.due(first.work_unit, now=due_at)
     assert first in index.all_due(now=due_at)

@@ -1,4 +1,4 @@
-"""What befalls a call on its way to AWS, and what is known of it afterwards."""
+"""The stand-in for AWS: faults of calls, the other services, and the search for leaked secrets."""
 
 import base64
 import json
@@ -48,11 +48,13 @@ VALUE = json.dumps({"token": TOKEN, "token_type": "Bearer", "expires_at": "2030-
 
 @pytest.fixture
 def clock() -> Clock:
+    """A clock that stands still."""
     return Clock()
 
 
 @pytest.fixture
 def aws(clock: Clock) -> Iterator[AwsServer]:
+    """A server with one secret, whose value is `old`."""
     with serve_aws(clock=clock) as aws:
         aws.secrets.seed(NAME, "old")
         yield aws
@@ -60,12 +62,14 @@ def aws(clock: Clock) -> Iterator[AwsServer]:
 
 @pytest.fixture
 def secrets(aws: AwsServer) -> Iterator[Any]:
+    """A client of Secrets Manager that waits one second for an answer."""
     with closing(aws.client("secretsmanager", read_timeout=1)) as client:
         yield client
 
 
 @pytest.fixture
 def dynamodb(aws: AwsServer) -> Iterator[Any]:
+    """A client of DynamoDB, and an empty table."""
     with closing(aws.client("dynamodb")) as client:
         client.create_table(
             TableName=TABLE,
@@ -78,10 +82,12 @@ def dynamodb(aws: AwsServer) -> Iterator[Any]:
 
 
 def item(project: str, **attributes: str) -> dict[str, Any]:
+    """A row whose attributes are strings."""
     return {"project": {"S": project}, **{name: {"S": text} for name, text in attributes.items()}}
 
 
 def get(dynamodb: Any, project: str) -> dict[str, Any] | None:
+    """The row of a project, or None."""
     found: dict[str, Any] = dynamodb.get_item(TableName=TABLE, Key=item(project))
     return found.get("Item")
 
@@ -92,10 +98,10 @@ def get(dynamodb: Any, project: str) -> dict[str, Any] | None:
 @pytest.mark.parametrize(
     ("fault", "status"), [(RATE_EXCEEDED, 400), (INTERNAL_ERROR, 500), (ACCESS_DENIED, 400)]
 )
-def test_refusal_answers_with_awss_error_and_does_nothing(
+def test_refused_call_gets_the_error_and_changes_nothing(
     aws: AwsServer, secrets: Any, fault: Refusal, status: int
 ) -> None:
-    """The n-th call is refused with the code that the script names, the others pass."""
+    """The second call gets the code that the script names; the calls around it succeed."""
     aws.faults.follow("PutSecretValue", PASSED, fault)
     secrets.put_secret_value(SecretId=NAME, SecretString="first")
     with pytest.raises(ClientError) as refused:
@@ -109,36 +115,38 @@ def test_refusal_answers_with_awss_error_and_does_nothing(
     assert aws.count("PutSecretValue", fault.code) == 1
 
 
-def test_lost_answer_leaves_the_work_done(aws: AwsServer, secrets: Any) -> None:
-    """The caller cannot know; the secret is written."""
+def test_lost_answer_leaves_the_secret_written(aws: AwsServer, secrets: Any) -> None:
+    """The caller gets a connection error although the secret has the new value."""
     aws.faults.follow("PutSecretValue", LoseAnswer())
     with pytest.raises(ConnectionClosedError):
         secrets.put_secret_value(SecretId=NAME, SecretString="new")
     assert aws.secrets.current(NAME) == "new"
 
 
-def test_lost_answer_is_found_by_the_sdks_own_repetition(aws: AwsServer) -> None:
-    """A put repeats itself with its token, and one version comes of it."""
+def test_sdk_retry_after_a_lost_answer_writes_one_version(aws: AwsServer) -> None:
+    """The SDK repeats a put with the same token, so the secret gets one version."""
     aws.faults.follow("PutSecretValue", LoseAnswer())
-    with closing(aws.client("secretsmanager", retries={"total_max_attempts": 2})) as patient:
-        patient.put_secret_value(SecretId=NAME, SecretString="new")
+    with closing(aws.client("secretsmanager", retries={"total_max_attempts": 2})) as client:
+        client.put_secret_value(SecretId=NAME, SecretString="new")
     assert [call.outcome for call in aws.calls] == ["done", "done"]
     assert [call.fault for call in aws.calls] == [LoseAnswer(), PASSED]
-    assert len(aws.secrets.writes) == 2  # the seed, and this
+    assert len(aws.secrets.writes) == 2  # the seed and the put
 
 
-def test_reset_does_nothing(aws: AwsServer, secrets: Any) -> None:
-    """The connection is torn down by TCP's RST, before anything is done."""
+def test_reset_connection_changes_nothing(aws: AwsServer, secrets: Any) -> None:
+    """The connection ends with a TCP reset before the call is handled."""
     aws.faults.follow("PutSecretValue", Reset())
-    with pytest.raises(ConnectionClosedError) as torn:
+    with pytest.raises(ConnectionClosedError) as reset:
         secrets.put_secret_value(SecretId=NAME, SecretString="new")
-    assert "ConnectionResetError" in repr(torn.value.kwargs["error"])
+    assert "ConnectionResetError" in repr(reset.value.kwargs["error"])
     assert aws.secrets.current(NAME) == "old"
 
 
 @pytest.mark.parametrize(("fault", "left"), [(Hang(), "old"), (LoseAnswer(60), "new")])
-def test_silence_outlasts_the_client(aws: AwsServer, secrets: Any, fault: Fault, left: str) -> None:
-    """Before the work, or after it: the client gives up, the server is not held up."""
+def test_silent_server_makes_the_client_time_out(
+    aws: AwsServer, secrets: Any, fault: Fault, left: str
+) -> None:
+    """The client times out before or after the write, and the server answers the next call."""
     aws.faults.follow("PutSecretValue", fault)
     with pytest.raises(ReadTimeoutError):
         secrets.put_secret_value(SecretId=NAME, SecretString="new")
@@ -146,8 +154,8 @@ def test_silence_outlasts_the_client(aws: AwsServer, secrets: Any, fault: Fault,
     secrets.put_secret_value(SecretId=NAME, SecretString="next")
 
 
-def test_server_ends_while_calls_hang() -> None:
-    """Leaving the block waits for no script, and ends what its clients wait for."""
+def test_server_stops_while_calls_hang() -> None:
+    """At its end the server does not wait for hanging calls: it closes their connections."""
     with ThreadPoolExecutor(1) as pool:
         with serve_aws() as aws, closing(aws.client("secretsmanager")) as client:
             aws.faults.follow("GetSecretValue", Hang())
@@ -160,8 +168,8 @@ def test_server_ends_while_calls_hang() -> None:
     assert monotonic() - started < 5
 
 
-def test_server_leaves_no_thread_behind() -> None:
-    """Connections that clients keep open are ended with the server."""
+def test_stopped_server_leaves_no_thread() -> None:
+    """The server closes connections that clients keep open, and all its threads end."""
     before = set(threading.enumerate())
     with serve_aws() as aws:
         client = aws.client("secretsmanager")
@@ -175,8 +183,8 @@ def test_server_leaves_no_thread_behind() -> None:
     client.close()
 
 
-def test_delay_does_the_work_late(aws: AwsServer, secrets: Any) -> None:
-    """A slow answer is an answer."""
+def test_delayed_call_succeeds_late(aws: AwsServer, secrets: Any) -> None:
+    """A delayed call is handled and answered after its delay."""
     aws.faults.follow("PutSecretValue", Delay(0.1))
     started = monotonic()
     secrets.put_secret_value(SecretId=NAME, SecretString="new")
@@ -184,23 +192,23 @@ def test_delay_does_the_work_late(aws: AwsServer, secrets: Any) -> None:
     assert aws.secrets.current(NAME) == "new"
 
 
-def test_others_act_before_the_work_and_after_it(aws: AwsServer, secrets: Any) -> None:
-    """A test puts another worker's step between a call and its effect, or its answer."""
+def test_actions_run_before_and_after_a_call_is_handled(aws: AwsServer, secrets: Any) -> None:
+    """A test can run another worker's step before the effect of a call, or before its answer."""
     seen: list[str] = []
 
-    def look() -> None:
+    def read_value() -> None:
         seen.append(aws.observer("secretsmanager").get_secret_value(SecretId=NAME)["SecretString"])
 
-    aws.faults.follow("PutSecretValue", Meanwhile(look), Afterwards(look))
+    aws.faults.follow("PutSecretValue", Meanwhile(read_value), Afterwards(read_value))
     secrets.put_secret_value(SecretId=NAME, SecretString="new")
     secrets.put_secret_value(SecretId=NAME, SecretString="newer")
     assert seen == ["old", "newer"]
 
 
-def test_network_is_cut_after_the_nth_call_of_anything(
+def test_cut_network_fails_all_later_calls_of_all_services(
     aws: AwsServer, secrets: Any, dynamodb: Any
 ) -> None:
-    """A crash, as AWS sees it: after some call nothing more arrives, whatever the service."""
+    """A script can simulate a crash: after the second call no call reaches any service."""
     aws.faults.follow(ANY, PASSED, LoseAnswer(), afterwards=Reset())
     dynamodb.put_item(TableName=TABLE, Item=item("a"))
     with pytest.raises(ConnectionClosedError):
@@ -216,8 +224,10 @@ def test_network_is_cut_after_the_nth_call_of_anything(
     secrets.put_secret_value(SecretId=NAME, SecretString="new")
 
 
-def test_fault_befalls_the_calls_that_it_concerns(aws: AwsServer, secrets: Any) -> None:
-    """One secret is in trouble, the others are not, in whatever order they come."""
+def test_fault_with_a_condition_applies_to_matching_calls_only(
+    aws: AwsServer, secrets: Any
+) -> None:
+    """Calls for one secret fail, and calls for another succeed, in any order."""
     other = "byline/runners/payments/hourly/0"
     aws.secrets.seed(other, "old")
     aws.faults.follow(
@@ -231,8 +241,8 @@ def test_fault_befalls_the_calls_that_it_concerns(aws: AwsServer, secrets: Any) 
     secrets.put_secret_value(SecretId=NAME, SecretString="newer")
 
 
-def test_each_step_of_a_script_happens_to_one_of_many_calls(aws: AwsServer) -> None:
-    """Threads share a script: three refusals are three."""
+def test_concurrent_calls_use_each_step_of_a_script_once(aws: AwsServer) -> None:
+    """With calls of eight threads, a script of three errors causes three errors."""
     aws.faults.follow("GetSecretValue", *[INTERNAL_ERROR] * 3)
     with (
         closing(aws.client("secretsmanager", max_pool_connections=8)) as client,
@@ -246,7 +256,7 @@ def test_each_step_of_a_script_happens_to_one_of_many_calls(aws: AwsServer) -> N
 
 
 def test_dynamodb_and_sqs_answer_at_the_same_address(aws: AwsServer, dynamodb: Any) -> None:
-    """One address is enough for every service, and each of their calls is counted."""
+    """One address serves every service, and the server records all their calls."""
     dynamodb.put_item(TableName=TABLE, Item=item("a"))
     assert get(dynamodb, "a") == item("a")
     with closing(aws.client("sqs")) as sqs:
@@ -263,16 +273,16 @@ def test_dynamodb_and_sqs_answer_at_the_same_address(aws: AwsServer, dynamodb: A
     ]
 
 
-def test_error_of_the_service_is_the_outcome(aws: AwsServer, dynamodb: Any) -> None:
-    """What became of each call can be read by its code."""
+def test_error_of_a_service_is_the_outcome_of_the_call(aws: AwsServer, dynamodb: Any) -> None:
+    """The outcome of a failed call is the code of its error."""
     dynamodb.put_item(TableName=TABLE, Item=item("a"), **IF_NEW)
     with pytest.raises(dynamodb.exceptions.ConditionalCheckFailedException):
         dynamodb.put_item(TableName=TABLE, Item=item("a"), **IF_NEW)
     assert [call.outcome for call in aws.calls] == ["done", "ConditionalCheckFailedException"]
 
 
-def test_servers_side_by_side_share_nothing(aws: AwsServer, dynamodb: Any) -> None:
-    """Each has tables, queues and secrets of its own."""
+def test_two_servers_share_no_resources(aws: AwsServer, dynamodb: Any) -> None:
+    """Each server has its own tables and secrets."""
     dynamodb.put_item(TableName=TABLE, Item=item("a"))
     with serve_aws() as other, closing(other.client("dynamodb")) as client:
         assert client.list_tables()["TableNames"] == []
@@ -280,10 +290,10 @@ def test_servers_side_by_side_share_nothing(aws: AwsServer, dynamodb: Any) -> No
     assert dynamodb.list_tables()["TableNames"] == [TABLE]
 
 
-def test_transaction_repeated_with_its_token_succeeds_as_before(
+def test_repeated_transaction_gets_its_first_answer_for_ten_minutes(
     aws: AwsServer, clock: Clock, dynamodb: Any
 ) -> None:
-    """After a lost answer the repetition is told of the success, for ten minutes."""
+    """After a lost answer, a repetition with the same token succeeds for ten minutes."""
     transaction = {
         "ClientRequestToken": "t" * 36,
         "TransactItems": [{"Put": {"TableName": TABLE, "Item": item("a"), **IF_NEW}}],
@@ -299,7 +309,7 @@ def test_transaction_repeated_with_its_token_succeeds_as_before(
 
 
 def test_token_of_another_transaction_is_refused(dynamodb: Any) -> None:
-    """A token names one transaction."""
+    """A client request token of one transaction is refused for another."""
     put_a, put_b = ({"Put": {"TableName": TABLE, "Item": item(name)}} for name in "ab")
     dynamodb.transact_write_items(ClientRequestToken="t" * 36, TransactItems=[put_a])
     with pytest.raises(dynamodb.exceptions.IdempotentParameterMismatchException):
@@ -307,8 +317,8 @@ def test_token_of_another_transaction_is_refused(dynamodb: Any) -> None:
     assert get(dynamodb, "b") is None
 
 
-def test_cancelled_transaction_tells_its_reasons(aws: AwsServer, dynamodb: Any) -> None:
-    """One for each item, where the SDK looks for them."""
+def test_cancelled_transaction_has_a_reason_for_each_item(aws: AwsServer, dynamodb: Any) -> None:
+    """The SDK finds one cancellation reason for each item of the transaction."""
     aws.faults.follow("TransactWriteItems", transaction_cancelled("None", "TransactionConflict"))
     with pytest.raises(dynamodb.exceptions.TransactionCanceledException) as cancelled:
         dynamodb.transact_write_items(
@@ -322,8 +332,8 @@ def test_cancelled_transaction_tells_its_reasons(aws: AwsServer, dynamodb: Any) 
 # Leaks
 
 
-def test_secret_in_its_place_is_no_leak(aws: AwsServer, secrets: Any, dynamodb: Any) -> None:
-    """A token in Secrets Manager, its times and type anywhere."""
+def test_token_in_secrets_manager_is_no_leak(aws: AwsServer, secrets: Any, dynamodb: Any) -> None:
+    """A token may be in Secrets Manager, and its times and type anywhere."""
     secrets.put_secret_value(SecretId=NAME, SecretString=VALUE)
     dynamodb.put_item(
         TableName=TABLE, Item=item("a", expires_at="2030-01-01T00:00:00Z", type="Bearer")
@@ -348,7 +358,7 @@ def test_secret_in_its_place_is_no_leak(aws: AwsServer, secrets: Any, dynamodb: 
 def test_secret_in_a_table_is_a_leak(
     aws: AwsServer, secrets: Any, dynamodb: Any, leak: str
 ) -> None:
-    """Whole or in telling parts, quoted or encoded; the finding does not repeat it."""
+    """The whole token, a part of it, or its Base64 is found, and the finding does not show it."""
     secrets.put_secret_value(SecretId=NAME, SecretString=VALUE)
     dynamodb.put_item(TableName=TABLE, Item=item("innocent"))
     dynamodb.put_item(TableName=TABLE, Item=item("a", last_error=leak))
@@ -360,14 +370,14 @@ def test_secret_in_a_table_is_a_leak(
 def test_secret_in_a_binary_attribute_is_a_leak(
     aws: AwsServer, secrets: Any, dynamodb: Any
 ) -> None:
-    """DynamoDB's binary is Base64 on the wire."""
+    """The search finds a secret in a binary attribute, which is Base64 in the request."""
     secrets.put_secret_value(SecretId=NAME, SecretString=VALUE)
     dynamodb.put_item(TableName=TABLE, Item={**item("a"), "blob": {"B": VALUE.encode()}})
     assert len(aws.leaks()) == 1
 
 
 def test_secret_in_a_message_or_a_description_is_a_leak(aws: AwsServer, secrets: Any) -> None:
-    """Queues, and Secrets Manager's own other members, which CloudTrail logs."""
+    """The search covers queues, and members of Secrets Manager that CloudTrail logs."""
     secrets.put_secret_value(SecretId=NAME, SecretString=VALUE)
     with closing(aws.client("sqs")) as sqs:
         queue = sqs.create_queue(QueueName="units")["QueueUrl"]
@@ -376,8 +386,8 @@ def test_secret_in_a_message_or_a_description_is_a_leak(aws: AwsServer, secrets:
     assert [call.operation for call in aws.leaks()] == ["SendMessage", "UpdateSecret"]
 
 
-def test_private_key_is_found_by_a_line_of_it(aws: AwsServer, dynamodb: Any) -> None:
-    """Line ends are escaped in many ways; a line is not."""
+def test_private_key_in_a_table_is_a_leak(aws: AwsServer, dynamodb: Any) -> None:
+    """The search finds a key by one line of its PEM, however the line ends are escaped."""
     line = "MC4CAQAwBQYDK2VwBCIEIGpuNm5wY2l0LW5vdC1hLWtleQ=="
     pem = f"-----BEGIN PRIVATE KEY-----\n{line}\n-----END PRIVATE KEY-----\n"
     aws.secrets.seed("byline/clients/payments/idp", json.dumps({"private_key_pem": pem}))
@@ -388,8 +398,8 @@ def test_private_key_is_found_by_a_line_of_it(aws: AwsServer, dynamodb: Any) -> 
 # A process of its own
 
 
-def test_server_in_its_own_process_ends_with_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For benchmarks: found by the SDK's own variable, slow as it is told, and gone afterwards."""
+def test_server_process_ends_when_its_input_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK finds the server by its variable, calls take the set time, and the process ends."""
     command = (sys.executable, "-m", "stand_ins", "--latency", "0.05", "--unlimited")
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

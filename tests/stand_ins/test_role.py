@@ -1,4 +1,4 @@
-"""IAM's stand-in: a call is allowed by what the template's role says, and by nothing else."""
+"""The stand-in for IAM: only calls that the template's role names are allowed."""
 
 import json
 from typing import Any
@@ -13,18 +13,20 @@ ROLES = {"scope": {"S": "project#apollo"}, "entry": {"S": "roles#x"}}
 
 
 def put(table: str, item: Any) -> dict[str, Any]:
+    """The parameters of a `PutItem`."""
     return {"TableName": table, "Item": item}
 
 
-def update(table: str, key: Any) -> dict[str, Any]:
+def with_key(table: str, key: Any) -> dict[str, Any]:
+    """The parameters of a call with the key of a row."""
     return {"TableName": table, "Key": key}
 
 
 ALLOWED: list[tuple[str, dict[str, Any]]] = [
-    ("GetItem", update("RunsTable", RUN)),
+    ("GetItem", with_key("RunsTable", RUN)),
     ("Query", {"TableName": "AccessTable", "IndexName": "by-person"}),
     ("BatchGetItem", {"RequestItems": {"AccessTable": {}}}),
-    ("UpdateItem", update("AccessTable", ROLES)),
+    ("UpdateItem", with_key("AccessTable", ROLES)),
     (
         "TransactWriteItems",
         {"TransactItems": [{"Put": put("RunsTable", RUN)}, {"Put": put("AccessTable", RECORD)}]},
@@ -36,15 +38,15 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("BatchGetItem", {"RequestItems": {"RunsTable": {}, "AnotherTable": {}}}),
     ("Query", {"TableName": "RunsTable", "IndexName": "by-person"}),
     ("BatchGetItem", {"RequestItems": {"AccessTable": {}, "RunnersTable": {}}}),
-    ("UpdateItem", update("RunnersTable", {"project": {"S": "a"}, "runner": {"S": "b"}})),
-    ("UpdateItem", update("AccessTable", RECORD)),
-    ("DeleteItem", update("AccessTable", RECORD)),
+    ("UpdateItem", with_key("RunnersTable", {"project": {"S": "a"}, "runner": {"S": "b"}})),
+    ("UpdateItem", with_key("AccessTable", RECORD)),
+    ("DeleteItem", with_key("AccessTable", RECORD)),
     (
         "TransactWriteItems",
         {
             "TransactItems": [
                 {"Put": put("RunsTable", RUN)},
-                {"Delete": update("AccessTable", RECORD)},
+                {"Delete": with_key("AccessTable", RECORD)},
             ]
         },
     ),
@@ -52,14 +54,14 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("operation", "document"), ALLOWED)
-def test_call_of_the_function_is_allowed(operation: str, document: dict[str, Any]) -> None:
-    """What it does all day."""
+def test_call_that_the_role_names_is_allowed(operation: str, document: dict[str, Any]) -> None:
+    """The role allows the calls that RunsFunction makes."""
     assert refused(operation, json.dumps(document).encode()) == []
 
 
 @pytest.mark.parametrize(("operation", "document"), REFUSED)
-def test_call_beside_what_the_role_says_is_refused(
+def test_call_that_the_role_does_not_name_is_refused(
     operation: str, document: dict[str, Any]
 ) -> None:
-    """Another action, table or index; and a record of the audit trail is never changed."""
+    """The role refuses another action, table or index, and every change of an audit record."""
     assert refused(operation, json.dumps(document).encode())

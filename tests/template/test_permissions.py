@@ -227,6 +227,9 @@ CALLS = {
 }
 """The clients' methods, and what each needs. A transaction needs what its members do."""
 
+HELPERS = {"read_rows": "dynamodb:BatchGetItem"}
+"""The functions of `byline.tables` that call DynamoDB by themselves."""
+
 OF_THE_EVENT_SOURCE = {
     "sqs:ReceiveMessage",
     "sqs:DeleteMessage",
@@ -249,6 +252,7 @@ def test_role_matches_the_calls_of_its_function(function: str) -> None:
     calls = re.findall(rf"\.({'|'.join(CALLS)})\(", code)
     members = re.findall(r'"(Put|Update|Delete|ConditionCheck)":', code)
     needed = {CALLS[call] for call in calls} | {f"dynamodb:{member}Item" for member in members}
+    needed |= {action for helper, action in HELPERS.items() if f"{helper}(" in code}
     allowed = {
         action
         for action, resource in ALLOWED[body["Role"]["Fn::GetAtt"][0]]

@@ -10,9 +10,8 @@ from byline.refresh.timing import (
     TICK_SECONDS,
     WRITES_PER_DAY,
 )
-from plan_refresh.tick_share import WRITES_PER_SECOND
-from plan_refresh.tick_time import scheduled_time
-from refresh_tokens.work.time_slices import UNITS_AT_ONCE
+from plan_refresh.planning import WRITES_PER_SECOND, scheduled_time
+from refresh_tokens.refresher import UNITS_AT_ONCE
 from tests.template.stack import Json, properties, resources, template
 from tools.refresh_events import AT
 

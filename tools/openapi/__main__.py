@@ -1,4 +1,4 @@
-"""Write the document to where it is committed, or to the file that is named."""
+"""Write docs/openapi.json and docs/reasons.md, or both into the folder that is named."""
 
 import os
 import sys
@@ -19,10 +19,11 @@ def main() -> None:
         AWS_DEFAULT_REGION="us-east-1",
     )
     from serve_runs.handler import build  # noqa: PLC0415
-    from tools.openapi.document import text  # noqa: PLC0415
+    from tools.openapi import document, reasons  # noqa: PLC0415
 
-    target = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "openapi.json"
-    target.write_text(text(build(os.environ).routes.load_all()))
+    folder = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs"
+    (folder / "openapi.json").write_text(document.text(build(os.environ).routes.load_all()))
+    (folder / "reasons.md").write_text(reasons.text())
 
 
 main()

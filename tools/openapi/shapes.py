@@ -27,7 +27,7 @@ Time = Annotated[
 Reason = Annotated[
     str,
     Meta(
-        description="Closed: clients may match on it.",
+        description="From a closed list; clients may match on it. Meanings: docs/reasons.md.",
         extra_json_schema={"enum": list(REASONS)},
     ),
 ]

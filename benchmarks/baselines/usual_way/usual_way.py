@@ -44,7 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 @app.exception_handler(NotAuthenticated)  # type: ignore[untyped-decorator]
 def answer_not_authenticated(error: NotAuthenticated) -> Response[str]:
-    """401."""
+    """Answer 401."""
     metrics.add_metric(name="Rejected", unit=MetricUnit.Count, value=1)
     logger.warning("rejected", reason=str(error))
     return Response(401, content_types.APPLICATION_JSON, json.dumps({"detail": str(error)}))
@@ -52,13 +52,13 @@ def answer_not_authenticated(error: NotAuthenticated) -> Response[str]:
 
 @app.get("/healthz")
 def check_health() -> dict[str, str]:
-    """Constant."""
+    """The health check."""
     return {"status": "ok"}
 
 
 @app.get("/v1/whoami")
 def show_caller() -> dict[str, Any]:
-    """Who the caller is."""
+    """The caller."""
     return {"executed_by": _caller().executed_by}
 
 

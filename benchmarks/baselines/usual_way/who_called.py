@@ -20,11 +20,11 @@ http = httpx.Client(timeout=3)
 
 
 class NotAuthenticated(Exception):
-    """Nobody is known."""
+    """The caller could not be authenticated."""
 
 
 class UserClaims(BaseModel):
-    """What a token says of a person."""
+    """The claims of a person's token."""
 
     sub: str
     email: str = ""
@@ -41,7 +41,7 @@ class Caller(BaseModel):
 
 
 def identify(headers: dict[str, Any]) -> Caller:
-    """The caller whom the request's token names."""
+    """The caller from the request's verified token."""
     values = {
         name: value[0] if isinstance(value, list) else value for name, value in headers.items()
     }

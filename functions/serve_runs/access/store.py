@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from byline.identity.caller import Principal, read_principal
-from byline.tables.items import Item
-from byline.tables.reads import read_rows
+from byline.tables.rows import Item, read_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from byline.tables.items import Item
 from byline.tables.paging import ROWS_PER_PAGE, Page, list_pages, merge_pages
+from byline.tables.rows import Item
 from serve_runs.audit.trail import AuditedResource
 
 if TYPE_CHECKING:

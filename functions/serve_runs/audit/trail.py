@@ -16,8 +16,7 @@ from ulid import ULID
 
 from byline.caching import Clock
 from byline.identity.caller import Caller
-from byline.tables.items import rfc3339
-from byline.tables.writes import ConditionFailed, write_row
+from byline.tables.rows import ConditionFailed, rfc3339, write_row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -3,7 +3,7 @@
 from typing import Any
 
 from byline.identity.caller import read_executed_by
-from byline.tables.items import Item
+from byline.tables.rows import Item
 
 
 def record_json(item: Item) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
-from byline.tables.items import Item, rfc3339
-from byline.tables.writes import ConditionFailed, write_row, write_together
+from byline.tables.rows import ConditionFailed, Item, rfc3339, write_row, write_together
 from serve_runs.access.store import keep_project_row, project_key
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.credentials.requests import PutCredential

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from byline.identity.caller import read_executed_by
-from byline.tables.items import Item
+from byline.tables.rows import Item
 from serve_runs.access.store import project_key
 from serve_runs.audit.trail import ActionContext
 from serve_runs.credentials.secrets import secret_name

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aws_lambda_powertools.event_handler import Response
 
 from byline.identity.caller import Principal
-from byline.tables.items import Item
+from byline.tables.rows import Item
 from serve_runs.calls import Call, json_answer
 from serve_runs.errors import forbidden, not_found
 from serve_runs.messages.requests import ListMessages, PostMessage

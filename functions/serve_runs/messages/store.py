@@ -19,14 +19,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
-from byline.retries import attempts
-from byline.tables.items import Item, rfc3339
-from byline.tables.writes import write_together
+from byline.retries import jittered_wait
+from byline.tables.rows import Item, rfc3339, write_together
 from serve_runs.audit.trail import ActionContext
 from serve_runs.errors import RequestFailed, not_found
+from serve_runs.idempotency import RememberedKey, digest
 from serve_runs.messages.requests import PostMessage, content_text
-from serve_runs.messages.views import LAST, before_a_gap, digest, next_id, partition
-from serve_runs.runs.store import IDEMPOTENCY_SECONDS
+from serve_runs.messages.views import LAST, before_a_gap, next_id, partition
 from serve_runs.runs.views import run_key
 
 if TYPE_CHECKING:
@@ -74,7 +73,17 @@ class MessageStore:
         message of the same key, `store_unavailable`.
         """
         content = content_text(message)
-        for _ in attempts(ATTEMPTS, base_seconds=WAIT_SECONDS, sleep=self._sleep):
+        remembered = None
+        if key is not None:
+            remembered = RememberedKey(
+                # Beside the keys of runs, whose ids have no `#`.
+                f"idempotency#{project}#{run_id}",
+                f"message#{digest(action.principal, key)}",
+                digest(message.role, content),
+            )
+        for overtaken in range(ATTEMPTS):
+            if overtaken:
+                self._sleep(jittered_wait(overtaken, base_seconds=WAIT_SECONDS))
             last, at = self._last(project, run_id), self._now()
             item = self._new_item(project, run_id, message, action, at=at)
             item |= {"id": {"S": next_id(last, at=at)}, "content": {"S": content}}
@@ -85,16 +94,15 @@ class MessageStore:
                 "last": self._move_last(item, last),
                 "message": self._put(item),
             }
-            memory = None if key is None else self._memory(item, message, action, key)
-            if memory is not None:
-                actions["key"] = self._remember(memory, at=at)
+            if remembered is not None:
+                actions["key"] = remembered.put(self._table, {"message": item["id"]}, now=at)
             refused = write_together(self._client, actions)
             if not refused:
                 return item, "created"
             if "run" in refused:
                 raise not_found()
-            if memory is not None and "key" in refused:
-                return self._remembered(project, run_id, memory, refused["key"]), "repeated"
+            if remembered is not None and "key" in refused:
+                return self._created_by(remembered, refused["key"], project, run_id), "repeated"
             # Another message came first: this one gets an id after it.
         raise RequestFailed(
             "store_unavailable", "Other requests write messages of this run. Retry."
@@ -173,31 +181,8 @@ class MessageStore:
             }
         }
 
-    def _memory(self, item: Item, message: PostMessage, action: ActionContext, key: str) -> Item:
-        return {
-            # Beside the keys of runs, whose ids have no `#`.
-            "project": {"S": item["project"]["S"].replace("messages#", "idempotency#", 1)},
-            "id": {"S": f"message#{digest(action.principal, key)}"},
-            "message": item["id"],
-            "body": {"S": digest(message.role, item["content"]["S"])},
-            "expires_at": {"N": str(int(self._now()) + IDEMPOTENCY_SECONDS)},
-        }
-
-    def _remember(self, memory: Item, *, at: float) -> "TransactWriteItemTypeDef":
-        return {
-            "Put": {
-                "TableName": self._table,
-                "Item": memory,
-                # DynamoDB deletes expired rows within days: until then they are in the table.
-                "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now",
-                "ExpressionAttributeValues": {":now": {"N": str(int(at))}},
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-
-    def _remembered(self, project: str, run_id: str, memory: Item, found: Item) -> Item:
-        if found["body"] != memory["body"]:
-            raise RequestFailed("idempotency_conflict")
+    def _created_by(self, key: RememberedKey, found: Item, project: str, run_id: str) -> Item:
+        key.require_same_body(found)
         message = self._read({"project": {"S": partition(project, run_id)}, "id": found["message"]})
         if message is None:
             raise not_found()

@@ -1,13 +1,12 @@
 """A message as a row of `RunsTable`, and as the API shows it."""
 
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 from ulid import ULID
 
 from byline.identity.caller import read_executed_by
-from byline.tables.items import Item
+from byline.tables.rows import Item
 
 GAP_SECONDS = 60
 """An older gap does not close: the message before it was deleted at the end of its lifetime."""
@@ -52,8 +51,3 @@ def before_a_gap(items: list[Item], *, after: str, now: float) -> list[Item]:
 def partition(project: str, run_id: str) -> str:
     """The partition of a run's messages. Names have no `#`, so no two runs share one."""
     return f"messages#{project}#{run_id}"
-
-
-def digest(*texts: str) -> str:
-    """A digest of these texts, in this order."""
-    return sha256("\0".join(texts).encode()).hexdigest()

@@ -22,8 +22,7 @@ from byline.identity.caller import (
     principal_of,
     read_principal,
 )
-from byline.tables.items import Item
-from byline.tables.reads import KEYS_PER_CALL, read_rows
+from byline.tables.rows import KEYS_PER_CALL, Item, read_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
 from byline.identity.caller import Principal, read_principal
-from byline.tables.items import Item, rfc3339
-from byline.tables.writes import write_together
+from byline.tables.rows import Item, rfc3339, write_together
 from serve_runs.access.control import ADMIN_ROLE
 from serve_runs.access.store import project_key, roles_key
 from serve_runs.errors import RequestFailed, not_found

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow
-from byline.tables.items import rfc3339
+from byline.tables.rows import rfc3339
 from serve_runs.audit.trail import ActionContext
 from serve_runs.runners.requests import RunnerRegistration
 
@@ -36,7 +36,7 @@ def new_runner(registration: RunnerRegistration, *, above: int, now: float) -> R
         registered_by=registration.action.identity,
         last_request=registration.action.request_id,
     )
-    return replace(row, shard=row.unit.shard)
+    return replace(row, shard=row.work_unit.shard)
 
 
 def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) -> RunnerRow:
@@ -75,7 +75,7 @@ def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
     return replace(
         after,
         generation=_generation(above=row.generation, now=now),
-        shard=after.unit.shard,
+        shard=after.work_unit.shard,
         due_at=int(now),
         deadline=int(now),
         slot=None,
@@ -92,7 +92,7 @@ def deleted(row: RunnerRow, *, action: ActionContext, now: float) -> RunnerRow:
     """The tombstone of a runner, due at once, so that its secrets are swept."""
     return replace(
         row,
-        shard=row.unit.shard,
+        shard=row.work_unit.shard,
         due_at=int(now),
         deleted_at=int(now),
         deleted_by=action.identity,

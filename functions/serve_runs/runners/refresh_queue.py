@@ -4,8 +4,8 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import error_name, sqs
-from byline.refresh.messages import message_body
 from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.work_units import message_body
 
 DELAY_SECONDS = 1
 """A worker finds due runners by an index, which follows the table within a second. An earlier
@@ -20,7 +20,7 @@ def announce(row: RunnerRow, *, queue_url: str) -> None:
     The message names the runner's deadline, so that later deadlines of the unit wait for their
     tick. A failure is logged and not raised: the row is due, so the next tick sends a message too.
     """
-    unit = row.unit
+    unit = row.work_unit
     try:
         sqs().send_message(
             QueueUrl=queue_url,

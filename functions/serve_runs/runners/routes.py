@@ -16,6 +16,7 @@ from serve_runs.audit.requests import ReadToken
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.errors import RequestFailed, not_found
+from serve_runs.runners.queries import list_runners
 from serve_runs.runners.refresh_queue import announce
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
@@ -25,6 +26,7 @@ from serve_runs.web.paging import PageQuery, Position, decode_position, encode_p
 from serve_runs.web.routing import Route
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
 
 RUNNERS = "/v1/projects/<project>/runners"
@@ -35,6 +37,8 @@ RUNNER = f"{RUNNERS}/<runner>"
 class RunnerRoutes:
     """`secrets`: makes the client of Secrets Manager, for the one route that reads a token."""
 
+    client: "DynamoDBClient"
+    table: str
     store: RunnerStore
     audit: AuditTrail
     secrets: "Callable[[], SecretsManagerClient]"
@@ -86,7 +90,9 @@ class RunnerRoutes:
         query = call.query(PageQuery)
         binding = f"runners of {call.project}"
         after = decode_position(query.cursor, query=binding) if query.cursor else None
-        rows, position = self.store.list_runners(call.project, limit=query.limit, after=after)
+        rows, position = list_runners(
+            self.client, self.table, call.project, limit=query.limit, after=after
+        )
         secrets, now = _secrets(call), self.now()
         shown = fitting([runner_json(row, secrets=secrets, now=now) for row in rows])
         if len(shown) < len(rows):

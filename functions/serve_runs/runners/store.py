@@ -7,29 +7,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from aws_lambda_powertools import Logger
-
 from byline.caching import Clock
 from byline.refresh.runner_rows import (
     RunnerRow,
-    UnreadableRow,
     client_key,
-    floor_key,
+    minimum_generation_key,
     read_runner,
     runner_item,
     runner_key,
 )
-from byline.tables.items import Item
-from byline.tables.writes import ConditionFailed, write_row, write_together
+from byline.tables.rows import ConditionFailed, Item, write_row, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import contended, not_found
 from serve_runs.runners.changes import deleted, new_runner, registered
 from serve_runs.runners.requests import RunnerRegistration
-from serve_runs.web.paging import Position
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 ATTEMPTS = 5
 """How often a runner is read again that is changed, refreshed or deleted meanwhile."""
@@ -38,8 +33,6 @@ _UNCHANGED = "generation = :generation AND revision = :revision AND due_at = :du
 """The condition that a runner was not changed, refreshed, postponed or deleted since its read."""
 
 _ABOVE_MINIMUM = "attribute_not_exists(generation) OR generation < :generation"
-
-logger = Logger(service="byline")
 
 
 class RunnerStore:
@@ -100,31 +93,6 @@ class RunnerStore:
             raise not_found()
         return row
 
-    def list_runners(
-        self, project: str, *, limit: int, after: Position | None
-    ) -> tuple[list[RunnerRow], Position | None]:
-        """Up to `limit` runners by name, and where to go on if there are more.
-
-        A row that cannot be read is logged and left out, so that it does not hide the others.
-        """
-        query: QueryInputTypeDef = {
-            "TableName": self._table,
-            # One more than asked for tells whether this page is the last.
-            "Limit": limit + 1,
-            "KeyConditionExpression": "#project = :project",
-            # A reserved word of DynamoDB.
-            "ExpressionAttributeNames": {"#project": "project"},
-            "ExpressionAttributeValues": {":project": {"S": project}},
-        }
-        if after is not None:
-            # The project comes from the request: a forged cursor cannot leave it.
-            query["ExclusiveStartKey"] = runner_key(project, after.id)
-        page = self._client.query(**query)
-        items = page["Items"][:limit]
-        is_last = len(page["Items"]) <= limit and "LastEvaluatedKey" not in page
-        position = None if is_last or not items else Position(project, items[-1]["runner"]["S"])
-        return _readable(items), position
-
     def delete(self, project: str, runner: str, *, action: ActionContext) -> RunnerRow:
         """Delete a runner, and return its tombstone, which stays until its secrets are swept.
 
@@ -157,7 +125,7 @@ class RunnerStore:
                 "minimum generation": {
                     "ConditionCheck": {
                         "TableName": self._table,
-                        "Key": floor_key(row.project, row.runner),
+                        "Key": minimum_generation_key(row.project, row.runner),
                         "ConditionExpression": _ABOVE_MINIMUM,
                         "ExpressionAttributeValues": {":generation": {"N": str(row.generation)}},
                     }
@@ -187,7 +155,7 @@ class RunnerStore:
         self, row: RunnerRow, tombstone: RunnerRow, record: "TransactWriteItemTypeDef"
     ) -> bool:
         generation = {"N": str(row.generation)}
-        minimum = floor_key(row.project, row.runner) | {
+        minimum = minimum_generation_key(row.project, row.runner) | {
             "generation": generation,
             "ttl": {"N": str(tombstone.ttl)},
         }
@@ -225,7 +193,7 @@ class RunnerStore:
         return not write_together(self._client, actions)
 
     def _minimum_generation(self, registration: RunnerRegistration) -> int:
-        item = self._read(floor_key(registration.project, registration.runner))
+        item = self._read(minimum_generation_key(registration.project, registration.runner))
         return 0 if item is None else int(item["generation"]["N"])
 
     def _close_breaker(self, row: RunnerRow) -> None:
@@ -248,16 +216,6 @@ class RunnerStore:
     def _read(self, key: Item) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return answer.get("Item")
-
-
-def _readable(items: list[Item]) -> list[RunnerRow]:
-    rows = []
-    for item in items:
-        try:
-            rows.append(read_runner(item))
-        except UnreadableRow as unreadable:
-            logger.error("row unreadable", row=str(unreadable))
-    return rows
 
 
 def _state(row: RunnerRow) -> Item:

@@ -3,32 +3,22 @@
 A caller that may not read it does not learn whether the runner exists.
 """
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from byline.caching import Clock
 from byline.identity.caller import Principal
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import token_secret_name, version_token
-from byline.tables.items import rfc3339
+from byline.refresh.work_units import (
+    UnreadableSecret,
+    read_token_secret,
+    token_secret_name,
+    version_token,
+)
+from byline.tables.rows import rfc3339
 from serve_runs.errors import RequestFailed
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
-
-
-class _TokenSecret(msgspec.Struct, frozen=True):
-    """The part of a runner's secret that the API shows."""
-
-    token: str
-    token_type: str
-    issued_at: datetime
-    expires_at: datetime
-
-    def __repr__(self) -> str:
-        return "<token of a runner>"
 
 
 def own_principal(row: RunnerRow) -> Principal | None:
@@ -55,22 +45,16 @@ def read_token(row: RunnerRow, *, client: "SecretsManagerClient", now: Clock) ->
         )
     except (errors.ResourceNotFoundException, errors.InvalidRequestException):
         raise _no_token() from None
-    secret = _read(answer.get("SecretString", ""))
+    try:
+        secret = read_token_secret(answer.get("SecretString", ""))
+    except UnreadableSecret:
+        raise _no_token() from None
     return {
         "token": secret.token,
         "token_type": secret.token_type,
         "issued_at": rfc3339(secret.issued_at.timestamp()),
         "expires_at": rfc3339(secret.expires_at.timestamp()),
     }
-
-
-def _read(text: str) -> _TokenSecret:
-    try:
-        return msgspec.json.decode(text, type=_TokenSecret)
-    except (msgspec.MsgspecError, UnicodeError):
-        # Refused outside the handler: errors may carry the text.
-        pass
-    raise _no_token()
 
 
 def _no_token() -> RequestFailed:

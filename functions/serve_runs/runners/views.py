@@ -5,7 +5,7 @@ from typing import Any, Literal
 from byline.identity.caller import read_executed_by
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import token_secret_name
-from byline.tables.items import rfc3339
+from byline.tables.rows import rfc3339
 
 RunnerStatus = Literal["waiting", "ready", "failing", "expired"]
 

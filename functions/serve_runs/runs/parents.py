@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byline.identity.caller import Principal, principal_of
-from byline.tables.items import Item
+from byline.tables.rows import Item
 from serve_runs.access.control import Access
 from serve_runs.audit.trail import ActionContext, RepresentedPerson
 from serve_runs.errors import RequestFailed

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from byline.tables.items import Item
 from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE, Page, list_pages, merge_pages
+from byline.tables.rows import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

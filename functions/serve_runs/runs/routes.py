@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response
 
-from byline.tables.items import Item
 from byline.tables.paging import Page
+from byline.tables.rows import Item
 from serve_runs.audit.trail import ActionContext
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.errors import RequestFailed

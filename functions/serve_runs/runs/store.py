@@ -4,16 +4,15 @@ Access patterns, keys and costs: docs/data-model.md.
 """
 
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from byline.caching import Clock
-from byline.tables.items import Item, rfc3339
-from byline.tables.writes import write_together
+from byline.tables.rows import Item, rfc3339, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import RequestFailed, contended, not_found
+from serve_runs.idempotency import RememberedKey, digest
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.states import Transition
 from serve_runs.runs.views import new_item, run_key
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     )
 
     from byline.registration.outbox import NewOutboxEntry
-
-IDEMPOTENCY_SECONDS = 86_400
-"""For how long an `Idempotency-Key` gives the same run again."""
 
 READS_BEFORE_WRITING = 3
 """How often a run is read again that other requests change meanwhile."""
@@ -45,8 +41,8 @@ class ClaimRefused(Exception):
 class RunStore:
     """The runs of one table. Every change is written together with its record in `audit`.
 
-    `outbox`: the outbox entry of a run that the authorization service does not know yet; None where
-    registration is off.
+    `new_id`: a new ULID, or its text. `outbox`: the outbox entry of a run that the authorization
+    service does not know yet; None where registration is off.
     """
 
     def __init__(
@@ -56,7 +52,7 @@ class RunStore:
         *,
         audit: AuditTrail,
         now: Clock,
-        new_id: Callable[[], str],
+        new_id: Callable[[], object],
         outbox: "NewOutboxEntry | None" = None,
     ) -> None:
         self._client = client
@@ -82,19 +78,20 @@ class RunStore:
         `run_deleted` where the run of the key was deleted since.
         """
         now = self._now()
-        item = new_item(body, project=project, run_id=self._new_id(), action=action, at=now)
+        item = new_item(body, project=project, run_id=str(self._new_id()), action=action, at=now)
         item |= self._outbox_entry(item, now)
         resource = AuditedResource(project, "run", item["id"]["S"])
         actions: dict[str, TransactWriteItemTypeDef] = {}
-        if key is not None:
-            actions["key"] = {"Put": self._remember(key, body, item, action, now)}
+        remembered = None if key is None else _remembered_key(key, body, project, action)
+        if remembered is not None:
+            actions["key"] = remembered.put(self._table, {"run": item["id"]}, now=now)
         actions["run"] = {"Put": put_once(self._table, item)}
         actions["record"] = self._audit.record(action, "create_run", resource)
         refused = write_together(self._client, actions | dict(claim or {}))
         if not refused:
             return item, "created"
-        if "key" in refused:
-            return self._remembered(refused["key"], body, project), "repeated"
+        if remembered is not None and "key" in refused:
+            return self._created_by(remembered, refused["key"], project), "repeated"
         if claim and not refused.keys().isdisjoint(claim):
             raise ClaimRefused
         raise RuntimeError(f"the new run's {', '.join(refused)} was refused")
@@ -103,10 +100,11 @@ class RunStore:
         self, body: CreateRun, *, project: str, action: ActionContext, key: str
     ) -> Item | None:
         """The run that `key` created, None where it created none. Raises as `create`."""
-        remembered = self.find(f"idempotency#{project}", _idempotency_id(action, key))
-        if remembered is None or int(remembered["expires_at"]["N"]) <= self._now():
+        remembered = _remembered_key(key, body, project, action)
+        found = self.find(remembered.partition, remembered.id)
+        if found is None or int(found["expires_at"]["N"]) <= self._now():
             return None
-        return self._remembered(remembered, body, project)
+        return self._created_by(remembered, found, project)
 
     def find(self, project: str, run_id: str) -> Item | None:
         """A run, None where it does not exist."""
@@ -213,28 +211,9 @@ class RunStore:
     def _outbox_entry(self, run: Item, now: float) -> Item:
         return {} if self._outbox is None else self._outbox(run["id"]["S"], since=rfc3339(now))
 
-    def _remember(
-        self, key: str, body: CreateRun, run: Item, action: ActionContext, now: float
-    ) -> "PutTypeDef":
-        return {
-            "TableName": self._table,
-            "Item": {
-                "project": {"S": f"idempotency#{run['project']['S']}"},
-                "id": {"S": _idempotency_id(action, key)},
-                "run": run["id"],
-                "body": {"S": _digest(body)},
-                "expires_at": {"N": str(int(now) + IDEMPOTENCY_SECONDS)},
-            },
-            # DynamoDB deletes expired rows within days: until then they are still in the table.
-            "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now",
-            "ExpressionAttributeValues": {":now": {"N": str(int(now))}},
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-
-    def _remembered(self, memory: Item, body: CreateRun, project: str) -> Item:
-        if memory["body"]["S"] != _digest(body):
-            raise RequestFailed("idempotency_conflict")
-        run = self.find(project, memory["run"]["S"])
+    def _created_by(self, key: RememberedKey, found: Item, project: str) -> Item:
+        key.require_same_body(found)
+        run = self.find(project, found["run"]["S"])
         if run is None:
             raise RequestFailed("run_deleted")
         return run
@@ -261,11 +240,12 @@ def put_once(table: str, item: Item) -> "PutTypeDef":
     }
 
 
-def _idempotency_id(action: ActionContext, key: str) -> str:
-    """The caller is part of the key: nobody finds another caller's run by guessing."""
-    return sha256(f"{action.principal}\0{key}".encode()).hexdigest()
-
-
-def _digest(body: CreateRun) -> str:
-    """A digest of a body's content, whatever its spelling was."""
-    return sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
+def _remembered_key(
+    key: str, body: CreateRun, project: str, action: ActionContext
+) -> RememberedKey:
+    return RememberedKey(
+        f"idempotency#{project}",
+        digest(action.principal, key),
+        # The content of a body counts, not its spelling.
+        digest(msgspec.json.encode(body, order="sorted").decode()),
+    )

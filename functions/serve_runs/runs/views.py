@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from byline.identity.caller import Caller, Principal, read_executed_by, read_principal
-from byline.tables.items import Item, rfc3339, text_of
+from byline.tables.rows import Item, rfc3339, text_of
 from serve_runs.audit.trail import ActionContext
 from serve_runs.profiles.store import Profiles
 from serve_runs.runs.requests import CreateRun

@@ -15,8 +15,7 @@ from byline.errors import Rejected
 from byline.identity.caller import Caller, Principal, principal_of, read_principal
 from byline.identity.identity import Identity
 from byline.identity.unverified import UnverifiedToken
-from byline.tables.items import Item
-from byline.tables.writes import Contended
+from byline.tables.rows import Contended, Item
 from serve_runs.access.control import AccessControl
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content

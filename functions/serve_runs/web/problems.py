@@ -15,8 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from byline.aws import error_name, is_passing
 from byline.errors import Rejected, Unavailable
 from byline.metrics import Metrics
-from byline.tables.reads import RowsUnread
-from byline.tables.writes import Contended
+from byline.tables.rows import Contended, RowsUnread
 from serve_runs.errors import RequestFailed
 from serve_runs.web.reasons import REASONS, ProblemReason
 

@@ -206,7 +206,8 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "store_unavailable": _unavailable(
         "The tables or secrets cannot be read or written right now. Retry.",
-        "AWS throttles, or other requests change the same rows; nothing was written.",
+        "AWS did not answer or throttles, or other requests change the same rows. The change may "
+        "have been made; repeating it is harmless.",
     ),
     "token_unavailable": _unavailable(
         "No live token is available right now. Retry.",
@@ -214,6 +215,6 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "grant_unavailable": _unavailable(
         "The authorization service does not answer. Retry.",
-        "The authorization service could not be reached; nothing was written.",
+        "The authorization service could not be reached, so no service account was registered.",
     ),
 }

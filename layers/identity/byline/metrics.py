@@ -1,6 +1,6 @@
-"""The metrics of all functions, on which the alarms and the dashboard are built.
+"""The metrics of all functions, which the alarms and the dashboard read.
 
-CloudWatch's embedded metric format, through standard output: no call, and nothing that can fail.
+They are written to standard output in CloudWatch's embedded metric format, so no call can fail.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -55,7 +55,7 @@ type _Dimensions = tuple[tuple[str, str], ...]
 
 
 class Metrics:
-    """The metrics of one invocation, kept until `flush`. For several threads."""
+    """The metrics of one invocation, kept until `flush`. Safe for several threads."""
 
     def __init__(self) -> None:
         self.totals: dict[MetricName, tuple[int, MetricUnit]] = {}
@@ -64,9 +64,9 @@ class Metrics:
         self._document = PowertoolsMetrics(namespace=NAMESPACE, service=SERVICE)
 
     def count(self, name: MetricName, value: int = 1, **dimensions: str) -> None:
-        """Add `value` to a metric: to its total, and where `dimensions` are given to theirs too.
+        """Add `value` to the metric's total, and to the metric with `dimensions`, if any.
 
-        Dimensions come from closed lists only, because every combination is a metric that costs.
+        The values of `dimensions` must come from closed lists: AWS charges for each combination.
         """
         with self._lock:
             total, unit = self.totals.get(name, (0, MetricUnit.Count))
@@ -75,12 +75,12 @@ class Metrics:
                 self._parts[name, tuple(dimensions.items())] += value
 
     def report(self, name: MetricName, value: int, unit: MetricUnit = MetricUnit.Count) -> None:
-        """Write down a state that this invocation saw, in place of an earlier one."""
+        """Set the metric to `value`, which replaces an earlier one of this invocation."""
         with self._lock:
             self.totals[name] = value, unit
 
     def flush(self) -> None:
-        """Write what this invocation counted and reported, if anything, and forget it."""
+        """Write all metrics of this invocation, if any, and reset them."""
         with self._lock:
             totals, parts = dict(self.totals), dict(self._parts)
             self.totals.clear()

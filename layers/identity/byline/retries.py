@@ -1,15 +1,14 @@
 """Waits between attempts: exponential, with full jitter.
 
-Processes that failed together do not come back together.
+The jitter spreads the retries of processes that failed at the same time.
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
 import random as _random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 _MOST_DOUBLINGS = 10
-"""Every cap is reached before, and floats have not ended yet."""
+"""A wait grows to at most 1,024 times its base. More doublings would overflow a float."""
 
 
 def jittered_wait(
@@ -19,20 +18,10 @@ def jittered_wait(
     cap_seconds: float = float("inf"),
     random: Callable[[], float] = _random.random,
 ) -> float:
-    """Seconds to wait after `failures` attempts in a row that failed.
+    """Seconds to wait after `failures` failed attempts in a row.
 
-    At most `base_seconds` after the first failure, and twice as much after each further one, up to
-    `cap_seconds`. `random` is uniform from 0 to 1.
+    The longest wait is `base_seconds` after the first failure. It doubles with each further one, up
+    to `cap_seconds`. `random` returns uniform numbers from 0 to 1.
     """
     doublings = min(max(failures - 1, 0), _MOST_DOUBLINGS)
     return min(cap_seconds, base_seconds * 2.0**doublings) * random()
-
-
-def attempts(
-    count: int, *, base_seconds: float, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[int]:
-    """The numbers of `count` attempts from 0 on, with a jittered wait before each but the first."""
-    for attempt in range(count):
-        if attempt:
-            sleep(jittered_wait(attempt, base_seconds=base_seconds))
-        yield attempt

@@ -5,10 +5,9 @@ names the variable.
 """
 
 from collections.abc import Mapping
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from byline.errors import Misconfigured
+from byline.fetch import require_https
 
 
 def required(environment: Mapping[str, str], variable: str) -> str:
@@ -62,31 +61,3 @@ def require_base_url(variable: str, url: str) -> None:
     require_https(variable, url)
     if "?" in url or "#" in url:
         raise Misconfigured(variable, f"is {url!r}, and must have no query and no fragment.")
-
-
-def require_https(variable: str, url: str) -> None:
-    """Raise `Misconfigured` unless `url` is https, or http to a loopback host."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        parts.port  # noqa: B018 - raises where the port is not a number
-    except ValueError:
-        # The message does not quote the URL, which may hold a password.
-        raise Misconfigured(variable, "is not a URL.") from None
-    if parts.username is not None or parts.password is not None:
-        raise Misconfigured(variable, "is a URL with a user name or password. Remove them.")
-    if parts.scheme == "https" and host:
-        return
-    if parts.scheme == "http" and is_loopback(host):
-        return
-    raise Misconfigured(variable, f"is {url!r}, and must be https (or http on loopback).")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1 (RFC 6761, 6.3)."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -5,10 +5,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from byline.caching import Clock
-from byline.errors import Misconfigured
-from byline.fetch import Fetch, FetchFailed
+from byline.fetch import Fetch, FetchFailed, is_private
 from byline.identity.documents import LastGood, fetch_document
-from byline.settings import require_https
 
 DISCOVERY_LIFETIME_SECONDS = 3_600
 
@@ -53,9 +51,7 @@ def require_as_private(url: str, issuer: str) -> None:
 
     An https issuer must not name an endpoint on loopback, where Lambda's runtime API listens.
     """
-    try:
-        require_https("TRUSTED_ISSUERS", url)
-    except Misconfigured:
-        raise FetchFailed("an endpoint in the discovery document is not https") from None
-    if urlsplit(url).scheme != "https" and urlsplit(issuer).scheme == "https":
+    if not is_private(url) or (
+        urlsplit(url).scheme != "https" and urlsplit(issuer).scheme == "https"
+    ):
         raise FetchFailed("an endpoint in the discovery document is not https")

@@ -12,7 +12,8 @@ from typing import Annotated, Literal, cast, get_args
 import msgspec
 
 from byline.errors import Misconfigured
-from byline.settings import choice, require_base_url, require_https
+from byline.fetch import require_https
+from byline.settings import choice, require_base_url
 
 Trust = Literal["verify", "forwarded", "ignore"]
 Anonymous = Literal["refuse", "allow"]

@@ -1,7 +1,7 @@
-"""The rows of `RunnersTable`: what a runner is, and under which keys it and its state are kept.
+"""The rows of RunnersTable: a runner, and the keys of the rows that belong to it.
 
-A runner's row stays in the index `by-due` for as long as there is something to do for it. One that
-was deleted moves to a partition of its own, so that a registration of the same name starts anew.
+A runner's row stays in the index `by-due` for as long as there is work to do for it. The row of a
+deleted runner moves to another partition, so that a registration of the same name starts anew.
 """
 
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from typing import Any
 
 import msgspec
 
-from byline.refresh.work_units import MintKey, Unit
-from byline.tables.items import Item, attributes, values_of
+from byline.refresh.work_units import MintKey, WorkUnit
+from byline.tables.rows import Item, attributes, values_of
 
 DUE_INDEX = "by-due"
 
 DELETED_LIFETIME_SECONDS = 2_592_000
-"""For how long a deleted runner's row stays: 30 days."""
+"""How long a deleted runner's row is kept: 30 days."""
 
 _DELETED = "deleted#"
 
 
 class UnreadableRow(Exception):
-    """A row is not of the shape that is written here. The message names its key, no value."""
+    """A row has another form than `runner_item` writes. The message is its key, without values."""
 
 
 class LastError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the last refresh failed, and when, in seconds since the epoch."""
+    """The class of the last refresh's error, and when it failed, in seconds since the epoch."""
 
     error_class: str = msgspec.field(name="class")
     at: int
@@ -33,20 +33,21 @@ class LastError(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerRow:
-    """A runner, with its newest token's times and never the token.
+    """A runner, and the times of its newest token, but never the token.
 
-    Integers are seconds, times among them since the epoch. `created_at` and `updated_at` are
+    Integers are seconds, and times are seconds since the epoch. `created_at` and `updated_at` are
     RFC 3339; `registered_by` and `deleted_by` are `executed_by` as JSON.
 
-    `revision`: the request that registered it last; a refresh begun before that does not count.
-    `generation`: of the newest token; starts at the time of registration in milliseconds and only
-    grows, across deletions too, so that no version token of a secret ever comes twice.
-    `shard` and `due_at`: together there, and in the index, while the runner is live; or, once it is
-    deleted, while its secrets are still to be swept.
-    `deadline`: when its token's time is over; for a first token, when it was registered.
-    `slots`: how many secrets it is written to in turn; never fewer than before, so that they are
-    all that were ever written. `slot`: the newest one.
-    `window_started_at`, `window_writes`: writes to all its secrets within the current 24 hours.
+    `revision`: the request of the latest registration; a refresh that began before it is not
+    committed.
+    `generation`: of the newest token. It starts at the time of registration in milliseconds and
+    only grows, across deletions too, so that a secret's version tokens never repeat.
+    `shard` and `due_at`: set together. The row is in the index while the runner is live, and after
+    its deletion until its secrets are deleted.
+    `deadline`: when its token expires; without a token, when the runner was registered.
+    `slots`: the number of secrets that its tokens are written to in turn. It never falls, so these
+    are all secrets that were ever written. `slot`: the newest token's.
+    `window_started_at`, `window_writes`: writes to all its secrets in the current 24 hours.
     """
 
     project: str
@@ -82,11 +83,12 @@ class RunnerRow:
 
     @property
     def is_live(self) -> bool:
-        """Whether the runner is registered and its token to be kept fresh."""
+        """Whether the runner is registered and its token is kept fresh."""
         return self.shard is not None and self.deleted_at is None
 
     @property
     def mint_key(self) -> MintKey:
+        """The contents of its token requests."""
         return MintKey.of(
             project=self.project,
             client=self.client,
@@ -96,12 +98,13 @@ class RunnerRow:
         )
 
     @property
-    def unit(self) -> Unit:
-        return self.mint_key.unit
+    def work_unit(self) -> WorkUnit:
+        """The work unit that its registration belongs to."""
+        return self.mint_key.work_unit
 
     @property
     def key(self) -> Item:
-        """Where the row is: of a deleted runner, in its project's partition of deleted ones."""
+        """The row's key. Deleted runners of a project have a partition of their own."""
         if self.deleted_at is None:
             return runner_key(self.project, self.runner)
         return {
@@ -116,36 +119,31 @@ def runner_key(project: str, runner: str) -> Item:
 
 
 def client_key(project: str, client: str) -> Item:
-    """The key of what is known of an OAuth client: its breaker and its back-off."""
+    """The key of an OAuth client's state: its breaker and its back-off."""
     return {"project": {"S": f"client#{project}"}, "runner": {"S": client}}
 
 
-def floor_key(project: str, runner: str) -> Item:
-    """The key of what is left of a name's deleted runners: the last one's generation.
+def minimum_generation_key(project: str, runner: str) -> Item:
+    """The key of a name's minimum generation, which is kept when the name's runner is deleted.
 
     The next runner of that name starts above it, whatever the clocks say.
     """
     return {"project": {"S": f"floor#{project}"}, "runner": {"S": runner}}
 
 
-def lease_key(unit: Unit) -> Item:
-    """The key of the lease of a unit of work."""
-    return {"project": {"S": f"lease#{unit.shard}"}, "runner": {"S": unit.project}}
-
-
-def unit_of(item: Item) -> Unit:
-    """The unit of a row of the index, by its keys alone; a deleted runner's is its project's."""
-    return Unit(shard=item["shard"]["S"], project=item["project"]["S"].removeprefix(_DELETED))
+def lease_key(work_unit: WorkUnit) -> Item:
+    """The key of a work unit's lease."""
+    return {"project": {"S": f"lease#{work_unit.shard}"}, "runner": {"S": work_unit.project}}
 
 
 def runner_item(row: RunnerRow) -> Item:
-    """The row as DynamoDB keeps it. What is not known is not there."""
+    """The row as an item of DynamoDB. Members that are None have no attribute."""
     values: dict[str, Any] = msgspec.to_builtins(row)
     return attributes(values) | row.key
 
 
 def read_runner(item: Item) -> RunnerRow:
-    """The runner of a row, registered or deleted. Raises `UnreadableRow`."""
+    """The runner of an item, registered or deleted. Raises `UnreadableRow`."""
     try:
         values = values_of(item)
         if values["project"].startswith(_DELETED):

@@ -1,7 +1,7 @@
-"""When a token is due and how many secrets it needs, from its lifetime and nothing else.
+"""When a runner is due and how many secrets it needs, computed from its token's lifetime.
 
-Pure: seconds in, seconds out. Constants that fit one lifetime break another, so all is derived from
-the lifetime T:
+Pure functions: seconds and rows in, seconds and rows out. `make simulate` runs them on simulated
+time. Constants that fit one lifetime break another, so all follows from the lifetime T:
 
 | T | due at the age | secrets |
 | --- | --- | --- |
@@ -10,47 +10,47 @@ the lifetime T:
 | from 1,290 | 960 or 2/3 of T, and up to a tenth of T later | 1 |
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import Literal
+
+from byline.refresh.runner_rows import RunnerRow
 
 MARGIN_SECONDS = 330
-"""The life that a reader can count on: a tick (60), the scheduler's precision (60), queue and work
-(60), the reader's cache (60), clocks that differ (30), two retries (60)."""
+"""The life that a token has left when it is due: a tick (60), the scheduler's precision (60), queue
+and work (60), the reader's cache (60), clock skew (30), two retries (60)."""
 
 READERS_SECONDS = 90
-"""Of the margin what a reader counts on: its cache (60) and clocks that differ (30). The rest of it
-is meant to be spent between falling due and being replaced, so every tick sees such tokens."""
+"""The readers' part of the margin: a reader's cache (60) and clock skew (30). The rest is spent
+between falling due and being replaced, so every tick sees tokens with less than the margin left."""
 
 CLOCK_SKEW_SECONDS = 30
-"""By how much the issuer's clock and ours may differ."""
+"""How far the issuer's clock may differ from this one."""
 
 MIN_LIFETIME_SECONDS = 30
-"""A token that lives shorter than clocks may differ is dead on arrival."""
+"""The clock skew: a token with a shorter lifetime may have expired when it arrives."""
 
 MAX_LIFETIME_SECONDS = 31_536_000
-"""A token that says it lives longer than a year is refreshed as if it lived a year."""
+"""A year. A token with a longer lifetime is refreshed as if it lived a year."""
 
 SOON_SECONDS = 120
-"""What is due sooner than this after its refresh does not wait for the minute's tick."""
+"""A runner that is due sooner than this gets a message at once and does not wait for a tick."""
 
 TICK_SECONDS = 60
 
 _TICKS_TOO_LATE_SECONDS = 2 * TICK_SECONDS + READERS_SECONDS
-"""A margin that is shorter than this is over before two ticks have had their turn."""
+"""A margin that is shorter than this is over before two ticks have run."""
 
 LEASE_SECONDS = 20
-"""For how long a unit of work stays with a worker that died and does not renew its lease: shorter
-than a unit's two messages of a tick lie apart, longer than a batch of puts waits for its turn."""
+"""How long a lease lasts when its worker dies: shorter than the time between a tick's two messages
+for a work unit, longer than a batch of writes waits for the write limiter."""
 
 WRITES_PER_DAY = 90
-"""To one secret within 24 hours. AWS keeps every version younger than that, and refuses the next
-write once there are 100 (https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html)."""
+"""Writes to one secret within 24 hours. AWS keeps every younger version, and refuses the next write
+once there are 100 (https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html)."""
 
 DAY_SECONDS = 86_400
-
-BACK_OFF_BASE_SECONDS = 5
-BACK_OFF_CAP_SECONDS = 120
 
 _SHORT_LIFETIME_SECONDS = 2 * MARGIN_SECONDS
 _SPACED_SECONDS = -(-DAY_SECONDS // WRITES_PER_DAY)  # 960: one secret's shortest interval
@@ -59,7 +59,7 @@ _SPREAD_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The ages of a token, in whole seconds and inclusive, between which it falls due."""
+    """The ages of a token, in whole seconds, between which it falls due, both included."""
 
     first: int
     last: int
@@ -67,14 +67,44 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownToken:
-    """The token that a runner has had so far: its lifetime, and when its time is over."""
+    """A runner's present token: its lifetime in seconds, and when it expires."""
 
     lifetime: int
     expires_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MintedToken:
+    """A Bearer token as an issuer gave it out. Times are whole seconds since the epoch.
+
+    `issued_at`: when it was asked for, which is not later than its real beginning. `lifetime`: how
+    many seconds it can be used from then on. `full_lifetime`: what it had at first, if the token
+    says so; it is more than `lifetime` where the token came from a cache.
+    """
+
+    text: str = field(repr=False)
+    issued_at: int
+    lifetime: int
+    full_lifetime: float | None = None
+
+    @property
+    def token_type(self) -> Literal["Bearer"]:
+        """The only type that is taken (RFC 6750)."""
+        return "Bearer"
+
+    @property
+    def expires_at(self) -> int:
+        """When it can no longer be used."""
+        return self.issued_at + self.lifetime
+
+    @property
+    def due_from(self) -> int:
+        """The earliest time at which it falls due."""
+        return self.issued_at + due_window(self.lifetime).first
+
+
 def due_window(lifetime: int) -> Window:
-    """When a token of this lifetime falls due, counted from when it was asked for."""
+    """The ages at which a token of this lifetime falls due, counted from the token request."""
     if lifetime < _SHORT_LIFETIME_SECONDS:
         return Window(-(-9 * lifetime // 20), lifetime // 2)
     last = lifetime - MARGIN_SECONDS
@@ -85,34 +115,34 @@ def due_window(lifetime: int) -> Window:
 
 
 def due_after(lifetime: int, *, seed: str) -> int:
-    """The age at which a token is due: a place in its window that follows from `seed` alone."""
+    """The age in seconds at which a token is due: a place in its window, computed from `seed`."""
     window = due_window(lifetime)
     place = int.from_bytes(sha256(seed.encode()).digest()[:8])
     return window.first + place * (window.last - window.first + 1) // 2**64
 
 
 def spread_seed(*, project: str, runner: str, generation: int) -> str:
-    """A seed for every token: runners part from one another, and every round is spread anew."""
+    """The seed of a token's due time: runners are spread, and differently for each generation."""
     return f"{project}/{runner}#{generation}"
 
 
 def slots_for(lifetime: int, *, at_least: int = 1) -> int:
-    """How many secrets to write in turn, so that none takes more than `WRITES_PER_DAY`.
+    """How many secrets to write in turn, so that none gets more than `WRITES_PER_DAY`.
 
-    `at_least`: as many as there have been. A runner whose lifetimes change would otherwise hit one
-    secret by several rhythms at once, and leave secrets behind that nobody deletes.
+    `at_least`: the runner's slots so far. With fewer slots after a change of lifetime, one secret
+    would get the writes of both lifetimes, and other secrets would never be deleted.
     """
     writes_per_slot = due_window(lifetime).first * WRITES_PER_DAY
     return max(at_least, -(-DAY_SECONDS // writes_per_slot))
 
 
 def required_margin(lifetime: int) -> float:
-    """The life, in seconds, that a token of this lifetime must have left to be worth writing."""
+    """The life in seconds that a token of this lifetime must have left to be worth writing."""
     return min(MARGIN_SECONDS, lifetime / 2)
 
 
 def is_short_lived(lifetime: int) -> bool:
-    """Whether tokens of this lifetime fall due with so little life that ticks come too late."""
+    """Whether tokens of this lifetime fall due with too little life left to wait for ticks."""
     return required_margin(lifetime) < _TICKS_TOO_LATE_SECONDS
 
 
@@ -124,12 +154,12 @@ def lifetime_of(
     now: float,
     default: int,
 ) -> int:
-    """For how long a token can be used from `now` on, by all that is known: T.
+    """T: how many seconds a token can be used from `now` on.
 
     `expires_in` is the answer's, `issued` and `expires` are the token's own, seconds since the
-    epoch. The least counts. Of the token's own times the difference is taken, which no clock of
-    ours can spoil, unless the token is older than clocks may differ: then it came out of a cache,
-    and what counts is what is left of it. With nothing known it is `default`.
+    epoch. The shortest counts. The token's own times count by their difference, which does not
+    depend on this clock, unless the token is older than the clock skew: then it came from a cache,
+    and the rest of its life counts. Without any of them T is `default`.
     """
     known = [] if expires_in is None else [expires_in]
     if expires is not None:
@@ -146,12 +176,12 @@ def is_nearly_dead(
     known: KnownToken | None = None,
     now: float,
 ) -> bool:
-    """Whether a token that was just minted has too little life left to be handed to anybody.
+    """Whether a token that was just minted has too little life left to be written.
 
-    `lifetime` is what is left of it. What it had at first is `full`, where the token itself says
-    so. An opaque token does not: then the one that it replaces, `known`, tells what to expect,
-    unless the new one outlives it by more than a tick. That is an improvement, and all there is to
-    be had where an issuer has shortened its lifetimes.
+    `lifetime` is what is left of it, `full` what it had at first, if the token says so. An opaque
+    token does not: then `known`, the token that it replaces, tells what to expect, unless the new
+    token expires more than a tick later. In that case the issuer may have shortened its lifetimes,
+    and the new token is the best that there is.
     """
     if lifetime < MIN_LIFETIME_SECONDS:
         return True
@@ -162,23 +192,62 @@ def is_nearly_dead(
     return lifetime <= required_margin(known.lifetime)
 
 
-def back_off(attempts: int, *, random: Callable[[], float]) -> float:
-    """Seconds until the next try after so many failures in a row: exponential, with full jitter.
+def known_token(row: RunnerRow) -> KnownToken | None:
+    """The runner's present token, None where it has none."""
+    if row.lifetime is None or row.expires_at is None:
+        return None
+    return KnownToken(lifetime=row.lifetime, expires_at=row.expires_at)
 
-    `random` gives a number from 0 to 1. Never under a second, so that nobody spins.
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+
+def is_meant(row: RunnerRow, *, up_to: int | None) -> bool:
+    """Whether a due runner is meant by a selection of deadlines `up_to` this one; None means all.
+
+    Runners without a token are always meant, and deleted runners, which need no write.
     """
-    # Past 10 doublings the cap has long been reached, and floats have not yet ended.
-    limit = min(BACK_OFF_CAP_SECONDS, BACK_OFF_BASE_SECONDS * 2.0 ** min(max(attempts - 1, 0), 10))
-    return max(1.0, limit * random())
+    return up_to is None or row.deadline <= up_to or row.expires_at is None or not row.is_live
 
 
-def wait_as_told(retry_after: float, *, deadline: float, now: float) -> float:
-    """Seconds until the next try where the issuer said how long to wait.
+def by_deadline(rows: Iterable[RunnerRow]) -> list[RunnerRow]:
+    """The rows in the order of their deadlines, deleted runners after all live ones."""
+    return sorted(rows, key=lambda row: (not row.is_live, row.deadline, row.project, row.runner))
 
-    Capped by the remaining life, less a tick: one more try while the token still lives. With less
-    than that left there is nothing to save, and the issuer is asked no oftener than after other
-    failures.
+
+def refreshed(
+    row: RunnerRow, *, slot: int, slots: int, issued_at: int, expires_at: int, now: int
+) -> RunnerRow:
+    """The row after its next generation was written into `slot`."""
+    generation = row.generation + 1
+    lifetime = expires_at - issued_at
+    seed = spread_seed(project=row.project, runner=row.runner, generation=generation)
+    started, writes = row.window_started_at, row.window_writes or 0
+    if started is None or now >= started + DAY_SECONDS:
+        started, writes = now, 0
+    return replace(
+        row,
+        generation=generation,
+        slot=slot,
+        slots=slots,
+        lifetime=lifetime,
+        issued_at=issued_at,
+        expires_at=expires_at,
+        deadline=expires_at,
+        refreshed_at=now,
+        due_at=issued_at + due_after(lifetime, seed=seed),
+        attempts=0,
+        last_error=None,
+        window_started_at=started,
+        window_writes=writes + 1,
+    )
+
+
+def is_due_soon(row: RunnerRow, *, now: int) -> bool:
+    """Whether a refreshed or failed runner is due again before the next tick may find it.
+
+    After a failure only runners without a token and short-lived tokens cannot wait for a tick. The
+    planner decides about all others, because only it sees which deadlines are the earliest.
     """
-    limit = max(deadline - now - TICK_SECONDS, BACK_OFF_CAP_SECONDS)
-    return max(1.0, min(retry_after, limit))
+    if row.shard is None or row.due_at is None or row.due_at - now >= SOON_SECONDS:
+        return False
+    if not row.attempts or row.expires_at is None:
+        return True
+    return row.expires_at > now and is_short_lived(row.lifetime or 0)

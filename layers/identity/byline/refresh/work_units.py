@@ -1,11 +1,14 @@
-"""Who may share a mint, who works on what, and what a runner's secrets are called.
+"""Work units, the messages that name them, and the secrets that runners' tokens are written to.
 
-All of it follows from names, so that any worker at any time comes to the same answer.
+A work unit and a secret's name follow from the names of a registration, so every process computes
+the same ones at any time.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
-from typing import Self
+from typing import Annotated, Any, Self
 from uuid import UUID, uuid5
 
 import msgspec
@@ -13,13 +16,18 @@ import msgspec
 SHARDS = 16
 """Partitions of the index `by-due`, each good for 1,000 write units a second."""
 
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999, which is the end of RFC 3339's range."""
+
 _VERSIONS = UUID("b1e9a1de-6f0c-4d0b-9a5b-0d7b5c1e4f52")
-"""The namespace of version tokens (RFC 9562, section 5.5). Another one would write, after a crash,
-a second version of the same generation."""
+"""The namespace of version tokens (RFC 9562, section 5.5). Another namespace would write, after a
+crash, a second version of the same generation."""
+
+type _Time = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Unit:
+class WorkUnit:
     """What one worker does at a time: the due runners of one project in one shard."""
 
     shard: str
@@ -28,9 +36,9 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MintKey:
-    """What a mint is asked for. Runners with the same one share its token, never across projects.
+    """The contents of a token request. Runners of one project with the same key share a token.
 
-    `scopes` are sorted and each there once: their order means nothing (RFC 6749, section 3.3).
+    `scopes` are sorted and unique: their order means nothing (RFC 6749, section 3.3).
     """
 
     project: str
@@ -49,7 +57,7 @@ class MintKey:
         resource: str | None = None,
         scope: str | None = None,
     ) -> Self:
-        """The key of a registration; `scope` is its text as given."""
+        """The key of a registration. `scope`: names with spaces between them, as registered."""
         return cls(
             project=project,
             client=client,
@@ -59,36 +67,152 @@ class MintKey:
         )
 
     @property
-    def unit(self) -> Unit:
-        """Where all runners with this key meet, so that no lock is needed to mint once for all."""
+    def work_unit(self) -> WorkUnit:
+        """The work unit of all runners with this key, so one mint for all needs no lock."""
         digest = sha256(msgspec.json.encode(self)).digest()
-        return Unit(shard=f"{int.from_bytes(digest) % SHARDS:02d}", project=self.project)
+        return WorkUnit(shard=f"{int.from_bytes(digest) % SHARDS:02d}", project=self.project)
 
 
 def shards() -> tuple[str, ...]:
-    """Every shard's name."""
+    """The names of all shards."""
     return tuple(f"{number:02d}" for number in range(SHARDS))
 
 
+class UnreadableMessage(Exception):
+    """A message of the refresh queue has another form. Nobody can use it, so it is not retried."""
+
+
+class RefreshMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of the refresh queue: a work unit, and which of its due runners are meant.
+
+    Times are seconds since the epoch. `deadline`: the latest deadline that is meant; None for all.
+    Runners without a token are always meant. `due_by`: only runners that were due then; None for
+    all that are due when the message arrives.
+    """
+
+    shard: str
+    project: Annotated[str, msgspec.Meta(min_length=1)]
+    deadline: _Time | None = None
+    due_by: _Time | None = None
+
+    @property
+    def work_unit(self) -> WorkUnit:
+        """The work unit that the message names."""
+        return WorkUnit(shard=self.shard, project=self.project)
+
+
+def message_body(
+    work_unit: WorkUnit, *, deadline: int | None = None, due_by: int | None = None
+) -> str:
+    """The body of a message for `work_unit`, as JSON. `RefreshMessage` describes its members."""
+    message = RefreshMessage(
+        shard=work_unit.shard, project=work_unit.project, deadline=deadline, due_by=due_by
+    )
+    return msgspec.json.encode(message).decode()
+
+
+def read_message(body: str) -> RefreshMessage:
+    """The message of a body. Raises `UnreadableMessage`."""
+    try:
+        message = msgspec.json.decode(body, type=RefreshMessage)
+    except (msgspec.MsgspecError, UnicodeError):
+        raise UnreadableMessage from None  # the error may quote the body
+    if message.shard not in shards():
+        raise UnreadableMessage
+    return message
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which of a work unit's runners are meant, and the ids of the messages that say so.
+
+    `up_to`: the latest deadline; None for all. `due_by`: when they were due; None for now. Both are
+    seconds since the epoch.
+    """
+
+    up_to: int | None
+    due_by: int | None
+    message_ids: tuple[str, ...]
+
+    def joined(self, other: "Selection") -> "Selection":
+        """The runners that either selection means, for one time slice under one lease."""
+        return Selection(
+            _later(self.up_to, other.up_to),
+            _later(self.due_by, other.due_by),
+            self.message_ids + other.message_ids,
+        )
+
+
+def read_batch(
+    records: Iterable[dict[str, Any]], *, unreadable: Callable[[str], None]
+) -> dict[WorkUnit, Selection]:
+    """The work units that the records of an SQS event name, in their order.
+
+    The id of each message that cannot be read goes to `unreadable`.
+    """
+    batch: dict[WorkUnit, Selection] = {}
+    for record in records:
+        message_id = record["messageId"]
+        try:
+            message = read_message(record["body"])
+        except UnreadableMessage:
+            unreadable(message_id)
+            continue
+        selection = Selection(message.deadline, message.due_by, (message_id,))
+        known = batch.get(message.work_unit)
+        batch[message.work_unit] = known.joined(selection) if known else selection
+    return batch
+
+
+class TokenSecret(msgspec.Struct, frozen=True):
+    """The JSON of a runner's secret. Times are UTC, whole seconds, in RFC 3339."""
+
+    token: str
+    token_type: str
+    issued_at: datetime
+    expires_at: datetime
+    generation: int
+
+    def __repr__(self) -> str:
+        return f"<token of generation {self.generation}>"
+
+
+class UnreadableSecret(Exception):
+    """A version of a runner's secret has another form than `TokenSecret`."""
+
+
+def read_token_secret(text: str) -> TokenSecret:
+    """The token of a secret's text. Raises `UnreadableSecret`."""
+    try:
+        return msgspec.json.decode(text, type=TokenSecret)
+    except (msgspec.MsgspecError, UnicodeError):
+        pass
+    raise UnreadableSecret  # outside the handler: the first error may carry the text
+
+
 def client_secret_name(project: str, client: str) -> str:
-    """The secret that holds an OAuth client's credentials."""
+    """The name of the secret that holds an OAuth client's credentials."""
     return f"byline/clients/{project}/{client}"
 
 
 def token_secret_name(project: str, runner: str, slot: int) -> str:
-    """The secret that holds every so-manieth token of a runner."""
+    """The name of the secret that holds a runner's tokens in one of its slots."""
     return f"byline/runners/{project}/{runner}/{slot}"
 
 
 def slot_of(generation: int, *, slots: int) -> int:
-    """The slot of a generation's token: the slots in turn."""
+    """The slot of a generation's token: each slot in turn."""
     return generation % slots
 
 
 def version_token(secret_name: str, generation: int) -> str:
-    """The `ClientRequestToken` under which a generation is put into a secret, 36 characters.
+    """The `ClientRequestToken` under which a generation is written to a secret: 36 characters.
 
-    The same for whoever puts it, so that after a crash, or beside another worker, the second put
-    finds the first one's version instead of making another.
+    Every process computes the same one. After a crash, or beside another worker, a second write
+    finds the version of the first write instead of adding another.
     """
     return str(uuid5(_VERSIONS, f"{secret_name}#{generation}"))
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)

@@ -9,7 +9,7 @@ an entry is in neither the stream nor the index.
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from byline.tables.items import Item
+    from byline.tables.rows import Item
 
 PENDING_INDEX = "by-unregistered"
 """The index that holds exactly the rows with an outbox entry."""

@@ -1,1 +1,1 @@
-"""DynamoDB plumbing: items, reads of many rows, conditional writes. It knows no subject."""
+"""Reads and writes of DynamoDB for all functions: items, pages, many rows, conditional writes."""

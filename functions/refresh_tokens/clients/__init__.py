@@ -1,1 +1,0 @@
-"""OAuth clients: their credentials, how each proves itself, and what is known of their failures."""

@@ -1,0 +1,279 @@
+"""Minting tokens at an issuer by client credentials (RFC 6749, section 4.4), and revoking them.
+
+A token's own times are read without verification, for timing alone: nobody is trusted because of
+them. One mint serves all runners of a work unit that may share its token.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from byline.caching import Clock
+from byline.errors import Rejected
+from byline.fetch import Answer, AnswerRefused, Fetch, FetchFailed, Post, TimedOut
+from byline.identity.unverified import UnverifiedToken, parse
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import (
+    KnownToken,
+    MintedToken,
+    is_nearly_dead,
+    known_token,
+    lifetime_of,
+)
+from byline.refresh.work_units import MintKey
+from refresh_tokens.clients import ClientSecret, ClientStates, ClientStore
+from refresh_tokens.errors import RefreshFailed, RetryLater, failure_of
+from refresh_tokens.issuers import PublishedEndpoints
+from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, after_failure, retry_at
+
+SILENCE_SECONDS = 15
+"""How long an endpoint that did not answer in time is not asked again. Each client would wait for
+it anew, and take the time of clients whose issuers answer."""
+
+SILENT_ENDPOINTS = 256
+"""How many of them are remembered."""
+
+MAX_TOKEN_CHARACTERS = 60_000
+"""A secret takes 65,536 bytes, and holds more than the token."""
+
+Revocation = Literal["revoked", "not_offered", "failed"]
+
+
+class _TokenAnswer(msgspec.Struct, frozen=True):
+    access_token: str
+    token_type: str
+    expires_in: int | float | str | None = None
+
+    def __repr__(self) -> str:
+        return "<answer of a token endpoint>"
+
+
+class _Times(msgspec.Struct, frozen=True):
+    iat: float | None = None
+    exp: float | None = None
+
+
+class Mint:
+    """Asks issuers for tokens. For several threads.
+
+    `default_lifetime`, in seconds, is for tokens whose lifetime nobody says.
+    """
+
+    def __init__(self, *, post: Post, fetch: Fetch, now: Clock, default_lifetime: int) -> None:
+        self._post = post
+        self._now = now
+        self._default_lifetime = default_lifetime
+        self._endpoints = PublishedEndpoints(fetch=fetch, now=now)
+        self._silent_until: dict[str, float] = {}
+
+    def mint(
+        self, key: MintKey, client: ClientSecret, *, known: KnownToken | None = None
+    ) -> MintedToken:
+        """A new token for `key`, minted as `client`. Raises `RefreshFailed`.
+
+        `known`: the token that it replaces.
+        """
+        endpoint = self._token_endpoint(client)
+        asked_at = self._now()
+        proof = client.authentication.prove(audience=endpoint, now=asked_at)
+        form = {"grant_type": "client_credentials", **_requested(key), **proof.form}
+        answer = self._answer(endpoint, form=form, headers=proof.headers)
+        if answer.status != 200:
+            raise failure_of(answer, now=self._now())
+        token = read_token(answer.body, asked_at=asked_at, default_lifetime=self._default_lifetime)
+        if is_nearly_dead(token.lifetime, full=token.full_lifetime, known=known, now=asked_at):
+            # From a cache at the issuer or before it. Everything else in the answer is right.
+            raise RefreshFailed("nearly_dead_token", f"{token.lifetime} s are left of the token")
+        return token
+
+    def revoke(self, token: UnverifiedToken, client: ClientSecret) -> Revocation:
+        """Ask the issuer to end `token` (RFC 7009). Best effort: it never raises.
+
+        The endpoint is found by discovery. A client that names its token endpoint has no issuer, so
+        it has none.
+        """
+        if not client.issuer:
+            return "not_offered"
+        try:
+            endpoint = self._endpoints.get(client.issuer, "revocation_endpoint")
+            if endpoint is None:
+                return "not_offered"
+            audience = self._token_endpoint(client)
+            proof = client.authentication.prove(audience=audience, now=self._now())
+            form = {"token": token.text, "token_type_hint": "access_token", **proof.form}
+            answer = self._answer(endpoint, form=form, headers=proof.headers)
+        except RefreshFailed:
+            return "failed"
+        return "revoked" if answer.status == 200 else "failed"
+
+    def _token_endpoint(self, client: ClientSecret) -> str:
+        endpoint = client.token_endpoint or self._endpoints.get(client.issuer, "token_endpoint")
+        if endpoint is None:
+            raise RefreshFailed("answer_unusable", "the issuer publishes no token endpoint")
+        return endpoint
+
+    def _answer(self, url: str, *, form: dict[str, str], headers: dict[str, str]) -> Answer:
+        if self._now() < self._silent_until.get(url, 0):
+            raise RefreshFailed("issuer_timeout", "no answer came in time a moment ago")
+        try:
+            return self._post(url, form=form, headers={"Accept": "application/json", **headers})
+        except TimedOut as failure:
+            if len(self._silent_until) >= SILENT_ENDPOINTS:
+                self._silent_until.clear()
+            self._silent_until[url] = self._now() + SILENCE_SECONDS
+            raise RefreshFailed("issuer_timeout", str(failure)) from None
+        except AnswerRefused as failure:
+            raise RefreshFailed("answer_unusable", str(failure)) from None
+        except FetchFailed as failure:
+            raise RefreshFailed("issuer_unavailable", str(failure)) from None
+
+
+def read_token(body: bytes, *, asked_at: float, default_lifetime: int) -> MintedToken:
+    """The token of a successful answer (RFC 6749, section 5.1). Raises `RefreshFailed`."""
+    answer = _decoded(body)
+    if answer is None:
+        raise RefreshFailed("answer_unusable", "the answer is not JSON with a token")
+    if answer.token_type.lower() != "bearer":
+        raise RefreshFailed("answer_unusable", "the token is of another type than Bearer")
+    text = answer.access_token
+    if not 0 < len(text) <= MAX_TOKEN_CHARACTERS:
+        raise RefreshFailed("answer_unusable", f"the token has {len(text)} characters")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        # Its users send it in a header (RFC 6750, section 2.1).
+        raise RefreshFailed("answer_unusable", "the token is not printable ASCII")
+    times = _times(UnverifiedToken(text))
+    lifetime = lifetime_of(
+        expires_in=_seconds(answer.expires_in),
+        issued=times.iat,
+        expires=times.exp,
+        now=asked_at,
+        default=default_lifetime,
+    )
+    full = None if times.iat is None or times.exp is None else times.exp - times.iat
+    return MintedToken(text=text, issued_at=int(asked_at), lifetime=lifetime, full_lifetime=full)
+
+
+class SharedMints:
+    """The mints of one invocation: one per mint key for as long as its outcome holds.
+
+    A client that its issuer refused, or asked to wait, is not asked for any of its runners until
+    that is over. For several threads that work on different work units.
+    """
+
+    def __init__(
+        self,
+        *,
+        mint: Mint,
+        clients: ClientStore,
+        states: ClientStates,
+        now: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        self._mint = mint
+        self._clients = clients
+        self._states = states
+        self._now = now
+        self._random = random
+        self._outcomes: dict[MintKey, MintedToken | RetryLater] = {}
+
+    def token_for(self, row: RunnerRow) -> MintedToken:
+        """A token for the runner, minted just now for it or for another one. Raises `RetryLater`.
+
+        A token that is already due itself is minted anew.
+        """
+        key = row.mint_key
+        outcome = self._outcomes.get(key)
+        now = self._now()
+        if isinstance(outcome, RetryLater) and now < outcome.until:
+            raise outcome
+        if isinstance(outcome, MintedToken) and now < outcome.due_from:
+            self._require_life(outcome, row)
+            return outcome
+        try:
+            token = self._minted(key, row)
+        except RetryLater as failure:
+            self._outcomes[key] = RetryLater(failure.error_class, until=failure.until, asked=False)
+            raise
+        self._outcomes[key] = token
+        return token
+
+    def _require_life(self, token: MintedToken, row: RunnerRow) -> None:
+        """Raise `RetryLater` where another runner's token is too old for this one.
+
+        A runner without a token takes what an issuer's cache has left; one with a token may have a
+        better one.
+        """
+        now = int(self._now())
+        life = token.expires_at - now
+        if not is_nearly_dead(life, full=token.full_lifetime, known=known_token(row), now=now):
+            return
+        until = retry_at(
+            attempts=row.attempts + 1,
+            retry_after=None,
+            deadline=row.deadline,
+            now=now,
+            random=self._random,
+        )
+        raise RetryLater("nearly_dead_token", until=until, asked=False)
+
+    def _minted(self, key: MintKey, row: RunnerRow) -> MintedToken:
+        now = int(self._now())
+        state = self._states.get(key.project, key.client)
+        waits = state is not None and now < state.retry_at
+        if state is not None and waits and state.broken_version is None:
+            raise RetryLater(state.error_class, until=state.retry_at, asked=False)
+        version: str | None = None
+        try:
+            client = self._clients.get(key.project, key.client)
+            version = client.version
+            if state is not None and waits and version == state.broken_version:
+                until = min(now + BREAKER_RECHECK_SECONDS, state.retry_at)
+                raise RetryLater(state.error_class, until=until, asked=False)
+            if isinstance(client.secret, RefreshFailed):
+                raise client.secret
+            token = self._mint.mint(key, client.secret, known=known_token(row))
+        except RefreshFailed as failure:
+            later, new_state = after_failure(
+                failure,
+                row,
+                state=state,
+                version=version,
+                now=int(self._now()),
+                random=self._random,
+            )
+            if new_state is not None:
+                self._states.put(key.project, key.client, new_state, before=state)
+            raise later from None
+        if state is not None:
+            self._states.clear(key.project, key.client, before=state)
+        return token
+
+
+def _requested(key: MintKey) -> dict[str, str]:
+    """RFC 6749, section 4.4.2; RFC 8707, section 2; `audience` as Auth0 and RFC 8693 take it."""
+    requested = {"audience": key.audience, "resource": key.resource, "scope": " ".join(key.scopes)}
+    return {name: value for name, value in requested.items() if value}
+
+
+def _decoded(body: bytes) -> _TokenAnswer | None:
+    """None for another answer. No error leaves here, because it may carry the token."""
+    try:
+        return msgspec.json.decode(body, type=_TokenAnswer)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _seconds(expires_in: float | str | None) -> float | None:
+    """Some issuers send text. Text that is no number counts as no lifetime."""
+    if isinstance(expires_in, str):
+        return float(expires_in) if expires_in.isascii() and expires_in.isdigit() else None
+    return expires_in
+
+
+def _times(token: UnverifiedToken) -> _Times:
+    """The token's own times; none of an opaque token or of a JWT that cannot be read."""
+    try:
+        return msgspec.convert(parse(token, padded=False).claims, _Times)
+    except (Rejected, msgspec.ValidationError, OverflowError):
+        return _Times()

@@ -1,1 +1,0 @@
-"""Token requests to an issuer, and how its answers are read."""

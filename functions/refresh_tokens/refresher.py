@@ -1,0 +1,278 @@
+"""Refreshing work units, each in time slices, until all are done or time is nearly over.
+
+lease → due rows, earliest deadline first → one mint per mint key → write → commit → look again. A
+crash may follow any step: the next worker finds the rows still due, and the tokens that were
+written.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from itertools import batched, groupby
+from threading import Lock
+from typing import Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from byline.aws import is_passing
+from byline.caching import Clock
+from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import LEASE_SECONDS, MintedToken, by_deadline, is_due_soon
+from byline.refresh.work_units import UnreadableSecret, WorkUnit
+from byline.tables.rows import Contended
+from refresh_tokens.errors import RetryLater
+from refresh_tokens.minting import SharedMints
+from refresh_tokens.retries import retried_later, retry_at
+from refresh_tokens.runner_table import COMMITS_A_CALL, Change, RunnerTable, WorkUnitLeases
+from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.token_writer import TokenWriter
+
+UNITS_AT_ONCE = 10
+"""A work unit mostly waits for its issuer and for AWS, so several are refreshed side by side."""
+
+SHORTEST_SLICE_SECONDS = 5
+
+SWEEP_RETRY_SECONDS = 60
+
+type SliceOutcome = Literal["done", "unfinished", "held"]
+"""How a time slice ended. "held": another worker has the lease, and looks again before it releases
+it. "unfinished": rows are still due."""
+
+_TABLE_ERRORS = (ClientError, BotoCoreError, Contended)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshReport:
+    """The callbacks for each runner that was refreshed or failed, and for each failed mint.
+
+    The text is the error's class.
+    """
+
+    runner_refreshed: Callable[[RunnerRow], None]
+    runner_failed: Callable[[RunnerRow, str], None]
+    mint_failed: Callable[[RunnerRow, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresher:
+    """Refreshes work units in one invocation. Secrets are written on `threads`."""
+
+    runners: RunnerTable
+    writer: TokenWriter
+    sweeper: Sweeper
+    mints: SharedMints
+    leases: WorkUnitLeases
+    threads: Executor
+    report: RefreshReport
+    now: Clock
+    random: Callable[[], float]
+
+    def refresh(
+        self, work_unit: WorkUnit, *, up_to: int | None, due_by: int | None = None, until: float
+    ) -> SliceOutcome:
+        """Refresh the due runners of `work_unit` until none is left or the time `until` has come.
+
+        `up_to`: the latest deadline that is meant; None for all. `due_by`: when they were due; None
+        for now. Raises `ClientError`, `BotoCoreError` and `Contended` where the table fails.
+        """
+        while self._hold(work_unit):
+            try:
+                left = self._refresh_due(work_unit, up_to=up_to, due_by=due_by, until=until)
+            finally:
+                self.leases.release(work_unit)
+            if left in {"unfinished", "held"}:
+                return left
+            # A worker that found the lease held has left its work to this one, so look once more
+            # without the lease. First tokens cannot wait; other deadlines are the next tick's.
+            if left == "stuck" or not self._due(work_unit, up_to=up_to, due_by=due_by):
+                return "done"
+        return "held"
+
+    def _hold(self, work_unit: WorkUnit) -> bool:
+        now = self.now()
+        return self.leases.take(work_unit, now=now, until=now + LEASE_SECONDS)
+
+    def _due(
+        self, work_unit: WorkUnit, *, up_to: int | None, due_by: int | None
+    ) -> list[RunnerRow]:
+        now = int(self.now())
+        by = now if due_by is None else min(due_by, now)
+        return self.runners.due(work_unit, up_to=up_to, now=by)
+
+    def _refresh_due(
+        self, work_unit: WorkUnit, *, up_to: int | None, due_by: int | None, until: float
+    ) -> Literal["nothing", "unfinished", "stuck", "held"]:
+        """Go through the due rows once. "stuck": no row could be moved on, so do not try again."""
+        held_since, moved = self.now(), 0
+        rows = by_deadline(self._due(work_unit, up_to=up_to, due_by=due_by))
+        # Live and deleted runners apart, because no new token may wait for a sweep.
+        for _, alike in groupby(rows, key=lambda row: row.is_live):
+            for batch in batched(alike, COMMITS_A_CALL, strict=False):
+                if self.now() > held_since + LEASE_SECONDS / 3:
+                    held_since = self.now()
+                    if not self._hold(work_unit):
+                        return "held"  # this worker stood still, and another one took the lease
+                moved += self._refresh_batch(batch, until=until)
+                if self.now() >= until:
+                    return "unfinished"
+        return "nothing" if moved or not rows else "stuck"
+
+    def _refresh_batch(self, rows: Sequence[RunnerRow], *, until: float) -> int:
+        """Refresh or sweep the rows; how many of them were moved on."""
+        changes: list[Change] = []
+        minted: list[tuple[RunnerRow, MintedToken]] = []
+        for row in rows:
+            if self.now() >= until:
+                break  # an issuer may take seconds for each mint
+            if not row.is_live:
+                changes.append((row, self._swept(row)))
+                continue
+            try:
+                minted.append((row, self.mints.token_for(row)))
+            except RetryLater as failure:
+                if failure.asked:
+                    self.report.mint_failed(row, failure.error_class)
+                changes.append((row, self._failed(row, failure.error_class, failure.until)))
+        changes += self.threads.map(self._write, minted)
+        stale = self.runners.commit(changes)
+        for before, after in changes:
+            if before not in stale:
+                self._report(before, after)
+        self._mend_all([row for row, _ in minted if row in stale])
+        return len(changes) - len(stale)
+
+    def _write(self, work: tuple[RunnerRow, MintedToken]) -> Change:
+        row, token = work
+        try:
+            return row, self.writer.write_next(row, token, now=self.now)
+        except (ClientError, BotoCoreError, UnreadableSecret) as error:
+            passing = not isinstance(error, UnreadableSecret) and is_passing(error)
+            until = retry_at(
+                attempts=row.attempts + 1,
+                retry_after=None,
+                deadline=row.deadline,
+                now=int(self.now()),
+                random=self.random,
+            )
+            return row, self._failed(row, "store_throttled" if passing else "store_refused", until)
+
+    def _failed(self, row: RunnerRow, error_class: str, until: int) -> RunnerRow:
+        return retried_later(row, error_class=error_class, until=until, now=int(self.now()))
+
+    def _swept(self, row: RunnerRow) -> RunnerRow:
+        try:
+            return self.sweeper.sweep(row)
+        except _TABLE_ERRORS:
+            return replace(row, due_at=int(self.now()) + SWEEP_RETRY_SECONDS)
+
+    def _report(self, before: RunnerRow, after: RunnerRow) -> None:
+        if after.generation != before.generation:
+            self.report.runner_refreshed(after)
+        elif after.last_error is not None and before.is_live:
+            self.report.runner_failed(after, after.last_error.error_class)
+
+    def _mend_all(self, rows: Sequence[RunnerRow]) -> None:
+        """Mend each of `rows`. Raises the first error after all others were mended."""
+        failures: list[Exception] = []
+        for row in rows:
+            try:
+                self._mend(row)
+            except _TABLE_ERRORS as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
+    def _mend(self, row: RunnerRow) -> None:
+        """Undo the write for `row` where its commit was refused.
+
+        Only an absent row means that the runner was deleted. A row that cannot be read may be the
+        registered runner's, whose token is in use.
+        """
+        found = self.runners.registered(row)
+        if found == "absent":
+            self.sweeper.discard(row)
+        elif found != "unreadable" and (
+            found.revision != row.revision or found.generation > row.generation + 1
+        ):
+            # This worker's token may stand over a newer one, or over another registration's.
+            self.runners.make_due_now(found, now=int(self.now()))
+
+
+@dataclass(frozen=True, slots=True)
+class DueSoonUnit:
+    """A work unit with runners that are due before the next tick may find them.
+
+    They are due from `due_at` on, and their deadlines are not later than `deadline`; both are
+    seconds since the epoch.
+    """
+
+    work_unit: WorkUnit
+    due_at: int
+    deadline: int
+
+
+class DueSoonUnits:
+    """Collects the runners that are due before the next tick. For several threads."""
+
+    def __init__(self, *, now: Clock) -> None:
+        self._now = now
+        self._units: dict[WorkUnit, DueSoonUnit] = {}
+        self._lock = Lock()
+
+    def note(self, row: RunnerRow) -> None:
+        """Add a runner that was refreshed or that failed, if it is due soon."""
+        if row.shard is None or row.due_at is None or not is_due_soon(row, now=int(self._now())):
+            return
+        unit = WorkUnit(shard=row.shard, project=row.project)
+        with self._lock:
+            known = self._units.get(unit, DueSoonUnit(unit, row.due_at, row.deadline))
+            self._units[unit] = DueSoonUnit(
+                unit, min(known.due_at, row.due_at), max(known.deadline, row.deadline)
+            )
+
+    def take(self) -> list[DueSoonUnit]:
+        """The work units since the last call."""
+        with self._lock:
+            units, self._units = self._units, {}
+        return list(units.values())
+
+
+def run_time_slices(
+    work_units: Iterable[WorkUnit],
+    *,
+    refresh: Callable[[WorkUnit, float], SliceOutcome],
+    failed: Callable[[WorkUnit, Exception], None],
+    threads: Executor,
+    now: Clock,
+    end: float,
+) -> list[WorkUnit]:
+    """Give each work unit time slices that start before `end`, `UNITS_AT_ONCE` at a time.
+
+    An unfinished work unit gets its next slice after all others, so one with a slow issuer or with
+    thousands of runners does not delay them. `refresh` gets a work unit and the end of its slice,
+    which it may overrun. An error ends that work unit's slices and goes to `failed`. Returns the
+    work units that failed; those without time are left to the next tick.
+    """
+    waiting = deque(work_units)
+    failures: list[WorkUnit] = []
+
+    def work(_: int) -> None:
+        while now() < end:
+            try:
+                work_unit = waiting.popleft()
+            except IndexError:
+                return
+            share = (end - now()) * UNITS_AT_ONCE / (len(waiting) + UNITS_AT_ONCE)
+            try:
+                outcome = refresh(work_unit, min(end, now() + max(share, SHORTEST_SLICE_SECONDS)))
+            except Exception as error:
+                failures.append(work_unit)
+                failed(work_unit, error)
+                continue
+            if outcome == "unfinished":
+                waiting.append(work_unit)
+
+    for _ in threads.map(work, range(min(UNITS_AT_ONCE, len(waiting)))):
+        pass
+    return failures

@@ -1,0 +1,277 @@
+"""One worker and one work unit: runners, clients and secrets after each kind of refresh."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from socket import socket
+from threading import Event
+
+import pytest
+
+from byline.refresh.timing import LEASE_SECONDS, due_window
+from byline.refresh.work_units import token_secret_name
+from refresh_tokens.runner_table import COMMITS_A_CALL
+from stand_ins.faults import Meanwhile
+from tests.refresh.world import World, new_world
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with new_world() as world:
+        yield world
+
+
+def test_new_runner_gets_its_token_and_is_due_within_its_window(world: World) -> None:
+    """A registered runner has a token after one time slice, and is due by its lifetime."""
+    row = world.register("nightly")
+    worker = world.worker()
+    assert worker.refresh(row.work_unit) == "done"
+    after = world.row("nightly")
+    assert after is not None
+    assert after.due_at is not None
+    assert after.issued_at is not None
+    window = due_window(900)
+    assert window.first <= after.due_at - after.issued_at <= window.last
+    token = world.token(after)
+    assert token.keys() == {"token", "token_type", "issued_at", "expires_at", "generation"}
+    assert token["generation"] == after.generation == row.generation + 1
+    assert (after.expires_at, after.deadline) == (after.issued_at + 900,) * 2
+    assert worker.refreshed == ["nightly"]
+
+
+def test_runners_of_one_client_share_one_mint(world: World) -> None:
+    """The issuer is asked once, however many runners may share the token."""
+    rows = [world.register(f"runner-{number}") for number in range(30)]
+    assert world.worker().refresh(rows[0].work_unit) == "done"
+    assert world.mints() == 1
+    tokens = {world.token(after)["token"] for row in rows if (after := world.row(row.runner))}
+    assert len(tokens) == 1
+
+
+def test_refreshes_use_the_slots_in_turn(world: World) -> None:
+    """A token of 900 seconds is written to two secrets in turn."""
+    row = world.register("nightly")
+    worker = world.worker()
+    slots: list[int] = []
+    for _ in range(4):
+        worker.refresh(row.work_unit)
+        after = world.row("nightly")
+        assert after is not None
+        assert after.due_at is not None
+        assert after.slot is not None
+        slots.append(after.slot)
+        world.clock.advance(after.due_at - world.clock())
+    assert sorted(slots[:2]) == [0, 1]
+    assert slots[:2] == slots[2:]
+    assert world.mints() == 4
+
+
+def test_most_urgent_runner_comes_first(world: World) -> None:
+    """The token that expires first is written first, whatever was due first."""
+    now = int(world.clock())
+    for name, deadline in (("later", now + 300), ("urgent", now + 10), ("soon", now + 100)):
+        world.put(replace(world.register(name), deadline=deadline))
+    row = world.row("later")
+    assert row is not None
+    worker = world.worker()
+    worker.refresh(row.work_unit)
+    assert worker.refreshed == ["urgent", "soon", "later"]
+
+
+def test_refused_client_is_not_asked_until_its_secret_changes(world: World) -> None:
+    """One request opens the breaker; another version of the secret closes it."""
+    world.give_client(client_secret="wr0ng-secret")
+    row = world.register("nightly")
+    worker = world.worker()
+    worker.refresh(row.work_unit)
+    assert worker.failed_mints == ["invalid_client"]
+    for _ in range(3):
+        world.clock.advance(300)
+        worker.refresh(row.work_unit)
+    assert world.mints() == 1
+    broken = world.row("nightly")
+    assert broken is not None
+    assert broken.last_error is not None
+    assert broken.last_error.error_class == "invalid_client"
+    world.give_client()
+    world.clock.advance(300)
+    worker.refresh(row.work_unit)
+    mended = world.row("nightly")
+    assert mended is not None
+    assert mended.last_error is None
+    assert world.token(mended)["token"]
+    assert not [item for item in world.rows() if item["project"]["S"].startswith("client#")]
+
+
+def test_refused_client_delays_no_other_project(world: World) -> None:
+    """Only its own runners wait."""
+    world.give_client(project="broken", client_secret="wr0ng-secret")
+    broken = world.register("nightly", project="broken")
+    well = world.register("nightly")
+    worker = world.worker()
+    worker.refresh(broken.work_unit)
+    worker.refresh(well.work_unit)
+    after = world.row("nightly")
+    assert after is not None
+    assert world.token(after)["token"]
+
+
+def test_retry_after_holds_for_all_runners_of_the_client(world: World) -> None:
+    """No other runner of the client asks before that time."""
+    world.issuer.respond["/token"] = too_many_requests
+    first, second = world.register("first"), world.register("second", audience="other")
+    worker = world.worker()
+    worker.refresh(first.work_unit)
+    asked = world.mints()
+    worker.refresh(second.work_unit)
+    assert world.mints() == asked == 1
+    waiting = world.row("second")
+    assert waiting is not None
+    assert waiting.due_at is not None
+    assert waiting.due_at >= world.clock() + 40
+
+
+def too_many_requests(connection: socket, _: Event) -> None:
+    connection.sendall(b"HTTP/1.1 429 Slow down\r\nRetry-After: 40\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_deleted_runner_is_swept_twice_and_then_left(world: World) -> None:
+    """The second sweep deletes late writes, and the row leaves the index."""
+    row = world.register("nightly")
+    worker = world.worker()
+    worker.refresh(row.work_unit)
+    after = world.row("nightly")
+    assert after is not None
+    world.delete(after)
+    worker.refresh(row.work_unit)
+    assert all(
+        (secret := world.aws.secrets.find(token_secret_name("payments", "nightly", slot))) is None
+        or secret.deletion is not None
+        for slot in range(2)
+    )
+    world.clock.advance(301)
+    worker.refresh(row.work_unit)
+    (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
+    assert "shard" not in left
+    assert "due_at" not in left
+
+
+def test_token_of_the_last_runner_is_revoked_and_a_shared_one_is_not(world: World) -> None:
+    """Revoking a shared token would take it from live runners."""
+    world.give_client(token_endpoint="", issuer=world.issuer.url)
+    first, second = world.register("first"), world.register("second")
+    worker = world.worker()
+    worker.refresh(first.work_unit)
+    for runner in (first, second):
+        after = world.row(runner.runner)
+        assert after is not None
+        world.delete(after)
+        worker.refresh(first.work_unit)
+        if runner is first:
+            assert world.issuer.revoked == []
+    assert len(world.issuer.revoked) == 1
+
+
+def test_runner_deleted_during_its_refresh_leaves_no_secret(world: World) -> None:
+    """The secret that was written meanwhile is deleted."""
+    row = world.register("nightly")
+    world.aws.faults.follow("CreateSecret", Meanwhile(lambda: world.delete(row)))
+    world.worker().refresh(row.work_unit)
+    assert world.row("nightly") is None
+    for slot in range(2):
+        secret = world.aws.secrets.find(token_secret_name("payments", "nightly", slot))
+        assert secret is None or secret.deletion is not None
+
+
+def test_second_worker_leaves_a_leased_work_unit_alone(world: World) -> None:
+    """It does not mint while the lease lasts."""
+    row = world.register("nightly")
+    holder, other = world.worker(), world.worker()
+    now = world.clock()
+    assert holder.refresher.leases.take(row.work_unit, now=now, until=now + 60)
+    assert other.refresh(row.work_unit) == "held"
+    assert world.mints() == 0
+    world.clock.advance(61)
+    assert other.refresh(row.work_unit) == "done"
+
+
+def test_worker_that_lost_its_lease_stops(world: World) -> None:
+    """It finds another owner between two batches, and leaves the rest to that worker."""
+    rows = [world.register(f"runner-{number}") for number in range(COMMITS_A_CALL + 1)]
+    other = world.worker()
+
+    def stand_still() -> None:
+        world.clock.advance(LEASE_SECONDS + 1)
+        now = world.clock()
+        assert other.refresher.leases.take(rows[0].work_unit, now=now, until=now + LEASE_SECONDS)
+
+    world.aws.faults.follow("TransactWriteItems", Meanwhile(stand_still))
+    worker = world.worker()
+    assert worker.refresh(rows[0].work_unit) == "held"
+    assert len(worker.refreshed) == COMMITS_A_CALL
+    (lease,) = [item for item in world.rows() if item["project"]["S"].startswith("lease#")]
+    assert int(lease["until"]["N"]) >= world.clock() + LEASE_SECONDS
+
+
+def test_lease_is_renewed_during_a_long_time_slice(world: World) -> None:
+    """After a third of its time, and not with each batch."""
+    rows = [world.register(f"runner-{number}") for number in range(2 * COMMITS_A_CALL + 1)]
+    world.aws.faults.follow(
+        "TransactWriteItems", Meanwhile(lambda: world.clock.advance(LEASE_SECONDS / 3 + 1))
+    )
+    assert world.worker().refresh(rows[0].work_unit) == "done"
+    leases = [
+        call
+        for call in world.aws.calls
+        if call.operation == "PutItem" and "until" in call.document["Item"]
+    ]
+    assert len(leases) == 2
+
+
+def test_time_slice_is_for_its_deadlines_and_for_first_tokens(world: World) -> None:
+    """Also for first tokens that are registered while the time slice lasts."""
+    now = int(world.clock())
+    early, late = (
+        replace(
+            world.register(name), deadline=now + life, expires_at=now + life, slot=0, lifetime=900
+        )
+        for name, life in (("early", 10), ("late", 20))
+    )
+    world.put(early)
+    world.put(late)
+    world.aws.faults.follow("DeleteItem", Meanwhile(lambda: world.register("new")))
+    worker = world.worker()
+    assert worker.refresh(early.work_unit, up_to=early.deadline) == "done"
+    assert worker.refreshed == ["early", "new"]
+
+
+def test_time_slice_is_for_runners_that_were_due_by_a_time(world: World) -> None:
+    """A second message does only the work of the first."""
+    now = int(world.clock())
+    due, later = (
+        replace(
+            world.register(name),
+            deadline=now + 300,
+            expires_at=now + 300,
+            slot=0,
+            lifetime=900,
+            due_at=now - ago,
+        )
+        for name, ago in (("due", 30), ("later", 29))
+    )
+    world.put(due)
+    world.put(later)
+    worker = world.worker()
+    assert worker.refresh(due.work_unit, up_to=now + 300, due_by=now - 30) == "done"
+    assert worker.refreshed == ["due"]
+    assert worker.refresh(due.work_unit, up_to=now + 300, due_by=now - 30) == "done"
+    assert worker.refresh(due.work_unit, due_by=now + 60) == "done"
+    assert worker.refreshed == ["due", "later"]
+
+
+def test_no_secret_text_in_tables_messages_or_names(world: World) -> None:
+    """A token is in Secrets Manager and nowhere else."""
+    rows = [world.register(f"runner-{number}") for number in range(3)]
+    world.worker().refresh(rows[0].work_unit)
+    assert world.aws.leaks() == []
+    assert not world.aws.secrets.texts.occur_in(world.rows())
+    assert len(world.aws.secrets.texts) > 0
