@@ -1,4 +1,4 @@
-"""RunsFunction in the environment of `sam local invoke`, before tables with the samples."""
+"""RunsFunction in the environment of `sam local invoke`, with tables that hold the samples."""
 
 import json
 from collections.abc import Iterator
@@ -17,15 +17,16 @@ from tools.sample_runs import seed
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[DynamoDb]:
+    """A DynamoDB server."""
     with serve_dynamodb() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def function(table: DynamoDb) -> Iterator[Any]:
-    """RunsFunction in the environment of `sam local invoke`, on ports of this test.
+    """RunsFunction in the environment of `sam local invoke`.
 
-    Only where the keys and AWS are is changed, and not whose they are.
+    Only the addresses of keys and AWS are changed, not whose they are.
     """
     environment = dict(event("env")["RunsFunction"])
     with serve_identities() as web:
@@ -43,11 +44,11 @@ def function(table: DynamoDb) -> Iterator[Any]:
 
 @pytest.fixture
 def api(function: Any, table: DynamoDb, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunsApi]:
-    """The function before tables that hold the sample runs and no runners."""
+    """The function with tables that hold the sample runs and no runners."""
     table.reset()
     seed(table.client, TABLE, ACCESS_TABLE)
     log_to_standard_output()
-    # Made when first needed, for the environment of that time.
+    # The clients are cached, and read the endpoint from the environment when they are built.
     monkeypatch.setenv("AWS_ENDPOINT_URL", table.url)
     sqs.cache_clear()
     secrets_manager.cache_clear()

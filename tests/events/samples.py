@@ -1,4 +1,4 @@
-"""The sample events as they are in `events/`, and who is in them."""
+"""The sample events of `events/`, and their callers."""
 
 import json
 from typing import Any
@@ -23,11 +23,11 @@ NIGHTLY_TRAIN = {
 
 
 def event(name: str) -> dict[str, Any]:
-    """The document in the file of that name."""
+    """The document in the file with this name."""
     document: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
     return document
 
 
 def names() -> list[str]:
-    """Of all requests."""
+    """The names of all sample requests."""
     return sorted(name for name, _ in requests())

@@ -1,4 +1,4 @@
-"""The sample events: made by the generator to the byte, and each answered as its name says."""
+"""The sample events equal the generator's output, and each gets the answer that its name says."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,19 +12,23 @@ from tests.runs.table_server import DynamoDb
 from tools import make_events, sample_tokens
 from tools.make_events import EVENTS, PROJECT, SAMPLE_RUN_IDS
 
-BY_HAND = {"keys/README.md", "keys/not-secret/load-balancer.pem", "keys/not-secret/issuer.pem"}
+NOT_GENERATED = {
+    "keys/README.md",
+    "keys/not-secret/load-balancer.pem",
+    "keys/not-secret/issuer.pem",
+}
 
 
-def test_files_are_what_the_generator_makes() -> None:
-    """`make events` changes nothing: byte for byte, and no file is left over."""
-    made = make_events.files()
-    assert {path: (EVENTS / path).read_text() for path in made} == made
-    there = {str(path.relative_to(EVENTS)) for path in EVENTS.rglob("*") if path.is_file()}
-    assert there == set(made) | BY_HAND
+def test_files_equal_the_generators_output() -> None:
+    """`make events` changes no byte and leaves no other file."""
+    generated = make_events.files()
+    assert {path: (EVENTS / path).read_text() for path in generated} == generated
+    existing = {str(path.relative_to(EVENTS)) for path in EVENTS.rglob("*") if path.is_file()}
+    assert existing == set(generated) | NOT_GENERATED
 
 
-def test_tokens_are_the_same_in_every_run() -> None:
-    """Two signatures over the same text are the same bytes (RFC 6979)."""
+def test_tokens_are_deterministic() -> None:
+    """Two signatures of the same text are the same bytes (RFC 6979)."""
     assert sample_tokens.browser_token() == sample_tokens.browser_token()
     assert sample_tokens.bearer_token("a", "b") == sample_tokens.bearer_token("a", "b")
 
@@ -40,7 +44,7 @@ def test_tokens_are_the_same_in_every_run() -> None:
         ("forged-header-on-bearer-group", NIGHTLY_TRAIN, "bearer"),
     ],
 )
-def test_event_names_who_sent_it(
+def test_whoami_of_an_event_returns_its_caller(
     api: RunsApi, name: str, executed_by: Mapping[str, Any], source: str
 ) -> None:
     """`whoami` answers with the caller of the event's name."""
@@ -61,18 +65,18 @@ def test_event_names_who_sent_it(
         ("foreign-signer", "untrusted_signer"),
     ],
 )
-def test_event_that_names_nobody_is_refused(api: RunsApi, name: str, reason: str) -> None:
-    """401 for the one reason of the event's name."""
+def test_event_with_an_invalid_credential_is_refused(api: RunsApi, name: str, reason: str) -> None:
+    """The answer is 401 with the reason of the event's name."""
     answer = api.send(event(name))
     assert (answer.status, answer.reason) == (401, reason)
 
 
 def test_health_check_is_answered(api: RunsApi) -> None:
-    """Without a credential, and always the same."""
+    """The health check needs no credential."""
     assert api.send(event("health-check")).status == 200
 
 
-def test_create_run_creates_a_run_of_adas(api: RunsApi) -> None:
+def test_create_run_creates_a_run_of_ada(api: RunsApi) -> None:
     """Reading the created run returns who created it."""
     created = api.send(event("create-run"))
     assert created.status == 201
@@ -82,7 +86,7 @@ def test_create_run_creates_a_run_of_adas(api: RunsApi) -> None:
 
 
 @pytest.mark.parametrize("name", ["list-runs", "list-runs-created-by-me"])
-def test_listing_shows_the_sample_runs(api: RunsApi, name: str) -> None:
+def test_list_contains_the_sample_runs(api: RunsApi, name: str) -> None:
     """The sample runs are listed newest first, all of them created by Ada."""
     runs = api.send(event(name)).json["runs"]
     assert [run["id"] for run in runs] == sorted(SAMPLE_RUN_IDS.values(), reverse=True)
@@ -90,8 +94,8 @@ def test_listing_shows_the_sample_runs(api: RunsApi, name: str) -> None:
     assert {run["status"] for run in runs} == {"pending", "running", "succeeded", "failed"}
 
 
-def test_get_run_shows_one(api: RunsApi) -> None:
-    """A sample run, with all who did something to it."""
+def test_get_run_returns_a_sample_run(api: RunsApi) -> None:
+    """The run names the actors of its changes."""
     answer = api.send(event("get-run"))
     assert (answer.status, answer.json["id"]) == (200, SAMPLE_RUN_IDS["get-run"])
     assert answer.json["finished_by"] == ADA
@@ -106,7 +110,7 @@ def test_get_run_shows_one(api: RunsApi) -> None:
         ("cancel", "cancelled", "cancelled_by", ADA),
     ],
 )
-def test_change_is_done_and_does_not_follow_again(
+def test_change_succeeds_once(
     api: RunsApi, change: str, status: str, column: str, actor: Mapping[str, Any]
 ) -> None:
     """Each change has its own run in the state that it needs, and records its actor."""
@@ -119,12 +123,12 @@ def test_change_is_done_and_does_not_follow_again(
 
 
 def test_delete_run_deletes_its_run(api: RunsApi) -> None:
-    """204, then 404."""
+    """The answers are 204, then 404."""
     assert [api.send(event("delete-run")).status for _ in range(2)] == [204, 404]
 
 
-def test_list_audit_of_run_tells_its_story(api: RunsApi) -> None:
-    """What was done to the sample run, the newest first, all of it by Ada."""
+def test_audit_list_of_a_run_has_its_records(api: RunsApi) -> None:
+    """The records of the sample run are listed newest first, all of them by Ada."""
     answer = api.send(event("list-audit-of-run"))
     assert [record["action"] for record in answer.json["records"]] == [
         "finish_run",
@@ -139,8 +143,8 @@ def test_no_token_is_answered_or_logged(api: RunsApi, capsys: pytest.CaptureFixt
     for name in names():
         api.send(event(name))
     captured = capsys.readouterr()
-    said = captured.out + captured.err + "".join(api.answers)
-    assert "duplicated_header" in said
+    output = captured.out + captured.err + "".join(api.answers)
+    assert "duplicated_header" in output
     tokens = [
         value.removeprefix("Bearer ")
         for name in names()
@@ -148,10 +152,10 @@ def test_no_token_is_answered_or_logged(api: RunsApi, capsys: pytest.CaptureFixt
         if header in ("x-amzn-oidc-data", "authorization", "x-amzn-oidc-accesstoken")
         for value in values
     ]
-    assert not [segment for segment in segments_of(tokens) if segment in said]
+    assert not [segment for segment in segments_of(tokens) if segment in output]
 
 
-def test_seeded_runs_stand_in_one_project(table: DynamoDb, api: RunsApi) -> None:
+def test_seed_writes_the_sample_runs_alone(table: DynamoDb, api: RunsApi) -> None:
     """The seed writes the sample runs and nothing else."""
     del api
     rows = {(row["project"]["S"], row["id"]["S"]) for row in table.rows()}

@@ -1,4 +1,4 @@
-"""The sample events about runners, and those of the functions in the background."""
+"""The sample events about runners, and those of the background functions."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ EXPIRES_AT = 4_102_444_800
 
 @pytest.fixture
 def forecaster(api: RunsApi, table: DynamoDb) -> RunnerRow:
-    """The first sample runner, as it is once the refresher has given it a token."""
+    """The first sample runner, after RefreshTokensFunction has given it a token."""
     del api
     row, _ = seed(table.client, RUNNERS_TABLE, ACCESS_TABLE)
     row = replace(
@@ -60,29 +60,31 @@ def forecaster(api: RunsApi, table: DynamoDb) -> RunnerRow:
     return row
 
 
-def test_register_runner_registers_and_is_a_restart_when_sent_again(api: RunsApi) -> None:
-    """201 in the service account's name, then 200."""
+def test_register_runner_sent_again_is_a_restart(api: RunsApi) -> None:
+    """The first answer is 201 with the service account, and the second one is 200."""
     first, second = (api.send(event("register-runner")) for _ in range(2))
     assert (first.status, second.status) == (201, 200)
     assert first.json["registered_by"] == NIGHTLY_TRAIN
     assert first.json["subject"] == "nightly-train"
 
 
-def test_list_runners_shows_the_sample_runners(api: RunsApi, forecaster: RunnerRow) -> None:
-    """By name, and none of them with its token."""
+def test_list_runners_returns_the_sample_runners(api: RunsApi, forecaster: RunnerRow) -> None:
+    """The runners are listed by name, without a token."""
     answer = api.send(event("list-runners"))
     assert [runner["name"] for runner in answer.json["runners"]] == sorted(SAMPLE_RUNNERS)
     assert TOKEN not in answer.body
 
 
-def test_get_runner_shows_one(api: RunsApi, forecaster: RunnerRow) -> None:
-    """How its token is doing, without the token."""
+def test_get_runner_returns_a_sample_runner(api: RunsApi, forecaster: RunnerRow) -> None:
+    """The runner has the status of its token, without the token."""
     answer = api.send(event("get-runner"))
     assert (answer.status, answer.json["status"]) == (200, "ready")
     assert TOKEN not in answer.body
 
 
-def test_get_runner_token_gives_the_runner_its_own(api: RunsApi, forecaster: RunnerRow) -> None:
+def test_get_runner_token_returns_the_runners_own_token(
+    api: RunsApi, forecaster: RunnerRow
+) -> None:
     """A runner's token is given to the service account that is the runner."""
     answer = api.send(event("get-runner-token"))
     assert (answer.status, answer.json["token"]) == (200, TOKEN)
@@ -95,13 +97,13 @@ def test_get_runner_token_of_another_is_forbidden(api: RunsApi, forecaster: Runn
 
 
 def test_delete_runner_deletes_its_runner(api: RunsApi, forecaster: RunnerRow) -> None:
-    """204, then 404; the other one stays."""
+    """The answers are 204, then 404, and the other runner stays."""
     assert [api.send(event("delete-runner")).status for _ in range(2)] == [204, 404]
     assert api.send(event("get-runner")).status == 200
 
 
-def test_refresh_unit_names_where_the_sample_runners_are_due() -> None:
-    """The shard in the event is the one that their registration comes to."""
+def test_refresh_unit_names_the_shard_of_the_sample_runners() -> None:
+    """The shard in the event is the one of the runners' registration."""
     key = MintKey.of(project=PROJECT, client=SAMPLE_RUNNERS_CLIENT)
     [record] = event("refresh-unit")["Records"]
     assert json.loads(record["body"]) == {"shard": SAMPLE_SHARD, "project": PROJECT}

@@ -148,13 +148,16 @@ class PublishedKeys:
 
 
 class SetClock:
-    """A clock that stands still until it is set."""
+    """A clock that stands still until a test moves it. Seconds since the epoch."""
 
     def __init__(self, time: float = NOW) -> None:
         self.time = time
 
     def __call__(self) -> float:
         return self.time
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.time += seconds
 
 
 def _json(valid: Mapping[str, Any], changes: Mapping[str, Any] | None) -> bytes:

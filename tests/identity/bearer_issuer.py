@@ -5,7 +5,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import jwt
@@ -15,6 +15,7 @@ from byline.fetch import Answer, Fetch, FetchFailed
 from byline.identity.identity import Identity
 from byline.identity.settings import IdentitySettings, IssuerProfile, TrustedIssuer
 from byline.identity.unverified import UnverifiedToken
+from tests.identity.alb_tokens import SetClock
 
 NOW = 1_800_000_000.0
 ISSUER = "https://issuer.example"
@@ -75,20 +76,7 @@ def sign(
 
 
 @dataclass
-class Clock:
-    """A clock that moves when it is told to. Seconds since the epoch."""
-
-    time: float = NOW
-
-    def __call__(self) -> float:
-        return self.time
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.time += seconds
-
-
-@dataclass
-class Web:
+class WebInMemory:
     """The `Fetch` port in memory: what was published where, and who asked for it."""
 
     answers: dict[str, Answer | FetchFailed] = field(default_factory=dict)
@@ -115,12 +103,27 @@ class Web:
         return sum(asked == url for asked, _ in self.requests)
 
 
+class SlowWeb(WebInMemory):
+    """Answers `slow_url` late, so that concurrent misses would fetch it as well."""
+
+    def __init__(self, answers: dict[str, Answer | FetchFailed], *, slow_url: str) -> None:
+        super().__init__(answers)
+        self._slow_url = slow_url
+
+    def __call__(self, url: str, **arguments: Any) -> Answer:
+        if url == self._slow_url:
+            Event().wait(0.2)
+        return super().__call__(url, **arguments)
+
+
 class BearerIssuer:
     """A trusted issuer that signs with one RS256 key, published with its discovery document."""
 
-    def __init__(self, web: Web | None = None, *, profile: IssuerProfile = "generic") -> None:
-        self.web = web or Web()
-        self.clock = Clock()
+    def __init__(
+        self, web: WebInMemory | None = None, *, profile: IssuerProfile = "generic"
+    ) -> None:
+        self.web = web or WebInMemory()
+        self.clock = SetClock(NOW)
         self.profile: IssuerProfile = profile
         self.key = private_key("RS256")
         self.metadata: dict[str, Any] = {

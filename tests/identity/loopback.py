@@ -39,7 +39,7 @@ def answer(body: bytes = b"", *, status: str = "200 OK", headers: str = "") -> R
 
 
 def drip(head: bytes, *, every: float, byte: bytes = b"x") -> Respond:
-    """`head` at once, then a byte every so many seconds until somebody hangs up."""
+    """`head` at once, then a byte every so many seconds until the client hangs up."""
 
     def respond(connection: socket, over: Event) -> None:
         connection.sendall(head)

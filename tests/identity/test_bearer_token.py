@@ -1,4 +1,4 @@
-"""Bearer tokens: what is believed, what is refused, and what nobody can make us fetch."""
+"""Bearer tokens: which are accepted, which are refused, and which cause no fetch."""
 
 import hmac
 import http.server
@@ -26,7 +26,7 @@ from tests.identity.bearer_issuer import (
     NOW,
     PERSON,
     BearerIssuer,
-    Web,
+    WebInMemory,
     encode,
     private_key,
     public_jwk,
@@ -157,7 +157,7 @@ class TestBelieved:
 
 
 class TestRefusedWithoutAKey:
-    """What is refused before anything is fetched: no stranger makes us dial out."""
+    """Tokens that are refused before a fetch, so that a stranger causes no request."""
 
     @pytest.mark.parametrize(
         ("changed", "reason"),
@@ -272,7 +272,7 @@ class TestRefusedWithoutAKey:
 
 
 class TestForgeries:
-    """What somebody without the issuer's key can try."""
+    """Tokens that an attacker without the issuer's key can write."""
 
     def test_stranger_key_under_a_known_id_is_refused(self, issuer: BearerIssuer) -> None:
         """The key id is a hint; the signature decides."""
@@ -544,7 +544,7 @@ def loopback_issuer(key: Any) -> Iterator[str]:
 
 def test_discovery_and_keys_come_over_http() -> None:
     """With the real `fetch` and a real server: found, fetched, verified."""
-    web, key = Web(), private_key("RS256")
+    web, key = WebInMemory(), private_key("RS256")
     with loopback_issuer(key) as url:
         issuer = BearerIssuer(web)
         verifier = issuer.verifier_of(issuer.trusted(issuer=url), fetch=fetch)

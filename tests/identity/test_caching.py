@@ -1,4 +1,4 @@
-"""A bounded cache with lifetimes, and one call for concurrent misses."""
+"""A bounded cache whose values expire, and one call for concurrent misses."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -91,7 +91,7 @@ def test_work_for_one_key_never_runs_at_the_same_time() -> None:
 
 
 def test_work_for_two_keys_runs_at_the_same_time() -> None:
-    """A slow key holds up nobody else: both works meet, which they could not one by one."""
+    """A slow key does not delay another key: both works run at once."""
     flights: SingleFlight[str] = SingleFlight()
     meeting = Barrier(2)
     with ThreadPoolExecutor(2) as threads:

@@ -49,20 +49,20 @@ def test_empty_fields_are_left_out() -> None:
     assert executed_by["user"]["spec"] == {"firstName": "Ada"}
 
 
-def test_subject_alone_is_all_there_is() -> None:
+def test_caller_without_profile_has_its_subject_alone() -> None:
     """A caller with only a subject is written with the subject alone, without an empty `spec`."""
-    nobody_knows = replace(ADA, given_name="", family_name="", email="")
-    assert nobody_knows.executed_by == {"user": {"id": {"subject": "248289761001"}}}
+    without_profile = replace(ADA, given_name="", family_name="", email="")
+    assert without_profile.executed_by == {"user": {"id": {"subject": "248289761001"}}}
 
 
 def test_caller_cannot_be_changed() -> None:
-    """Who was verified stays who was verified."""
+    """A verified caller is immutable."""
     with pytest.raises(AttributeError):
         ADA.subject = "root"  # type: ignore[misc]
 
 
 def test_answer_that_was_changed_changes_no_other() -> None:
-    """A caller is cached and shared: what is made of it belongs to who asked."""
+    """A caller is cached and shared, so `executed_by` is a new object each time."""
     first = ADA.executed_by
     assert first is not None
     first["user"]["id"]["subject"] = "root"

@@ -48,7 +48,7 @@ def test_required_claim_is_kept_to_the_letter() -> None:
 
 @pytest.mark.parametrize("value", [None, "", " ", *NOT_TEXT, "a\nb", "x" * 321])
 def test_describing_claim_that_is_no_short_text_is_empty(value: Any) -> None:
-    """What only describes never refuses anybody."""
+    """An illegal descriptive claim is ignored; it refuses no caller."""
     assert optional_text({"email": value}, "email") == ""
 
 

@@ -64,7 +64,7 @@ def test_headers_are_sent_and_nothing_else_that_tells_who_asks() -> None:
 
 
 def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody who sets an environment variable sees where keys come from."""
+    """A proxy in the environment is not used, so it does not see or change the keys."""
     with serve(answer(b"theirs")) as proxy, serve(answer(b"ours")) as server:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
@@ -153,7 +153,7 @@ def test_slow_name_resolution_is_given_up_in_time(monkeypatch: pytest.MonkeyPatc
     assert not any(server.requests)
 
 
-def test_port_that_nobody_listens_on_fails() -> None:
+def test_port_without_a_server_fails() -> None:
     """An error of the network, by its name alone."""
     with create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -250,7 +250,7 @@ def test_trusted_certificate_is_accepted(authority: trustme.CA) -> None:
 
 
 def test_untrusted_certificate_is_refused(authority: trustme.CA) -> None:
-    """Keys come over TLS from whom we trust, or not at all: no request is even sent."""
+    """A request is sent only after the certificate was trusted."""
     assert_untrusted(tls(authority, "localhost"))
 
 
@@ -339,13 +339,13 @@ def test_aws_host_of_another_root_is_tried_with_all(authority: trustme.CA, tmp_p
 
 
 def test_aws_host_of_no_root_at_all_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
-    """Trying twice trusts nobody more."""
+    """The second attempt does not trust an unknown authority."""
     answered = fetch_from_aws(authority, tmp_path, amazon=trustme.CA(), public=trustme.CA())
     assert answered == "the certificate is not trusted"
 
 
 def test_operators_own_bundle_is_never_widened(authority: trustme.CA, tmp_path: Path) -> None:
-    """Who sets `AWS_CA_BUNDLE` has said whom to trust, and means nobody else."""
+    """With `AWS_CA_BUNDLE`, only the authorities in it are trusted."""
     answered = fetch_from_aws(
         authority, tmp_path, amazon=authority, public=authority, operator=trustme.CA()
     )

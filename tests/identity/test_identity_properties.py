@@ -1,4 +1,4 @@
-"""What must hold for whatever a stranger sends: searched by Hypothesis, not by us."""
+"""Promises that hold for any input of a stranger. Hypothesis searches for inputs."""
 
 import json
 import string
@@ -138,7 +138,7 @@ def test_token_with_segments_of_another_is_refused(first: int, second: int) -> N
     value=json_values | st.sampled_from([FOREIGN_SIGNER, "HS256", "none"]),
 )
 def test_header_with_one_checked_field_of_another_value_is_refused(field: str, value: Any) -> None:
-    """ALBeast: whoever has a load balancer of their own can sign any header with the same key."""
+    """ALBeast: an attacker's own load balancer signs any header with the same key."""
     assume(value != HEADER[field])
     assert_refused(mint({field: value}))
 
@@ -184,7 +184,7 @@ def test_subject_is_taken_to_the_letter_or_refused(subject: str) -> None:
     setting=st.sampled_from(["signer", "oidc_client_id", "oidc_issuer", "browser_target_group"]),
     value=st.text(),
 )
-def test_configuration_for_somebody_else_refuses_the_token(setting: str, value: str) -> None:
+def test_configuration_of_another_deployment_refuses_the_token(setting: str, value: str) -> None:
     """Another load balancer, client, issuer or target group, however near."""
     if setting == "signer":
         by = identity(signers=(SignerKeys(value, KEYS_URL),))
@@ -195,7 +195,7 @@ def test_configuration_for_somebody_else_refuses_the_token(setting: str, value: 
 
 
 @given(unsigned=st.text())
-def test_unsigned_subject_of_anybody_else_is_refused(unsigned: str) -> None:
+def test_unsigned_subject_of_any_other_person_is_refused(unsigned: str) -> None:
     """Beside the best token, another name in the other header refuses the request."""
     assume(unsigned != CLAIMS["sub"])
     with pytest.raises(Rejected):
@@ -270,7 +270,7 @@ contexts = st.sampled_from([event(group=group) for group in (BROWSER_GROUP, BEAR
 def test_any_event_is_answered_or_refused_and_nothing_else_happens(
     trust: str, anonymous: str, context: dict[str, Any], hostile: dict[str, Any]
 ) -> None:
-    """No event, of a load balancer or of nobody, raises anything but the two errors."""
+    """No event, real or invented, raises anything but the two errors."""
     by = identity(trust=trust, anonymous=anonymous)
     for request in (hostile, context | hostile, hostile | context):
         try:

@@ -1,4 +1,4 @@
-"""A function's init, during which nobody looks for garbage."""
+"""A function's init phase, during which the garbage collector is off."""
 
 import gc
 import importlib
@@ -17,14 +17,14 @@ def collector() -> Iterator[None]:
     gc.enable()
 
 
-def test_collector_stands_still_while_modules_are_imported() -> None:
+def test_collector_is_off_while_modules_are_imported() -> None:
     """From the first import on, until init ends."""
     importlib.reload(init_phase)
     assert not gc.isenabled()
 
 
-def test_collector_runs_again_after_init_and_leaves_alone_what_was_made() -> None:
-    """Requests make garbage, init does not."""
+def test_collector_is_on_after_init_and_ignores_the_objects_of_init() -> None:
+    """Requests make garbage; the objects of init stay for the life of the process."""
     importlib.reload(init_phase)
     init_phase.end_init()
     assert gc.isenabled()

@@ -28,7 +28,7 @@ from tests.identity.bearer_issuer import (
     NOW,
     PERSON,
     BearerIssuer,
-    Web,
+    SlowWeb,
     encode,
     private_key,
     public_jwk,
@@ -70,20 +70,6 @@ class Tokens:
 @pytest.fixture
 def unseen(issuer: BearerIssuer) -> Tokens:
     return Tokens(issuer)
-
-
-class SlowWeb(Web):
-    """Takes its time over `slow_url`, so that whoever misses meanwhile would fetch as well."""
-
-    def __init__(self, answers: dict[str, Answer | FetchFailed], *, slow_url: str) -> None:
-        super().__init__(answers)
-        self._slow_url = slow_url
-
-    def __call__(self, url: str, **arguments: Any) -> Answer:
-        answer = super().__call__(url, **arguments)
-        if url == self._slow_url:
-            threading.Event().wait(0.2)
-        return answer
 
 
 def at_once(verifier: Identity, tokens: list[Any]) -> list[str]:
@@ -368,7 +354,7 @@ class TestFitness:
     def test_published_private_key_is_unusable(
         self, issuer: BearerIssuer, unseen: Tokens, algorithm: str
     ) -> None:
-        """Whoever reads the set can sign with it, so what it signed proves nothing."""
+        """Anyone can sign with a published private key, so its signatures prove nothing."""
         key = private_key(algorithm)
         jwk = jwt.get_algorithm_by_name(algorithm).to_jwk(key, as_dict=True)
         issuer.publish_keys([{**jwk, "kid": KID, "key_ops": ["sign", "verify"]}])
@@ -420,7 +406,7 @@ class TestFitness:
     def test_token_without_id_needs_one_key_that_fits(
         self, issuer: BearerIssuer, unseen: Tokens
     ) -> None:
-        """The only RSA key beside one on a curve is meant; of two it cannot be told."""
+        """The only RSA key beside an EC key is used; of two RSA keys neither is."""
         curve = public_jwk(private_key("ES256"), kid="curve")
         issuer.publish_keys([curve, public_jwk(issuer.key)])
         assert issuer.verifier().verify_bearer(unseen(header={"kid": None})).subject == "ada"

@@ -174,7 +174,7 @@ def test_outage_with_a_good_key_is_not_asked_with_every_request() -> None:
     [*((a, "unknown_key") for a in WITHDRAWN), *((a, "unusable_key") for a in UNUSABLE)],
 )
 def test_refused_key_is_asked_for_again_after_its_cooldown(answer: Answer, reason: str) -> None:
-    """A key that nobody publishes is remembered as such, but not for ever: it may come."""
+    """An unpublished key is remembered as unknown for a minute; it may be published later."""
     cache = Cache(answer)
     cache.clock.time = NOW
     for later in (0, 1, REFUSED_KEY_COOLDOWN_SECONDS - 0.001):
@@ -191,7 +191,7 @@ def test_refused_key_is_asked_for_again_after_its_cooldown(answer: Answer, reaso
 
 @pytest.mark.parametrize("answer", [*OUTAGES, *WITHDRAWN, *UNUSABLE])
 def test_flood_of_invented_key_ids_makes_few_fetches(answer: Answer | FetchFailed) -> None:
-    """A forger with endless key ids makes us dial out twenty times a minute at most.
+    """A forger with any number of key ids causes at most twenty fetches a minute.
 
     It does not matter why no key came: an outage must not open the gate.
     """
@@ -281,7 +281,7 @@ def test_concurrent_misses_make_one_fetch(answer: Answer | FetchFailed) -> None:
 
 
 def test_fetch_under_way_does_not_hold_up_other_keys() -> None:
-    """One slow key is waited for by those who need it, and by nobody else."""
+    """A slow key delays only the requests that need it."""
     go_on = Event()
     published = PublishedKeys()
     slow_url = f"{KEYS_URL}/{kid(1)}"

@@ -101,7 +101,7 @@ def test_token_with_its_padding_stripped_is_refused(verifier: Verifier) -> None:
     verifier.assert_refused(mint().replace("=", ""), "malformed_token")
 
 
-# Before any key: nothing of what follows makes us dial out.
+# Before a key is fetched: none of these tokens causes a request.
 
 
 def test_token_over_the_size_cap_is_refused_without_a_fetch(verifier: Verifier) -> None:
@@ -230,7 +230,7 @@ def test_token_seen_before_is_accepted_in_its_last_second_and_refused_in_the_nex
 # With a key.
 
 
-def test_key_that_nobody_publishes_refuses_after_one_fetch(verifier: Verifier) -> None:
+def test_unpublished_key_refuses_after_one_fetch(verifier: Verifier) -> None:
     """A key id that does not exist is asked for once."""
     unknown = KID.replace("0f6b", "ffff")
     verifier.assert_refused(mint({"kid": unknown}), "unknown_key", fetches=1)
@@ -339,7 +339,7 @@ def test_payload_that_repeats_nothing_is_accepted(verifier: Verifier) -> None:
         ("a" * 256, "malformed_claim"),
     ],
 )
-def test_subject_that_names_nobody_is_refused(
+def test_subject_that_is_not_legal_is_refused(
     verifier: Verifier, subject: Any, reason: Reason
 ) -> None:
     """A token without a usable subject is refused."""
@@ -361,7 +361,7 @@ def test_subject_that_names_nobody_is_refused(
 def test_claims_that_mean_nothing_here_are_harmless(
     verifier: Verifier, harmless: dict[str, Any]
 ) -> None:
-    """The payload is userinfo's answer, no ID token: its `aud` is for somebody else."""
+    """The payload is an answer of userinfo and no ID token, so its `aud` is not checked."""
     assert verifier.verify(mint(claims=harmless)).email == "ada@example.com"
 
 

@@ -65,7 +65,7 @@ def test_anything_else_is_no_name(text: str) -> None:
     [("My_Project", "my-project"), (" gpu 1 ", "gpu-1"), ("a/../b", "a-b"), ("Été", "t")],
 )
 def test_refusal_names_the_legal_name_that_is_near(text: str, name: str) -> None:
-    """Whoever typed it sees what to type."""
+    """The sender sees a legal name to use."""
     rule = naming_rule(text, of="project")
     assert rule.startswith("A project's name has 1 to 63 characters")
     assert rule.endswith(f"`{name}` would be one.")

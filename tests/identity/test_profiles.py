@@ -274,7 +274,7 @@ class TestCognitoAudience:
         assert refusal("cognito", claims) == "untrusted_audience"
 
     def test_neither_is_refused(self) -> None:
-        """A token for nobody is for nobody."""
+        """A token without an audience is refused."""
         assert refusal("cognito", without(COGNITO_PERSON, "client_id")) == "missing_claim"
 
     @pytest.mark.parametrize("profile", ["generic", "keycloak", "auth0"])
@@ -291,7 +291,7 @@ def test_legacy_kubernetes_token_is_refused(claim: str) -> None:
 
 
 def test_google_token_for_another_audience_is_refused() -> None:
-    """Anybody can have Google sign an ID token for somebody else's service."""
+    """Anyone can have Google sign an ID token for another service."""
     claims = {**GOOGLE_PERSON, "aud": "32555940559.apps.googleusercontent.com"}
     assert refusal("google", claims) == "untrusted_audience"
 

@@ -45,7 +45,7 @@ def test_valid_environment_is_read() -> None:
     assert (issuer.jwks_uri, issuer.userinfo, issuer.service_accounts) == (None, False, {})
 
 
-def test_empty_environment_believes_nobody() -> None:
+def test_empty_environment_trusts_no_issuer_and_no_load_balancer() -> None:
     """The default settings verify tokens and trust no issuer."""
     settings = IdentitySettings.from_environment({})
     assert settings == IdentitySettings()
@@ -206,7 +206,7 @@ def test_trusted_issuer_that_is_none_is_named(spoiled: str) -> None:
 
 
 def test_issuer_of_the_longest_length_is_trusted_and_a_longer_one_is_not() -> None:
-    """It stands in keys beside a subject, and those are short: told at the cold start."""
+    """An issuer is part of table keys, whose length is limited, so the cold start fails."""
     issuer = "https://issuer.example.com/"
     longest = issuer + "x" * (MAX_ISSUER_BYTES - len(issuer))
     assert read(OIDC_ISSUER=longest).oidc_issuer == longest

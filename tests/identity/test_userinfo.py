@@ -27,7 +27,7 @@ from tests.identity.bearer_issuer import (
     PERSON,
     USERINFO_URL,
     BearerIssuer,
-    Web,
+    SlowWeb,
     private_key,
     public_jwk,
     without,
@@ -153,7 +153,7 @@ class TestFailures:
     def test_unusable_answer_changes_nothing_and_is_remembered_briefly(
         self, issuer: BearerIssuer, answer: Answer | FetchFailed
     ) -> None:
-        """An outage, a signed answer, somebody else's: discarded, and asked again after a while."""
+        """An outage or an illegal answer is ignored, and the endpoint is asked again later."""
         issuer.web.answers[USERINFO_URL] = answer
         verifier, token = issuer.verifier(userinfo=True), issuer.token()
         assert profile_of(verifier, token) == dict.fromkeys(PROFILE, "")
@@ -260,15 +260,7 @@ class TestRemembered:
     ) -> None:
         """Eight threads with one token wait for one answer, and for one failure."""
         all_started = threading.Barrier(8)
-        answering = threading.Event()
-
-        class SlowWeb(Web):
-            def __call__(self, url: str, **arguments: Any) -> Answer:
-                if url == USERINFO_URL:
-                    answering.wait(0.2)
-                return super().__call__(url, **arguments)
-
-        web = SlowWeb(dict(issuer.web.answers))
+        web = SlowWeb(dict(issuer.web.answers), slow_url=USERINFO_URL)
         web.answers[USERINFO_URL] = answer or web.answers[USERINFO_URL]
         verifier = issuer.verifier_of(issuer.trusted(userinfo=True), fetch=web)
         token = issuer.token()
@@ -310,7 +302,7 @@ class TestOkta:
     def test_answer_that_names_no_person_is_discarded(
         self, issuer: BearerIssuer, subject: object
     ) -> None:
-        """The client again, or nobody: the verified `uid` stays the subject."""
+        """An answer that names the client or no person leaves the verified `uid` as subject."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": subject})
         caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token(OKTA_PERSON_BY_CLIENT))
         assert (caller.subject, caller.email) == ("00u1", "")

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import token_secret_name
+from byline.tables.rows import Contended
 from refresh_tokens.retries import BACK_OFF_CAP_SECONDS
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.faults import Call
@@ -56,7 +57,7 @@ def work_in_trouble(world: World, worker: Worker, row: RunnerRow, operation: str
     most_calls = 0
     for _ in range(SLICES_WITH_FAULTS):
         calls = world.aws.count(operation)
-        with suppress(ClientError, BotoCoreError):
+        with suppress(ClientError, BotoCoreError, Contended):
             worker.refresh(row.work_unit)
         most_calls = max(most_calls, world.aws.count(operation) - calls)
         for runner in (OLD, NEW):

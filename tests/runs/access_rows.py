@@ -71,6 +71,6 @@ def acts_for(api: RunsApi, account: Credential) -> Any:
     return api.call("GET", "/v1/whoami", by=account).json["on_behalf_of"]
 
 
-def created(api: RunsApi, by: Credential) -> int:
+def creation_status(api: RunsApi, by: Credential) -> int:
     """The status of an attempt to create a run."""
     return api.call("POST", RUNS, by=by).status

@@ -58,11 +58,11 @@ def cold_start(dynamodb_server: DynamoDb, web: Web) -> Callable[..., Api]:
     return lambda **changes: load(tuple(changes.items()))
 
 
-Said = Callable[[], list[str]]
+LogLines = Callable[[], list[str]]
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str], web: Web) -> Iterator[Said]:
+def log_lines(capsys: pytest.CaptureFixture[str], web: Web) -> Iterator[LogLines]:
     """Returns all lines logged so far. At the end, no line may contain a part of a token."""
     lines: list[str] = []
 
@@ -78,10 +78,10 @@ def said(capsys: pytest.CaptureFixture[str], web: Web) -> Iterator[Said]:
 
 @pytest.fixture
 def start_api(
-    cold_start: Callable[..., Api], dynamodb: DynamoDb, web: Web, said: Said
+    cold_start: Callable[..., Api], dynamodb: DynamoDb, web: Web, log_lines: LogLines
 ) -> Iterator[Callable[..., RunsApi]]:
     """Builds the function with changed variables and empty tables."""
-    del dynamodb, said
+    del dynamodb, log_lines
     started: list[RunsApi] = []
 
     def start(**changes: str) -> RunsApi:
@@ -143,7 +143,7 @@ def start_runners(
     world: World,
     queue_url: str,
     web: Web,
-    said: Said,
+    log_lines: LogLines,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., RunnersApi]]:
     """Builds the function with changed variables and a project with a client and no runners.
@@ -171,10 +171,10 @@ def start_runners(
     yield start
     sqs.cache_clear()
     secrets_manager.cache_clear()
-    told = "".join(answer for runners in started for answer in runners.api.answers)
-    assert not [segment for segment in segments_of(web.tokens) if segment in told]
+    text = "".join(answer for runners in started for answer in runners.api.answers)
+    assert not [segment for segment in segments_of(web.tokens) if segment in text]
     web.tokens.clear()
-    assert not world.aws.secrets.texts.occur_in(said())
+    assert not world.aws.secrets.texts.occur_in(log_lines())
     assert not world.aws.leaks()
 
 

@@ -147,14 +147,14 @@ class TestTokens:
         assert ready.calls() == []
 
     def test_records_contain_no_token(
-        self, ready: RunnersApi, gpu: Credential, said: Callable[[], list[str]]
+        self, ready: RunnersApi, gpu: Credential, log_lines: Callable[[], list[str]]
     ) -> None:
         """Neither the record nor the log contains the token that was read."""
         token = ready.token(gpu).json["token"]
         puts = [call for call in ready.world.aws.calls if _is_record(call)]
         assert len(puts) == 1
         assert token not in json.dumps(puts[0].document)
-        assert token not in "".join(said())
+        assert token not in "".join(log_lines())
 
 
 def _is_record(call: Call) -> bool:

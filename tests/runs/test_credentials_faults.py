@@ -341,7 +341,7 @@ def test_put_during_a_forced_deletion_waits(stored: CredentialsApi, ada: Credent
     assert stored.secret()["token"] == OTHER
 
 
-@pytest.mark.parametrize("damage", ["deleted", "spoiled"])
+@pytest.mark.parametrize("damage", ["deleted", "altered"])
 def test_missing_secret_is_restored_by_the_same_put(
     stored: CredentialsApi, ada: Credential, tess: Credential, damage: str
 ) -> None:
@@ -382,7 +382,7 @@ def test_hundred_versions_in_a_day_are_the_limit(
     name = stored.secrets()[0]
     for number in range(99):
         stored.world.clock.advance(1)
-        stored.world.aws.secrets.seed(name, f"somebody else's number {number}")
+        stored.world.aws.secrets.seed(name, f"another version {number}")
     answer = stored.put(ada, token=OTHER)
     assert (answer.status, answer.reason) == (429, "too_many_changes")
     assert answer.headers["retry-after"] == "3600"

@@ -311,7 +311,7 @@ class TestOrder:
             for turn in range(4):
                 try:
                     written.append(conversation.write(store, f"{number}/{turn}"))
-                except (RequestFailed, Contended) as failure:  # others were faster, each time
+                except (RequestFailed, Contended) as failure:  # other writers were faster each time
                     written.append(reason_of(failure))
             return written
 
@@ -556,10 +556,10 @@ def test_state_change_routes_are_separate_from_messages(
 
 
 def test_content_of_a_message_is_not_logged(
-    conversation: Conversation, mary: Credential, said: Callable[[], list[str]]
+    conversation: Conversation, mary: Credential, log_lines: Callable[[], list[str]]
 ) -> None:
     """The log says that a message was created, without its content."""
     conversation.post(mary, "between us")
-    log = "".join(said())
+    log = "".join(log_lines())
     assert "message created" in log
     assert "between us" not in log

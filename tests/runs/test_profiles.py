@@ -14,7 +14,7 @@ from serve_runs.credentials.views import Credential as StoredCredential
 from serve_runs.credentials.views import credential_item, read_credential
 from serve_runs.profiles.store import Profiles, profile_key
 from tests.runs.access_rows import RUNS, AccessRows
-from tests.runs.conftest import Said
+from tests.runs.conftest import LogLines
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import RunsApi, metrics
 from tests.runs.table_server import ACCESS_TABLE, DynamoDb, Refusal
@@ -137,7 +137,7 @@ def test_names_of_another_issuers_subject_are_not_shown(
 
 
 def test_unreadable_profiles_do_not_change_the_answer(
-    api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb, said: Said
+    api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb, log_lines: LogLines
 ) -> None:
     """Where profiles cannot be read, runs are shown with subjects and a metric is counted."""
     run = api.create(web.bearer(subject))
@@ -145,7 +145,7 @@ def test_unreadable_profiles_do_not_change_the_answer(
     refusal = Refusal("BatchGetItem", "AccessDeniedException")
     dynamodb.faults.append(refusal)
     assert api.call("GET", f"{RUNS}/{run['id']}", by=admin).json == run
-    assert metrics(said(), "ProfileUnavailable")
+    assert metrics(log_lines(), "ProfileUnavailable")
 
 
 def test_known_caller_causes_no_profile_write(
@@ -161,7 +161,7 @@ def test_known_caller_causes_no_profile_write(
 
 
 def test_failed_profile_write_fails_no_request(
-    api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb, said: Said
+    api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb, log_lines: LogLines
 ) -> None:
     """A failed write is counted once, and the next request does not repeat it."""
     lin = named(web, subject)
@@ -169,7 +169,7 @@ def test_failed_profile_write_fails_no_request(
     for _ in range(2):
         assert api.call("POST", RUNS, by=lin).status == 201
     assert len(dynamodb.profile_writes) == 1
-    assert len(metrics(said(), "ProfileUnavailable")) == 1
+    assert len(metrics(log_lines(), "ProfileUnavailable")) == 1
 
 
 @pytest.mark.parametrize("trust", ["forwarded", "ignore"])
@@ -307,12 +307,12 @@ def test_list_by_email_excludes_invisible_projects(
     email = f"{subject}@example.com"
     access_rows.grant("project:editor", subject, project="gemini")
     lin = named(web, subject, email)
-    api.create(lin, name="seen")
-    api.create(lin, "gemini", name="unseen")
+    api.create(lin, name="visible")
+    api.create(lin, "gemini", name="invisible")
     access_rows.grant("project:viewer", f"{subject}-eve")
     eve = web.browser(f"{subject}-eve")
-    assert listed_names(api, eve, "/v1/runs", email) == ["seen"]
-    assert listed_names(api, lin, "/v1/runs", "me") == ["unseen", "seen"]
+    assert listed_names(api, eve, "/v1/runs", email) == ["visible"]
+    assert listed_names(api, lin, "/v1/runs", "me") == ["invisible", "visible"]
 
 
 @pytest.mark.parametrize("column", ["", "email"])

@@ -309,14 +309,14 @@ class TestRecords:
         credentials: CredentialsApi,
         ada: Credential,
         web: Web,
-        said: Callable[[], list[str]],
+        log_lines: Callable[[], list[str]],
     ) -> None:
         """The log has a line for each step, and no line contains the token."""
         credentials.grant("tess", "credential:token-reader")
         credentials.put(ada)
         credentials.token(web.browser("tess"))
         credentials.delete(ada)
-        log = "".join(said())
+        log = "".join(log_lines())
         for message in ("credential created", "credential token read", "credential deleted"):
             assert message in log
         assert TOKEN not in log

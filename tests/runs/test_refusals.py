@@ -16,7 +16,7 @@ from tests.runs.table_server import DynamoDb, Refusal
 
 RUNS = "/v1/projects/apollo/runs"
 RUN = f"{RUNS}/01JD9XK3T5ZQ8W7V6R5N4M3K2J"
-Said = Callable[[], list[str]]
+LogLines = Callable[[], list[str]]
 
 ROUTES = [
     ("GET", "/v1/whoami", {}),
@@ -163,12 +163,12 @@ class TestRefusal:
 
     @pytest.mark.parametrize("reason", REFUSED)
     def test_refusal_is_counted_in_total_and_by_reason(
-        self, api: RunsApi, web: Web, said: Said, reason: str
+        self, api: RunsApi, web: Web, log_lines: LogLines, reason: str
     ) -> None:
         """A refusal writes two metrics, and one warning without token text."""
         api.call("GET", RUNS, by=invalid_credentials(web)[reason])
         by_reason, in_total = sorted(
-            metrics(said(), "Rejected"), key=lambda found: "reason" not in found
+            metrics(log_lines(), "Rejected"), key=lambda found: "reason" not in found
         )
         assert by_reason["reason"] == reason
         for metric, dimensions in ((by_reason, {"service", "reason"}), (in_total, {"service"})):
@@ -177,7 +177,7 @@ class TestRefusal:
             assert [set(names) for names in directive["Dimensions"]] == [dimensions]
             assert metric["service"] == "byline"
             assert metric["Rejected"] == [1.0]
-        [warning] = [json.loads(line) for line in said() if '"WARNING"' in line]
+        [warning] = [json.loads(line) for line in log_lines() if '"WARNING"' in line]
         assert warning["reason"] == reason
         assert warning["request_id"]
 
@@ -218,7 +218,11 @@ class TestUnavailable:
         return credential
 
     def test_unreachable_keys_are_503(
-        self, start_api: Callable[..., RunsApi], web: Web, said: Said, credential: Credential
+        self,
+        start_api: Callable[..., RunsApi],
+        web: Web,
+        log_lines: LogLines,
+        credential: Credential,
     ) -> None:
         """The answer has `Retry-After`, and the two metrics of the alarms are counted."""
         api = start_api(NAME=f"outage of {credential.group}")  # a function without cached keys
@@ -229,9 +233,9 @@ class TestUnavailable:
             web.down = False
         assert (answer.status, answer.reason) == (503, "keys_unavailable")
         assert int(answer.headers["retry-after"]) > 0
-        assert metrics(said(), "KeyFetchFailed")[0]["KeyFetchFailed"] == [1.0]
-        assert metrics(said(), "Unavailable")[0]["Unavailable"] == [1.0]
-        assert metrics(said(), "Rejected") == []
+        assert metrics(log_lines(), "KeyFetchFailed")[0]["KeyFetchFailed"] == [1.0]
+        assert metrics(log_lines(), "Unavailable")[0]["Unavailable"] == [1.0]
+        assert metrics(log_lines(), "Rejected") == []
 
     def test_cached_key_counts_while_keys_are_unreachable(
         self, api: RunsApi, web: Web, credential: Credential
@@ -251,7 +255,7 @@ class TestUnavailable:
         api: RunsApi,
         ada: Credential,
         dynamodb: DynamoDb,
-        said: Said,
+        log_lines: LogLines,
         operation: str,
         code: str,
     ) -> None:
@@ -260,7 +264,7 @@ class TestUnavailable:
         answer = api.call(*TABLE_REQUESTS[operation], by=ada)
         assert (answer.status, answer.reason) == (503, "store_unavailable")
         assert int(answer.headers["retry-after"]) > 0
-        assert metrics(said(), "Unavailable")
+        assert metrics(log_lines(), "Unavailable")
 
     def test_single_table_failure_is_retried(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
@@ -280,7 +284,7 @@ class TestUnavailable:
 
     @pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
     def test_misconfigured_table_is_500(
-        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, said: Said, code: str
+        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, log_lines: LogLines, code: str
     ) -> None:
         """A denied or missing table is answered 500 and counted for the alarm.
 
@@ -291,8 +295,8 @@ class TestUnavailable:
         answer = api.call("POST", RUNS, by=ada)
         assert (answer.status, answer.reason) == (500, "internal")
         assert "arn:secret" not in answer.body
-        assert metrics(said(), "InternalError")[0]["InternalError"] == [1.0]
-        [line] = [line for line in said() if "unexpected error" in line]
+        assert metrics(log_lines(), "InternalError")[0]["InternalError"] == [1.0]
+        [line] = [line for line in log_lines() if "unexpected error" in line]
         assert f'"error":"{code}"' in line
         assert '"operation":"TransactWriteItems"' in line
         assert "arn:secret" not in line
@@ -384,23 +388,23 @@ class TestIdentityTrust:
 
     @pytest.mark.parametrize("trust", ["forwarded", "ignore"])
     def test_cold_start_without_verification_warns(
-        self, start_api: Callable[..., RunsApi], said: Said, trust: str
+        self, start_api: Callable[..., RunsApi], log_lines: LogLines, trust: str
     ) -> None:
         """Every cold start without verification of callers logs a warning."""
         start_api(IDENTITY_TRUST=trust, ANONYMOUS_CALLERS="allow", NAME=f"warned of {trust}")
-        [warning] = [json.loads(line) for line in said() if '"WARNING"' in line]
+        [warning] = [json.loads(line) for line in log_lines() if '"WARNING"' in line]
         assert warning["identity_trust"] == trust
 
     def test_verified_cold_start_logs_nothing(
-        self, start_api: Callable[..., RunsApi], said: Said
+        self, start_api: Callable[..., RunsApi], log_lines: LogLines
     ) -> None:
         """A cold start with verification logs no line."""
         start_api(NAME="verified")
-        assert said() == []
+        assert log_lines() == []
 
 
 def test_health_check_is_constant_for_every_caller(
-    api: RunsApi, dynamodb: DynamoDb, said: Said, web: Web
+    api: RunsApi, dynamodb: DynamoDb, log_lines: LogLines, web: Web
 ) -> None:
     """The health check ignores credentials, calls no AWS service, and logs and counts nothing."""
     checker = [("user-agent", "ELB-HealthChecker/2.0")]
@@ -410,7 +414,7 @@ def test_health_check_is_constant_for_every_caller(
     assert answers[0].status == 200
     assert answers[0].json == {"status": "ok"}
     assert dynamodb.calls == []
-    assert said() == []
+    assert log_lines() == []
 
 
 def test_both_shapes_of_an_event_give_the_same_answer(

@@ -1,4 +1,4 @@
-"""What a registration makes of a row, for every row and every registration."""
+"""The row that a registration or a deletion makes, for generated rows and registrations."""
 
 from dataclasses import replace
 
@@ -12,9 +12,13 @@ from serve_runs.runners.changes import RESTART_SPACING_SECONDS, deleted, new_run
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 
 NOW = 1_800_000_000.25
-SOME = st.none() | st.sampled_from(["a", "b"])
+OPTIONAL_TEXT = st.none() | st.sampled_from(["a", "b"])
 BODIES = st.builds(
-    RegisterRunner, client=st.sampled_from(["a", "b"]), audience=SOME, scope=SOME, subject=SOME
+    RegisterRunner,
+    client=st.sampled_from(["a", "b"]),
+    audience=OPTIONAL_TEXT,
+    scope=OPTIONAL_TEXT,
+    subject=OPTIONAL_TEXT,
 )
 CALLERS = st.none() | st.sampled_from(
     [
@@ -32,7 +36,7 @@ CALLERS = st.none() | st.sampled_from(
 
 
 def by_request(registration: RunnerRegistration, request_id: str) -> RunnerRegistration:
-    """The same, by another request."""
+    """The same registration by another request."""
     return replace(registration, action=replace(registration.action, request_id=request_id))
 
 
@@ -43,7 +47,7 @@ REGISTRATIONS = st.builds(
     body=BODIES,
     action=st.builds(ActionContext, CALLERS, st.just("new")),
 )
-EARLIER = st.builds(
+EARLIER_ROWS = st.builds(
     lambda registration, **state: replace(
         new_runner(by_request(registration, "old"), above=0, now=NOW - 5_000), **state
     ),
@@ -62,18 +66,18 @@ EARLIER = st.builds(
 )
 
 
-@given(EARLIER, REGISTRATIONS)
-def test_registering_twice_is_registering_once(
+@given(EARLIER_ROWS, REGISTRATIONS)
+def test_repeated_registration_changes_nothing(
     row: RunnerRow, registration: RunnerRegistration
 ) -> None:
-    """Idempotent: the second time there is nothing to do, and nothing is done."""
+    """A second registration by another request gives the same row."""
     once = registered(row, registration, now=NOW)
     assert registered(once, by_request(registration, "again"), now=NOW) == once
 
 
-@given(EARLIER, REGISTRATIONS)
-def test_row_is_what_was_registered_last(row: RunnerRow, registration: RunnerRegistration) -> None:
-    """Whatever it was: the body's members, whose subject it is, and the unit they belong to."""
+@given(EARLIER_ROWS, REGISTRATIONS)
+def test_registration_determines_the_row(row: RunnerRow, registration: RunnerRegistration) -> None:
+    """The row has the members of the body, the issuer of the subject and the work unit."""
     after, body = registered(row, registration, now=NOW), registration.body
     assert (after.client, after.audience, after.scope, after.subject) == (
         body.client,
@@ -88,11 +92,11 @@ def test_row_is_what_was_registered_last(row: RunnerRow, registration: RunnerReg
     assert read_runner(runner_item(after)) == after
 
 
-@given(EARLIER, REGISTRATIONS)
-def test_a_token_stays_exactly_where_it_is_the_same_token(
+@given(EARLIER_ROWS, REGISTRATIONS)
+def test_token_stays_only_with_the_same_mint_key(
     row: RunnerRow, registration: RunnerRegistration
 ) -> None:
-    """Another mint key starts above every generation and without a token; the same keeps all."""
+    """Another mint key starts with a higher generation and no token; the same key keeps both."""
     after = registered(row, registration, now=NOW)
     if after.mint_key == row.mint_key:
         assert (after.generation, after.slot, after.expires_at) == (
@@ -107,11 +111,11 @@ def test_a_token_stays_exactly_where_it_is_the_same_token(
     assert after.slots == row.slots
 
 
-@given(EARLIER, REGISTRATIONS)
-def test_what_changes_leaves_a_refresh_under_way_behind(
+@given(EARLIER_ROWS, REGISTRATIONS)
+def test_changed_row_invalidates_a_running_refresh(
     row: RunnerRow, registration: RunnerRegistration
 ) -> None:
-    """A worker's commit names what it read: revision, generation and due time."""
+    """A change differs in revision, generation or due time, which a worker's commit compares."""
     after = registered(row, registration, now=NOW)
     if after != row:
         assert (after.revision, after.generation, after.due_at) != (
@@ -122,11 +126,11 @@ def test_what_changes_leaves_a_refresh_under_way_behind(
         assert after.last_request == "new"
 
 
-@given(EARLIER, REGISTRATIONS)
-def test_no_registration_puts_a_refresh_off(
+@given(EARLIER_ROWS, REGISTRATIONS)
+def test_registration_never_delays_a_refresh(
     row: RunnerRow, registration: RunnerRegistration
 ) -> None:
-    """Nor does one bring it nearer to a failure than the spacing, but for another token."""
+    """The due time never moves back, and after a failure it keeps the spacing of restarts."""
     after = registered(row, registration, now=NOW)
     assert row.due_at is not None
     assert after.due_at is not None
@@ -139,21 +143,25 @@ def test_no_registration_puts_a_refresh_off(
 
 
 @given(REGISTRATIONS, st.integers(0, 2**46))
-def test_new_runner_starts_above_its_namesakes(
+def test_new_runner_has_a_generation_above_earlier_runners(
     registration: RunnerRegistration, above: int
 ) -> None:
-    """By the clock where that is above them, else just above them."""
+    """The generation is that of the clock, or one above an earlier runner of the name."""
     row = new_runner(registration, above=above, now=NOW)
     assert row.generation > above
     assert row.generation >= int(NOW * 1000)
     assert (row.due_at, row.deadline, row.is_live) == (int(NOW), int(NOW), True)
 
 
-@given(EARLIER)
-def test_deleted_row_is_due_for_sweeping_elsewhere(row: RunnerRow) -> None:
-    """Out of the project's partition, in the index, and in the same unit as before."""
-    buried = deleted(row, action=ActionContext(None, "new"), now=NOW)
-    assert buried.key != row.key
-    assert not buried.is_live
-    assert (buried.shard, buried.due_at, buried.work_unit) == (row.shard, int(NOW), row.work_unit)
-    assert read_runner(runner_item(buried)) == buried
+@given(EARLIER_ROWS)
+def test_tombstone_is_due_for_the_sweep_of_its_unit(row: RunnerRow) -> None:
+    """A tombstone has another partition than its row, and is due in the same work unit."""
+    tombstone = deleted(row, action=ActionContext(None, "new"), now=NOW)
+    assert tombstone.key != row.key
+    assert not tombstone.is_live
+    assert (tombstone.shard, tombstone.due_at, tombstone.work_unit) == (
+        row.shard,
+        int(NOW),
+        row.work_unit,
+    )
+    assert read_runner(runner_item(tombstone)) == tombstone

@@ -1,4 +1,4 @@
-"""Deleting runners: nothing of them is left, nothing of a namesake is taken."""
+"""Deleting runners: their secrets are removed, and those of later runners with the name stay."""
 
 from dataclasses import replace
 
@@ -10,17 +10,20 @@ from tests.runs.identity_server import Credential
 from tests.runs.runners_api import RunnersApi
 
 
-def secrets_prefix(runners: RunnersApi, runner: str = "nightly") -> list[str]:
+def secrets_of(runners: RunnersApi, runner: str = "nightly") -> list[str]:
+    """The names of a runner's secrets."""
     start = token_secret_name(runners.project, runner, 0)[:-1]
     return [name for name in runners.world.aws.secrets.names() if name.startswith(start)]
 
 
-def test_deleted_runner_is_gone_and_its_secrets_go(runners: RunnersApi, ada: Credential) -> None:
-    """Deleting returns 204, then 404 everywhere; the refresher deletes the secrets."""
+def test_deleted_runner_is_not_found_and_its_secrets_are_deleted(
+    runners: RunnersApi, ada: Credential
+) -> None:
+    """A deletion is answered 204, then 404, and RefreshTokensFunction deletes the secrets."""
     runners.put(ada)
     runners.refresh()
     unit = runners.registered_row().work_unit
-    assert secrets_prefix(runners)
+    assert secrets_of(runners)
     runners.world.aws.calls.clear()
     answer = runners.delete(ada)
     assert (answer.status, answer.body) == (204, "")
@@ -29,30 +32,30 @@ def test_deleted_runner_is_gone_and_its_secrets_go(runners: RunnersApi, ada: Cre
     listed = runners.api.call("GET", f"/v1/projects/{runners.project}/runners", by=ada)
     assert listed.json["runners"] == []
     runners.refresh(unit)
-    assert secrets_prefix(runners) == []
+    assert secrets_of(runners) == []
 
 
-def test_deletion_remembers_who_and_what(
+def test_tombstone_has_the_row_and_the_actor(
     runners: RunnersApi, ada: Credential, grace: Credential
 ) -> None:
-    """The tombstone keeps the whole row and its actor for a month, and is due for the sweep."""
+    """The tombstone has the whole row and its actor for 30 days, and is due for the sweep."""
     runners.put(ada, audience="models")
     row = runners.registered_row()
     runners.delete(grace)
-    [left] = runners.tombstones()
-    assert left.deleted_at is not None
-    assert left.deleted_by == (
+    [tombstone] = runners.tombstones()
+    assert tombstone.deleted_at is not None
+    assert tombstone.deleted_by == (
         '{"user":{"id":{"subject":"grace"},"spec":'
         '{"firstName":"Grace","lastName":"Hopper","email":"g@example.com"}}}'
     )
-    assert (left.due_at, left.shard, left.ttl) == (
-        left.deleted_at,
+    assert (tombstone.due_at, tombstone.shard, tombstone.ttl) == (
+        tombstone.deleted_at,
         row.shard,
-        left.deleted_at + 2_592_000,
+        tombstone.deleted_at + 2_592_000,
     )
     assert (
         replace(
-            left,
+            tombstone,
             deleted_at=None,
             deleted_by=None,
             ttl=None,
@@ -63,45 +66,46 @@ def test_deletion_remembers_who_and_what(
     )
 
 
-def test_missing_runner_cannot_be_deleted(runners: RunnersApi, ada: Credential) -> None:
-    """404, and nothing is written or sent."""
+def test_deletion_of_a_missing_runner_is_not_found(runners: RunnersApi, ada: Credential) -> None:
+    """The answer is 404, and nothing is written or sent."""
     answer = runners.delete(ada)
     assert (answer.status, answer.reason) == (404, "not_found")
     assert runners.calls() == ["GetItem"]
 
 
-def test_namesake_of_a_deleted_runner_starts_above_it(runners: RunnersApi, ada: Credential) -> None:
-    """Even where the clock says otherwise: a version of the old one's must never be the new one's,
-    nor must the sweep take it."""
+def test_runner_with_the_name_of_a_deleted_one_has_a_higher_generation(
+    runners: RunnersApi, ada: Credential
+) -> None:
+    """The generation exceeds the old one's, so the sweep keeps the new runner's secrets."""
     runners.put(ada)
-    ahead = replace(runners.registered_row(), generation=9_999_999_999_999)
-    runners.store(ahead)
+    row_ahead = replace(runners.registered_row(), generation=9_999_999_999_999)
+    runners.store(row_ahead)
     runners.delete(ada)
     assert runners.put(ada).status == 201
-    assert runners.registered_row().generation == ahead.generation + 1
+    assert runners.registered_row().generation == row_ahead.generation + 1
 
 
-def test_sweep_of_the_old_runner_leaves_the_token_of_the_new_one(
+def test_sweep_of_a_deleted_runner_keeps_the_token_of_the_new_one(
     runners: RunnersApi, nightly: Credential, gpu: Credential
 ) -> None:
-    """Deleted and registered anew at once: in the end the new one has its token and keeps it."""
+    """A runner that is deleted and registered again gets its token and keeps it."""
     runners.put(nightly, subject="gpu")
     runners.refresh()
     runners.delete(nightly)
     runners.put(nightly, subject="gpu")
     unit = runners.registered_row().work_unit
     for _ in range(4):
-        runners.world.clock.advance(200)  # forced deletions end, and the second sweep comes
+        runners.world.clock.advance(200)  # forced deletions end, and the second sweep is due
         runners.refresh(unit)
     assert runners.registered_row().last_error is None
     row = runners.registered_row()
     assert runners.world.token(row)["generation"] == row.generation
-    assert not [left for left in runners.tombstones() if left.shard is not None]
+    assert not [tombstone for tombstone in runners.tombstones() if tombstone.shard is not None]
     assert runners.token(gpu).status == 200
 
 
-def test_deletion_whose_answer_was_lost_happens_once(runners: RunnersApi, ada: Credential) -> None:
-    """204 and one row of it."""
+def test_deletion_with_a_lost_answer_happens_once(runners: RunnersApi, ada: Credential) -> None:
+    """The answer is 204, and one tombstone exists."""
     runners.put(ada)
     runners.world.aws.faults.follow("TransactWriteItems", LoseAnswer())
     assert runners.delete(ada).status == 204
@@ -109,11 +113,11 @@ def test_deletion_whose_answer_was_lost_happens_once(runners: RunnersApi, ada: C
 
 
 @pytest.mark.parametrize("kind", ["deleted", "floor", "client", "lease"])
-def test_no_route_shows_what_is_kept_beside_runners(
+def test_partitions_beside_runners_are_no_project_names(
     runners: RunnersApi, ada: Credential, kind: str
 ) -> None:
-    """Their partitions have a character that no name has."""
+    """A partition of other rows has a character that no project name has."""
     path = f"/v1/projects/{kind}%23{runners.project}/runners"
-    for shown in (path, f"{path}/nightly", f"{path}/nightly/token"):
-        answer = runners.api.call("GET", shown, by=ada)
+    for path_of_row in (path, f"{path}/nightly", f"{path}/nightly/token"):
+        answer = runners.api.call("GET", path_of_row, by=ada)
         assert (answer.status, answer.reason) == (400, "invalid_name")

@@ -1,6 +1,6 @@
-"""A runner's whole life, every message of it delivered twice at once, and all once more at the end.
+"""The life of a runner with every message delivered twice concurrently, and once more at the end.
 
-Queues and schedules deliver at least once; two workers whose clocks differ take each message.
+Queues and schedules deliver at least once. Two workers with different clocks take each message.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ from tests.runs.table_server import ACCESS_TABLE
 PROJECT, RUNNER = "payments", "nightly"
 
 
-class Life:
-    """The runner, its world, and the messages that were sent about it."""
+class Lifecycle:
+    """A runner, its simulated AWS and the messages that were sent for it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -34,7 +34,7 @@ class Life:
         self._store = RunnerStore(client, TABLE, audit=audit, now=world.clock)
 
     def register(self, audience: str) -> None:
-        """What the route does, the same request twice, and its message."""
+        """Register the runner twice by one request, as the route does, and deliver its message."""
         registration = RunnerRegistration(
             project=PROJECT,
             runner=RUNNER,
@@ -46,13 +46,13 @@ class Life:
         self.deliver(row.work_unit)
 
     def delete(self) -> WorkUnit:
-        """What the route does, and its message."""
+        """Delete the runner as the route does, and deliver its message."""
         row = self._store.delete(PROJECT, RUNNER, action=ActionContext(None, str(uuid4())))
         self.deliver(row.work_unit)
         return row.work_unit
 
     def fall_due(self) -> None:
-        """Time goes on until the runner is due, and two ticks send a message."""
+        """Advance the clock until the runner is due, and deliver the messages of two ticks."""
         row = self.row()
         assert row.due_at is not None
         self.world.clock.advance(row.due_at - self.world.clock() + 60)
@@ -60,7 +60,7 @@ class Life:
         self.deliver(row.work_unit)
 
     def deliver(self, unit: WorkUnit) -> None:
-        """A message to two workers at once."""
+        """Deliver a message to two workers concurrently."""
         self.messages.append(unit)
         workers = [self.world.worker(skew=skew) for skew in (0, 10)]
         with ThreadPoolExecutor(2) as processes:
@@ -68,46 +68,48 @@ class Life:
         assert set(outcomes) <= {"done", "held"}
 
     def row(self) -> RunnerRow:
+        """The runner's row, which must exist."""
         row = self.world.row(RUNNER)
         assert row is not None
         return row
 
-    def spent(self) -> tuple[int, int]:
-        """The mints and the writes so far."""
+    def mints_and_writes(self) -> tuple[int, int]:
+        """The numbers of mints and of secret writes so far."""
         writes = [write for write in self.world.aws.secrets.writes if "/runners/" in write.secret]
         return self.world.mints(), len(writes)
 
 
 @pytest.fixture
-def life() -> Iterator[Life]:
+def lifecycle() -> Iterator[Lifecycle]:
+    """A runner in a simulated AWS of its own."""
     with new_world() as world:
-        yield Life(world)
+        yield Lifecycle(world)
 
 
-def test_life_with_every_message_twice_costs_what_it_costs_once(life: Life) -> None:
-    """One mint and one write for each token, none for what comes too late, and nothing is left."""
-    life.register("models")
-    assert life.spent() == (1, 1)
-    life.fall_due()
-    assert life.spent() == (2, 2)
-    life.register("other")
-    assert life.spent() == (3, 3)
-    life.world.issuer.respond["/token"] = answer(status="503 Later")
-    life.fall_due()
-    mints, writes = life.spent()
+def test_repeated_messages_cause_no_second_mint_or_write(lifecycle: Lifecycle) -> None:
+    """Each token is minted and written once, and late messages cause neither."""
+    lifecycle.register("models")
+    assert lifecycle.mints_and_writes() == (1, 1)
+    lifecycle.fall_due()
+    assert lifecycle.mints_and_writes() == (2, 2)
+    lifecycle.register("other")
+    assert lifecycle.mints_and_writes() == (3, 3)
+    lifecycle.world.issuer.respond["/token"] = answer(status="503 Later")
+    lifecycle.fall_due()
+    mints, writes = lifecycle.mints_and_writes()
     assert writes == 3
-    assert mints <= 3 + 4, "each delivery may ask once"
-    life.world.issuer.respond.clear()
-    life.fall_due()
-    assert life.spent() == (mints + 1, 4)
-    assert_consistent(life.world, runners=(RUNNER,))
-    unit = life.delete()
-    life.world.clock.advance(SWEEP_AGAIN_SECONDS)
-    life.deliver(unit)
-    for message in [*life.messages]:
-        life.world.clock.advance(3_600)
-        life.deliver(message)
-    assert life.spent() == (mints + 1, 4)
-    assert life.world.row(RUNNER) is None
-    assert [name for name in life.world.aws.secrets.names() if "/runners/" in name] == []
-    assert_no_secret_outside(life.world)
+    assert mints <= 3 + 4, "each delivery may try one mint"
+    lifecycle.world.issuer.respond.clear()
+    lifecycle.fall_due()
+    assert lifecycle.mints_and_writes() == (mints + 1, 4)
+    assert_consistent(lifecycle.world, runners=(RUNNER,))
+    unit = lifecycle.delete()
+    lifecycle.world.clock.advance(SWEEP_AGAIN_SECONDS)
+    lifecycle.deliver(unit)
+    for message in [*lifecycle.messages]:
+        lifecycle.world.clock.advance(3_600)
+        lifecycle.deliver(message)
+    assert lifecycle.mints_and_writes() == (mints + 1, 4)
+    assert lifecycle.world.row(RUNNER) is None
+    assert [name for name in lifecycle.world.aws.secrets.names() if "/runners/" in name] == []
+    assert_no_secret_outside(lifecycle.world)

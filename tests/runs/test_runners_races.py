@@ -1,7 +1,7 @@
-"""Registrations, deletions and workers at once: whichever way they meet, one story comes of it.
+"""Concurrent registrations, deletions and workers of one runner end in one consistent state.
 
-Each request is stopped before each of its calls of AWS, and another one, or a worker, does all that
-it has to do in between.
+Each request is stopped before each of its AWS calls, and another request or a worker runs
+completely.
 """
 
 import time
@@ -29,12 +29,14 @@ from tests.refresh.world import TABLE, Worker, World, new_world
 from tests.runs.runs_api import reason_of
 from tests.runs.table_server import ACCESS_TABLE
 
-SLICES = 6
+ROUNDS = 6
 
 _projects = count(1)
 
 
 def _store(client: Any, *, skew: float = 0) -> RunnerStore:
+    """A store whose clock is `skew` seconds ahead."""
+
     def now() -> float:
         return time.time() + skew
 
@@ -43,26 +45,27 @@ def _store(client: Any, *, skew: float = 0) -> RunnerStore:
 
 
 class Stage:
-    """A project, and requests about its runner `nightly` by stores of their own."""
+    """A project, and requests for its runner `nightly` by separate stores."""
 
     def __init__(self, world: World, client: Any) -> None:
         self.world = world
         self.client = client
         self.generations: list[int] = []
-        """Of all that was registered."""
+        """The generations of all registrations."""
         self.project = f"stage-{next(_projects)}"
         world.give_client(project=self.project)
 
     @cached_property
     def _worker(self) -> Worker:
+        """The worker of the project."""
         return self.world.worker()
 
     def store(self, *, skew: float = 0) -> RunnerStore:
-        """A store. `skew`: how far its clock is ahead, in seconds."""
+        """A store whose clock is `skew` seconds ahead."""
         return _store(self.client, skew=skew)
 
     def store_interrupted(self, by: Callable[["Stage"], None], *, at: int) -> RunnerStore:
-        """A store during whose call number `at`, counted from 0, something is done before it."""
+        """A store that runs `by` before its AWS call with the number `at`, from 0."""
         calls = count()
         client = self.world.aws.client("dynamodb")
         client.meta.events.register(
@@ -71,6 +74,7 @@ class Stage:
         return _store(client)
 
     def register(self, store: RunnerStore, audience: str = "models") -> RunnerRow:
+        """Register the runner."""
         request = RunnerRegistration(
             project=self.project,
             runner="nightly",
@@ -82,19 +86,22 @@ class Stage:
         return row
 
     def delete(self, store: RunnerStore) -> None:
+        """Delete the runner where it exists."""
         if self.live():
             store.delete(self.project, "nightly", action=ActionContext(None, str(uuid4())))
 
     def work(self) -> None:
-        """A worker does all that is due of the project."""
+        """Let a worker do all due work of the project."""
         self.world.catch_up()
         for unit in {row.work_unit for row in (*self.live(), *self.tombstones())}:
             self._worker.refresh(unit)
 
     def live(self) -> list[RunnerRow]:
+        """The rows of runners that are not deleted."""
         return self._rows(self.project)
 
     def tombstones(self) -> list[RunnerRow]:
+        """The rows of deleted runners."""
         return self._rows(f"deleted#{self.project}")
 
     def _rows(self, partition: str) -> list[RunnerRow]:
@@ -108,32 +115,33 @@ class Stage:
         return [read_runner(item) for item in page["Items"]]
 
     def secrets(self) -> list[str]:
+        """The names of the runner's secrets."""
         start = token_secret_name(self.project, "nightly", 0)[:-1]
         return [name for name in self.world.aws.secrets.names() if name.startswith(start)]
 
     def settle(self) -> None:
-        """Time goes on, with a worker at every turn, until all that was to come has come."""
-        for _ in range(SLICES):
+        """Advance the clock, with a worker in each round, until no work is left."""
+        for _ in range(ROUNDS):
             self.work()
             self.world.clock.advance(SWEEP_AGAIN_SECONDS)
-            busy = [row for row in self.tombstones() if row.shard is not None]
-            if not busy and not [row for row in self.live() if row.slot is None]:
+            unswept = [row for row in self.tombstones() if row.shard is not None]
+            if not unswept and not [row for row in self.live() if row.slot is None]:
                 return
 
-    def holds(self) -> None:
-        """What must hold of every story."""
+    def assert_consistent(self) -> None:
+        """Fail unless the rows are consistent after any sequence of requests."""
         live, deleted = self.live(), self.tombstones()
         assert len(live) <= 1
         generations = [row.generation for row in (*live, *deleted)]
         assert len(set(generations)) == len(generations)
         assert all(row.generation > old.generation for row in live for old in deleted)
-        # What was overtaken without a trace would still be in its secret.
+        # A registration whose generation is in no row would leave its secret behind.
         assert max(generations) >= max(self.generations)
 
-    def holds_in_the_end(self) -> None:
-        """Besides: a live runner has its token and keeps it, of a deleted one nothing is left."""
+    def assert_settled(self) -> None:
+        """Fail unless a live runner has its token, and a deleted one no secret."""
         self.settle()
-        self.holds()
+        self.assert_consistent()
         assert all(row.shard is None for row in self.tombstones())
         for row in self.live():
             assert row.last_error is None
@@ -144,117 +152,126 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def own_world() -> Iterator[World]:
-    """One whose time goes on for days."""
+    """A simulated AWS whose clock advances by days."""
     with new_world() as world:
         yield world
 
 
 @pytest.fixture(scope="module")
 def client(own_world: World) -> Any:
+    """A DynamoDB client for many threads."""
     return own_world.aws.client("dynamodb", max_pool_connections=8)
 
 
 @pytest.fixture
 def stage(own_world: World, client: Any) -> Stage:
+    """A project of its own."""
     own_world.aws.faults.clear()
     return Stage(own_world, client)
 
 
-def nothing(_: Stage) -> None:
-    """The name was never there."""
+def never_registered(_: Stage) -> None:
+    """The runner was never registered."""
 
 
 def registered(stage: Stage) -> None:
+    """The runner is registered."""
     stage.register(stage.store())
 
 
-def gone(stage: Stage) -> None:
+def deleted(stage: Stage) -> None:
+    """The runner was registered and deleted."""
     registered(stage)
     stage.delete(stage.store())
 
 
 def change(stage: Stage) -> None:
+    """Change the registration."""
     stage.register(stage.store(), "other")
 
 
 def deletion(stage: Stage) -> None:
+    """Delete the runner."""
     stage.delete(stage.store())
 
 
 def deletion_and_registration(stage: Stage) -> None:
+    """Delete the runner and register it again."""
     deletion(stage)
     registered(stage)
 
 
 def registration_and_deletion(stage: Stage) -> None:
+    """Register the runner and delete it."""
     registered(stage)
     deletion(stage)
 
 
 def registration_by_a_clock_ahead_and_deletion(stage: Stage) -> None:
+    """Register the runner by a store whose clock is ahead, and delete it."""
     stage.register(stage.store(skew=30))
     deletion(stage)
 
 
 def worker(stage: Stage) -> None:
+    """Let a worker do all due work."""
     stage.work()
 
 
-BEFORE = (nothing, registered, gone)
-DELETING = (registration_and_deletion, registration_by_a_clock_ahead_and_deletion)
+BEFORE = (never_registered, registered, deleted)
+DELETIONS = (registration_and_deletion, registration_by_a_clock_ahead_and_deletion)
 MEANWHILE = (
     change,
     deletion,
     deletion_and_registration,
-    *DELETING,
+    *DELETIONS,
 )
 
 
 @pytest.mark.parametrize("call", [1, 2, 3])
 @pytest.mark.parametrize("meanwhile", MEANWHILE)
 @pytest.mark.parametrize("before", BEFORE)
-def test_registration_that_is_overtaken_has_the_last_word(
+def test_overtaken_registration_is_the_final_one(
     stage: Stage,
     before: Callable[[Stage], None],
     meanwhile: Callable[[Stage], None],
     call: int,
 ) -> None:
-    """It is what is registered then, above every generation that was."""
+    """The registration that ends last is in the row, with a generation above all earlier ones."""
     before(stage)
     store = stage.store_interrupted(meanwhile, at=call)
     stage.register(store)
     [row] = stage.live()
     assert row.audience == "models"
-    stage.holds()
+    stage.assert_consistent()
 
 
 @pytest.mark.parametrize("meanwhile", [*MEANWHILE, worker])
-def test_deletion_that_is_overtaken_leaves_no_runner(
+def test_overtaken_deletion_leaves_no_runner(
     stage: Stage, meanwhile: Callable[[Stage], None]
 ) -> None:
-    """Whatever the runner has become meanwhile is deleted."""
+    """A deletion deletes the runner in the state that concurrent requests have given it."""
     registered(stage)
     store = stage.store_interrupted(meanwhile, at=1)
-    with suppress(RequestFailed):  # 404: somebody else was first
+    with suppress(RequestFailed):  # 404: another request has deleted it
         stage.delete(store)
     assert stage.live() == []
-    stage.holds()
+    stage.assert_consistent()
 
 
 @pytest.mark.parametrize("call", [1, 2])
-def test_change_that_a_worker_overtakes_counts(stage: Stage, call: int) -> None:
-    """The worker's token is of the old registration: the changed one starts without, and gets its
-    own."""
+def test_change_overtaken_by_a_worker_counts(stage: Stage, call: int) -> None:
+    """The changed runner starts without the worker's token and gets its own."""
     registered(stage)
     store = stage.store_interrupted(worker, at=call)
     row = stage.register(store, "other")
     assert stage.live() == [row]
     assert row.slot is None
-    stage.holds_in_the_end()
+    stage.assert_settled()
 
 
-def test_worker_that_a_change_overtakes_counts_for_nothing(stage: Stage) -> None:
-    """It has put its token already, under the next generation: the changed runner's is another."""
+def test_worker_overtaken_by_a_change_commits_nothing(stage: Stage) -> None:
+    """The changed runner has a later generation than the token that the worker has written."""
     registered(stage)
     [before] = stage.live()
     stage.world.aws.faults.follow("CreateSecret", Afterwards(lambda: change(stage)))
@@ -263,50 +280,50 @@ def test_worker_that_a_change_overtakes_counts_for_nothing(stage: Stage) -> None
     [row] = stage.live()
     assert (row.audience, row.generation > before.generation + 1) == ("other", True)
     assert stage.world.token(row)["generation"] == row.generation
-    stage.holds_in_the_end()
+    stage.assert_settled()
 
 
-def test_worker_that_a_deletion_overtakes_leaves_no_secret(stage: Stage) -> None:
-    """A worker that was overtaken by a deletion leaves no secret behind."""
+def test_worker_overtaken_by_a_deletion_leaves_no_secret(stage: Stage) -> None:
+    """The secret that the worker created is deleted."""
     registered(stage)
     stage.world.aws.faults.follow("CreateSecret", Afterwards(lambda: deletion(stage)))
     stage.work()
-    stage.holds_in_the_end()
+    stage.assert_settled()
     assert stage.secrets() == []
 
 
-def test_sweep_of_a_namesake_takes_nothing_from_a_runner_whose_clock_is_behind(
+def test_sweep_keeps_the_secret_of_a_runner_registered_by_a_slow_clock(
     stage: Stage,
 ) -> None:
-    """Registered at once by two, by a clock ahead and by ours, and deleted in between."""
+    """The sweep of a deleted runner of a faster clock keeps the secret of the live runner."""
     store = stage.store_interrupted(registration_by_a_clock_ahead_and_deletion, at=3)
     stage.register(store)
     stage.work()
     [row] = stage.live()
     assert stage.world.token(row)["generation"] == row.generation
-    stage.holds_in_the_end()
+    stage.assert_settled()
 
 
-def test_many_requests_at_once_leave_one_story(stage: Stage) -> None:
-    """Eight threads, whose clocks differ, register, change and delete one runner."""
+def test_many_concurrent_requests_end_in_a_consistent_state(stage: Stage) -> None:
+    """Eight threads with different clocks register, change and delete one runner."""
     barrier = Barrier(8)
 
-    def act(number: int) -> set[str]:
+    def send_requests(number: int) -> set[str]:
         store = stage.store(skew=number - 4)
         barrier.wait()
         failures = set()
-        for turn in range(3):
+        for round_number in range(3):
             try:
-                if (number + turn) % 3:
+                if (number + round_number) % 3:
                     stage.register(store, f"audience-{number % 2}")
                 else:
                     stage.delete(store)
-            except (RequestFailed, Contended) as failure:  # others were faster, each time
+            except (RequestFailed, Contended) as failure:  # other requests were faster each time
                 failures.add(reason_of(failure))
         return failures
 
     with ThreadPoolExecutor(8) as threads:
-        failures = set().union(*threads.map(act, range(8)))
+        failures = set().union(*threads.map(send_requests, range(8)))
     assert failures <= {"not_found", "store_unavailable"}
-    stage.holds()
-    stage.holds_in_the_end()
+    stage.assert_consistent()
+    stage.assert_settled()

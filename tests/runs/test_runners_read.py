@@ -1,4 +1,4 @@
-"""Showing and listing runners: how a token is doing, and never the token."""
+"""Reading and listing runners: the state of a token is shown, and the token never is."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -33,7 +33,7 @@ FAILED = LastError(error_class="invalid_client", at=NOW)
 
 
 class TestStatus:
-    """What one word says of a token."""
+    """The status of a runner's token."""
 
     @pytest.mark.parametrize(
         ("expires_at", "error", "status"),
@@ -49,59 +49,57 @@ class TestStatus:
     def test_status_follows_from_time_and_last_error(
         self, expires_at: int | None, error: LastError | None, status: str
     ) -> None:
-        """The last second counts, the next does not."""
+        """A token is valid before its expiry, and expired from that second on."""
         row = replace(ROW, expires_at=expires_at, last_error=error)
         assert status_of(row, now=NOW) == status
 
 
-class TestOne:
+class TestRead:
     """`GET …/runners/{runner}`."""
 
     def test_runner_with_a_token_is_shown_with_its_times_and_secret(
         self, runners: RunnersApi, ada: Credential
     ) -> None:
-        """The secret is the newest slot's, by the ARN that Secrets Manager gave it."""
+        """The secret is shown by the ARN of the newest slot's secret."""
         runners.put(ada, audience="models", scope="read", subject="gpu")
         runners.refresh()
-        row, shown = runners.registered_row(), runners.get(ada).json
+        row, answered = runners.registered_row(), runners.get(ada).json
         assert row.slot is not None
         name = token_secret_name(runners.project, "nightly", row.slot)
         secret = runners.world.aws.secrets.find(name)
         assert secret is not None
-        assert shown["secret_arn"] == secret.arn[: -len("-abcdef")]
-        expires_at = datetime.fromisoformat(shown["expires_at"]).timestamp()
-        assert expires_at - datetime.fromisoformat(shown["issued_at"]).timestamp() == 900
-        assert (shown["status"], shown["last_error"]) == ("ready", None)
-        assert shown["registered_by"]["user"]["id"] == {"subject": "ada"}
+        assert answered["secret_arn"] == secret.arn[: -len("-abcdef")]
+        expires_at = datetime.fromisoformat(answered["expires_at"]).timestamp()
+        assert expires_at - datetime.fromisoformat(answered["issued_at"]).timestamp() == 900
+        assert (answered["status"], answered["last_error"]) == ("ready", None)
+        assert answered["registered_by"]["user"]["id"] == {"subject": "ada"}
 
-    def test_runner_whose_refresh_failed_tells_why(
+    def test_runner_with_a_failed_refresh_is_shown_with_the_error(
         self, runners: RunnersApi, ada: Credential
     ) -> None:
-        """The class as the issuer named it, and when; none of the issuer's words."""
+        """The error has its class and its time, and none of the issuer's text."""
         runners.world.give_client(project=runners.project, client_secret="wr0ng-secret")
         runners.put(ada)
         runners.refresh()
-        shown = runners.get(ada).json
-        assert shown["status"] == "failing"
-        assert shown["last_error"].keys() == {"class", "at"}
-        assert shown["last_error"]["class"] == "invalid_client"
-        assert (shown["expires_at"], shown["secret_arn"]) == (None, None)
+        answered = runners.get(ada).json
+        assert answered["status"] == "failing"
+        assert answered["last_error"].keys() == {"class", "at"}
+        assert answered["last_error"]["class"] == "invalid_client"
+        assert (answered["expires_at"], answered["secret_arn"]) == (None, None)
 
-    def test_identity_that_cannot_be_read_is_null(
-        self, runners: RunnersApi, ada: Credential
-    ) -> None:
+    def test_unreadable_identity_is_null(self, runners: RunnersApi, ada: Credential) -> None:
         """A stored identity that cannot be read is returned as null, never as an error."""
         runners.put(ada)
         runners.store(replace(runners.registered_row(), registered_by="{"))
         assert runners.get(ada).json["registered_by"] is None
 
     def test_missing_runner_is_404(self, runners: RunnersApi, ada: Credential) -> None:
-        """Like everything that is not there."""
+        """A missing runner is answered 404."""
         assert runners.get(ada).reason == "not_found"
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-    def test_nobody_is_refused(self, runners: RunnersApi, method: str) -> None:
-        """401 before anything is read."""
+    def test_anonymous_caller_is_refused(self, runners: RunnersApi, method: str) -> None:
+        """An anonymous caller is answered 401 before anything is read."""
         answer = runners.api.call(
             method, runners.path(), by=NO_CREDENTIAL, document={"client": "a"}
         )
@@ -110,32 +108,30 @@ class TestOne:
 
     @pytest.mark.parametrize("method", ["POST", "PATCH"])
     def test_unknown_method_is_405(self, runners: RunnersApi, ada: Credential, method: str) -> None:
-        """With what the path does answer."""
+        """The answer has the methods of the path in `Allow`."""
         answer = runners.api.call(method, runners.path(), by=ada)
         assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, PUT")
 
-    def test_spoiled_row_is_our_fault_and_counted(
-        self, runners: RunnersApi, ada: Credential, said: Callable[[], list[str]]
+    def test_unreadable_row_is_500_and_counted(
+        self, runners: RunnersApi, ada: Credential, log_lines: Callable[[], list[str]]
     ) -> None:
-        """500, and the log names the row and no value of it."""
-        spoil(runners, "nightly")
+        """The answer is 500, and the log contains no value of the row."""
+        write_unreadable_row(runners, "nightly")
         assert runners.get(ada).status == 500
-        assert [line for line in said() if '"InternalError"' in line]
-        assert not [line for line in said() if "spoiled" in line]
+        assert [line for line in log_lines() if '"InternalError"' in line]
+        assert not [line for line in log_lines() if "spoiled" in line]
 
 
 class TestList:
     """`GET …/runners`."""
 
-    def test_runners_come_by_name_page_after_page(
-        self, runners: RunnersApi, ada: Credential
-    ) -> None:
-        """Nothing lost, nothing doubled, one query a page and no scan."""
+    def test_pages_contain_every_runner_by_name(self, runners: RunnersApi, ada: Credential) -> None:
+        """Each runner is on one page, and a page makes one query."""
         names = [f"gpu-{number}" for number in range(7)]
         for name in names[::-1]:
             runners.put(ada, name)
         runners.world.aws.calls.clear()
-        pages = [*walk(runners, ada, limit="3")]
+        pages = [*pages_of(runners, ada, limit="3")]
         assert [[runner["name"] for runner in page.json["runners"]] for page in pages] == [
             names[:3],
             names[3:6],
@@ -143,102 +139,102 @@ class TestList:
         ]
         assert runners.calls() == ["Query"] * 3
 
-    def test_page_that_is_just_full_is_the_last(self, runners: RunnersApi, ada: Credential) -> None:
-        """No empty page follows: one more is asked for than shown."""
+    def test_full_last_page_has_no_cursor(self, runners: RunnersApi, ada: Credential) -> None:
+        """A page reads one runner more than it shows, so no empty page follows."""
         for name in ("a", "b"):
             runners.put(ada, name)
-        [page] = walk(runners, ada, limit="2")
+        [page] = pages_of(runners, ada, limit="2")
         assert len(page.json["runners"]) == 2
         assert runners.world.aws.calls[-1].document["Limit"] == 3
 
-    def test_runner_in_a_list_is_the_runner_alone(
+    def test_runner_in_a_list_equals_the_runner_read_alone(
         self, runners: RunnersApi, ada: Credential
     ) -> None:
-        """The same members and values."""
+        """A runner has the same members and values in a list and alone."""
         runners.put(ada)
         runners.refresh()
-        [page] = walk(runners, ada)
+        [page] = pages_of(runners, ada)
         assert page.json["runners"] == [runners.get(ada).json]
 
-    def test_spoiled_row_hides_no_other(
-        self, runners: RunnersApi, ada: Credential, said: Callable[[], list[str]]
+    def test_unreadable_row_is_left_out_and_logged(
+        self, runners: RunnersApi, ada: Credential, log_lines: Callable[[], list[str]]
     ) -> None:
-        """It is logged, and the others are shown."""
+        """A row that cannot be read does not hide the others."""
         for name in ("a", "c"):
             runners.put(ada, name)
-        spoil(runners, "b")
-        shown = [
+        write_unreadable_row(runners, "b")
+        answered = [
             runner["name"]
-            for page in walk(runners, ada, limit="1")
+            for page in pages_of(runners, ada, limit="1")
             for runner in page.json["runners"]
         ]
-        assert shown == ["a", "c"]
-        assert [line for line in said() if '"row unreadable"' in line]
+        assert answered == ["a", "c"]
+        assert [line for line in log_lines() if '"row unreadable"' in line]
 
-    def test_list_never_outgrows_an_answer(self, runners: RunnersApi, ada: Credential) -> None:
-        """A load balancer takes 1 MB: longer lists end early with a place to go on."""
+    def test_list_of_large_runners_ends_early(self, runners: RunnersApi, ada: Credential) -> None:
+        """A page stays below the 1 MB of a load balancer, and its cursor goes on."""
         wide = '"' * 512
         row = replace(ROW, project=runners.project, audience=wide, scope=wide, resource=wide)
         for number in range(100):
             runners.store(
                 replace(row, runner=f"gpu-{number:02}", subject=wide, subject_issuer=wide)
             )
-        pages = [*walk(runners, ada, limit="100")]
+        pages = [*pages_of(runners, ada, limit="100")]
         assert sum(len(page.json["runners"]) for page in pages) == 100
-        assert all(len(said) < 1_000_000 for said in runners.api.answers)
+        assert all(len(answer) < 1_000_000 for answer in runners.api.answers)
 
     @pytest.mark.parametrize(
         "query",
         [{"limit": "0"}, {"limit": "101"}, {"limit": "1.5"}, {"status": "ready"}, {"cursor": ""}],
     )
-    def test_query_nobody_knows_is_refused(
+    def test_invalid_query_is_refused(
         self, runners: RunnersApi, ada: Credential, query: dict[str, str]
     ) -> None:
-        """400, and nothing is read."""
-        answer = runners.api.call("GET", listing(runners), by=ada, query=query)
+        """An invalid or unknown parameter is answered 400, and nothing is read."""
+        answer = runners.api.call("GET", list_path(runners), by=ada, query=query)
         assert (answer.status, answer.reason) == (400, "invalid_parameter")
         assert runners.calls() == []
 
     def test_cursor_of_another_query_is_refused(self, runners: RunnersApi, ada: Credential) -> None:
-        """Another project's, another listing's, or a mangled one: 400."""
+        """A cursor of another project or list, or a changed one, is answered 400."""
         for name in ("a", "b"):
             runners.put(ada, name)
-        first = runners.api.call("GET", listing(runners), by=ada, query={"limit": "1"})
+        first = runners.api.call("GET", list_path(runners), by=ada, query={"limit": "1"})
         cursor = first.json["next_cursor"]
-        mangled = urlsafe_b64encode(b"123456789apollo/../x").decode()
-        for path, tried in (
+        altered = urlsafe_b64encode(b"123456789apollo/../x").decode()
+        for path, tried_cursor in (
             ("/v1/projects/other/runners", cursor),
             (f"/v1/projects/{runners.project}/runs", cursor),
-            (listing(runners), cursor[:-1]),
-            (listing(runners), mangled),
+            (list_path(runners), cursor[:-1]),
+            (list_path(runners), altered),
         ):
-            answer = runners.api.call("GET", path, by=ada, query={"cursor": tried})
+            answer = runners.api.call("GET", path, by=ada, query={"cursor": tried_cursor})
             assert (answer.status, answer.reason) == (400, "invalid_cursor")
 
-    def test_forged_cursor_leaves_the_project_for_no_other(
+    def test_forged_cursor_reads_only_its_own_project(
         self, runners: RunnersApi, ada: Credential
     ) -> None:
-        """It says after which name to go on; in which project is the request's to say."""
+        """A forged position gives the name after which the list continues, and not its project."""
         for name in ("a", "b"):
             runners.put(ada, name)
         forged = encode_position(Position("other", "a"), query=f"runners of {runners.project}")
-        answer = runners.api.call("GET", listing(runners), by=ada, query={"cursor": forged})
+        answer = runners.api.call("GET", list_path(runners), by=ada, query={"cursor": forged})
         assert [runner["name"] for runner in answer.json["runners"]] == ["b"]
         start = runners.world.aws.calls[-1].document["ExclusiveStartKey"]
         assert start["project"] == {"S": runners.project}
 
     @settings(max_examples=25)
     @given(cursor=st.text(max_size=60))
-    def test_cursor_may_be_any_text(
+    def test_cursor_of_any_text_gets_an_answer(
         self, runners: RunnersApi, ada: Credential, cursor: str
     ) -> None:
-        """Whatever it says: an answer with a reason, never a 500."""
-        answer = runners.api.call("GET", listing(runners), by=ada, query={"cursor": cursor})
+        """Any text as cursor is answered without a 500."""
+        answer = runners.api.call("GET", list_path(runners), by=ada, query={"cursor": cursor})
         assert answer.status in {400, 200}
 
 
-def test_arn_of_a_secret_follows_the_function_s_own() -> None:
-    """Partition, region and account are where the function runs, with or without an alias."""
+def test_arn_of_a_secret_has_the_functions_account() -> None:
+    """Partition, region and account are those of the function, with or without an alias."""
     arn = "arn:aws-cn:lambda:cn-north-1:210987654321:function:RunsFunction:live"
     assert secrets_prefix(arn) == "arn:aws-cn:secretsmanager:cn-north-1:210987654321:secret:"
 
@@ -255,21 +251,22 @@ def test_arn_of_a_secret_follows_the_function_s_own() -> None:
     )
 )
 def test_every_row_can_be_shown(row: RunnerRow) -> None:
-    """All members are there, whatever a row lacks, and none of its bookkeeping."""
-    shown = runner_json(row, secrets="arn:", now=NOW)
-    assert len(shown) == 16
-    assert not {"generation", "shard", "due_at", "revision", "subject_issuer"} & shown.keys()
+    """Any row is shown with all members and without internal attributes."""
+    answered = runner_json(row, secrets="arn:", now=NOW)
+    assert len(answered) == 16
+    assert not {"generation", "shard", "due_at", "revision", "subject_issuer"} & answered.keys()
 
 
-def listing(runners: RunnersApi) -> str:
+def list_path(runners: RunnersApi) -> str:
+    """The path of the list."""
     return f"/v1/projects/{runners.project}/runners"
 
 
-def walk(runners: RunnersApi, by: Credential, **query: str) -> Any:
-    """The pages of the project's listing."""
+def pages_of(runners: RunnersApi, by: Credential, **query: str) -> Any:
+    """The pages of the list."""
     cursor: dict[str, str] = {}
     while True:
-        page: Answer = runners.api.call("GET", listing(runners), by=by, query={**query, **cursor})
+        page: Answer = runners.api.call("GET", list_path(runners), by=by, query={**query, **cursor})
         assert page.status == 200, page.body
         yield page
         if page.json["next_cursor"] is None:
@@ -277,8 +274,8 @@ def walk(runners: RunnersApi, by: Credential, **query: str) -> Any:
         cursor = {"cursor": page.json["next_cursor"]}
 
 
-def spoil(runners: RunnersApi, runner: str) -> None:
-    """Somebody edited the row by hand."""
+def write_unreadable_row(runners: RunnersApi, runner: str) -> None:
+    """Write a row that cannot be read."""
     item = runner_item(replace(ROW, project=runners.project, runner=runner))
     runners.world.aws.observer("dynamodb").put_item(
         TableName="RunnersTable", Item={**item, "deadline": {"S": "spoiled"}}

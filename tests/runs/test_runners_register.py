@@ -1,4 +1,4 @@
-"""Registering runners: conditional, idempotent, and announced to the refresher."""
+"""Registering runners: conditional and idempotent, with a message to the refresh queue."""
 
 import time
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from tests.runs.runners_api import RunnersApi
 UNAVAILABLE = Refusal("InternalServerError", "not now", status=500)
 
 
-def test_new_runner_is_registered_due_and_announced(runners: RunnersApi, ada: Credential) -> None:
-    """201 with its place, a row that is due, and a message for its unit after the row is there."""
+def test_new_runner_is_due_and_sent_to_the_queue(runners: RunnersApi, ada: Credential) -> None:
+    """The row is due, and its work unit is sent to the queue after the row is written."""
     answer = runners.put(ada, audience="models", scope="read write", subject="gpu")
     assert answer.status == 201
     assert answer.headers["location"] == runners.path()
@@ -27,22 +27,24 @@ def test_new_runner_is_registered_due_and_announced(runners: RunnersApi, ada: Cr
     assert (row.shard, row.deadline, row.attempts) == (row.work_unit.shard, row.due_at, 0)
     assert abs(row.generation - time.time() * 1000) < 5_000
     assert runners.messages() == [row.work_unit]
-    written = runners.calls()
-    assert written.index("TransactWriteItems") < written.index("SendMessage")
+    calls = runners.calls()
+    assert calls.index("TransactWriteItems") < calls.index("SendMessage")
     assert answer.json == runners.get(ada).json
 
 
-def test_new_runner_has_its_first_token_after_one_turn(
+def test_new_runner_gets_its_first_token_by_its_message(
     runners: RunnersApi, ada: Credential
 ) -> None:
-    """The message that registering sends is all that the refresher needs."""
+    """RefreshTokensFunction needs only the registration's message to write the first token."""
     assert runners.put(ada).json["status"] == "waiting"
     runners.refresh(*runners.messages())
     assert runners.get(ada).json["status"] == "ready"
 
 
-def test_same_registration_again_changes_nothing(runners: RunnersApi, ada: Credential) -> None:
-    """A restart: 200, not a write, and a message all the same, should the first have been lost."""
+def test_same_registration_again_only_sends_its_message(
+    runners: RunnersApi, ada: Credential
+) -> None:
+    """A restart writes nothing, and sends the message again in case the first one was lost."""
     runners.put(ada, audience="models")
     runners.refresh()
     row = runners.registered_row()
@@ -58,10 +60,10 @@ def test_same_registration_again_changes_nothing(runners: RunnersApi, ada: Crede
     "change",
     [{"client": "other"}, {"audience": "other"}, {"resource": "https://a.b/"}, {"scope": "more"}],
 )
-def test_registration_that_asks_for_another_token_starts_without_one(
+def test_registration_for_another_token_starts_without_one(
     runners: RunnersApi, ada: Credential, change: dict[str, str]
 ) -> None:
-    """The old token, with its old rights, is not this registration's: nothing shows it any more."""
+    """The old token, with its old permissions, is not shown any more."""
     runners.put(ada, audience="models", subject="gpu")
     runners.refresh()
     before = runners.registered_row()
@@ -80,10 +82,10 @@ def test_registration_that_asks_for_another_token_starts_without_one(
     assert runners.messages()[-1] == after.work_unit
 
 
-def test_new_subject_gets_the_token_that_is_there(
+def test_new_subject_reads_the_existing_token(
     runners: RunnersApi, nightly: Credential, web: Web
 ) -> None:
-    """What is minted stays the same, so nothing is minted; only who may fetch it changes."""
+    """The token does not depend on the subject, so only its reader changes."""
     runners.put(nightly, subject="gpu")
     runners.refresh()
     before = runners.registered_row()
@@ -103,8 +105,8 @@ def test_new_subject_gets_the_token_that_is_there(
     assert runners.token(web.bearer("gpu", client="gpu")).status == 404
 
 
-def test_other_order_of_scopes_is_the_same_token(runners: RunnersApi, ada: Credential) -> None:
-    """RFC 6749, 3.3: the order means nothing. What was given is shown as it was given."""
+def test_other_order_of_scopes_keeps_the_token(runners: RunnersApi, ada: Credential) -> None:
+    """RFC 6749, 3.3: the order has no meaning. The scope is shown as it was registered."""
     runners.put(ada, scope="read write")
     runners.refresh()
     before = runners.registered_row()
@@ -112,17 +114,17 @@ def test_other_order_of_scopes_is_the_same_token(runners: RunnersApi, ada: Crede
     assert runners.registered_row().generation == before.generation
 
 
-def test_what_a_registration_leaves_out_is_gone(runners: RunnersApi, ada: Credential) -> None:
-    """PUT replaces."""
+def test_registration_without_a_member_removes_it(runners: RunnersApi, ada: Credential) -> None:
+    """PUT replaces the whole registration."""
     runners.put(ada, audience="models", subject="gpu")
     answer = runners.put(ada)
     assert (answer.json["audience"], answer.json["subject"]) == (None, None)
 
 
-def test_restart_after_a_failure_brings_the_next_try_near(
+def test_restart_after_a_failure_moves_the_next_try_up(
     runners: RunnersApi, ada: Credential
 ) -> None:
-    """Near, and not at once: a runner that restarts in a loop does not hammer its issuer."""
+    """The next try comes no sooner than the spacing of restarts, which protects the issuer."""
     runners.put(ada)
     row, now = runners.registered_row(), int(time.time())
     failed = replace(
@@ -138,8 +140,10 @@ def test_restart_after_a_failure_brings_the_next_try_near(
     assert replace(after, due_at=failed.due_at, last_request=failed.last_request) == failed
 
 
-def test_restart_long_after_a_failure_makes_it_due(runners: RunnersApi, ada: Credential) -> None:
-    """Due now, not in the past: the index finds it either way, and its age tells no tale."""
+def test_restart_long_after_a_failure_makes_the_runner_due_now(
+    runners: RunnersApi, ada: Credential
+) -> None:
+    """The due time is now and not in the past."""
     runners.put(ada)
     row, now = runners.registered_row(), int(time.time())
     error = LastError(error_class="invalid_scope", at=now - 1_000)
@@ -150,8 +154,8 @@ def test_restart_long_after_a_failure_makes_it_due(runners: RunnersApi, ada: Cre
     assert now <= due_at <= now + 5
 
 
-def test_restart_puts_no_try_off(runners: RunnersApi, ada: Credential) -> None:
-    """What is due sooner stays due sooner, without a write."""
+def test_restart_does_not_delay_the_next_try(runners: RunnersApi, ada: Credential) -> None:
+    """A try that is due sooner stays due sooner, without a write."""
     runners.put(ada)
     row, now = runners.registered_row(), int(time.time())
     failed = replace(
@@ -162,18 +166,18 @@ def test_restart_puts_no_try_off(runners: RunnersApi, ada: Credential) -> None:
     assert runners.registered_row() == failed
 
 
-@pytest.mark.parametrize(("trouble", "stays"), [("broken_version", False), ("retry_at", True)])
-def test_registration_closes_the_breaker_but_ends_no_wait(
-    runners: RunnersApi, ada: Credential, trouble: str, *, stays: bool
+@pytest.mark.parametrize(("state", "is_kept"), [("broken_version", False), ("retry_at", True)])
+def test_registration_closes_the_circuit_breaker_and_keeps_the_wait(
+    runners: RunnersApi, ada: Credential, state: str, *, is_kept: bool
 ) -> None:
-    """A refused client may have been mended; one that was told to wait was told so all the same."""
-    row = client_key(runners.project, "scheduler") | {trouble: {"S": "-"}}
+    """A refused client may be repaired; a client that must wait still waits."""
+    row = client_key(runners.project, "scheduler") | {state: {"S": "-"}}
     runners.world.aws.observer("dynamodb").put_item(TableName="RunnersTable", Item=row)
     runners.put(ada)
-    assert bool(runners.items("client")) is stays
+    assert bool(runners.items("client")) is is_kept
 
 
-def test_restart_leaves_the_breaker_open(runners: RunnersApi, ada: Credential) -> None:
+def test_restart_leaves_the_circuit_breaker_open(runners: RunnersApi, ada: Credential) -> None:
     """A runner that restarts in a loop must not lock its client."""
     runners.put(ada)
     row = client_key(runners.project, "scheduler") | {"broken_version": {"S": "-"}}
@@ -182,21 +186,20 @@ def test_restart_leaves_the_breaker_open(runners: RunnersApi, ada: Credential) -
     assert runners.items("client")
 
 
-def test_runner_remembers_who_registered_it(
+def test_runner_names_the_caller_of_its_last_change(
     runners: RunnersApi, ada: Credential, grace: Credential
 ) -> None:
-    """The last one who changed something; a restart is nobody's change."""
+    """A restart does not change `registered_by`."""
     runners.put(ada)
     assert runners.put(grace).json["registered_by"]["user"]["id"]["subject"] == "ada"
     changed = runners.put(grace, audience="models").json
     assert changed["registered_by"]["user"]["id"]["subject"] == "grace"
 
 
-def test_restart_permits_no_change_of_what_means_the_same(
+def test_runner_may_not_change_its_registration_by_a_restart(
     runners: RunnersApi, ada: Credential, gpu: Credential
 ) -> None:
-    """Scopes in another order are the same token, and still another registration: the runner
-    itself, which may but restart, does not become who registered it."""
+    """Another order of scopes is a change, which the runner itself may not make."""
     runners.put(ada, subject="gpu", scope="read write")
     before = runners.registered_row()
     assert runners.put(gpu, subject="gpu", scope="read write").status == 200
@@ -204,10 +207,10 @@ def test_restart_permits_no_change_of_what_means_the_same(
     assert runners.registered_row() == before
 
 
-def test_subject_that_nobody_vouched_for_is_no_callers(
+def test_subject_registered_anonymously_has_no_issuer(
     start_runners: Callable[..., RunnersApi], gpu: Credential
 ) -> None:
-    """A subject is somebody's at an issuer, and nobody has none: so nobody may fetch the token."""
+    """Without an issuer the subject is no principal, so no caller may read the token."""
     runners = start_runners(IDENTITY_TRUST="ignore", ANONYMOUS_CALLERS="allow")
     answer = runners.put(gpu, subject="gpu")
     assert (answer.status, answer.json["registered_by"]) == (201, None)
@@ -215,43 +218,43 @@ def test_subject_that_nobody_vouched_for_is_no_callers(
 
 
 @pytest.mark.parametrize("operation", ["TransactWriteItems", "SendMessage", "GetItem"])
-def test_registration_whose_answer_was_lost_happens_once(
+def test_registration_with_a_lost_answer_happens_once(
     runners: RunnersApi, ada: Credential, operation: str
 ) -> None:
-    """201 and one runner, though the request to AWS was sent twice."""
+    """One runner is registered, although the AWS call was sent twice."""
     runners.world.aws.faults.follow(operation, LoseAnswer())
     assert runners.put(ada).status == 201
     assert runners.calls().count(operation) == 2 + (operation == "GetItem")
     assert len(runners.items()) == 1
 
 
-def test_change_whose_answer_was_lost_happens_once(
-    runners: RunnersApi, ada: Credential, said: Callable[[], list[str]]
+def test_change_with_a_lost_answer_happens_once(
+    runners: RunnersApi, ada: Credential, log_lines: Callable[[], list[str]]
 ) -> None:
-    """200 with what was asked for and a line that says so, not a second change."""
+    """The answer and the log show one change."""
     runners.put(ada)
     before = runners.calls().count("TransactWriteItems")
     runners.world.aws.faults.follow("TransactWriteItems", LoseAnswer())
     assert runners.put(ada, audience="models").json["audience"] == "models"
     assert runners.calls().count("TransactWriteItems") == before + 2
-    assert len([line for line in said() if '"runner changed"' in line]) == 1
+    assert len([line for line in log_lines() if '"runner changed"' in line]) == 1
 
 
-def test_message_that_cannot_be_sent_is_harmless(
-    runners: RunnersApi, ada: Credential, said: Callable[[], list[str]]
+def test_failed_message_does_not_fail_the_registration(
+    runners: RunnersApi, ada: Credential, log_lines: Callable[[], list[str]]
 ) -> None:
-    """201, a warning, and a row that the next tick finds due."""
+    """The answer is 201 with a warning in the log, and the next tick finds the row."""
     runners.world.aws.faults.follow("SendMessage", afterwards=UNAVAILABLE)
     assert runners.put(ada).status == 201
     assert runners.registered_row().shard is not None
-    assert [line for line in said() if '"message not sent"' in line]
+    assert [line for line in log_lines() if '"message not sent"' in line]
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "DeleteItem", "TransactWriteItems"])
-def test_table_that_is_down_answers_503_and_registers_nothing(
+def test_failing_table_is_503_and_registers_nothing(
     runners: RunnersApi, ada: Credential, operation: str
 ) -> None:
-    """Nothing was decided: try again. Nobody was told either."""
+    """No row is written and no message is sent."""
     runners.world.aws.faults.follow(operation, afterwards=UNAVAILABLE)
     answer = runners.put(ada)
     assert (answer.status, answer.reason) == (503, "store_unavailable")

@@ -1,4 +1,4 @@
-"""What a registration may say: hostile bodies and names get a reason, and nothing is written."""
+"""The body of a registration: an invalid body or name gets a reason, and nothing is written."""
 
 import json
 from typing import Any
@@ -17,6 +17,7 @@ JSON = (("content-type", "application/json"),)
 
 
 def accepts(**members: Any) -> bool:
+    """Whether a body with these members is valid."""
     try:
         msgspec.json.decode(json.dumps({"client": "a", **members}), type=RegisterRunner)
     except msgspec.ValidationError:
@@ -39,8 +40,8 @@ class TestResource:
             "https://a/" + "b" * (MAX_CHARACTERS - 10),
         ],
     )
-    def test_absolute_uri_is_taken(self, resource: str) -> None:
-        """Of any scheme: issuers have their own."""
+    def test_absolute_uri_is_accepted(self, resource: str) -> None:
+        """A URI of any scheme is accepted, because issuers have schemes of their own."""
         assert accepts(resource=resource)
 
     @pytest.mark.parametrize(
@@ -65,31 +66,31 @@ class TestResource:
             "https://a/" + "b" * (MAX_CHARACTERS - 9),
         ],
     )
-    def test_anything_else_is_refused(self, resource: str) -> None:
-        """Relative, with a fragment, or with a character that no URI has."""
+    def test_other_scope_is_refused(self, resource: str) -> None:
+        """A relative URI, a fragment and a character outside of URIs are refused."""
         assert not accepts(resource=resource)
 
 
 class TestScope:
-    """RFC 6749, section 3.3: tokens with one space between them."""
+    """RFC 6749, section 3.3: tokens separated by one space."""
 
     @pytest.mark.parametrize("scope", ["a", "a b", "https://a/.default", "!~[]", "a" * 512])
-    def test_scope_tokens_are_taken(self, scope: str) -> None:
-        """Any visible ASCII but quotes and backslashes."""
+    def test_scope_tokens_are_accepted(self, scope: str) -> None:
+        """A scope has visible ASCII without quotes and backslashes."""
         assert accepts(scope=scope)
 
     @pytest.mark.parametrize(
         "scope", ["", " ", " a", "a ", "a  b", "a\tb", 'a"', "a\\b", "é", "a\n", "a" * 513]
     )
-    def test_anything_else_is_refused(self, scope: str) -> None:
-        """What an issuer would refuse, or read otherwise than we."""
+    def test_other_scope_is_refused(self, scope: str) -> None:
+        """Text that an issuer would refuse, or read in another way, is refused."""
         assert not accepts(scope=scope)
 
 
 @pytest.mark.parametrize("member", ["audience", "subject"])
 @pytest.mark.parametrize("text", ["", "a\u0000", "a\n", "\x7f", "a" * 513])
-def test_text_that_is_empty_long_or_unprintable_is_refused(member: str, text: str) -> None:
-    """It ends up in a request to an issuer, in log lines and rows."""
+def test_empty_long_or_unprintable_text_is_refused(member: str, text: str) -> None:
+    """The text is sent to an issuer, and written to log lines and rows."""
     assert not accepts(**{member: text})
 
 
@@ -117,15 +118,15 @@ def test_text_that_is_empty_long_or_unprintable_is_refused(member: str, text: st
         '{"client":' + "[" * 10_000,
     ],
 )
-def test_body_of_another_shape_is_refused(runners: RunnersApi, ada: Credential, body: str) -> None:
-    """400, and nothing was read or written."""
+def test_invalid_body_is_refused(runners: RunnersApi, ada: Credential, body: str) -> None:
+    """The answer is 400, and nothing is read or written."""
     answer = runners.api.call("PUT", runners.path(), by=ada, body=body, headers=JSON)
     assert (answer.status, answer.reason) == (400, "invalid_body")
     assert runners.calls() == []
 
 
 def test_body_of_another_media_type_is_refused(runners: RunnersApi, ada: Credential) -> None:
-    """415: a form of another site could send it."""
+    """The answer is 415, because a form of another site could send such a body."""
     for headers in ((), (("content-type", "text/plain"),)):
         answer = runners.api.call(
             "PUT", runners.path(), by=ada, body='{"client":"a"}', headers=headers
@@ -134,29 +135,29 @@ def test_body_of_another_media_type_is_refused(runners: RunnersApi, ada: Credent
     assert runners.calls() == []
 
 
-def test_body_that_is_too_large_is_refused(runners: RunnersApi, ada: Credential) -> None:
-    """413."""
+def test_body_over_its_limit_is_refused(runners: RunnersApi, ada: Credential) -> None:
+    """A body over 64 KiB is answered 413."""
     answer = runners.put(ada, audience="a" * 70_000)
     assert (answer.status, answer.reason) == (413, "body_too_large")
     assert runners.calls() == []
 
 
 @pytest.mark.parametrize(
-    ("client", "named"), [("My_Client", "`my-client`"), ("a/../b", "`a-b`"), ("_", "")]
+    ("client", "suggested"), [("My_Client", "`my-client`"), ("a/../b", "`a-b`"), ("_", "")]
 )
-def test_refusal_of_a_client_s_name_names_a_legal_one(
-    runners: RunnersApi, ada: Credential, client: str, named: str
+def test_refused_client_name_is_answered_with_a_valid_one(
+    runners: RunnersApi, ada: Credential, client: str, suggested: str
 ) -> None:
-    """Where lower case and hyphens make it one."""
+    """The detail has a valid name where lower case and hyphens make one."""
     answer = runners.put(ada, client=client)
     assert answer.reason == "invalid_body"
     assert answer.json["detail"].startswith("A client's name has 1 to 63 characters")
-    assert named in answer.json["detail"]
+    assert suggested in answer.json["detail"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 @pytest.mark.parametrize(
-    ("name", "named"),
+    ("name", "suggested"),
     [
         ("GPU_1", "`gpu-1`"),
         ("gpu%201", "`gpu-1`"),
@@ -166,20 +167,20 @@ def test_refusal_of_a_client_s_name_names_a_legal_one(
         ("..%2f..%2fclients%2fapollo%2fa", "`clients-apollo-a`"),
     ],
 )
-def test_name_that_is_none_is_refused(
-    runners: RunnersApi, ada: Credential, method: str, name: str, named: str
+def test_invalid_runner_name_is_answered_with_a_valid_one(
+    runners: RunnersApi, ada: Credential, method: str, name: str, suggested: str
 ) -> None:
-    """400 with the legal name next to it; nothing was read or written."""
+    """The answer is 400 with a valid name, and nothing is read or written."""
     answer = runners.api.call(method, runners.path(name), by=ada, document={"client": "a"})
     assert (answer.status, answer.reason) == (400, "invalid_name")
     assert answer.json["detail"].startswith("A runner's name")
-    assert named in answer.json["detail"]
+    assert suggested in answer.json["detail"]
     assert runners.calls() == []
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_page_of_another_site_changes_nothing(runners: RunnersApi, web: Web, method: str) -> None:
-    """403: the session's cookie travels with its requests."""
+def test_change_from_another_site_is_refused(runners: RunnersApi, web: Web, method: str) -> None:
+    """A change with the cookie of a visitor of another site is answered 403."""
     answer = runners.api.call(
         method,
         runners.path(),
@@ -200,7 +201,7 @@ TEXTS = st.none() | st.sampled_from(["", "a", "A", "a b", "https://a", "https://
         optional=dict.fromkeys(("audience", "resource", "scope", "subject", "x"), TEXTS),
     )
 )
-def test_declared_body_is_the_checked_body(body: dict[str, Any]) -> None:
-    """The document and the code agree on what a registration is."""
+def test_declared_body_equals_the_checked_body(body: dict[str, Any]) -> None:
+    """The document and the code accept the same bodies."""
     declared = contract.validator({"$ref": "#/components/schemas/RegisterRunner"})
     assert declared.is_valid(body) == accepts(**body)

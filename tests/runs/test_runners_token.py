@@ -23,10 +23,10 @@ from tests.runs.runs_api import Answer
 
 
 def is_own(row: RunnerRow, caller: Caller | None) -> bool:
-    """Whether the policies let a caller without any role fetch the runner's token."""
-    holder = RoleAssignment(principal_of(caller), frozenset())
+    """Whether the policies allow a caller without a role to read the runner's token."""
+    assignment = RoleAssignment(principal_of(caller), frozenset())
     context = {"source": "none" if caller is None else caller.source, "verified": True}
-    access = Access(row.project, (holder,), None, context)
+    access = Access(row.project, (assignment,), None, context)
     runner = access.resource("Runner", row.runner, own=own_principal(row))
     return access.may("read_runner_token", runner)
 
@@ -40,13 +40,13 @@ def ready(runners: RunnersApi, nightly: Credential) -> RunnersApi:
     return runners
 
 
-def as_seen(answer: Answer) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """An answer as its client can tell it from another: all but the request's own id."""
+def comparable(answer: Answer) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """An answer without its `instance`, which differs between any two requests."""
     return answer.status, answer.headers, {**answer.json, "instance": "-"}
 
 
-def test_runner_gets_its_token(ready: RunnersApi, gpu: Credential) -> None:
-    """The newest one that was committed, with its times, kept by no cache on the way."""
+def test_runner_reads_its_token(ready: RunnersApi, gpu: Credential) -> None:
+    """The answer is the last committed token with its times, and must not be cached."""
     answer = ready.token(gpu)
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -60,30 +60,32 @@ def test_runner_gets_its_token(ready: RunnersApi, gpu: Credential) -> None:
     assert ready.calls() == ["BatchGetItem", "GetItem", "GetSecretValue", "PutItem"]
 
 
-def test_fetching_is_logged_without_the_token(
-    ready: RunnersApi, gpu: Credential, said: Callable[[], list[str]]
+def test_token_read_is_logged_without_the_token(
+    ready: RunnersApi, gpu: Credential, log_lines: Callable[[], list[str]]
 ) -> None:
-    """Who fetched which runner's; the text is searched for in all that was logged."""
+    """The log names the reader and the runner, and no line contains the token."""
     token = ready.token(gpu).json["token"]
-    [line] = [line for line in said() if '"token fetched"' in line]
+    [line] = [line for line in log_lines() if '"token fetched"' in line]
     assert '"actor":"gpu"' in line
-    assert token not in "".join(said())
+    assert token not in "".join(log_lines())
 
 
-def test_token_follows_the_slots(ready: RunnersApi, gpu: Credential) -> None:
-    """Each refresh is answered from the slot that it was written to."""
-    seen = [ready.token(gpu).json["token"]]
+def test_token_is_read_from_the_slot_of_the_last_refresh(
+    ready: RunnersApi, gpu: Credential
+) -> None:
+    """Each refresh writes another slot, and the token of that slot is answered."""
+    tokens = [ready.token(gpu).json["token"]]
     for _ in range(2):
         row = ready.registered_row()
         ready.store(replace(row, due_at=int(time.time())))
         ready.refresh()
         assert ready.registered_row().slot != row.slot
-        seen.append(ready.token(gpu).json["token"])
-    assert len(set(seen)) == 3
+        tokens.append(ready.token(gpu).json["token"])
+    assert len(set(tokens)) == 3
 
 
-def test_version_that_was_not_committed_is_not_told(ready: RunnersApi, gpu: Credential) -> None:
-    """What a stale worker put over it stands in the secret as current, and does not count."""
+def test_uncommitted_version_is_not_answered(ready: RunnersApi, gpu: Credential) -> None:
+    """A version that a stale worker has written over the committed one does not count."""
     row = ready.registered_row()
     assert row.slot is not None
     name = token_secret_name(row.project, row.runner, row.slot)
@@ -97,11 +99,12 @@ def test_version_that_was_not_committed_is_not_told(ready: RunnersApi, gpu: Cred
     assert ready.token(gpu).json == before
 
 
-class TestOthers:
-    """Everybody else: the answer to what is not theirs is the answer to what is not there."""
+class TestOtherCallers:
+    """A caller gets the same answer for another runner's token as for a missing runner."""
 
     @pytest.fixture
     def missing(self, ready: RunnersApi, gpu: Credential) -> Answer:
+        """The answer for a missing runner."""
         answer = ready.token(gpu, "missing")
         assert (answer.status, answer.reason) == (404, "not_found")
         assert ready.calls() == ["BatchGetItem", "GetItem"]
@@ -114,33 +117,33 @@ class TestOthers:
             ("tpu", {"client": "tpu"}),
             ("GPU", {"client": "GPU"}),
             ("gpu ", {"client": "gpu "}),
-            ("gpu", {"client": "web"}),  # a person of the same name
+            ("gpu", {"client": "web"}),  # a person with the same subject
         ],
     )
     def test_another_caller_cannot_tell_denied_from_missing(
         self, ready: RunnersApi, web: Web, missing: Answer, subject: str, claims: dict[str, str]
     ) -> None:
-        """The same status, headers and body, and as many calls of AWS."""
+        """Status, headers, body and AWS calls are the same."""
         answer = ready.token(web.bearer(subject, **claims))
-        assert as_seen(answer) == as_seen(missing)
+        assert comparable(answer) == comparable(missing)
         assert ready.calls() == ["BatchGetItem", "GetItem"]
 
-    def test_browser_of_the_same_subject_is_another_caller(
+    def test_person_with_the_runners_subject_is_another_caller(
         self, ready: RunnersApi, web: Web, missing: Answer
     ) -> None:
-        """A runner has no browser: the load balancer's token says that it is a person."""
-        assert as_seen(ready.token(web.browser("gpu"))) == as_seen(missing)
+        """The load balancer's token names a person, and a runner is an application."""
+        assert comparable(ready.token(web.browser("gpu"))) == comparable(missing)
 
     def test_same_subject_of_another_issuer_is_another_caller(
         self, ready: RunnersApi, gpu: Credential, missing: Answer
     ) -> None:
-        """Issuers may give the same names: (issuer, subject) is who somebody is."""
+        """Issuers may use the same subjects, so a runner is issuer and subject."""
         ready.store(replace(ready.registered_row(), subject_issuer="https://other.example"))
-        assert as_seen(ready.token(gpu)) == as_seen(missing)
+        assert comparable(ready.token(gpu)) == comparable(missing)
 
     @pytest.mark.parametrize("subject", [None, ""])
     @pytest.mark.parametrize("issuer", ["its own", None])
-    def test_runner_without_a_subject_is_nobody_s(
+    def test_runner_without_a_subject_has_no_reader(
         self,
         ready: RunnersApi,
         gpu: Credential,
@@ -152,16 +155,16 @@ class TestOthers:
         row = ready.registered_row()
         issuer = row.subject_issuer if issuer else None
         ready.store(replace(row, subject=subject, subject_issuer=issuer))
-        assert as_seen(ready.token(gpu)) == as_seen(missing)
+        assert comparable(ready.token(gpu)) == comparable(missing)
 
-    def test_runner_without_an_issuer_is_nobody_s(
+    def test_runner_without_an_issuer_has_no_reader(
         self, ready: RunnersApi, gpu: Credential, missing: Answer
     ) -> None:
-        """Of a registration that nobody signed."""
+        """A runner that an anonymous caller registered matches no caller."""
         ready.store(replace(ready.registered_row(), subject_issuer=None))
-        assert as_seen(ready.token(gpu)) == as_seen(missing)
+        assert comparable(ready.token(gpu)) == comparable(missing)
 
-    def test_admin_who_registered_it_is_told_that_it_may_not(
+    def test_admin_that_registered_the_runner_is_forbidden(
         self, ready: RunnersApi, nightly: Credential
     ) -> None:
         """An admin who may see the runner gets 403 for its token, and no secret is read."""
@@ -170,7 +173,7 @@ class TestOthers:
         assert "GetSecretValue" not in ready.calls()
 
     @pytest.mark.parametrize("state", ["waiting", "expired", "deleted"])
-    def test_another_caller_cannot_tell_the_runner_s_state(
+    def test_another_caller_cannot_tell_the_state_of_the_runner(
         self,
         ready: RunnersApi,
         nightly: Credential,
@@ -178,7 +181,7 @@ class TestOthers:
         missing: Answer,
         state: str,
     ) -> None:
-        """Nor whether there is a token, nor whether there was one."""
+        """The answer is the same before the first token, after its expiry and after a deletion."""
         row = ready.registered_row()
         if state == "waiting":
             ready.store(replace(row, slot=None, expires_at=None))
@@ -188,26 +191,26 @@ class TestOthers:
             ready.delete(nightly)
             ready.world.aws.calls.clear()
         other = web.bearer("tpu", client="tpu")
-        assert as_seen(ready.token(other)) == as_seen(missing)
+        assert comparable(ready.token(other)) == comparable(missing)
         assert ready.calls() == ["BatchGetItem", "GetItem"]
 
-    def test_nobody_is_refused(self, ready: RunnersApi) -> None:
-        """401 before anything is read."""
+    def test_anonymous_caller_is_refused(self, ready: RunnersApi) -> None:
+        """An anonymous caller is answered 401 before anything is read."""
         answer = ready.token(NO_CREDENTIAL)
         assert (answer.status, answer.reason) == (401, "no_credentials")
         assert ready.calls() == []
 
     def test_forged_token_is_refused(self, ready: RunnersApi, gpu: Credential) -> None:
-        """One changed character of the signature: 401, not 404."""
+        """A changed character of the signature is answered 401, not 404."""
         [(name, value)] = gpu.headers
         changed = "A" if value[-20] != "A" else "B"
         forged = Credential(((name, f"{value[:-20]}{changed}{value[-19:]}"),), gpu.group)
         assert ready.token(forged).reason == "bad_signature"
 
-    def test_own_token_by_the_browsers_way_is_nobody_s(
+    def test_bearer_token_on_the_browser_group_is_ignored(
         self, ready: RunnersApi, gpu: Credential
     ) -> None:
-        """The target group says which credential counts."""
+        """The target group determines which credential counts."""
         moved = Credential(gpu.headers, alb_tokens.BROWSER_GROUP)
         assert ready.token(moved).reason == "no_credentials"
 
@@ -246,14 +249,14 @@ GPU = Caller(
         ({"subject": "", "subject_issuer": ""}, {"subject": "", "issuer": ""}, False),
         ({"subject": ""}, {"subject": ""}, False),
         ({"subject_issuer": ""}, {"issuer": ""}, False),
-        # The service account that a token's own subject names, but which it is not.
+        # A caller whose token has the runner's subject, but which is another service account.
         ({}, {"subject": "tpu", "token_subject": "gpu"}, False),
     ],
 )
-def test_own_is_a_service_account_of_that_subject_and_issuer(
+def test_runner_is_the_service_account_of_its_subject_and_issuer(
     row: dict[str, Any], caller: dict[str, Any], *, own: bool
 ) -> None:
-    """All of it, each time; two empty names are not the same one."""
+    """All facts must be equal, and two empty values are not equal."""
     changed = msgspec.structs.replace(GPU, **caller)
     assert is_own(replace(ROW, **row), changed) is own
     assert not is_own(replace(ROW, **row), None)
@@ -262,26 +265,26 @@ def test_own_is_a_service_account_of_that_subject_and_issuer(
 @pytest.mark.parametrize(
     "trust", [{"IDENTITY_TRUST": "forwarded"}, {"IDENTITY_TRUST": "ignore"}], ids=str
 )
-def test_unverified_callers_get_no_token(
+def test_unverified_caller_reads_no_token(
     ready: RunnersApi,
     start_runners: Callable[..., RunnersApi],
     gpu: Credential,
     trust: dict[str, str],
 ) -> None:
-    """Where anybody can say to be anybody, a runner's token is nobody's."""
-    lenient = start_runners(ANONYMOUS_CALLERS="allow", PROJECT_ADMINS="ada", **trust)
-    answer = lenient.api.call("GET", ready.path(of="/token"), by=gpu)
+    """Where callers are not verified, no caller reads a runner's token."""
+    unverified = start_runners(ANONYMOUS_CALLERS="allow", PROJECT_ADMINS="ada", **trust)
+    answer = unverified.api.call("GET", ready.path(of="/token"), by=gpu)
     assert (answer.status, answer.reason) == (404, "not_found")
     assert "GetSecretValue" not in ready.calls()
 
 
 class TestWithoutToken:
-    """The runner itself, while there is none to give: 503, try again."""
+    """A runner is answered 503 while it has no valid token."""
 
-    def test_runner_whose_first_token_is_not_there_yet_waits(
+    def test_runner_before_its_first_token_is_503(
         self, runners: RunnersApi, nightly: Credential, gpu: Credential
     ) -> None:
-        """And the next time it is there."""
+        """The answer has `Retry-After`, and the token is answered after its refresh."""
         runners.put(nightly, subject="gpu")
         answer = runners.token(gpu)
         assert (answer.status, answer.reason) == (503, "token_unavailable")
@@ -289,18 +292,18 @@ class TestWithoutToken:
         runners.refresh()
         assert runners.token(gpu).status == 200
 
-    @pytest.mark.parametrize(("life", "status"), [(5, 200), (0, 503), (-1, 503)])
-    def test_token_whose_time_is_over_is_not_told(
-        self, ready: RunnersApi, gpu: Credential, life: int, status: int
+    @pytest.mark.parametrize(("lifetime", "status"), [(5, 200), (0, 503), (-1, 503)])
+    def test_expired_token_is_not_answered(
+        self, ready: RunnersApi, gpu: Credential, lifetime: int, status: int
     ) -> None:
-        """A dead token only brings 401s elsewhere."""
-        ready.store(replace(ready.registered_row(), expires_at=int(time.time()) + life))
+        """A token is answered until its expiry, and 503 from then on."""
+        ready.store(replace(ready.registered_row(), expires_at=int(time.time()) + lifetime))
         assert ready.token(gpu).status == status
 
-    def test_changed_registration_hands_out_no_token_of_the_old_one(
+    def test_changed_registration_answers_no_old_token(
         self, ready: RunnersApi, nightly: Credential, web: Web
     ) -> None:
-        """A new subject must not get what the old one's rights were."""
+        """A new subject does not get the token with the old permissions."""
         ready.put(nightly, subject="tpu", scope="less")
         answer = ready.token(web.bearer("tpu", client="tpu"))
         assert (answer.status, answer.reason) == (503, "token_unavailable")
@@ -310,19 +313,20 @@ class TestWithoutToken:
         [Refusal("ResourceNotFoundException"), Refusal("InvalidRequestException")],
         ids=lambda refusal: refusal.code,
     )
-    def test_version_that_cannot_be_seen_yet_is_waited_for(
+    def test_version_that_is_not_readable_yet_is_503(
         self, ready: RunnersApi, gpu: Credential, refusal: Refusal
     ) -> None:
-        """Reads of Secrets Manager may be behind its writes."""
+        """Reads of Secrets Manager may lag behind writes, and a retry succeeds."""
         ready.world.aws.faults.follow("GetSecretValue", refusal)
         assert ready.token(gpu).reason == "token_unavailable"
         assert ready.token(gpu).status == 200
 
     @pytest.mark.parametrize("text", ["", "{", '"text"', "{}", '{"token":1}', "\x00"])
-    def test_secret_that_somebody_spoiled_is_not_told(
+    def test_unreadable_secret_is_not_answered(
         self, ready: RunnersApi, gpu: Credential, text: str
     ) -> None:
-        """503, and none of it in any log: the text could be half a token."""
+        """The answer is 503, and no part of the text is logged, because it may be part of a
+        token."""
         row = ready.registered_row()
         row = replace(row, generation=row.generation + 7)
         ready.store(row)
@@ -335,31 +339,29 @@ class TestWithoutToken:
         assert ready.token(gpu).reason == "token_unavailable"
 
     @pytest.mark.parametrize("refusal", [RATE_EXCEEDED, INTERNAL_ERROR])
-    def test_secrets_manager_that_is_down_is_our_trouble(
+    def test_failing_secrets_manager_is_503(
         self, ready: RunnersApi, gpu: Credential, refusal: Refusal
     ) -> None:
-        """503 after botocore's tries, and counted."""
+        """The answer is 503 after botocore's retries."""
         ready.world.aws.faults.follow("GetSecretValue", afterwards=refusal)
         assert ready.token(gpu).reason == "store_unavailable"
 
-    def test_secret_that_we_may_not_read_is_our_fault(
-        self, ready: RunnersApi, gpu: Credential
-    ) -> None:
-        """500: no retry mends a policy."""
+    def test_denied_secret_is_500(self, ready: RunnersApi, gpu: Credential) -> None:
+        """The answer is 500, because a retry does not repair a policy."""
         ready.world.aws.faults.follow("GetSecretValue", afterwards=ACCESS_DENIED)
         assert ready.token(gpu).status == 500
 
     @pytest.mark.parametrize("operation", ["GetItem", "GetSecretValue"])
-    def test_read_whose_answer_was_lost_is_read_again(
+    def test_read_with_a_lost_answer_is_repeated(
         self, ready: RunnersApi, gpu: Credential, operation: str
     ) -> None:
-        """200 all the same."""
+        """The repeated read succeeds."""
         ready.world.aws.faults.follow(operation, LoseAnswer())
         assert ready.token(gpu).status == 200
 
 
-def test_runner_that_acts_for_somebody_reads_its_own_token_without_their_rights() -> None:
-    """It is the runner whoever it acts for; of another runner's token it has their rights, none."""
+def test_runner_that_acts_for_a_person_reads_only_its_own_token() -> None:
+    """Its own token needs no role of the person, and another runner's token does."""
     person = RoleAssignment(Principal("user", "https://issuer.example", "ada"), frozenset())
     runner = RoleAssignment(principal_of(GPU), frozenset({"credential:token-reader"}))
     context = {"source": "bearer", "verified": True}

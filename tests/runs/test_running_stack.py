@@ -1,4 +1,4 @@
-"""The OpenAPI document against the running stack: real HTTP, the real runtime, a real token."""
+"""The running stack answers as the OpenAPI document says: real HTTP, runtime and token."""
 
 import shutil
 import subprocess
@@ -19,13 +19,14 @@ SCHEMATHESIS = shutil.which("schemathesis", path=str(Path(sys.executable).parent
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The running stack, with its logs in a folder."""
     with Stack(log_folder=tmp_path_factory.mktemp("logs")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def token(stack: Stack) -> str:
-    """The service account's."""
+    """A token of the service account."""
     answer = httpx.post(
         f"{stack.issuer}/token",
         data={"grant_type": "client_credentials"},
@@ -36,11 +37,14 @@ def token(stack: Stack) -> str:
 
 
 @pytest.mark.stack
-def test_running_stack_keeps_every_promise_of_the_document(
+def test_running_stack_passes_all_checks_of_the_document(
     stack: Stack, token: str, tmp_path: Path
 ) -> None:
-    """schemathesis, with all its checks: no 5xx, no undeclared status, header, type or shape, no
-    bad request accepted, no good one refused, no way in without the token."""
+    """All checks of schemathesis pass.
+
+    No answer is a 5xx or undeclared. No bad request is accepted, and no good one is refused. No
+    request is accepted without the token.
+    """
     run = subprocess.run(
         [
             SCHEMATHESIS,

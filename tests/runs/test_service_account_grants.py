@@ -1,4 +1,5 @@
-"""With an authorization service, the grant is made first, then the service account's row."""
+"""With an authorization service, the grant is created first, and the service account's row
+second."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,12 +14,14 @@ from tests.runs.table_server import DynamoDb, Meanwhile
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[AuthorizationStandIn]:
+    """The authorization service."""
     with serve_authorization() as service:
         yield service
 
 
 @pytest.fixture
 def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
+    """The rows of `AccessTable`."""
     return AccessRows(dynamodb, web)
 
 
@@ -33,20 +36,23 @@ def api(start_api: Callable[..., RunsApi], service: AuthorizationStandIn) -> Run
 
 @pytest.fixture
 def lin(web: Web, access_rows: AccessRows) -> Credential:
+    """An editor of the project."""
     access_rows.grant("project:editor", "lin")
     return web.browser("lin")
 
 
 @pytest.fixture
 def robot(web: Web) -> Credential:
+    """A service account without a role of its own."""
     return web.bearer("robot", client="robot")
 
 
-def told(service: AuthorizationStandIn) -> list[str]:
+def operations(service: AuthorizationStandIn) -> list[str]:
+    """The operations that the authorization service received."""
     return [call.operation for call in service.graph.calls]
 
 
-def test_grant_comes_before_the_write(
+def test_grant_is_created_before_the_row(
     api: RunsApi,
     lin: Credential,
     robot: Credential,
@@ -54,9 +60,11 @@ def test_grant_comes_before_the_write(
     dynamodb: DynamoDb,
     web: Web,
 ) -> None:
-    """When the row is written, the service knows already; and it is told whose, and no token."""
+    """The service receives person, service account and operation, and no token."""
     order: list[list[str]] = []
-    dynamodb.faults.append(Meanwhile("TransactWriteItems", lambda: order.append(told(service))))
+    dynamodb.faults.append(
+        Meanwhile("TransactWriteItems", lambda: order.append(operations(service)))
+    )
     account = register(api, lin, robot).json
     assert order == [["grant"]]
     [call] = service.graph.calls
@@ -75,7 +83,7 @@ def test_grant_comes_before_the_write(
         ([Fails(200, b"{}")], (502, "grant_refused")),
     ],
 )
-def test_failed_grant_leaves_nothing(
+def test_failed_grant_writes_no_row(
     api: RunsApi,
     lin: Credential,
     robot: Credential,
@@ -94,20 +102,20 @@ def test_failed_grant_leaves_nothing(
     assert register(api, lin, robot).status == 201
 
 
-def test_what_is_refused_is_not_granted(
+def test_refused_or_unchanged_registration_creates_no_grant(
     api: RunsApi, lin: Credential, robot: Credential, web: Web, service: AuthorizationStandIn
 ) -> None:
-    """The service is asked only for what would be written: not for another's, not for no change."""
+    """The service is called only for a registration that would be written."""
     register(api, lin, web.bearer("robot", client="web"))
-    assert told(service) == []
+    assert operations(service) == []
     register(api, lin, robot)
     register(api, lin, robot)
     register(api, lin, robot, role="project:viewer")
     register(api, web.browser("ada"), robot)
-    assert told(service) == ["grant"]
+    assert operations(service) == ["grant"]
 
 
-def test_grant_that_lost_the_race_is_taken_back(
+def test_grant_of_a_lost_race_is_revoked(
     api: RunsApi,
     lin: Credential,
     robot: Credential,
@@ -115,18 +123,18 @@ def test_grant_that_lost_the_race_is_taken_back(
     service: AuthorizationStandIn,
     dynamodb: DynamoDb,
 ) -> None:
-    """Somebody else was quicker: their grant stays, and ours goes."""
+    """Of two concurrent registrations, the grant of the refused one is revoked."""
     ada = web.browser("ada")
     dynamodb.faults.append(
         Meanwhile("TransactWriteItems", lambda: register(api, ada, robot).status)
     )
     assert register(api, lin, robot).status == 409
-    assert told(service) == ["grant", "grant", "revoke"]
-    [(who, _, _)] = service.graph.grants
-    assert '"ada"' in who
+    assert operations(service) == ["grant", "grant", "revoke"]
+    [(principal, _, _)] = service.graph.grants
+    assert '"ada"' in principal
 
 
-def test_grant_that_another_row_of_the_same_person_needs_is_not_taken_back(
+def test_grant_that_another_row_of_the_person_needs_is_kept(
     api: RunsApi,
     lin: Credential,
     robot: Credential,
@@ -134,31 +142,31 @@ def test_grant_that_another_row_of_the_same_person_needs_is_not_taken_back(
     service: AuthorizationStandIn,
     dynamodb: DynamoDb,
 ) -> None:
-    """It was registered in another project meanwhile: the grant is that one's too."""
+    """A concurrent registration in another project needs the same grant."""
     access_rows.grant("project:editor", "lin", project="gemini")
-    elsewhere = {"token": token_of(robot)}
+    same_token = {"token": token_of(robot)}
     path = ACCOUNTS.replace("apollo", "gemini")
     dynamodb.faults.append(
         Meanwhile(
-            "TransactWriteItems", lambda: api.call("POST", path, by=lin, document=elsewhere).status
+            "TransactWriteItems", lambda: api.call("POST", path, by=lin, document=same_token).status
         )
     )
     assert register(api, lin, robot).status == 409
-    assert told(service) == ["grant", "grant"]
+    assert operations(service) == ["grant", "grant"]
 
 
 @pytest.mark.parametrize("faults", [[], [Fails(503)], [Fails(403)]])
-def test_revoking_is_tried_once_and_changes_no_answer(
+def test_revocation_of_a_grant_is_tried_once(
     api: RunsApi,
     lin: Credential,
     robot: Credential,
     service: AuthorizationStandIn,
     faults: list[Fails],
 ) -> None:
-    """The grant is revoked after the row is deleted, best effort."""
+    """The grant is revoked after the row is deleted, and a failure does not change the answer."""
     path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
     service.faults.extend(faults)
     assert api.call("DELETE", path, by=lin).status == 204
-    assert told(service) == ["grant", "revoke"]
+    assert operations(service) == ["grant", "revoke"]
     assert acts_for(api, robot) is None
     assert bool(service.graph.grants) == bool(faults)

@@ -1,4 +1,4 @@
-"""Service accounts: which application acts for whom, proven by its own token and taken back."""
+"""Service accounts: an application acts for the person that registered it by its token."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tests.runs.access_rows import (
     PROJECT,
     AccessRows,
     acts_for,
-    created,
+    creation_status,
     register,
     token_of,
 )
@@ -29,30 +29,31 @@ LIN = {
 
 @pytest.fixture
 def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
+    """The rows of `AccessTable`."""
     return AccessRows(dynamodb, web)
 
 
 @pytest.fixture
 def lin(web: Web, access_rows: AccessRows) -> Credential:
-    """A person who edits the project and no other."""
+    """An editor of the project and of no other."""
     access_rows.grant("project:editor", "lin")
     return web.browser("lin", given_name="Lin", family_name="Lee", email="lin@example.com")
 
 
 @pytest.fixture
 def tom(web: Web, access_rows: AccessRows) -> Credential:
-    """Another one."""
+    """Another editor of the project."""
     access_rows.grant("project:editor", "tom")
     return web.browser("tom")
 
 
 @pytest.fixture
 def robot(web: Web) -> Credential:
-    """A service account without any right of its own."""
+    """A service account without a role of its own."""
     return web.bearer("robot", client="robot")
 
 
-def test_person_registers_a_service_account_by_its_token(
+def test_registered_service_account_acts_for_its_person(
     api: RunsApi, lin: Credential, robot: Credential, web: Web, access_rows: AccessRows
 ) -> None:
     """Registering returns 201 with the location; the token's subject then acts for the person."""
@@ -82,7 +83,7 @@ def test_person_registers_a_service_account_by_its_token(
 def test_same_registration_again_changes_nothing(
     api: RunsApi, lin: Credential, robot: Credential, dynamodb: DynamoDb
 ) -> None:
-    """Idempotent: 200, the same answer, and not a single write."""
+    """The second registration is answered 200 with the same body, and nothing is written."""
     first = register(api, lin, robot)
     writes = len(dynamodb.writes())
     again = register(api, lin, robot)
@@ -90,10 +91,10 @@ def test_same_registration_again_changes_nothing(
     assert len(dynamodb.writes()) == writes
 
 
-def test_same_person_changes_role_and_name(
+def test_registration_again_changes_role_and_name(
     api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
-    """200, in both rows and with a record of its own; the id and when it began stay."""
+    """The change is in both rows and has a record; id and creation time stay."""
     first = register(api, lin, robot).json
     changed = register(api, lin, robot, role="project:viewer", name="reader")
     assert changed.status == 200
@@ -101,14 +102,14 @@ def test_same_person_changes_role_and_name(
     assert changed.json["name"] == "reader"
     assert (changed.json["id"], changed.json["created_at"]) == (first["id"], first["created_at"])
     assert api.call("GET", f"{ACCOUNTS}/{first['id']}", by=lin).json == changed.json
-    assert created(api, robot) == 403
+    assert creation_status(api, robot) == 403
     assert len(access_rows.records("create_service_account")) == 2
 
 
-def test_somebody_elses_service_account_is_refused_without_a_name(
+def test_service_account_of_another_person_is_refused(
     api: RunsApi, lin: Credential, tom: Credential, robot: Credential, dynamodb: DynamoDb
 ) -> None:
-    """409: it acts for one person, and who that is, is not the asker's business."""
+    """The answer is 409 without the name of the other person."""
     register(api, lin, robot)
     writes = len(dynamodb.writes())
     refused = register(api, tom, robot)
@@ -121,7 +122,7 @@ def test_somebody_elses_service_account_is_refused_without_a_name(
 def test_service_account_of_another_project_is_refused(
     api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
-    """409, for its own person too: it acts in one project."""
+    """A service account acts in one project; its own person is answered 409 too."""
     register(api, lin, robot)
     access_rows.grant("project:editor", "lin", project="gemini")
     document = {"token": token_of(robot)}
@@ -129,10 +130,10 @@ def test_service_account_of_another_project_is_refused(
     assert api.call("POST", route, by=lin, document=document).reason == "already_registered"
 
 
-def test_who_comes_second_in_a_race_is_refused(
+def test_second_of_two_concurrent_registrations_is_refused(
     api: RunsApi, lin: Credential, tom: Credential, robot: Credential, dynamodb: DynamoDb
 ) -> None:
-    """The database decides: between one person's look and their write, another one registers."""
+    """The transaction refuses a registration where another person's was written meanwhile."""
     other: list[int] = []
     dynamodb.faults.append(
         Meanwhile("TransactWriteItems", lambda: other.append(register(api, tom, robot).status))
@@ -142,21 +143,21 @@ def test_who_comes_second_in_a_race_is_refused(
     assert acts_for(api, robot)["user"]["id"] == {"subject": "tom"}
 
 
-def with_signature_of_another(web: Web, token: str) -> str:
-    """What is signed is this token, and the signature is a good one of something else."""
+def with_another_signature(web: Web, token: str) -> str:
+    """A token with the valid signature of another token."""
     other = token_of(web.bearer("other", client="other"))
     return ".".join((*token.split(".")[:2], other.split(".")[2]))
 
 
-def spoiled_tokens(web: Web) -> dict[str, str]:
-    """What is not a service account's own current token, each spoiled in one thing."""
+def invalid_tokens(web: Web) -> dict[str, str]:
+    """Tokens that are not a service account's own current token, each for one reason."""
     valid = token_of(web.bearer("robot", client="robot"))
     now = int(time.time())
     return {
         "expired": token_of(web.bearer("robot", "robot", exp=now - 3600)),
         "untrusted_audience": token_of(web.bearer("robot", "robot", aud="another")),
         "untrusted_issuer": token_of(web.bearer("robot", "robot", iss="https://other.example")),
-        "bad_signature": with_signature_of_another(web, valid),
+        "bad_signature": with_another_signature(web, valid),
         "malformed_token": "x",
         "token_of_a_person": token_of(web.bearer("robot", "web")),
         "callers_own": token_of(web.bearer("lin", "web")),
@@ -164,7 +165,7 @@ def spoiled_tokens(web: Web) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "spoiled",
+    "invalid",
     [
         "expired",
         "untrusted_audience",
@@ -175,43 +176,42 @@ def spoiled_tokens(web: Web) -> dict[str, str]:
         "callers_own",
     ],
 )
-def test_anything_but_a_service_accounts_own_current_token_is_refused(
-    api: RunsApi, lin: Credential, web: Web, dynamodb: DynamoDb, spoiled: str
+def test_invalid_service_account_token_is_refused(
+    api: RunsApi, lin: Credential, web: Web, dynamodb: DynamoDb, invalid: str
 ) -> None:
-    """422, never 401, which would be about the caller; and nothing is written."""
-    token = spoiled_tokens(web)[spoiled]
+    """The answer is 422, not 401, which would be about the caller, and nothing is written."""
+    token = invalid_tokens(web)[invalid]
     refused = api.call("POST", ACCOUNTS, by=lin, document={"token": token})
     assert (refused.status, refused.reason) == (422, "invalid_service_account_token")
     assert len(token) == 1 or token not in refused.body
     assert dynamodb.writes() == []
 
 
-def test_namesake_is_somebody_else(
+def test_application_with_the_persons_subject_is_registered_like_any_other(
     api: RunsApi, lin: Credential, web: Web, access_rows: AccessRows
 ) -> None:
-    """A client called `lin` is not the person `lin`: it acts for them once they say so, as any
-    other does, and not for the name that it has."""
+    """The application `lin` acts for the person `lin` only after its registration."""
     namesake = web.bearer("lin", client="lin")
     assert acts_for(api, namesake) is None
-    assert created(api, namesake) == 404
+    assert creation_status(api, namesake) == 404
     assert register(api, lin, namesake).status == 201
     assert acts_for(api, namesake) == LIN
-    assert created(api, namesake) == 201
+    assert creation_status(api, namesake) == 201
     access_rows.revoke("project:editor", "lin")
-    assert created(api, namesake) == 404
+    assert creation_status(api, namesake) == 404
 
 
-def test_token_in_the_body_may_be_as_long_as_a_token_may_be(api: RunsApi, lin: Credential) -> None:
-    """The boundary, in a pair: what is too long for a token is refused by the shape."""
+def test_token_in_the_body_at_and_over_its_limit(api: RunsApi, lin: Credential) -> None:
+    """A token of the longest length is checked, and a longer one is an invalid body."""
     for length, status in ((16_384, 422), (16_385, 400)):
         document = {"token": "x" * length}
         assert api.call("POST", ACCOUNTS, by=lin, document=document).status == status
 
 
-def test_unreachable_issuer_is_no_refusal(
+def test_unreachable_issuer_is_503(
     start_api: Callable[..., RunsApi], web: Web, access_rows: AccessRows
 ) -> None:
-    """503 while its keys cannot be had: nothing can be said of the token, nothing is written."""
+    """Without the issuer's keys the token cannot be checked, and nothing is written."""
     api = start_api(PROJECT_ADMINS="lin, nobody-else")
     lin, robot = web.browser("lin"), web.bearer("robot", client="robot")
     assert api.call("GET", "/v1/whoami", by=lin).status == 200
@@ -224,10 +224,10 @@ def test_unreachable_issuer_is_no_refusal(
     assert access_rows.rows() == []
 
 
-def test_service_accounts_have_no_service_accounts(
+def test_application_cannot_register_a_service_account(
     api: RunsApi, nightly: Credential, robot: Credential, dynamodb: DynamoDb, lin: Credential
 ) -> None:
-    """Only people: an administrator that is an application is refused, and so is nobody."""
+    """Only a person may register one, and an application is answered 403 even as an admin."""
     refused = register(api, nightly, robot)
     assert (refused.status, refused.reason) == (403, "forbidden")
     register(api, lin, robot)
@@ -236,10 +236,10 @@ def test_service_accounts_have_no_service_accounts(
     assert len(dynamodb.writes()) == writes
 
 
-def test_nobody_has_no_service_accounts(
+def test_anonymous_caller_cannot_register_a_service_account(
     start_api: Callable[..., RunsApi], robot: Credential, access_rows: AccessRows
 ) -> None:
-    """Where nobody may call, and administers, it is still nobody: 403."""
+    """The answer is 403, even where anonymous callers are admins."""
     assert register(start_api(ANONYMOUS_CALLERS="allow"), NO_CREDENTIAL, robot).status == 403
     assert access_rows.rows() == []
 
@@ -247,7 +247,7 @@ def test_nobody_has_no_service_accounts(
 @pytest.mark.parametrize(
     ("role", "status"), [(None, 404), ("project:viewer", 403), ("project:editor", 201)]
 )
-def test_registering_takes_an_editor(
+def test_registration_needs_the_editor_role(
     api: RunsApi,
     web: Web,
     robot: Credential,
@@ -261,10 +261,10 @@ def test_registering_takes_an_editor(
     assert register(api, web.browser("eve"), robot).status == status
 
 
-def test_stranger_learns_nothing_of_the_token(
+def test_caller_without_a_role_gets_one_answer_for_every_token(
     api: RunsApi, web: Web, robot: Credential, access_rows: AccessRows
 ) -> None:
-    """Whether a token is good is told to nobody who may not use the answer."""
+    """The answer does not show whether the token is valid."""
     answers = {
         register(api, web.browser("eve"), account).body.split('"instance"')[0]
         for account in (robot, web.bearer("robot", "robot", exp=1))
@@ -275,23 +275,23 @@ def test_stranger_learns_nothing_of_the_token(
 def test_unknown_role_is_refused(
     api: RunsApi, lin: Credential, robot: Credential, dynamodb: DynamoDb
 ) -> None:
-    """400: a role is one of those that policies know."""
+    """A role that no policy names is answered 400, and nothing is written."""
     assert register(api, lin, robot, role="project:owner").reason == "invalid_body"
     assert dynamodb.writes() == []
 
 
-def test_subject_is_never_typed(
+def test_subject_in_the_body_is_refused(
     api: RunsApi, lin: Credential, robot: Credential, dynamodb: DynamoDb
 ) -> None:
-    """A body that names a subject is refused, whatever token is beside it."""
+    """The subject follows from the token, so a body that names one is answered 400."""
     assert register(api, lin, robot, subject="nightly").reason == "invalid_body"
     assert dynamodb.writes() == []
 
 
-def test_token_in_the_place_of_a_name_is_not_told(
+def test_token_in_the_place_of_a_name_is_not_quoted(
     api: RunsApi, lin: Credential, robot: Credential
 ) -> None:
-    """400 in words of ours: errors are kept in places where tokens must not be."""
+    """The detail is a fixed sentence, because clients log error answers."""
     token = token_of(robot)
     for document in ({token: ""}, {"token": token, token: ""}):
         answer = api.call("POST", ACCOUNTS, by=lin, document=document)
@@ -299,19 +299,19 @@ def test_token_in_the_place_of_a_name_is_not_told(
         assert token[:20] not in answer.body
 
 
-def test_token_is_not_in_the_representation() -> None:
-    """A body that gets into a log or a traceback tells no token."""
+def test_printed_body_hides_the_token() -> None:
+    """`repr` of a body does not contain the token."""
     assert "secret" not in repr(CreateServiceAccount(token="secret"))
 
 
-def test_listing_goes_page_by_page_through_one_project(
+def test_pages_contain_every_service_account_of_the_project_once(
     api: RunsApi, lin: Credential, web: Web, access_rows: AccessRows
 ) -> None:
-    """Every service account of the project once, and none of another one's."""
+    """The list contains no service account of another project."""
     access_rows.grant("project:editor", "lin", project="gemini")
     document = {"token": token_of(web.bearer("other", "other"))}
     api.call("POST", "/v1/projects/gemini/service-accounts", by=lin, document=document)
-    made = {
+    registered = {
         register(api, lin, web.bearer(f"robot-{number}", f"robot-{number}")).json["id"]
         for number in range(3)
     }
@@ -323,20 +323,20 @@ def test_listing_goes_page_by_page_through_one_project(
         if page["next_cursor"] is None:
             break
         query["cursor"] = page["next_cursor"]
-    assert found == sorted(made)
+    assert found == sorted(registered)
 
 
-def test_listing_takes_a_viewer(api: RunsApi, web: Web, access_rows: AccessRows) -> None:
-    """Who may not see the project finds nothing there."""
+def test_list_needs_the_viewer_role(api: RunsApi, web: Web, access_rows: AccessRows) -> None:
+    """The list is 404 without a role, and 200 for a viewer."""
     assert api.call("GET", ACCOUNTS, by=web.browser("eve")).status == 404
     access_rows.grant("project:viewer", "eve")
     assert api.call("GET", ACCOUNTS, by=web.browser("eve")).json["service_accounts"] == []
 
 
-def test_who_registered_it_sees_and_ends_it_without_any_role(
+def test_person_reads_and_deletes_its_service_account_without_a_role(
     api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
-    """Taking back what acts in one's name needs no right but that."""
+    """The person that a service account acts for needs no role to delete it."""
     path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
     access_rows.revoke("project:editor", "lin")
     assert api.call("GET", path, by=lin).status == 200
@@ -344,7 +344,7 @@ def test_who_registered_it_sees_and_ends_it_without_any_role(
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_stranger_cannot_tell_what_is_there(
+def test_invisible_service_account_is_answered_like_a_missing_one(
     api: RunsApi,
     lin: Credential,
     robot: Credential,
@@ -353,21 +353,21 @@ def test_stranger_cannot_tell_what_is_there(
     method: str,
 ) -> None:
     """The answer and the reads are the same whether the service account exists or not."""
-    there = register(api, lin, robot).json["id"]
-    seen = []
-    for account_id in (there, "a" * 26):
+    existing = register(api, lin, robot).json["id"]
+    answers = []
+    for account_id in (existing, "a" * 26):
         dynamodb.calls.clear()
         answer = api.call(method, f"{ACCOUNTS}/{account_id}", by=web.browser("eve"))
         document = {**answer.json, "instance": ""}
-        seen.append((answer.status, document, [call.operation for call in dynamodb.calls]))
-    assert seen[0] == seen[1]
-    assert seen[0][0] == 404
+        answers.append((answer.status, document, [call.operation for call in dynamodb.calls]))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 404
 
 
 @pytest.mark.parametrize(
     ("subject", "status"), [("tom", 403), ("eve", 404), ("lin", 204), ("grace", 204)]
 )
-def test_deleting_takes_its_person_or_an_admin(
+def test_deletion_is_permitted_to_its_person_and_admins(
     api: RunsApi,
     lin: Credential,
     tom: Credential,
@@ -376,22 +376,22 @@ def test_deleting_takes_its_person_or_an_admin(
     subject: str,
     status: int,
 ) -> None:
-    """Another editor sees it and may not; a stranger finds nothing."""
+    """Another editor is answered 403, and a caller without a role 404."""
     del tom
     path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
     assert api.call("DELETE", path, by=web.browser(subject)).status == status
     assert (acts_for(api, robot) is None) == (status == 204)
 
 
-def test_deleted_service_account_has_no_role_and_acts_for_nobody(
+def test_deleted_service_account_has_no_role_and_acts_for_no_person(
     api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
-    """From the next request on; both rows are gone, the record is there, and it can come again."""
+    """Both rows are gone from the next request on, and it can be registered again."""
     path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
-    assert created(api, robot) == 201
+    assert creation_status(api, robot) == 201
     assert api.call("DELETE", path, by=lin).status == 204
     assert acts_for(api, robot) is None
-    assert created(api, robot) == 404
+    assert creation_status(api, robot) == 404
     assert not [row for row in access_rows.rows() if "acts-for" in row["entry"]["S"]]
     assert api.call("GET", path, by=lin).status == 404
     assert api.call("DELETE", path, by=lin).status == 404
@@ -399,76 +399,76 @@ def test_deleted_service_account_has_no_role_and_acts_for_nobody(
     assert register(api, lin, robot).status == 201
 
 
-def test_deleting_leaves_somebody_elses_that_came_meanwhile(
+def test_deletion_keeps_a_concurrent_registration_of_another_person(
     api: RunsApi, lin: Credential, tom: Credential, robot: Credential, dynamodb: DynamoDb
 ) -> None:
-    """What was permitted was to end one's own: not what another person registered since."""
+    """A deletion permitted for one's own service account does not delete another person's."""
     path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
 
-    def change_hands() -> None:
+    def register_for_another_person() -> None:
         assert api.call("DELETE", path, by=lin).status == 204
         assert register(api, tom, robot).status == 201
 
-    dynamodb.faults.append(Meanwhile("TransactWriteItems", change_hands))
+    dynamodb.faults.append(Meanwhile("TransactWriteItems", register_for_another_person))
     assert api.call("DELETE", path, by=lin).status == 403
     assert acts_for(api, robot)["user"]["id"] == {"subject": "tom"}
 
 
-def test_rights_end_with_the_persons(
+def test_service_account_loses_the_role_that_its_person_loses(
     api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
     """A role that is revoked from the person is lost to the service account at its next request."""
     register(api, lin, robot)
-    assert created(api, robot) == 201
+    assert creation_status(api, robot) == 201
     access_rows.revoke("project:editor", "lin")
-    assert created(api, robot) == 404
+    assert creation_status(api, robot) == 404
     access_rows.grant("project:viewer", "lin")
-    assert created(api, robot) == 403
+    assert creation_status(api, robot) == 403
 
 
-def test_rights_are_no_more_than_its_role(
+def test_service_account_of_an_admin_is_limited_to_its_role(
     api: RunsApi, robot: Credential, web: Web, access_rows: AccessRows
 ) -> None:
     """An admin's service account with the viewer role may only view."""
     access_rows.grant("project:admin", "lin")
     register(api, web.browser("lin"), robot, role="project:viewer")
     assert api.call("GET", f"{PROJECT}/runs", by=robot).status == 200
-    assert created(api, robot) == 403
+    assert creation_status(api, robot) == 403
 
 
-def test_rights_are_no_more_than_the_persons(
+def test_service_account_is_limited_to_the_role_of_its_person(
     api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
     """An editor's service account may only edit, even with the admin role of its own."""
     register(api, lin, robot, role="project:admin")
     access_rows.grant("project:admin", "robot", kind="application")
-    assert created(api, robot) == 201
+    assert creation_status(api, robot) == 201
     binding = {"role": "project:viewer", "subject": "eve"}
     assert api.call("PUT", f"{PROJECT}/role-bindings", by=robot, document=binding).status == 403
 
 
-def test_role_is_for_its_project_alone(
+def test_role_of_a_service_account_counts_in_its_project_alone(
     api: RunsApi, lin: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:
-    """Where its person may do more, a service account without a role there may nothing."""
+    """Its person's role in another project permits the service account nothing there."""
     access_rows.grant("project:admin", "lin", project="gemini")
     register(api, lin, robot)
     assert api.call("GET", "/v1/projects/gemini/runs", by=lin).status == 200
     assert api.call("GET", "/v1/projects/gemini/runs", by=robot).status == 404
 
 
-def test_person_and_application_of_one_subject_are_two(
+def test_person_with_the_subject_of_a_service_account_acts_for_no_person(
     api: RunsApi, lin: Credential, robot: Credential, web: Web
 ) -> None:
-    """The kind is part of who it is: a person called `robot` acts for nobody."""
+    """The kind is part of a principal: the person `robot` is not the application `robot`."""
     register(api, lin, robot)
     assert acts_for(api, web.bearer("robot", client="web")) is None
 
 
-def test_other_sites_page_registers_nothing(
+def test_registration_from_another_site_is_refused(
     api: RunsApi, lin: Credential, robot: Credential, dynamodb: DynamoDb
 ) -> None:
-    """403: a page that knows some token cannot make its visitor answer for it."""
+    """A page of another site that knows a token cannot register it for its visitor."""
     answer = api.call(
         "POST",
         ACCOUNTS,
@@ -480,13 +480,13 @@ def test_other_sites_page_registers_nothing(
     assert dynamodb.writes() == []
 
 
-def test_signature_of_the_body_is_checked_where_callers_are_not(
+def test_service_account_token_is_verified_where_callers_are_not(
     start_api: Callable[..., RunsApi], web: Web, access_rows: AccessRows
 ) -> None:
-    """`forwarded` believes callers; what is written outlives that, and is proven all the same."""
+    """`IDENTITY_TRUST=forwarded` applies to callers and not to the token in the body."""
     api = start_api(IDENTITY_TRUST="forwarded")
     token = token_of(web.bearer("robot", "robot"))
-    document = {"token": with_signature_of_another(web, token)}
+    document = {"token": with_another_signature(web, token)}
     answer = api.call("POST", ACCOUNTS, by=web.browser("ada"), document=document)
     assert answer.reason == "invalid_service_account_token"
     assert "bad_signature" in answer.json["detail"]

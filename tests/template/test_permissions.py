@@ -228,7 +228,7 @@ CALLS = {
 """The clients' methods, and what each needs. A transaction needs what its members do."""
 
 HELPERS = {"read_rows": "dynamodb:BatchGetItem"}
-"""The functions of `byline.tables` that call DynamoDB by themselves."""
+"""Functions of `byline.tables.rows` that call DynamoDB for their callers, and what each needs."""
 
 OF_THE_EVENT_SOURCE = {
     "sqs:ReceiveMessage",
@@ -248,7 +248,9 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemappin
 def test_role_matches_the_calls_of_its_function(function: str) -> None:
     """The role allows each AWS call in the code, and nothing that the code does not call."""
     body = properties("AWS::Lambda::Function", function)
-    code = "".join(module.read_text() for module in sources(function))
+    # Every function that reads an item imports the helpers, so only calls of them count.
+    modules = [module for module in sources(function) if module.name != "rows.py"]
+    code = "".join(module.read_text() for module in modules)
     calls = re.findall(rf"\.({'|'.join(CALLS)})\(", code)
     members = re.findall(r'"(Put|Update|Delete|ConditionCheck)":', code)
     needed = {CALLS[call] for call in calls} | {f"dynamodb:{member}Item" for member in members}

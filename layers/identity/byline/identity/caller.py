@@ -1,6 +1,6 @@
-"""Who sent a request, after verification: a `Caller`, its `Principal`, and how a run remembers it.
+"""The verified sender of a request: a `Caller`, its `Principal`, and its identity in a run.
 
-`ExecutedBy` is Flyte's `EnrichedIdentity`:
+`ExecutedBy` has the JSON of Flyte's `EnrichedIdentity`:
 `{"user": {"id": {"subject": …}, "spec": {"firstName": …, "lastName": …, "email": …}}}` or
 `{"application": {"id": {"subject": …}, "spec": {"name": …}}}`. Empty fields are left out.
 """
@@ -11,17 +11,17 @@ from typing import Any, Literal, cast
 import msgspec
 
 Kind = Literal["user", "application", "unknown"]
-"""A person, a service account, or a verified subject whose kind the issuer's rules cannot tell.
-A caller of unknown kind counts as anonymous: it creates nothing in its own name."""
+"""A person, a service account, or a verified subject whose kind the claim rules do not prove.
+A caller of unknown kind is treated as anonymous."""
 
 Source = Literal["alb", "bearer"]
-"""Which credential was verified: the load balancer's own token, or a Bearer token."""
+"""The credential that was verified: the load balancer's own token, or a Bearer token."""
 
 PrincipalKind = Literal["user", "application", "anonymous"]
 
 MAX_PRINCIPAL_BYTES = 840
-"""A DynamoDB sort key has at most 1,024 bytes, in an index too. `scope` is one, and that of an
-audit record holds the project and the role beside the principal.
+"""A DynamoDB sort key has at most 1,024 bytes, and the one of an audit record holds the project and
+the role beside the principal.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 _CEDAR_TYPES = {"user": "User", "application": "Application", "anonymous": "Anonymous"}
@@ -75,10 +75,10 @@ class ExecutedBy(msgspec.Struct, frozen=True, omit_defaults=True):
 class Caller(msgspec.Struct, frozen=True):
     """A verified caller. It is identified by (`issuer`, `subject`), never by e-mail.
 
-    `token_subject` is the token's own `sub`; it differs from `subject` only where an issuer puts
-    the client's id there and another claim, or userinfo, names the person (see `profiles`).
-    `name` is what to call it: the first of the verified `preferred_username`, `username`, `sub`;
-    for a service account the configured name goes before them.
+    `token_subject` is the token's own `sub`. It differs from `subject` only where `sub` is the
+    client's id and another claim, or userinfo, names the person (see `issuer_profiles.person_of`).
+    `name` is the display name: the first of the verified `preferred_username`, `username`, `sub`.
+    A service account's configured name comes before them.
     """
 
     kind: Kind
@@ -93,11 +93,11 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> ExecutedBy | None:
-        """The caller as a run remembers it; None for a caller of unknown kind."""
+        """The caller's identity as runs store it; None for a caller of unknown kind."""
         subject = Subject(self.subject)
         if self.kind == "user":
             spec = UserSpec(self.given_name, self.family_name, self.email)
-            # Left out is only what is never given, not what equals the default.
+            # Without any profile value, the `spec` is left out.
             user = User(subject) if spec == UserSpec() else User(subject, spec)
             return ExecutedBy(user=user)
         if self.kind == "application":
@@ -106,7 +106,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def executed_by(self) -> dict[str, Any] | None:
-        """`identity` as JSON's types."""
+        """`identity` as dicts and texts, a new copy each time; None for an unknown kind."""
         return None if self.identity is None else msgspec.to_builtins(self.identity)
 
 
@@ -124,7 +124,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller, as roles and policies name it. `issuer` and `subject` are empty for nobody."""
+    """A caller as roles and policies name it. An anonymous one has no `issuer` and no `subject`."""
 
     kind: PrincipalKind
     issuer: str = ""
@@ -132,18 +132,21 @@ class Principal:
 
     @property
     def text(self) -> str:
-        """As it is stored. An issuer has no fragment (OpenID Connect Discovery 1.0, section 3), so
-        the first `#` ends it, and no two principals have the same text."""
+        """The text that tables store: `<kind>:<issuer>#<subject>`, or `anonymous`.
+
+        An issuer has no fragment (OpenID Connect Discovery 1.0, section 3). So the first `#` ends
+        the issuer, and no two principals have the same text.
+        """
         return "anonymous" if self.kind == "anonymous" else f"{self.kind}:{self.name}"
 
     @property
     def name(self) -> str:
-        """The same within its kind."""
+        """`<issuer>#<subject>`, or `anonymous`: unique within the kind."""
         return "anonymous" if self.kind == "anonymous" else f"{self.issuer}#{self.subject}"
 
     @property
     def uid(self) -> dict[str, str]:
-        """Its entity in Cedar."""
+        """The principal's entity in Cedar, as `{"type": …, "id": …}`."""
         return {"type": f"Byline::{_CEDAR_TYPES[self.kind]}", "id": self.name}
 
 
@@ -151,14 +154,17 @@ ANONYMOUS = Principal("anonymous")
 
 
 def principal_of(caller: Caller | None) -> Principal:
-    """The principal that a caller is."""
+    """The principal of a caller; `ANONYMOUS` for None and for a caller of unknown kind."""
     if caller is None or caller.kind == "unknown":
         return ANONYMOUS
     return Principal(caller.kind, caller.issuer, caller.subject)
 
 
 def read_principal(text: str) -> Principal:
-    """The principal of a stored `text`. Raises `ValueError`."""
+    """The principal of a stored `text`, the reverse of `Principal.text`.
+
+    Raises `ValueError` for a text that is not a principal's.
+    """
     if text == "anonymous":
         return ANONYMOUS
     kind, _, name = text.partition(":")
@@ -172,7 +178,7 @@ _DECODER = msgspec.json.Decoder(ExecutedBy)
 
 
 def read_executed_by(stored: str | bytes) -> dict[str, Any] | None:
-    """What was stored, checked: None for whatever is not an identity, never an error."""
+    """The `executed_by` object of `stored` JSON; None, and never an error, for any other text."""
     try:
         return msgspec.to_builtins(_DECODER.decode(stored))  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
