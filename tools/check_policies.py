@@ -58,7 +58,9 @@ def _roles(policies: list[tuple[Path, dict[str, Any]]], folder: Path) -> Iterato
     named = {role for _, policy in policies for role in _roles_in(policy)}
     yield from (f"roles.json: no policy names {role}" for role in sorted(granted.keys() - named))
     yield from (f"{role} is missing in roles.json" for role in sorted(named - granted.keys()))
-    yield from (f"roles.json: {role} has no description" for role, text in granted.items() if not text)
+    yield from (
+        f"roles.json: {role} has no description" for role, text in granted.items() if not text
+    )
 
 
 def _roles_in(part: Any) -> Iterator[str]:
