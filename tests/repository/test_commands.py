@@ -1,6 +1,7 @@
 """The documents, the workflows and `.ci/run` name the commands that the Makefile has."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def helps() -> dict[str, str]:
 def named(text: str) -> set[str]:
     """The targets of a text's make commands, without options and variables."""
     commands = re.findall(r"\bmake ([^\n;&|`>]+)", text)
-    words = (word for command in commands for word in command.split())
+    words = (word for command in commands for word in shlex.split(command))
     return {word for word in words if not word.startswith("-") and "=" not in word}
 
 
