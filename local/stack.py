@@ -33,7 +33,7 @@ from local.ticker import Ticker
 from local.triggers import queue_sources, schedules, stream_sources
 
 INSTANCES = 2
-"""Of each function, so that one slow request does not stop the next."""
+"""The most instances of each function, so that one slow request does not stop the next."""
 
 
 @dataclass(frozen=True, slots=True)
