@@ -1,4 +1,4 @@
-"""The other services of AWS, by moto in this process.
+"""The other services of AWS, by the selected engine: moto, unless the environment names another.
 
 https://docs.getmoto.org/en/latest/docs/server_mode.html
 """
@@ -7,13 +7,12 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from threading import Lock
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
+from stand_ins.engine import application, new_account
 from stand_ins.listener import HttpAnswer, HttpRequest
 from stand_ins.refusal import Refused
 
@@ -21,8 +20,6 @@ TOKEN_IS_KNOWN_SECONDS = 600
 
 # moto's state is the process's, and not made for threads.
 _one_at_a_time = Lock()
-_moto = DomainDispatcherApplication(create_backend_app)
-_accounts = count(111_111_111_111)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class MotoServices:
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        self.account = str(next(_accounts))
+        self.account = new_account()
         self._clock = clock
         self._transactions: dict[str, _Transaction] = {}
         self._transacting = Lock()
@@ -56,7 +53,7 @@ class MotoServices:
             data=request.body,
         )
         with _one_at_a_time:
-            response = Response.from_app(_moto, builder.get_environ(), buffered=True)
+            response = Response.from_app(application(), builder.get_environ(), buffered=True)
         return HttpAnswer(response.status_code, dict(response.headers), response.get_data())
 
     def transact(self, token: str, request: HttpRequest) -> HttpAnswer:

@@ -21,11 +21,11 @@ from typing import Any
 
 import boto3
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local.aws import ROOT
 from local.template import Template
+from stand_ins.engine import application
 from stand_ins.key_sizes import bad_keys
 from stand_ins.role import RUNS_ROLE, refused
 
@@ -102,7 +102,7 @@ class DynamoDb:
         self.sightings: list[Call] = []
         self.troubles: deque[LostAnswer | Refusal | Meanwhile] = deque()
         self.url = ""
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._engine: Any = application()
         self._done: dict[str, list[Any]] = {}
         self._one_at_a_time = Lock()
         self._transactions = Lock()
@@ -164,7 +164,7 @@ class DynamoDb:
         if operation == "TransactWriteItems":
             answer = self._transact(environ, json.loads(body).get("ClientRequestToken", ""))
         else:
-            answer = self._ask_moto(environ)
+            answer = self._ask_engine(environ)
         if isinstance(trouble, LostAnswer):
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         status, headers, chunks = answer
@@ -179,17 +179,17 @@ class DynamoDb:
             chunks = conflict().answer(lambda *head: answer.extend(head))
             return [*answer, chunks]
         try:
-            answer = self._ask_moto(environ)
+            answer = self._ask_engine(environ)
         finally:
             self._transactions.release()
         if token and answer[0].startswith("200"):
             self._done[token] = answer
         return answer
 
-    def _ask_moto(self, environ: dict[str, Any]) -> list[Any]:
+    def _ask_engine(self, environ: dict[str, Any]) -> list[Any]:
         head: list[Any] = []
         with self._one_at_a_time:
-            chunks = list(self._moto(environ, lambda *started: head.extend(started)))
+            chunks = list(self._engine(environ, lambda *started: head.extend(started)))
         return [*head[:2], chunks]
 
 
