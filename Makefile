@@ -22,17 +22,24 @@ up: ## run the whole stack on this machine until you press Ctrl-C
 	@exec $(PYTHON) -m local.up
 
 # Tests that start no stack, build nothing and take seconds. A path that does not exist is an error.
-QUICK := tests/identity tests/template tests/benchmarks tests/repository \
+QUICK := tests/identity tests/template tests/benchmarks tests/repository tests/stand_ins tests/tables \
+    $(addprefix tests/docs/test_,$(addsuffix .py,decisions links reasons runbook settings)) \
     tests/access/test_decisions.py tests/access/test_policies.py tests/runs/test_openapi.py \
     tests/register/test_authorization_service.py \
     $(addprefix tests/refresh/test_,$(addsuffix .py,client_secrets messages mint_locally planning post \
         refresh_timing retry_after row_changes runner_rows tick_times time_slices token_answers work_units))
-.PHONY: check test
+STORES := tests/stand_ins/test_engine.py tests/register tests/runs tests/refresh
+# All cores; the tests of a file stay in one process, so that its servers start once.
+PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
+.PHONY: check test test-second-engine
 check: lint types ## the loop while you work: lint, types and the tests that need no stack
-	$(PYTHON) -m pytest -q -n logical $(QUICK)
+	$(PYTHON) -m pytest -q $(PARALLEL) $(QUICK)
 test: ## run all tests
 	@tools/setup project sam
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(PARALLEL)
+test-second-engine: ## run the stores' tests on ministack, a second implementation of AWS
+	@tools/setup project second-engine
+	BYLINE_TEST_ENGINE=ministack $(PYTHON) -m pytest $(PARALLEL) -p tests.second_engine $(STORES)
 
 .PHONY: lint types
 lint: ## check style (ruff), spelling (codespell) and workflows (zizmor)

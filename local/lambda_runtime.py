@@ -49,8 +49,9 @@ class Function:
 
 
 class FunctionHost:
-    """A function with `instances` processes. An invocation waits for a free process.
+    """A function in at most `instances` processes. An invocation takes or awaits a free one.
 
+    The first process starts at once. The others start when they are needed, as on Lambda.
     `python`: an interpreter that finds `awslambdaric`, in its packages or in the function's code.
     `log`: the file of the processes' output, in place of CloudWatch Logs.
     """
@@ -69,21 +70,25 @@ class FunctionHost:
         self.environment = {**_lambda_environment(function), **function.environment}
         self._log = log
         self._count = instances
-        self._free: LifoQueue[FunctionInstance] = LifoQueue()
+        self._free: LifoQueue[FunctionInstance | None] = LifoQueue()
         self._lock = Lock()
+        self._is_over = False
         self.instances: tuple[FunctionInstance, ...] = ()
 
     def __enter__(self) -> Self:
-        for _ in range(self._count):
-            self._free.put(self._start())
+        for _ in range(self._count - 1):
+            self._free.put(None)
+        self._free.put(self._start())
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._is_over = True
         for instance in self.instances:
             instance.close()
 
     def wait_until_ready(self) -> None:
-        """Wait for the init of all processes. Raises `InitFailed`."""
+        """Wait for the init of the processes that were started. Raises `InitFailed`."""
         for instance in self.instances:
             instance.wait_until_ready()
 
@@ -95,7 +100,7 @@ class FunctionHost:
         payload = json.dumps(event).encode()
         instance = self._free.get()
         try:
-            if not instance.is_alive:
+            if instance is None or not instance.is_alive:
                 instance = self._start(instead_of=instance)
             answer = instance.invoke(payload, timeout_seconds=self._function.timeout_seconds)
             return json.loads(answer)
@@ -105,8 +110,10 @@ class FunctionHost:
     def _start(self, *, instead_of: FunctionInstance | None = None) -> FunctionInstance:
         if instead_of is not None:
             instead_of.close()
-        instance = FunctionInstance(self._command, self.environment, log=self._log)
         with self._lock:
+            if self._is_over:
+                raise FunctionFailed("Runtime.ExitError", "The host of the function was closed.")
+            instance = FunctionInstance(self._command, self.environment, log=self._log)
             others = (other for other in self.instances if other is not instead_of)
             self.instances = (*others, instance)
         return instance

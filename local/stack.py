@@ -33,7 +33,7 @@ from local.ticker import Ticker
 from local.triggers import queue_sources, schedules, stream_sources
 
 INSTANCES = 2
-"""The processes of each function, so that a slow request does not stop the next one."""
+"""The most processes of each function, so that one slow request does not stop the next."""
 
 
 @dataclass(frozen=True, slots=True)

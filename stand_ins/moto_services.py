@@ -1,4 +1,4 @@
-"""The other services of AWS, answered by moto in this process.
+"""The other services of AWS, by the selected engine: moto, unless the environment names another.
 
 https://docs.getmoto.org/en/latest/docs/server_mode.html
 """
@@ -7,13 +7,12 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from threading import Lock
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
+from stand_ins.engine import application, new_account
 from stand_ins.listener import HttpAnswer, HttpRequest
 from stand_ins.refusal import Refused
 
@@ -21,9 +20,7 @@ TOKEN_IS_KNOWN_SECONDS = 600
 """How long DynamoDB remembers the `ClientRequestToken` of a transaction."""
 
 # moto keeps its state in the process, and it is not thread-safe.
-_moto_lock = Lock()
-_moto = DomainDispatcherApplication(create_backend_app)
-_accounts = count(111_111_111_111)
+_engine_lock = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class MotoServices:
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        self.account = str(next(_accounts))
+        self.account = new_account()
         self._clock = clock
         self._transactions: dict[str, _Transaction] = {}
         self._transactions_lock = Lock()
@@ -56,8 +53,8 @@ class MotoServices:
             headers=[*request.headers.items(), ("x-moto-account-id", self.account)],
             data=request.body,
         )
-        with _moto_lock:
-            response = Response.from_app(_moto, builder.get_environ(), buffered=True)
+        with _engine_lock:
+            response = Response.from_app(application(), builder.get_environ(), buffered=True)
         return HttpAnswer(response.status_code, dict(response.headers), response.get_data())
 
     def transact(self, token: str, request: HttpRequest) -> HttpAnswer:

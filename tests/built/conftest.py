@@ -1,8 +1,10 @@
 """The artifacts of `sam build`, a Python without other packages, and AWS on loopback."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from fcntl import LOCK_EX, flock
 from importlib.metadata import distribution
 from pathlib import Path
 from shutil import copy2
@@ -20,14 +22,24 @@ RUNTIME_CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with an artifact for each function and layer. `sam build` runs once."""
+    """The folder with an artifact for each function and layer. Workers share one `sam build`."""
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    folder = run / "sam-build"
+    with (run / "sam-build.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not (folder / "template.yaml").exists():
+            _build(folder)
+    return folder
+
+
+def _build(folder: Path) -> None:
     subprocess.run([ROOT / "tools/setup", "sam"], check=True)
-    folder = tmp_path_factory.mktemp("sam") / "build"
     finished = subprocess.run(
         [SAM, "build", "--build-dir", folder], cwd=ROOT, check=False, capture_output=True, text=True
     )
     assert finished.returncode == 0, finished.stderr
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The host of functions: Lambda's behaviour, with the real runtime interface client."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -160,10 +161,22 @@ def test_snap_start_has_a_time_of_restore(function: Function) -> None:
     assert timings.started < timings.restored < timings.ready
 
 
-def test_stopped_host_leaves_no_process(function: Function) -> None:
-    """The host ends all its instances when it stops."""
+def test_second_instance_starts_when_the_first_is_busy(function: Function) -> None:
+    """A function that serves one request after the other needs one process."""
     with FunctionHost(function, instances=2) as host:
-        host.wait_until_ready()
+        assert host.invoke({"do": "pid"}) == host.invoke({"do": "pid"})
+        assert len(host.instances) == 1
+        with ThreadPoolExecutor(2) as threads:
+            assert len(set(threads.map(host.invoke, [{"do": "pid"}] * 2))) == 2
+        assert len(host.instances) == 2
+
+
+def test_stopped_host_leaves_no_process(function: Function) -> None:
+    """The host ends all its instances when it stops, busy ones too."""
+    with FunctionHost(function, instances=2) as host:
+        with ThreadPoolExecutor(2) as threads:
+            pids = set(threads.map(host.invoke, [{"do": "pid"}] * 2))
         processes = [psutil.Process(instance.pid) for instance in host.instances]
-    assert len(processes) == 2
+    assert {process.pid for process in processes} == pids
+    assert len(pids) == 2
     assert not any(process.is_running() for process in processes)

@@ -11,9 +11,6 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-import boto3
-from moto import mock_aws
-
 from byline.fetch import Answer, TimedOut
 from byline.identity.caller import Caller
 from byline.registration.authorization_service import AuthorizationService
@@ -26,6 +23,7 @@ from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import RunStore
 from stand_ins.authorization_service import Fault, Graph, ServiceCall
 from stand_ins.clock import Clock
+from stand_ins.engine import dynamodb_of_new_account
 from tests.runs.table_server import ACCESS_TABLE, TABLE, table_definition
 
 WORK_SECONDS = 110
@@ -171,13 +169,7 @@ class RegistrationWorld:
 @contextmanager
 def new_world() -> Iterator[RegistrationWorld]:
     """A world with the template's tables, empty."""
-    with mock_aws():
-        client = boto3.client(
-            "dynamodb",
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+    with dynamodb_of_new_account() as client:
         for table in (TABLE, ACCESS_TABLE):
             client.create_table(**table_definition(table))
         yield RegistrationWorld(client)

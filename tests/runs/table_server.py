@@ -21,11 +21,11 @@ from typing import Any
 
 import boto3
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local.aws import ROOT
 from local.template import Template
+from stand_ins.engine import application
 from stand_ins.key_sizes import bad_keys
 from stand_ins.role import RUNS_ROLE, refused
 
@@ -103,9 +103,9 @@ class DynamoDb:
         self.profile_writes: list[Call] = []
         self.faults: deque[LostAnswer | Refusal | Meanwhile] = deque()
         self.url = ""
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._engine: Any = application()
         self._answers_by_token: dict[str, list[Any]] = {}
-        self._moto_lock = Lock()
+        self._engine_lock = Lock()
         self._transaction_lock = Lock()
 
     @property
@@ -166,7 +166,7 @@ class DynamoDb:
         if operation == "TransactWriteItems":
             answer = self._transact(environ, json.loads(body).get("ClientRequestToken", ""))
         else:
-            answer = self._ask_moto(environ)
+            answer = self._ask_engine(environ)
         if isinstance(fault, LostAnswer):
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         status, headers, chunks = answer
@@ -181,17 +181,17 @@ class DynamoDb:
             chunks = conflict().answer(lambda *head: answer.extend(head))
             return [*answer, chunks]
         try:
-            answer = self._ask_moto(environ)
+            answer = self._ask_engine(environ)
         finally:
             self._transaction_lock.release()
         if token and answer[0].startswith("200"):
             self._answers_by_token[token] = answer
         return answer
 
-    def _ask_moto(self, environ: dict[str, Any]) -> list[Any]:
+    def _ask_engine(self, environ: dict[str, Any]) -> list[Any]:
         head: list[Any] = []
-        with self._moto_lock:
-            chunks = list(self._moto(environ, lambda *started: head.extend(started)))
+        with self._engine_lock:
+            chunks = list(self._engine(environ, lambda *started: head.extend(started)))
         return [*head[:2], chunks]
 
 

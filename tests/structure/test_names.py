@@ -45,9 +45,9 @@ def test_every_module_and_public_definition_has_a_docstring() -> None:
 
 
 def test_modules_stay_short() -> None:
-    """A module has at most 255 lines, so that it is one thing."""
+    """A module has at most 280 lines. A longer one holds more than one subject."""
     long = {module: tree.body[-1].end_lineno for module, tree in trees().items() if tree.body}
-    assert not {module: lines for module, lines in long.items() if lines and lines > 255}
+    assert not {module: lines for module, lines in long.items() if lines and lines > 280}
 
 
 def test_no_private_attribute_of_a_library_is_used() -> None:
