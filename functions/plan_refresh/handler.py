@@ -79,7 +79,7 @@ def report_health(metrics: Metrics, health: TokenHealth) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
-    """What a tick needs. `writes`: how many tokens one tick may have replaced."""
+    """Carries out a tick. `writes`: the most tokens that one tick may have replaced."""
 
     table: str
     queue_url: str

@@ -181,7 +181,7 @@ def token_health(rows: Iterable[RunnerRow], *, now: int) -> TokenHealth:
 def _chosen_runners(
     units: Mapping[WorkUnit, Sequence[RunnerRow]], *, now: int, writes: int
 ) -> dict[WorkUnit, int]:
-    """How many of each work unit's runners this tick is for, counted from the earliest deadline.
+    """The number of runners of each work unit to refresh now, counted from the earliest deadline.
 
     Work units without failures, with new failures and with lasting failures get `writes` each:
     runners of an issuer that is down always have the earliest deadlines, and would get all writes.
@@ -200,7 +200,7 @@ def _chosen_runners(
 def _earliest(
     units: Mapping[WorkUnit, Sequence[RunnerRow]], *, writes: int, most_of_a_unit: int
 ) -> dict[WorkUnit, int]:
-    """How many runners of each work unit are among the `writes` earliest deadlines."""
+    """The number of runners of each work unit among the `writes` earliest deadlines."""
     if sum(map(len, units.values())) <= writes:
         return {unit: len(rows) for unit, rows in units.items()}
     order = sorted(units)
@@ -237,7 +237,7 @@ def _repeat_up_to(chosen: list[RunnerRow], *, now: int) -> int | None:
 
 
 def _work_unit(row: RunnerRow) -> WorkUnit:
-    """Where a worker finds the row: by its shard, even if its names give another one today."""
+    """The work unit whose worker finds the row: by its shard, even if its names give another."""
     return row.work_unit if row.shard is None else WorkUnit(shard=row.shard, project=row.project)
 
 

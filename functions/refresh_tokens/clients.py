@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a request carries to prove the client: headers, and members of its form."""
+    """The client's authentication in a token request: headers, and members of the form."""
 
     headers: dict[str, str]
     form: dict[str, str]

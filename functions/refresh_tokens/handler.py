@@ -103,7 +103,7 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshWorker:
-    """What invocations need. `new_refresher`: makes the refresher of one lease owner."""
+    """Handles invocations. `new_refresher`: makes the refresher of one lease owner."""
 
     new_refresher: Callable[[str, RefreshReport], Refresher]
     threads: Executor

@@ -1,7 +1,7 @@
 """Minting tokens at an issuer by client credentials (RFC 6749, section 4.4), and revoking them.
 
-A token's own times are read without verification, for timing alone: nobody is trusted because of
-them. One mint serves all runners of a work unit that may share its token.
+A token's own times are read without verification, for timing only: no access depends on them.
+One mint serves all runners of a work unit that may share its token.
 """
 
 from collections.abc import Callable
@@ -28,11 +28,11 @@ from refresh_tokens.issuers import PublishedEndpoints
 from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, after_failure, retry_at
 
 SILENCE_SECONDS = 15
-"""How long an endpoint that did not answer in time is not asked again. Each client would wait for
-it anew, and take the time of clients whose issuers answer."""
+"""How long an endpoint gets no requests after a timeout. Otherwise each of its clients would wait,
+and take time from clients whose issuers answer."""
 
 SILENT_ENDPOINTS = 256
-"""How many of them are remembered."""
+"""The most endpoints with a timeout that are remembered."""
 
 MAX_TOKEN_CHARACTERS = 60_000
 """A secret takes 65,536 bytes, and holds more than the token."""
@@ -55,9 +55,9 @@ class _Times(msgspec.Struct, frozen=True):
 
 
 class Mint:
-    """Asks issuers for tokens. For several threads.
+    """Asks issuers for tokens. Safe for several threads.
 
-    `default_lifetime`, in seconds, is for tokens whose lifetime nobody says.
+    `default_lifetime`, in seconds, is for tokens whose lifetime is unknown.
     """
 
     def __init__(self, *, post: Post, fetch: Fetch, now: Clock, default_lifetime: int) -> None:

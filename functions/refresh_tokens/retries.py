@@ -24,8 +24,8 @@ BREAKER_RECHECK_SECONDS = 300
 """How often the secret of a refused client is read, to see whether it has another version."""
 
 REFUSED_RETRY_SECONDS = 3_600
-"""How often a refused client or request is tried again: somebody may have mended it at the issuer,
-which is not seen here. One attempt an hour locks no client."""
+"""How often a refused client or request is tried again: an administrator may have corrected it at
+the issuer. One attempt an hour does not lock the client's account."""
 
 
 def back_off(attempts: int, *, random: Callable[[], float]) -> float:

@@ -42,11 +42,11 @@ type Change = tuple[RunnerRow, RunnerRow]
 """A row as it was read, and the row that replaces it."""
 
 type Found = RunnerRow | Literal["absent", "unreadable"]
-"""What stands under a runner's key: "absent" means that no runner is registered there."""
+"""The row of a runner's key. "absent": no runner is registered with that name."""
 
 
 class RunnerTable:
-    """Runners' rows."""
+    """Reads and changes the rows of runners."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client

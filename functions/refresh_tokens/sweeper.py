@@ -16,8 +16,8 @@ from refresh_tokens.runner_table import RunnerTable
 from refresh_tokens.token_writer import TokenWriter
 
 SWEEP_AGAIN_SECONDS = 300
-"""How long after a deletion the second sweep comes: longer than any worker runs, so that it finds
-the secrets that a late worker wrote."""
+"""The time from a deletion to the second sweep: longer than any worker runs, so that it finds the
+secrets that a late worker wrote."""
 
 MOST_SLOTS = slots_for(MIN_LIFETIME_SECONDS)
 """The most slots that a runner can have. A late worker may have minted a token with a shorter

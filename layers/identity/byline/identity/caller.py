@@ -28,13 +28,13 @@ _CEDAR_TYPES = {"user": "User", "application": "Application", "anonymous": "Anon
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What the issuer calls the caller."""
+    """The caller's identifier at its issuer."""
 
     subject: str
 
 
 class UserSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What is known of a person."""
+    """A person's names, from verified claims; empty if unknown."""
 
     first_name: str = ""
     last_name: str = ""
@@ -42,7 +42,7 @@ class UserSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class ApplicationSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of a service account."""
+    """A service account's name; empty if unknown."""
 
     name: str = ""
 

@@ -19,7 +19,7 @@ from byline.identity.documents import fetch_document
 from byline.identity.unverified import UnverifiedToken
 
 ANSWER_LIFETIME_SECONDS = 600
-"""How long an answer is used; never longer than its token counts."""
+"""The longest use of an answer. It ends earlier if its token expires."""
 
 FAILURE_LIFETIME_SECONDS = 30
 """The time after a failure in which the same token is not sent again."""

@@ -40,7 +40,7 @@ SOON_SECONDS = 120
 TICK_SECONDS = 60
 
 _TICKS_TOO_LATE_SECONDS = 2 * TICK_SECONDS + READERS_SECONDS
-"""A margin that is shorter than this is over before two ticks have run."""
+"""A token with less margin than this may expire before two ticks have run."""
 
 LEASE_SECONDS = 20
 """How long a lease lasts when its worker dies: shorter than the time between a tick's two messages
@@ -127,7 +127,7 @@ def spread_seed(*, project: str, runner: str, generation: int) -> str:
 
 
 def slots_for(lifetime: int, *, at_least: int = 1) -> int:
-    """How many secrets to write in turn, so that none gets more than `WRITES_PER_DAY`.
+    """The number of secrets to write in turn, so that none gets more than `WRITES_PER_DAY`.
 
     `at_least`: the runner's slots so far. With fewer slots after a change of lifetime, one secret
     would get the writes of both lifetimes, and other secrets would never be deleted.

@@ -28,7 +28,7 @@ type _Time = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
 
 @dataclass(frozen=True, slots=True, order=True)
 class WorkUnit:
-    """What one worker does at a time: the due runners of one project in one shard."""
+    """The work of one lease: the due runners of one project in one shard."""
 
     shard: str
     project: str
