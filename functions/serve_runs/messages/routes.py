@@ -29,7 +29,7 @@ ANSWER_SECONDS = 1.0
 """How much of an invocation's time is left for the answer when the wait ends."""
 
 NO_RUNNER = "-"
-"""A placeholder that is no runner's name. It is read where a run has no runner, so that the number
+"""A placeholder that cannot name a runner. It is read where a run has no runner, so that the number
 of reads does not depend on the run."""
 
 

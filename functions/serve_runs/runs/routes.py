@@ -35,7 +35,7 @@ RUNS = "/v1/projects/<project>/runs"
 RUN = f"{RUNS}/<run_id>"
 
 NO_PROJECT = "-"
-"""A placeholder that is no project's name. Roles are read for it where no run was found, so that
+"""A placeholder that cannot name a project. Roles are read for it where no run was found, so that
 the number of reads does not depend on the result."""
 
 

@@ -177,7 +177,7 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "invalid_parent_run": ReasonEntry(
         422,
-        "The project has no such parent run.",
+        "`parent_run` is not a run of this project that you may read.",
         "`parent_run` does not exist in the project, or the caller may not read it.",
     ),
     "invalid_service_account_token": ReasonEntry(
