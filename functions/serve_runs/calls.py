@@ -1,7 +1,7 @@
-"""One call of the API, from the event to the answer: who calls, what they may do, what is logged.
+"""The API behind the handler, and the call that it passes to a route.
 
 event → one credential, verified → names in the path → the route's function → answer. Every route
-passes through `Api._answer_route`, so no route can forget who is calling.
+passes through `Api._answer_route`, so no route can skip the verification of the caller.
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ logger = Logger(service="byline")
 
 
 class Call:
-    """A call of a route.
+    """A call of a route: its event, caller, project and access.
 
-    `caller` is None for an anonymous one, where settings allow it. `project` is the one in the
-    path, empty where the path has none.
+    `caller` is None for an anonymous caller, where settings allow one. `project` is the project in
+    the path, empty where the path has none.
     """
 
     def __init__(
@@ -53,22 +53,22 @@ class Call:
 
     @property
     def access(self) -> Access:
-        """What the caller may do in the project, by its roles as they were when first read."""
+        """The caller's rights in the project. Its roles are read at the first use."""
         if self._access is None:
             self._access = self._access_control.read_access(self.caller, self.project)
         return self._access
 
     def forget_access(self) -> None:
-        """Have the roles read again, because they may have changed since."""
+        """Let the next use of `access` read the roles again, because they may have changed."""
         self._access = None
 
     def read_accesses(self, projects: Sequence[str]) -> dict[str, Access]:
-        """The same for several projects."""
+        """The caller's rights in several projects, by project."""
         return self._access_control.read_accesses(self.caller, projects)
 
     @property
     def action(self) -> ActionContext:
-        """Who does this, for whom, and by which request: for rows and the audit trail."""
+        """The caller, the person it acts for and the request, for rows and the audit trail."""
         link = self.access.acts_for
         person = None if link is None else RepresentedPerson(link.person.text, link.identity)
         return ActionContext(self.caller, self.context.aws_request_id, person)
@@ -76,7 +76,9 @@ class Call:
     def known_caller(self) -> Caller:
         """The caller. Raises `Rejected` (`no_credentials`) for an anonymous one."""
         if self.caller is None:
-            raise Rejected("no_credentials", "The request carries no credential that counts.")
+            raise Rejected(
+                "no_credentials", "The request has no credential that this target group accepts."
+            )
         return self.caller
 
     def query[Shape](self, shape: type[Shape]) -> Shape:
@@ -88,7 +90,7 @@ class Call:
         return read_body(self.event, shape)
 
     def log(self, message: str, **facts: Any) -> None:
-        """Log what the caller did in the project, and to what."""
+        """Log a message with the caller, the project and `facts`."""
         caller = self.caller
         logger.info(
             message,
@@ -102,7 +104,7 @@ class Call:
 class Api:
     """All routes behind one handler.
 
-    `keeps_profiles`: whether callers are verified, so that their names may be remembered.
+    `profiles` remembers the names of callers; None where callers are not verified.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class Api:
         self.routes = RouteTable(routes, groups, add=self._add)
 
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Answer one request of the load balancer, in the shape in which it came.
+        """Answer one request of the load balancer, with single or multiple values as in its event.
 
         https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html
         """
@@ -158,7 +160,7 @@ class Api:
             if self._profiles is not None:
                 self._profiles.remember(caller)
             if route.method != "GET" and caller.source == "alb":
-                # The browser's session cookie comes with requests of other sites' pages too.
+                # Browsers send the session cookie with requests of other sites' pages too.
                 refuse_cross_site(event)
         call = Call(
             event,
@@ -175,7 +177,7 @@ class Api:
     def _answer_unknown_route(self, _: NotFoundError) -> Response[str]:
         event = self._resolver.current_event
         methods = self.routes.methods_of(event.path)
-        # A path that has the method was not taken for its characters: no name has them.
+        # A path with this method is unknown because of characters that no name has: 404.
         if methods and event.http_method not in methods:
             return method_not_allowed(methods, request_id=self._request_id)
         return problem("not_found", request_id=self._request_id)
@@ -192,8 +194,8 @@ class Api:
 
 
 def json_answer(status: int, document: Any, *, location: str | None = None) -> Response[str]:
-    """An answer with a JSON body. `location` is the path of what was created."""
-    # Answers differ by caller: no cache on the way may keep one.
+    """An answer with a JSON body. `location` is the path of the created resource."""
+    # Answers differ by caller, so no cache may store one.
     headers = {"Cache-Control": "no-store"}
     if location is not None:
         headers["Location"] = location
@@ -206,7 +208,7 @@ def json_answer(status: int, document: Any, *, location: str | None = None) -> R
 
 
 def no_content() -> Response[str]:
-    """The answer to a deletion."""
+    """The 204 to a deletion."""
     return Response(status_code=204, body="", headers={"Cache-Control": "no-store"})
 
 
@@ -218,4 +220,4 @@ def _checked(name: str, text: str) -> str:
         case "runner" | "credential":
             return path_name(text, of=name)
         case _:
-            return text  # the route's function has the rule
+            return text  # the route's function checks it

@@ -1,6 +1,6 @@
-"""Why a request cannot be carried out, in the product's terms and without HTTP.
+"""The error of a request that cannot be carried out, with its reason and without HTTP.
 
-Routes and stores raise `RequestFailed`; `web.problems` answers it, once for all.
+Routes and stores raise `RequestFailed`; `web.problems` makes the answer.
 """
 
 from collections.abc import Mapping
@@ -33,15 +33,15 @@ RequestReason = Literal[
     "grant_unavailable",
     "internal",
 ]
-"""Why a request was not carried out, beside `byline.errors.Reason` for its credential.
+"""The reasons of a failed request. Those of a rejected credential are in `byline.errors.Reason`.
 
-Closed: clients may match on it. `web.reasons` has status, sentence and meaning of each."""
+The list is closed, so clients may match on it. `web.reasons` has the status of each."""
 
 
 class RequestFailed(Exception):
-    """The request is not carried out.
+    """The request was not carried out.
 
-    `detail`: a sentence for the caller, without secret text; empty for the sentence of the reason.
+    `detail`: a sentence for the caller, without secret text; empty for the reason's own sentence.
     `members` are added to the problem document.
     """
 
@@ -57,7 +57,7 @@ class RequestFailed(Exception):
 def not_found() -> RequestFailed:
     """The error for a resource that does not exist, or that the caller may not know of.
 
-    One sentence for both, so that the answer does not tell which it is.
+    Both have one sentence, so that the answer does not reveal whether the resource exists.
     """
     return RequestFailed("not_found")
 
@@ -71,7 +71,7 @@ def forbidden(action: str) -> RequestFailed:
 
 
 def contended(resource: str) -> RequestFailed:
-    """The error for a write that other requests overtook at every attempt; a retry may succeed."""
+    """The error for a row that other requests changed at every attempt; a retry may succeed."""
     return RequestFailed(
         "store_unavailable", f"Other requests keep changing the {resource}. Retry."
     )

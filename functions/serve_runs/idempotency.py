@@ -1,6 +1,6 @@
-"""The row in which an `Idempotency-Key` remembers what it created.
+"""The row of an `Idempotency-Key`, with the run or message that it created.
 
-The caller is part of the key, so nobody finds another caller's run or message by guessing a key.
+The row's key depends on the caller, so a guessed key never finds another caller's run or message.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 IDEMPOTENCY_SECONDS = 86_400
-"""For how long a key gives the same run or message again."""
+"""How long a key returns the same run or message: one day."""
 
 
 @dataclass(frozen=True, slots=True)
 class RememberedKey:
-    """A caller's key. `body`: the digest of the body that it came with."""
+    """A caller's key. `body`: the digest of the request's body."""
 
     partition: str
     id: str
@@ -31,7 +31,7 @@ class RememberedKey:
         return {"project": {"S": self.partition}, "id": {"S": self.id}}
 
     def put(self, table: str, created: Item, *, now: float) -> "TransactWriteItemTypeDef":
-        """The action that remembers `created`, unless the key has created something already."""
+        """The action that stores `created`, refused where the key has a row that is not expired."""
         return {
             "Put": {
                 "TableName": table,
@@ -41,7 +41,7 @@ class RememberedKey:
                     "body": {"S": self.body},
                     "expires_at": {"N": str(int(now) + IDEMPOTENCY_SECONDS)},
                 },
-                # DynamoDB deletes expired rows within days: until then they are in the table.
+                # DynamoDB deletes an expired row only within days.
                 "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now",
                 "ExpressionAttributeValues": {":now": {"N": str(int(now))}},
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -49,7 +49,7 @@ class RememberedKey:
         }
 
     def require_same_body(self, found: Item) -> None:
-        """Raise `RequestFailed` (`idempotency_conflict`) where the row is of another body."""
+        """Raise `RequestFailed` (`idempotency_conflict`) for another body than in the row."""
         if found["body"]["S"] != self.body:
             raise RequestFailed("idempotency_conflict")
 

@@ -1,7 +1,7 @@
-"""The routes that are loaded with the first request for one: a cold start goes without them.
+"""The routes that are loaded at the first request for one of them, to shorten cold starts.
 
-Each method imports a subject's package when it is called. About runners alone a cold start would be
-8 ms longer. With SnapStart all are loaded before the snapshot is taken.
+Each method imports a subject's package when it is called. The package for runners alone would make
+a cold start 8 ms longer. With SnapStart all are loaded before the snapshot is taken.
 """
 
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaterRoutes:
-    """What the routes of rarely used subjects are made of.
+    """Builds the routes of rarely used subjects from clients, stores and settings.
 
     `authorization_service`: its URL, empty where the organisation has none. `default_issuer`: the
-    issuer of a subject that comes without one, empty where several are trusted.
+    issuer of a subject given without one, empty where several issuers are trusted.
     """
 
     client: "DynamoDBClient"
@@ -59,7 +59,7 @@ class LaterRoutes:
         )
 
     def new_projects(self) -> "NewProjects":
-        """The claims of new projects, for deployments in which anyone may start one."""
+        """The claims of new projects, for deployments with `ProjectCreation` = `anyone`."""
         from serve_runs.role_bindings.new_projects import NewProjects  # noqa: PLC0415
 
         return NewProjects(

@@ -1,6 +1,6 @@
 """SnapStart: the work of a first request, done before the snapshot is taken.
 
-Without SnapStart nothing here is loaded, because a request must not wait for what it does not need.
+Without SnapStart this module is not imported, because it would make cold starts longer.
 https://docs.aws.amazon.com/lambda/latest/dg/snapstart-best-practices.html
 """
 
@@ -26,10 +26,10 @@ logger = Logger(service="byline")
 
 
 def prime(handler: Callable[..., Any], *, identity: Identity) -> None:
-    """Load and run, before the snapshot, what requests will need.
+    """Load the modules and run the code that requests need, before the snapshot.
 
-    No request leaves the function, so the snapshot has no connection, and no key that is withdrawn
-    later. A step that fails is logged, and does not fail the deployment: the first request does it.
+    No request leaves the function, so the snapshot has no connection and no key that may be
+    withdrawn later. A failed step is logged, and left to the first request.
     """
     steps: dict[str, Callable[[], object]] = {
         "bearer": lambda: identity.bearer_tokens,
@@ -62,7 +62,7 @@ def _decide() -> None:
 
 
 def _answer_requests(handler: Callable[..., Any]) -> None:
-    """One request that succeeds and one for an unknown path. Neither counts nor logs anything."""
+    """Answer one request with 200 and one with 404. Neither changes a metric or the log."""
     context = SimpleNamespace(aws_request_id="priming")
     for path in ("/healthz", "/"):
         event = {"httpMethod": "GET", "path": path, "multiValueHeaders": {"host": ["priming"]}}
@@ -70,7 +70,7 @@ def _answer_requests(handler: Callable[..., Any]) -> None:
 
 
 def _build_requests() -> None:
-    """Each kind of request to AWS, up to the point where it would be sent."""
+    """Build each kind of request to AWS, without sending it."""
     of_table: dict[str, Any] = {"TableName": "priming"}
     with _answered(dynamodb()) as table:
         table.put_item(**of_table, Item={})
@@ -87,7 +87,7 @@ def _build_requests() -> None:
 
 @contextmanager
 def _answered(client: Any) -> Iterator[Any]:
-    """`client`, whose requests get an empty answer until the block ends."""
+    """`client`, whose requests are not sent but get an empty answer until the block ends."""
     event = "before-send"
     client.meta.events.register(event, _empty_answer, unique_id="priming")
     try:
@@ -111,9 +111,9 @@ def _renew_after_restore() -> None:
 
 
 def renew() -> None:
-    """Renew what copies of the snapshot must not share, after a restore: connections and `random`.
+    """Renew the connections and `random` after a restore: snapshot copies must not share them.
 
-    `random` spreads retries. Ids and tokens are drawn from the operating system.
+    `random` spreads retries. Ids and tokens use the operating system's random numbers.
     """
     random.seed()
     for client in (dynamodb(), sqs(), secrets_manager()):

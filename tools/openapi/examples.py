@@ -197,7 +197,7 @@ _DETAILS: Mapping[ProblemReason, str] = {
     "invalid_body": "Expected `object`, got `array`",
     "invalid_parameter": "Expected `int` <= 100 - at `$.limit`",
     "invalid_name": "A project's name has 1 to 63 characters: a-z, 0-9 and inner hyphens.",
-    "wrong_state": "A run that is succeeded cannot cancel.",
+    "wrong_state": "Cannot cancel a run that is succeeded.",
     "forbidden": forbidden("cancel_run").detail,
 }
 """Details that name a fact of the request. The others are the sentences of the reasons."""

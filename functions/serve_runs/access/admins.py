@@ -1,4 +1,4 @@
-"""The principals that administer every project, as `PROJECT_ADMINS` names them."""
+"""The principals in `PROJECT_ADMINS`, which administer every project."""
 
 from typing import cast
 
@@ -10,14 +10,14 @@ from byline.identity.settings import IdentitySettings
 def read_admins(text: str, *, settings: IdentitySettings) -> frozenset[Principal]:
     """The principals that `PROJECT_ADMINS` names, separated by commas. Raises `Misconfigured`.
 
-    Each is `[user:|application:][issuer#]subject`, or `anonymous`. Without a kind it is a person.
-    Without an issuer its issuer is the one that browsers sign in with, else the only trusted one.
+    An entry is `[user:|application:][issuer#]subject`, or `anonymous`. The default kind is `user`.
+    The default issuer is the one that browsers sign in with, else the only trusted one.
     """
     return frozenset(_admin(entry.strip(), settings) for entry in text.split(",") if entry.strip())
 
 
 def default_issuer(settings: IdentitySettings) -> str:
-    """The issuer of a subject that comes without one; empty where several issuers are trusted."""
+    """The issuer of a subject given without one; empty where several issuers are trusted."""
     if settings.oidc_issuer:
         return settings.oidc_issuer
     issuers = settings.trusted_issuers

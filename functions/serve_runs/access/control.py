@@ -1,7 +1,7 @@
-"""Access control: what a caller may do, decided by Cedar policies from its roles as they are now.
+"""Access control: Cedar policies decide each action from the caller's current roles.
 
-caller → roles in the project → Cedar. A service account that acts for a person needs the right
-itself, and the person needs it too. So it loses at once what the person loses.
+caller → roles in the project → Cedar. Where a service account acts for a person, the policies must
+allow the action to both. A right that the person loses is lost to the service account at once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,14 +25,14 @@ VISIBILITY = {
     "RoleBindings": "read_roles",
     "Audit": "read_audit",
 }
-"""The action that a caller must be allowed to know that a resource of a type exists."""
+"""By resource type: the action whose permission lets a caller know that a resource exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoleAssignment:
     """A principal with its roles in a project.
 
-    `read_others` reads its other roles. They are worth a read only where `roles` do not suffice.
+    `read_others` reads its other roles. It is called only where `roles` do not allow an action.
     """
 
     principal: Principal
@@ -40,7 +40,7 @@ class RoleAssignment:
     read_others: Callable[[], frozenset[str]] | None = None
 
     def effective_roles(self) -> Iterator[frozenset[str]]:
-        """Its roles, then all of them."""
+        """`roles`; then, where there may be other roles, all roles together."""
         yield self.roles
         if self.read_others is not None:
             yield self.roles | self.read_others()
@@ -48,10 +48,10 @@ class RoleAssignment:
 
 @dataclass(frozen=True)
 class Access:
-    """What a caller may do in a project.
+    """A caller's rights in a project.
 
-    All `assignments` must be allowed an action: the caller's comes first, then the person's whom it
-    acts for. `acts_for`: that person, where the caller is a service account that acts for one.
+    An action must be allowed to all `assignments`: the caller's, then that of the person it acts
+    for. `acts_for`: that person; None for a caller that acts for no person.
     """
 
     project: str
@@ -62,14 +62,15 @@ class Access:
     def may(self, action: str, resource: Resource | None = None) -> bool:
         """Whether the policies allow `action` on `resource`, by default on the project.
 
-        What a caller may do by being who it is (a runner with its own token) needs no person.
+        A right that the caller has without any role (a runner reads its own token) does not need
+        the person's permission.
         """
         resource = resource or self.of_project
         if all(self._allows(assignment, action, resource) for assignment in self.assignments):
             return True
         caller, *persons = self.assignments
-        itself = RoleAssignment(caller.principal, frozenset())
-        return bool(persons) and self._allows(itself, action, resource)
+        without_roles = RoleAssignment(caller.principal, frozenset())
+        return bool(persons) and self._allows(without_roles, action, resource)
 
     def require(
         self,
@@ -80,9 +81,8 @@ class Access:
     ) -> None:
         """Raise `RequestFailed` unless the policies allow `action` on `resource`.
 
-        `not_found` for a caller that may not know of such a resource, as if it did not exist;
-        `forbidden` for all others. `find` raises `not_found` where the resource does not exist; it
-        is called only for a caller that may know of it.
+        `not_found` for a caller that may not know whether the resource exists, else `forbidden`.
+        `find` is called before `forbidden`, and raises `not_found` where the resource is absent.
         """
         resource = resource or self.of_project
         if self.may(action, resource):
@@ -98,7 +98,7 @@ class Access:
         return Resource("Project", self.project)
 
     def resource(self, kind: str, name: str, **attributes: Principal | None) -> Resource:
-        """A resource of the project, with those of its attributes that are known."""
+        """A resource of the project. An attribute that is None is left out."""
         known = {key: value for key, value in attributes.items() if value is not None}
         return Resource(kind, f"{self.project}/{name}", known)
 
@@ -132,7 +132,7 @@ def question(
 
 
 class AccessControl:
-    """Reads what callers may do. `admins` administer every project, whatever the table says."""
+    """Reads callers' rights. `admins` administer every project, without a role in the table."""
 
     def __init__(
         self, roles: RoleReader, *, admins: frozenset[Principal], callers_are_verified: bool
@@ -142,16 +142,16 @@ class AccessControl:
         self._callers_are_verified = callers_are_verified
 
     def read_access(self, caller: Caller | None, project: str) -> Access:
-        """What a caller may do in a project.
+        """A caller's rights in a project. Raises `RowsUnread`.
 
-        The number of reads depends on the caller alone, never on what exists: one, and one more
-        where an application acts for a person. A person among the admins causes none, until an
-        action is asked for that administering does not allow.
+        The number of reads does not reveal which resources exist: one, and one more where an
+        application acts for a person. For a person among the admins, roles are read only when an
+        action needs more than `project:admin`.
         """
         return self.read_accesses(caller, [project])[project]
 
     def read_accesses(self, caller: Caller | None, projects: Sequence[str]) -> dict[str, Access]:
-        """The same for several projects, each named once, with no more calls."""
+        """A caller's rights by project, for several distinct projects that are read together."""
         own = principal_of(caller)
         own_roles = self._read(own, projects)
         acts_for = own_roles.acts_for
@@ -174,7 +174,7 @@ class AccessControl:
         return accesses
 
     def acts_for(self, caller: Caller | None) -> ActsFor | None:
-        """The person that a caller acts for, in whatever project; None where it acts for none."""
+        """The person that a caller acts for, in any project; None where it acts for no person."""
         return self._read(principal_of(caller), ()).acts_for
 
     def _assignment(
@@ -182,16 +182,17 @@ class AccessControl:
     ) -> RoleAssignment:
         if principal not in self._admins:
             return RoleAssignment(principal, roles)
-        # Within one request the roles stay as they were read first.
-        return RoleAssignment(principal, roles, cache(partial(self._bound, principal, project)))
+        # Cached, so that all decisions of a request see the same roles.
+        read_others = cache(partial(self._roles_in_table, principal, project))
+        return RoleAssignment(principal, roles, read_others)
 
-    def _bound(self, principal: Principal, project: str) -> frozenset[str]:
+    def _roles_in_table(self, principal: Principal, project: str) -> frozenset[str]:
         return self._roles.read(principal, [project]).by_project[project]
 
     def _read(self, principal: Principal, projects: Sequence[str]) -> PrincipalRoles:
         if principal in self._admins:
-            # The person that an application acts for is read all the same: administering does not
-            # give the application more than the person has.
+            # An application that acts for a person never has more rights than the person, even
+            # among the admins. So its person is read here too.
             is_application = principal.kind == "application"
             acts_for = self._roles.read(principal, ()).acts_for if is_application else None
             return PrincipalRoles(dict.fromkeys(projects, frozenset({ADMIN_ROLE})), acts_for)

@@ -1,6 +1,6 @@
-"""Decisions by the Cedar policies in `policies/`, which alone say who may do what.
+"""Decisions by the Cedar policies in `policies/`, the only source of permissions.
 
-The policies are loaded with the first decision, so a cold start that decides nothing goes without.
+The policies are loaded at the first decision, so a cold start without a decision skips them.
 https://docs.cedarpolicy.com/
 """
 
@@ -21,7 +21,7 @@ REMEMBERED_ANSWERS = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The resource of a question: an entity of the schema, with what the policies know of it."""
+    """The resource of a question: an entity of the Cedar schema, with its attributes."""
 
     type: str
     id: str
@@ -29,12 +29,12 @@ class Resource:
 
     @property
     def uid(self) -> dict[str, str]:
-        """Its entity in Cedar."""
+        """The resource's entity id in Cedar."""
         return {"type": f"Byline::{self.type}", "id": self.id}
 
 
 class Question(NamedTuple):
-    """All that a decision depends on: equal questions have the same answer."""
+    """All inputs of a decision, so that equal questions have the same answer."""
 
     principal: Principal
     action: str
@@ -46,9 +46,9 @@ class Question(NamedTuple):
 
 
 class Decisions:
-    """The policies of a folder, read once. `answer` is `decide`, remembering its last answers.
+    """The policies of a folder, read once. `answer` is `decide` with a cache of its last answers.
 
-    The policies do not change while a process lives, and the caller's roles are in the question.
+    Cached answers stay correct: policies do not change in a process, and a question has all roles.
     """
 
     def __init__(self, folder: Path = POLICIES) -> None:
@@ -60,9 +60,9 @@ class Decisions:
         self.answer = lru_cache(REMEMBERED_ANSWERS)(self.decide)
 
     def decide(self, question: Question) -> bool:
-        """Whether the policies allow it.
+        """Whether the policies allow the action.
 
-        Cedar's errors are refusals: an action that no schema names, an attribute that is missing.
+        An error of Cedar is a refusal: an action that the schema lacks, a missing attribute.
         """
         principal, action, resource_type, resource_id, attributes, roles, context = question
         resource = Resource(resource_type, resource_id, dict(attributes))
@@ -89,13 +89,13 @@ class Decisions:
         answer = self._cedar.is_authorized(
             request, self._policies, msgspec.json.encode(entities).decode(), self._schema
         )
-        # Cedar skips a policy that fails, and that policy may be one that forbids.
+        # Cedar skips a policy whose evaluation fails, and that policy may be a `forbid`.
         return answer.allowed and not answer.diagnostics.errors
 
 
 @cache
 def decisions() -> Decisions:
-    """The policies that are shipped."""
+    """The decisions by the policies in this package."""
     return Decisions()
 
 
@@ -106,5 +106,5 @@ def role_names() -> frozenset[str]:
 
 
 def policy_text(folder: Path) -> str:
-    """All policies of a folder."""
+    """The text of all policies of a folder."""
     return "\n".join(path.read_text() for path in sorted(folder.glob("*.cedar")))

@@ -1,4 +1,4 @@
-"""The rows of `AccessTable` that decisions depend on: roles, and whom an application acts for.
+"""Rows of `AccessTable` for decisions: roles, and the person that an application acts for.
 
 Access patterns, keys and costs: docs/data-model.md.
 """
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ActsFor:
-    """That an application acts for a person, with `role` in `project` and nowhere else.
+    """The person that an application acts for, with `role` in `project` only.
 
-    `identity`: the person as `executed_by` shows people, JSON, as it was at registration.
+    `identity`: the person at the time of registration, as JSON in the shape of `executed_by`.
     """
 
     person: Principal
@@ -38,7 +38,7 @@ class PrincipalRoles:
 
 
 class RoleReader:
-    """Reads roles from `AccessTable`, always as they are now: a revoked role is gone at once."""
+    """Reads roles from `AccessTable` consistently, so that a revoked role has no effect at once."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class RoleReader:
         self._sleep = sleep
 
     def read(self, principal: Principal, projects: Sequence[str]) -> PrincipalRoles:
-        """A principal's roles in these projects. One call for every hundred of them.
+        """A principal's roles in these projects, in one call for every hundred rows.
 
-        Raises `RowsUnread`: roles that could not be read must not count as roles that are absent.
+        Raises `RowsUnread`, because roles that could not be read must not count as absent.
         """
         keys = [roles_key(project, principal) for project in projects]
         if principal.kind == "application":
@@ -87,10 +87,10 @@ def acts_for_key(application: Principal) -> Item:
 
 
 def keep_project_row(table: str, project: str) -> "TransactWriteItemTypeDef":
-    """The action that keeps a project's own row, when the last other row of it is deleted.
+    """The action that ensures a project's own row while another of its rows is deleted.
 
-    Without the row the project would count as new: whoever creates its next run would administer
-    it, and read its audit trail.
+    A project without rows counts as new. The creator of its next run would become its admin, and
+    could read its audit trail.
     """
     return {
         "Update": {

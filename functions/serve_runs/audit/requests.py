@@ -11,13 +11,13 @@ from serve_runs.web.paging import PageQuery
 from serve_runs.web.requests import PRINTABLE
 
 SUBJECTS = ("run", "runner", "credential", "person")
-"""The parameters that say what a listing is about."""
+"""The parameters for the subject of a listing."""
 
 PersonQuery = Annotated[str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
 
 
 class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
-    """What a listing is about, exactly one of four, and how much of it; from the query."""
+    """The subject of a listing, exactly one of four parameters, and its page; from the query."""
 
     run: Annotated[RunId | None, Meta(description="Records about this run.")] = None
     runner: Annotated[Name | None, Meta(description="Records about this runner.")] = None
@@ -40,5 +40,5 @@ class ReadToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     run: Annotated[
         RunId | None,
-        Meta(description="The run for which it is read, as the caller says; recorded."),
+        Meta(description="The run that needs the token, as the caller states. It is recorded."),
     ] = None

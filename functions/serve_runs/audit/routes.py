@@ -1,6 +1,6 @@
 """The route of the audit trail: who did what, on whose behalf, and when.
 
-caller → may it read the trail → one query. Other subjects write the records.
+caller → policy → one query for each principal or resource. Other packages write the records.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AuditRoutes:
-    """`default_issuer`: the issuer of a subject that comes without one, empty where none is."""
+    """The audit route. `default_issuer`: the issuer of a subject given without one, or empty."""
 
     client: "DynamoDBClient"
     table: str
@@ -63,7 +63,7 @@ class AuditRoutes:
         return ActorRecords(call.project, self._principal(query.person or "", call))
 
     def _owners(self, person: str | None, project: str) -> list[ActorRecords]:
-        """The records of the principals whose e-mail address `person` is, if it is one."""
+        """The records of each principal whose e-mail address is `person`."""
         if person is None or "@" not in person or _is_principal(person):
             return []
         return [ActorRecords(project, owner.text) for owner in self.profiles.find_by_email(person)]
@@ -71,8 +71,8 @@ class AuditRoutes:
     def _principal(self, person: str, call: Call) -> str:
         """The principal that `person` names.
 
-        `me`, a principal as records have it, or a subject of the issuer that browsers sign in with,
-        even where it looks like an e-mail address. An unknown principal has no records.
+        `person` is `me`, a record's `principal`, or a subject of the default issuer, even if it
+        looks like an e-mail address. An unknown principal has no records, so its list is empty.
         """
         if person == "me":
             return principal_text(call.known_caller())

@@ -1,4 +1,4 @@
-"""Reading the audit trail, newest first: one key or index query a page, never a scan.
+"""Queries of the audit trail, newest first: one key or index query a page, never a scan.
 
 Access patterns, keys and costs: docs/data-model.md.
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
 
 PERSON_INDEX = "by-person"
-"""(answerable, entry): holds only records that have an accountable principal."""
+"""Keyed by (answerable, entry). It has only records with an accountable principal."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActorRecords:
-    """The records of a principal in a project: its actions, and others' on behalf of it."""
+    """The records of a principal in a project: of its actions, and of actions on its behalf."""
 
     project: str
     principal: str
@@ -36,10 +36,10 @@ def list_records(
     limit: int,
     after: str | None,
 ) -> Page:
-    """Up to `limit` records about resources or of principals, and the entry after which to go on.
+    """Up to `limit` records of all `subjects`, and the entry after which the next page starts.
 
-    A principal's records of other projects are skipped, so its listing may end early with an entry
-    to go on.
+    A principal's records of other projects are skipped, so a page that is not the last may be
+    short.
     """
     pages = [
         list_pages(
@@ -70,13 +70,13 @@ def _query(
     # `scope` and `project` are reserved words of DynamoDB.
     names, values = {"#key": key}, {":key": {"S": value}}
     if after is not None:
-        # A bound instead of a start key: a forged cursor cannot leave the request's partition.
+        # A condition instead of a start key: a forged cursor cannot leave the partition.
         condition += " AND entry < :after"
         values[":after"] = {"S": after}
     query: QueryInputTypeDef = {
         "TableName": table,
         "ScanIndexForward": False,
-        # One more than asked for tells whether an unfiltered listing has ended.
+        # One row more than the page shows whether an unfiltered listing has ended.
         "Limit": limit + 1,
         "KeyConditionExpression": condition,
         "ExpressionAttributeNames": names,

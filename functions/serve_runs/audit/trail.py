@@ -1,8 +1,8 @@
-"""The audit trail: one record of each change, and of each token that was handed out.
+"""The audit trail: one record of each change, and of each read of a token.
 
 A record is written in one transaction with its change, so neither exists without the other. Records
-are only ever added: each put is conditional, and IAM allows this function neither to update nor to
-delete one (`AuditIsAppendOnly` in template.yaml).
+are append-only: each put is conditional, and IAM denies this function to update or delete a record
+(`AuditIsAppendOnly` in template.yaml).
 
 Access patterns, keys and costs: docs/data-model.md.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
 
 AUDIT = "audit#"
-"""The prefix of every record's partition key, and of no other row's."""
+"""The prefix of the partition keys of records. No other row has it."""
 
 Action = Literal[
     "create_run",
@@ -52,7 +52,7 @@ ResourceType = Literal["run", "runner", "credential", "service_account", "role_b
 class RepresentedPerson:
     """The person that a caller acts for: the principal as text, and `executed_by` as JSON.
 
-    `is_inherited`: the person follows from the parent run, not from the caller.
+    `is_inherited`: the person comes from the parent run, not from the caller.
     """
 
     principal: str
@@ -62,9 +62,9 @@ class RepresentedPerson:
 
 @dataclass(frozen=True, slots=True)
 class ActionContext:
-    """Who carries out an action, for whom, and by which request.
+    """The caller of an action, the person it acts for, and the request.
 
-    `request_id` is Lambda's, which no two requests share.
+    `request_id`: Lambda's request id, which is unique.
     """
 
     caller: Caller | None
@@ -93,14 +93,14 @@ class ActionContext:
 def principal_text(caller: Caller | None) -> str:
     """A caller as records name it: `kind:issuer#subject`, or `anonymous`.
 
-    A verified subject of unknown kind has no rights, but is recorded by its subject all the same.
+    A verified subject of unknown kind has no rights, but its records name the subject.
     """
     return "anonymous" if caller is None else f"{caller.kind}:{caller.issuer}#{caller.subject}"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditedResource:
-    """The resource of a record. `id`: a run's id, a name, or a binding's role and principal."""
+    """The resource of a record. `id`: a run id, a name, or a binding's role and principal."""
 
     project: str
     type: ResourceType
@@ -125,8 +125,7 @@ class AuditTrail:
     ) -> "TransactWriteItemTypeDef":
         """The record as an action of the transaction that makes the change.
 
-        Built once for each request: attempts of one request then share a key, and leave one record
-        at most.
+        Build it once for each request. All attempts then share a key, so at most one record exists.
         """
         return {"Put": self._put(context, action, resource, run=None)}
 
@@ -140,14 +139,14 @@ class AuditTrail:
     ) -> None:
         """Record an action that changes no row, before it is carried out.
 
-        `run`: the run for which it is, as the caller says. Raises what DynamoDB's client raises,
-        and `Contended`: then the action must not be carried out.
+        `run`: the run that needs the action, as the caller states. Raises DynamoDB's errors and
+        `Contended`: after an error the action must not be carried out.
         """
         put = self._put(context, action, resource, run=run)
         try:
             write_row(self._client, lambda: self._client.put_item(**put))
         except ConditionFailed:
-            return  # botocore repeated a put whose answer was lost: the record is this one
+            return  # botocore repeated a put whose answer was lost: the record exists
 
     def _put(
         self,
@@ -181,6 +180,6 @@ class AuditTrail:
 
 
 def _entry(context: ActionContext, action: Action, resource: AuditedResource, *, at: float) -> str:
-    """A ULID of the time; its random bits are a digest of request, action and resource."""
+    """A ULID of the time `at`; its random bits are a digest of request, action and resource."""
     digest = sha256(f"{context.request_id}\0{action}\0{resource.scope}".encode()).digest()
     return str(ULID(int(at * 1000).to_bytes(6) + digest[:10]))

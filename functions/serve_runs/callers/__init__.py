@@ -1,1 +1,1 @@
-"""Callers: who sends a request, and whether the service answers."""
+"""The caller of a request, and the health check."""

@@ -39,5 +39,5 @@ class CallerRoutes:
 
 
 def check_health() -> Response[str]:
-    """A constant answer: it needs no caller, reads nothing, and tells nothing."""
+    """A constant answer. It needs no caller and reads no data."""
     return json_answer(200, {"status": "ok"})

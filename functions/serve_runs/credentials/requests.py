@@ -1,7 +1,7 @@
 """The body of a credential; docs/openapi.json is generated from it.
 
-Errors about a body have sentences of our own. Those of the decoder quote names and values: whoever
-puts a token in the place of the provider would find it in an error, and in whatever keeps errors.
+Errors about a body have fixed sentences. The decoder's sentences quote names and values: a token in
+place of the provider would appear in the error, and in logs of errors.
 """
 
 import re
@@ -46,7 +46,7 @@ class PutCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A credential to store.
 
     `token`: the secret itself; for `google` and `vertex` the text of a key file, for `kubeconfig`
-    the file. A member that is left out is not kept from an earlier request.
+    the file. A member that is left out is removed.
     """
 
     provider: Provider
@@ -82,7 +82,7 @@ def _error_detail(detail: str) -> str:
     member = _MEMBER.search(detail)
     if member is not None:
         return f"`{member[1]}` is missing or invalid."
-    return "The body is no credential: it has `provider`, `token`, and perhaps `url` and `email`."
+    return "The body must be JSON with `provider` and `token`, and optionally `url` and `email`."
 
 
 def _broken_rule(credential: PutCredential) -> str | None:

@@ -73,7 +73,7 @@ class CredentialRoutes:
     def delete_credential(self, call: Call, credential: str) -> Response[str]:
         """Delete a credential and its secret: 204, or 404 where it does not exist.
 
-        After a 503 the same request continues the deletion.
+        After a 503, the same request sent again continues the deletion.
         """
         self._require("delete_credential", call, credential)
         self.store.delete(call.project, credential, action=call.action)
@@ -83,12 +83,12 @@ class CredentialRoutes:
     def show_credential_token(self, call: Call, credential: str) -> Response[str]:
         """A credential with its token, for `credential:token-reader` alone.
 
-        The read is recorded first, with the caller and the run for which it is.
+        The read is recorded first, with the caller and the run that needs the token.
         """
         self._require("read_credential_token", call, credential)
         query = call.query(ReadToken)
         found = self.store.get(call.project, credential)
-        # Before the secret is read: a read that cannot be recorded does not take place.
+        # Recorded before the secret is read, so that no read is without a record.
         resource = AuditedResource(call.project, "credential", credential)
         self.audit.write(call.action, "read_credential_token", resource, run=query.run)
         secret = self.store.read_secret(found)

@@ -1,7 +1,7 @@
-"""The secrets of credentials: a version for each change, one of which the credential's row names.
+"""The secrets of credentials: one version for each change. A credential's row names its version.
 
-`AWSCURRENT` may be a version that the row does not name. A reader that does not ask this API goes
-by that label, and may see a change a moment before the row is written.
+`AWSCURRENT` may be another version. A reader that bypasses this API follows that label, and may see
+a change before the row is written.
 """
 
 from collections.abc import Callable
@@ -34,8 +34,8 @@ class CredentialSecret(msgspec.Struct, frozen=True):
 
 
 class CredentialSecrets:
-    """The secrets in Secrets Manager. `client` makes its client when it is first used, because a
-    listing needs none. `name`: see `secret_name`."""
+    """The secrets in Secrets Manager. `client` makes the client at its first use, because a listing
+    needs none. `name`: see `secret_name`."""
 
     def __init__(self, client: "Callable[[], SecretsManagerClient]") -> None:
         self._make_client = client
@@ -77,7 +77,7 @@ class CredentialSecrets:
             self._restore(name, secret, version)
 
     def delete(self, name: str) -> None:
-        """Delete a secret with all its versions; a deleted one stays deleted."""
+        """Delete a secret with all its versions, unless it is deleted already."""
         errors = self._client.exceptions
         try:
             self._client.delete_secret(SecretId=name, RecoveryWindowInDays=RECOVERY_DAYS)
@@ -85,7 +85,7 @@ class CredentialSecrets:
             return
 
     def _restore(self, name: str, secret: CredentialSecret, version: str) -> None:
-        """Write where the secret is deleted, gone for good, or half made."""
+        """Write a version of a secret that is deleted, absent, or has no version yet."""
         errors = self._client.exceptions
         try:
             self._client.restore_secret(SecretId=name)
@@ -124,10 +124,10 @@ class CredentialSecrets:
 
 
 def secret_name(project: str, credential: str) -> str:
-    """The name of a credential's secret. Names have no `/`, so no two share one."""
+    """The name of a credential's secret. Names have no `/`, so no two credentials share one."""
     return f"byline/credentials/{project}/{credential}"
 
 
 def secret_of(body: PutCredential) -> CredentialSecret:
-    """The secret of a request."""
+    """The content of the secret that a request puts."""
     return CredentialSecret(body.provider, body.token, body.url, body.email)

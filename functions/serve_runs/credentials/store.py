@@ -1,14 +1,14 @@
 """Reading and writing credentials: metadata in `AccessTable`, the secret in Secrets Manager.
 
 A change writes a new version of the secret, then one transaction makes the row name that version
-and records the caller. A request that dies in between has changed nothing that can be read.
+and records the caller. A request that ends in between has changed nothing that readers see.
 
-Whether anything changes is decided by reading the secret. A digest in the row would spare the call,
-but a reader of the table could try passwords against it, salted or not.
+A put reads the secret to find out whether it changes. A digest in the row would save that call, but
+a reader of the table could test guessed passwords against it, even with a salt.
 
-A deletion first replaces the row by a deletion marker, then deletes the secret, then the marker. No
-request writes past a marker that is younger than any request can live: a late deletion of the
-secret would delete a new credential's secret too.
+A deletion first replaces the row by a deletion marker, then deletes the secret, then the marker. A
+young marker blocks all other changes, until the request that wrote it has certainly ended. Without
+it, a delayed deletion could delete the secret of a new credential.
 """
 
 from contextlib import suppress
@@ -42,10 +42,11 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 ATTEMPTS = 3
-"""How often a credential is read again that changes meanwhile. Each attempt costs a version."""
+"""How often a credential is read, because it may change before the write. Each attempt to write
+uses a version of the secret."""
 
 DELETION_SECONDS = 60
-"""Twice as long as a request can live, because clocks differ."""
+"""How long a marker blocks other changes: twice the longest request, because clocks differ."""
 
 
 class CredentialStore:
@@ -89,7 +90,7 @@ class CredentialStore:
             after = Credential(
                 project,
                 name,
-                # Of this attempt alone: a put of an existing version would not make it current.
+                # New for each attempt: a put of an existing version would not make it current.
                 new_version(project, name, action, f"put {attempt}"),
                 body.provider,
                 url=body.url,
@@ -103,7 +104,7 @@ class CredentialStore:
             write(secret_name(project, name), secret, version=after.version)
             if self._commit(item, credential_item(after), record=record):
                 return after, "created" if before is None else "changed"
-        self._take_back(project, name, action)
+        self._delete_orphaned_secret(project, name, action)
         raise contended("credential")
 
     def get(self, project: str, name: str) -> Credential:
@@ -117,7 +118,7 @@ class CredentialStore:
         """The secret, of exactly the credential's version.
 
         Raises `RequestFailed` (`token_unavailable`) where it cannot be read: reads of Secrets
-        Manager may be behind its writes.
+        Manager may lag behind its writes.
         """
         name = secret_name(credential.project, credential.name)
         secret = self._secrets.read(name, credential.version)
@@ -128,8 +129,8 @@ class CredentialStore:
     def delete(self, project: str, name: str, *, action: ActionContext) -> None:
         """Delete a credential, then its secret. Raises `RequestFailed` (`not_found`).
 
-        Where the secret cannot be deleted now, AWS's error is raised, and the same request again
-        continues. Meanwhile no route reads the secret.
+        Where AWS does not delete the secret, its error is raised, and the same request sent again
+        continues the deletion. Meanwhile no route reads the secret.
         """
         resource = AuditedResource(project, "credential", name)
         record = self._audit.record(action, "delete_credential", resource)
@@ -139,7 +140,7 @@ class CredentialStore:
             if item is None:
                 raise not_found()
             self._refuse_during_deletion(item)
-            # A request that continues another one's deletion is not recorded again.
+            # Only the request that began the deletion is recorded, not one that continues it.
             others: dict[str, TransactWriteItemTypeDef] = {}
             if DELETING_UNTIL not in item:
                 others = {"project": keep_project_row(self._table, project), "record": record}
@@ -150,7 +151,7 @@ class CredentialStore:
         try:
             self._secrets.delete(secret_name(project, name))
         except self._client.exceptions.ClientError:
-            # AWS refused, so no deletion comes late: the next request need not wait.
+            # AWS refused the deletion, so it cannot happen later: the next request need not wait.
             self._commit(marker, marker | {DELETING_UNTIL: {"N": "0"}})
             raise
         with suppress(ConditionFailed):
@@ -164,7 +165,7 @@ class CredentialStore:
     def list_credentials(
         self, project: str, *, limit: int, after: str | None
     ) -> tuple[list[Credential], str | None]:
-        """Up to `limit` credentials by name, and the last name if there are more."""
+        """Up to `limit` credentials by name, and the last name if more follow."""
         found: list[Credential] = []
         start = after
         while len(found) <= limit:
@@ -189,11 +190,11 @@ class CredentialStore:
         shown = found[:limit]
         return shown, shown[-1].name if len(found) > limit else None
 
-    def _take_back(self, project: str, name: str, action: ActionContext) -> None:
-        """Delete a secret that this request has written, unless a credential's row names it.
+    def _delete_orphaned_secret(self, project: str, name: str, action: ActionContext) -> None:
+        """Delete the secret that this request has written, unless the credential exists.
 
-        Where a deletion came between, Secrets Manager has restored the deleted secret, and no other
-        request would delete it. The marker stays for its time: this deletion may come late too.
+        After a concurrent deletion this request has restored the deleted secret, and no other
+        request would delete it. The marker stays for its time: this deletion may be delayed too.
         """
         marker = self._marker(project, name, action, "take back")
         for _ in range(ATTEMPTS):
@@ -211,7 +212,7 @@ class CredentialStore:
         }
 
     def _is_same(self, before: Credential, secret: CredentialSecret) -> bool:
-        """Whether the credential is the same. Its secret is read only where the metadata is."""
+        """Whether the credential is unchanged. Its secret is read only for unchanged metadata."""
         metadata = (before.provider, before.url, before.email)
         if metadata != (secret.provider, secret.url, secret.email):
             return False
@@ -229,7 +230,7 @@ class CredentialStore:
     def _commit(
         self, before: Item | None, after: Item, **others: "TransactWriteItemTypeDef"
     ) -> bool:
-        """Whether `after` was put in the place of `before`, together with `others`."""
+        """Replace `before` by `after` together with `others`; False where the row has changed."""
         put: Any = {"TableName": self._table, "Item": after, **unchanged(before)}
         return not write_together(self._client, {"credential": {"Put": put}, **others})
 

@@ -14,19 +14,19 @@ PREFIX = "credential#"
 """The prefix of the sort keys of credentials."""
 
 DELETING_UNTIL = "deleting_until"
-"""The column of a row whose credential is being deleted: until when that may take, in seconds since
+"""The column of a deletion marker: the time until which it blocks other changes, in seconds since
 the epoch."""
 
 _COLUMNS = {"email": "account_email"}
-"""The columns that are not named like their fields. A column `email` would be a key of the index
-`by-email`, so the credential would be listed as a profile of whoever has the address."""
+"""The columns that are not named like their fields. A column `email` is a key of the index
+`by-email`, so the credential would count as the profile of a person with that address."""
 
 _VERSIONS = UUID("0b6f6f0e-1d0c-4a53-8a2b-6f4f2f4f0d5e")
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A credential without its secret. `version`: the version of the secret that counts.
+    """A credential without its secret. `version`: the committed version of the secret.
 
     Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON.
     """
@@ -75,7 +75,7 @@ def unchanged(before: Item | None) -> dict[str, Any]:
 
 
 def new_version(project: str, name: str, action: ActionContext, step: str) -> str:
-    """A version that follows from the request and the step, so that a call that botocore repeats is
+    """A version derived from the request and the step, so that a call that botocore repeats is
     carried out once."""
     return str(uuid5(_VERSIONS, f"{secret_name(project, name)}#{action.request_id}#{step}"))
 

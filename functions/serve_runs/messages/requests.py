@@ -9,10 +9,10 @@ from byline.names import RunId
 from serve_runs.errors import RequestFailed
 
 MAX_CONTENT_BYTES = 32_768
-"""The longest `content` as JSON. With its other columns a row stays far below DynamoDB's 400 KB."""
+"""The longest `content` as JSON. A row with it stays far below DynamoDB's limit of 400 KB."""
 
 MAX_LEVELS = 32
-"""The deepest nesting of `content`: a reader's parser must be able to read it too."""
+"""The deepest nesting of `content`, so that readers' JSON parsers accept it too."""
 
 MAX_WAIT_SECONDS = 20
 
@@ -29,8 +29,7 @@ class PostMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ListMessages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The messages to list, from the query. `wait`: for how many seconds to wait where none
-    exists."""
+    """The messages to list, from the query. `wait`: the seconds to wait where no message exists."""
 
     after: RunId | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 20

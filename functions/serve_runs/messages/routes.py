@@ -1,6 +1,6 @@
-"""The routes of messages: what people and its runner write in a run.
+"""The routes of messages, which people and a run's runner write in the run.
 
-caller → the run and its runner → policy → a row, or the rows that the reader does not have yet.
+caller → the run and its runner → policy → a new row, or the rows after the reader's last one.
 """
 
 import time
@@ -26,10 +26,10 @@ MESSAGES = "/v1/projects/<project>/runs/<run_id>/messages"
 POLL_SECONDS = 1.0
 
 ANSWER_SECONDS = 1.0
-"""The rest of an invocation's time, kept for the answer when the wait ends."""
+"""How much of an invocation's time is left for the answer when the wait ends."""
 
 NO_RUNNER = "-"
-"""A placeholder that is no runner's name. It is read where a run has no runner, so that the number
+"""A placeholder that cannot name a runner. It is read where a run has no runner, so that the number
 of reads does not depend on the run."""
 
 
@@ -50,14 +50,14 @@ class MessageRoutes:
     def list_messages(self, call: Call, run_id: str) -> Response[str]:
         """A run's messages after the one with the id `after`, the oldest first.
 
-        With `wait`, where there is none yet, the answer waits for one for so many seconds.
+        With `wait`, an empty list is answered only after so many seconds without a new message.
         """
         query = call.query(ListMessages)
         self._require("read_messages", call, run_id)
         found = self.store.after(call.project, run_id, after=query.after, limit=query.limit)
         if query.wait and not found:
             found = self._wait(call, run_id, query)
-            # Meanwhile a role may have been revoked, and the run deleted.
+            # During the wait a role may have been revoked, or the run deleted.
             call.forget_access()
             self._require("read_messages", call, run_id)
         shown = fitting([message_json(item) for item in found])
@@ -80,28 +80,28 @@ class MessageRoutes:
         """Raise `RequestFailed` unless the caller may carry out `action` in the run.
 
         `forbidden` for a caller that may read the run or its messages, else `not_found`. The number
-        of reads depends on the caller alone, never on what exists.
+        of reads depends only on the caller, so it does not reveal whether the run exists.
         """
         access = call.access
         found = self.store.find_run(call.project, run_id)
-        # A person is no runner.
+        # A runner's service account is an application, so people need no read of the runner.
         is_application = call.caller is not None and call.caller.kind == "application"
         executor = self._executor(call.project, found) if is_application else None
         resource = access.resource("Run", run_id, executor=executor)
         if not access.may(action, resource):
-            knows = access.may("read_run", resource) or access.may("read_messages", resource)
-            raise forbidden(action) if knows and found is not None else not_found()
+            sees_run = access.may("read_run", resource) or access.may("read_messages", resource)
+            raise forbidden(action) if sees_run and found is not None else not_found()
         if found is None:
             raise not_found()
 
     def _executor(self, project: str, run: Item | None) -> Principal | None:
-        """The service account of a run's runner, as it is registered now."""
+        """The service account that the run's runner is registered with now."""
         name = NO_RUNNER if run is None else run.get("runner", {}).get("S", NO_RUNNER)
         row = self.runners.find(project, name)
         return None if row is None else own_principal(row)
 
     def _wait(self, call: Call, run_id: str, query: ListMessages) -> list[Item]:
-        """The messages as soon as there are any; none when the time is over."""
+        """The messages as soon as one exists; an empty list when the time is over."""
         left = call.context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS
         until = time.monotonic() + min(query.wait, left)
         found: list[Item] = []

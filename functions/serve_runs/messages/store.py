@@ -1,12 +1,12 @@
-"""The messages of runs: each is a row of its own, in the order in which they were written.
+"""Reading and writing the messages of runs: one row each, in the order in which they were written.
 
-A reader that has read up to a message must find every later message after it, whoever wrote it by
-whatever clock. So a run has a row with its last message's id. Each message moves that row on in its
-own transaction, so ids grow in the order in which messages become visible. A timestamp alone would
-not do: a writer whose clock is behind would place its message before one that was read already.
+A reader that continues after a message must find all later messages, whatever the writers' clocks.
+So a run has a row with the id of its last message. The transaction of each message updates that
+row, so ids grow in the order in which messages become visible. Timestamps alone do not ensure this:
+a writer whose clock is behind would place its message before one that was already read.
 
-Each message also names its predecessor. Transactions are serial to each other, but a query beside
-them may see a message a moment before its predecessor. Messages after such a gap are not shown yet.
+Each message also names its predecessor. Transactions are serializable, but a concurrent query may
+return a message before its predecessor is visible. Messages after such a gap are not shown yet.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-isolation
 
 Messages are not in the audit trail: each has its author, and none is ever changed.
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 LIFETIME_SECONDS = 90 * 86_400
-"""For how long messages are kept. The deletion of a run hides them at once, without a write for
-each of them; DynamoDB deletes them later at no cost."""
+"""How long messages are kept: 90 days. Then DynamoDB deletes them at no cost. The deletion of a run
+hides its messages at once, without a write to each of them."""
 
 ATTEMPTS = 8
-"""How often a message is tried that other messages overtake."""
+"""How often a message is written, because another message may be written first."""
 
 WAIT_SECONDS = 0.04
 
@@ -69,14 +69,14 @@ class MessageStore:
     ) -> tuple[Item, Literal["created", "repeated"]]:
         """Write a message, or find the message that `key` wrote: by the same caller, in this run.
 
-        Raises `RequestFailed`: `not_found` without such a run, `idempotency_conflict` for another
-        message of the same key, `store_unavailable`.
+        Raises `RequestFailed`: `not_found` where the run does not exist, `idempotency_conflict` for
+        another message with the same key, `store_unavailable` where other messages came first.
         """
         content = content_text(message)
         remembered = None
         if key is not None:
             remembered = RememberedKey(
-                # Beside the keys of runs, whose ids have no `#`.
+                # Not the partition of a run's own keys, because project names have no `#`.
                 f"idempotency#{project}#{run_id}",
                 f"message#{digest(action.principal, key)}",
                 digest(message.role, content),
@@ -103,9 +103,9 @@ class MessageStore:
                 raise not_found()
             if remembered is not None and "key" in refused:
                 return self._created_by(remembered, refused["key"], project, run_id), "repeated"
-            # Another message came first: this one gets an id after it.
+            # Another message was written first: the next attempt takes an id after it.
         raise RequestFailed(
-            "store_unavailable", "Other requests write messages of this run. Retry."
+            "store_unavailable", "Other requests keep writing messages of this run. Retry."
         )
 
     def after(self, project: str, run_id: str, *, after: str | None, limit: int) -> list[Item]:

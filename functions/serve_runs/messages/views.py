@@ -9,7 +9,7 @@ from byline.identity.caller import read_executed_by
 from byline.tables.rows import Item
 
 GAP_SECONDS = 60
-"""An older gap does not close: the message before it was deleted at the end of its lifetime."""
+"""The age of a message after which a missing predecessor has expired, and is no longer awaited."""
 
 LAST = "-"
 """The sort key of the row with a run's last message id. It sorts before every message."""
@@ -29,7 +29,7 @@ def message_json(item: Item) -> dict[str, Any]:
 
 
 def next_id(last: str | None, *, at: float) -> str:
-    """A ULID of the time; where it is not greater than `last`, the ULID after `last`."""
+    """A ULID of the time `at`; where it is not greater than `last`, the ULID after `last`."""
     new = ULID.from_timestamp(at)
     if last is None or str(new) > last:
         return str(new)

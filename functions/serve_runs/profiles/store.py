@@ -1,7 +1,7 @@
-"""Profiles: the display names and e-mail addresses of callers, as their latest tokens had them.
+"""Profiles: the display names and e-mail addresses in the latest tokens of callers.
 
-For showing and finding only, never for deciding: (issuer, subject) alone says who somebody is. No
-failure here fails a request. Access patterns, keys and costs: docs/data-model.md.
+They are shown and searched, but never part of a decision: (issuer, subject) alone identifies a
+principal. Access patterns, keys and costs: docs/data-model.md.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 EMAIL_INDEX = "by-email"
-"""(e-mail address in lower case, principal): holds only profiles that have an address."""
+"""Keyed by (e-mail address in lower case, principal). It has only profiles with an address."""
 
 REMEMBERED = 1_024
 REMEMBERED_SECONDS = 86_400
-"""How many written profiles this process remembers, and for how long, to not write them again."""
+"""How many written profiles this process remembers, and how long, to save repeated writes."""
 
 RETRY_SECONDS = 60
-"""After a failed write a profile is not written for so long: requests must not wait for it."""
+"""How long a profile is not written after a failed write, so that requests do not wait for it."""
 
 OWNERS_OF_AN_EMAIL = 5
-"""The most principals that an e-mail address may mean: issuers do not agree on its owner."""
+"""The most principals found for an e-mail address. Several issuers may have the same address."""
 
 _PRINCIPAL = "principal#"
 
@@ -46,8 +46,8 @@ _PRINCIPAL = "principal#"
 class Profiles:
     """The profiles of one table. `failed` is called with the error of a failed read or write.
 
-    A profile is what tokens have said so far: a fact that a token leaves out stays as the last
-    token had it. Otherwise a browser's token and an SDK's would overwrite each other in turn.
+    A name that a token leaves out keeps its earlier value. Otherwise a browser's token and an SDK's
+    token would overwrite each other in turn.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Profiles:
         self._written: BoundedCache[Caller, Caller] = BoundedCache(REMEMBERED, now=now)
 
     def remember(self, caller: Caller) -> None:
-        """Write the names of a verified caller where they have changed.
+        """Write the names of a verified caller where they have changed. An error is not raised.
 
         At most one call; none for a caller whose names this process has written, or whose token has
-        none.
+        no names.
         """
         if self._written.get(caller):
             return
@@ -86,11 +86,11 @@ class Profiles:
         self._written.put(caller, caller, until=self._now() + seconds)
 
     def find_by_email(self, email: str) -> list[Principal]:
-        """Up to five principals whose latest e-mail address this is, in whatever case."""
+        """Up to five principals whose latest e-mail address is `email`, in any case of letters."""
         page = self._client.query(
             TableName=self._table,
             IndexName=EMAIL_INDEX,
-            # Rows of other kinds have no column `email`; the prefix guards against a later one.
+            # Only profiles have a column `email`. The prefix excludes rows that may get one later.
             KeyConditionExpression="email = :email AND begins_with(#scope, :principal)",
             ExpressionAttributeNames={"#scope": "scope"},
             ExpressionAttributeValues={
@@ -102,9 +102,9 @@ class Profiles:
         return [_principal_of(item) for item in page["Items"]]
 
     def display_names(self, principals: Iterable[Principal]) -> dict[Principal, ExecutedBy]:
-        """The names of those of `principals` that have a profile.
+        """The names of the `principals` that have a profile.
 
-        At most one call, for the first hundred principals; empty where it fails.
+        At most one call, for the first 100 principals; empty where it fails.
         """
         keys = [profile_key(principal) for principal in dict.fromkeys(principals)]
         if not keys:
@@ -123,7 +123,7 @@ class Profiles:
         }
 
     def _write(self, principal: Principal, names: dict[str, str]) -> None:
-        # Names that the profile has change nothing, and a token that comes late changes nothing.
+        # Not written where no name differs, or where a later request has written the profile.
         is_change = " OR ".join(f"#{name} <> :{name}" for name in names)
         self._client.update_item(
             TableName=self._table,
@@ -147,7 +147,7 @@ def profile_key(principal: Principal) -> Item:
 
 
 def _names_of(caller: Caller) -> dict[str, str]:
-    """The names in a caller's token, as columns; empty where the token has its subject alone."""
+    """The names in a caller's token, as columns; empty where the token has only its subject."""
     if caller.kind == "application":
         return {"name": caller.name} if caller.name != caller.subject else {}
     names = {

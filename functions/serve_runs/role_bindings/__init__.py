@@ -1,1 +1,1 @@
-"""Role bindings: who has which role in a project."""
+"""Role bindings: the roles of principals in a project."""

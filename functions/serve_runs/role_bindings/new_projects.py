@@ -40,8 +40,9 @@ class NewProjects:
     ) -> "tuple[Access, dict[str, TransactWriteItemTypeDef]]":
         """The access of a run's creator, and the actions that make it admin of a new project.
 
-        No actions where the project exists. None either for an anonymous caller, whom no role would
-        reach again, and for a service account that acts for a person: it has the role it was given.
+        No actions where the project exists, or the creator is anonymous, because all anonymous
+        callers would share the role. None for a service account that acts for a person: its
+        registration has its role.
         """
         if action.caller is None or access.acts_for is not None or access.may("create_run"):
             return access, {}

@@ -16,7 +16,7 @@ RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z0-9:-]
 
 
 class RoleBinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A role of a principal in a project. `issuer`: by default the one that browsers sign in
+    """A role of a principal in a project. `issuer`: by default the issuer that browsers sign in
     with."""
 
     role: RoleName
@@ -37,7 +37,7 @@ class RoleBinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         issuer = self.issuer or default_issuer
         if not issuer:
             raise RequestFailed(
-                "invalid_parameter", "`issuer` is required, because several are trusted."
+                "invalid_parameter", "`issuer` is required, because several issuers are trusted."
             )
         principal = Principal(self.kind, issuer, self.subject)
         if len(principal.text.encode()) > MAX_PRINCIPAL_BYTES:

@@ -1,6 +1,6 @@
-"""The routes of role bindings: who has which role in a project.
+"""The routes of role bindings: the roles of principals in a project.
 
-caller → may it administer → one transaction of the binding, the number of admins and the record.
+caller → policy → one transaction of the binding, the number of admins and the record.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ ROLE_BINDINGS = "/v1/projects/<project>/role-bindings"
 
 @dataclass(frozen=True, slots=True)
 class RoleBindingRoutes:
-    """`default_issuer`: the issuer of a subject that comes without one, empty where none is."""
+    """The routes. `default_issuer`: the issuer of a subject given without one, or empty."""
 
     store: RoleStore
     audit: AuditTrail
@@ -46,7 +46,7 @@ class RoleBindingRoutes:
         return json_answer(200, {"role_bindings": found, "next_cursor": next_cursor})
 
     def grant_role(self, call: Call) -> Response[str]:
-        """Give a principal a role: 201, or 200 where it has the role already."""
+        """Grant a principal a role: 201, or 200 where it has the role already."""
         self._require(call, "grant_role")
         body = call.body(RoleBinding)
         principal = self._principal(body)
@@ -59,8 +59,7 @@ class RoleBindingRoutes:
         return json_answer(201 if outcome == "created" else 200, document)
 
     def revoke_role(self, call: Call) -> Response[str]:
-        """Take a role away: 204, 404 where the principal does not have it, 409 for the last
-        admin's."""
+        """Revoke a role: 204, 404 where the principal does not have it, 409 for the last admin."""
         self._require(call, "revoke_role")
         query = call.query(RoleBinding)
         principal = self._principal(query)

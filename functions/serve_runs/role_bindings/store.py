@@ -1,7 +1,7 @@
 """Granting and revoking roles. Every write is conditional, and running it twice is harmless.
 
 A project's own row counts its admins, in the same transaction as the role. So the last admin cannot
-be removed, whoever else is being removed at the same moment.
+be removed, even by concurrent requests.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +32,7 @@ class RoleStore:
     def grant(
         self, project: str, principal: Principal, role: str, *, record: "TransactWriteItemTypeDef"
     ) -> Literal["created", "unchanged"]:
-        """Give a principal a role that it may have already."""
+        """Grant a principal a role; `unchanged` where it has the role already."""
         actions = {"role": self._grant(project, principal, role)}
         if role == ADMIN_ROLE:
             actions["admins"] = self._count(project, 1)
@@ -42,7 +42,7 @@ class RoleStore:
     def revoke(
         self, project: str, principal: Principal, role: str, *, record: "TransactWriteItemTypeDef"
     ) -> None:
-        """Take a role away.
+        """Revoke a role.
 
         Raises `RequestFailed`: `not_found` where the principal does not have it, `last_admin`.
         """
@@ -67,7 +67,7 @@ class RoleStore:
             raise RequestFailed("last_admin")
 
     def claim(self, project: str, principal: Principal) -> "dict[str, TransactWriteItemTypeDef]":
-        """The actions that make a principal the admin of a new project, with its first run."""
+        """The actions, besides its first run, that make a principal the admin of a new project."""
         return {
             "project": {
                 "Put": {
@@ -80,7 +80,7 @@ class RoleStore:
         }
 
     def is_unclaimed(self, project: str) -> bool:
-        """Whether this table has no row of the project: no role, and nothing else."""
+        """Whether this table has no row of the project, of any kind."""
         page = self._client.query(
             TableName=self._table,
             KeyConditionExpression="#scope = :scope",
@@ -94,7 +94,7 @@ class RoleStore:
     def list_bindings(
         self, project: str, *, limit: int, after: str | None
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """Up to `limit` principals with their roles, and after which to go on if there are more."""
+        """Up to `limit` principals with their roles, and the last principal if more follow."""
         found: list[Item] = []
         start = after
         while len(found) <= limit:
@@ -112,7 +112,7 @@ class RoleStore:
                 "Limit": limit + 1,
             }
             if start is not None:
-                # The project comes from the request: a forged cursor cannot leave it.
+                # The project comes from the request, so a forged cursor cannot leave it.
                 query["ExclusiveStartKey"] = project_key(project) | {
                     "entry": {"S": f"{_ROLES}{start}"}
                 }

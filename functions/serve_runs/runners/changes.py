@@ -1,4 +1,4 @@
-"""The row of a runner after a registration or deletion. It calls nothing."""
+"""The row of a runner after a registration or deletion, computed without any call."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from serve_runs.audit.trail import ActionContext
 from serve_runs.runners.requests import RunnerRegistration
 
 RESTART_SPACING_SECONDS = 60
-"""After a failed refresh, a restart makes the next one due this long after it at the earliest: a
-runner that restarts in a loop must not cause a request to its issuer each time."""
+"""The earliest time after a failed refresh at which a restart makes the next one due. A runner that
+restarts in a loop must not cause a request to its issuer each time."""
 
 
 def new_runner(registration: RunnerRegistration, *, above: int, now: float) -> RunnerRow:
@@ -42,8 +42,8 @@ def new_runner(registration: RunnerRegistration, *, above: int, now: float) -> R
 def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) -> RunnerRow:
     """The row after another registration of the runner; `row` itself where nothing changes.
 
-    A registration that asks for another token starts without one: the old token has the old rights,
-    and must not be handed to a new subject. `now` is in seconds since the epoch.
+    A registration for another token removes the current one, which has the old rights and must not
+    reach a new subject. `now` is in seconds since the epoch.
     """
     body = registration.body
     after = replace(
@@ -53,7 +53,7 @@ def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
         resource=body.resource,
         scope=body.scope,
         subject=body.subject,
-        # The same subject keeps its issuer, whoever registers it again.
+        # The same subject keeps its issuer, even if another issuer's caller registers it again.
         subject_issuer=(
             row.subject_issuer
             if row.subject_issuer is not None and body.subject == row.subject
@@ -64,7 +64,7 @@ def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
         return _restarted(row, registration, now=now)
     after = replace(
         after,
-        # The commit of a refresh that began before this registration then fails.
+        # A new revision makes the commit fail of a refresh that began before this registration.
         revision=registration.action.request_id,
         updated_at=rfc3339(now),
         registered_by=registration.action.identity,
@@ -89,7 +89,7 @@ def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
 
 
 def deleted(row: RunnerRow, *, action: ActionContext, now: float) -> RunnerRow:
-    """The tombstone of a runner, due at once, so that its secrets are swept."""
+    """The tombstone of a runner, due at once, so that the refresher deletes its secrets."""
     return replace(
         row,
         shard=row.work_unit.shard,
@@ -102,7 +102,7 @@ def deleted(row: RunnerRow, *, action: ActionContext, now: float) -> RunnerRow:
 
 
 def _restarted(row: RunnerRow, registration: RunnerRegistration, *, now: float) -> RunnerRow:
-    """The row of a runner that restarted: where its last refresh failed, the next is due sooner."""
+    """The row of a restarted runner. If its last refresh failed, the next one is due sooner."""
     if row.last_error is None or row.due_at is None:
         return row
     due_at = max(int(now), row.last_error.at + RESTART_SPACING_SECONDS)
@@ -112,5 +112,5 @@ def _restarted(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
 
 
 def _generation(*, above: int, now: float) -> int:
-    """The time in milliseconds, so that it exceeds an earlier runner's count, and `above`."""
+    """A generation greater than `above` and than an earlier runner's: the time in milliseconds."""
     return max(above + 1, int(now * 1000))

@@ -21,21 +21,21 @@ logger = Logger(service="byline")
 def list_runners(
     client: "DynamoDBClient", table: str, project: str, *, limit: int, after: Position | None
 ) -> tuple[list[RunnerRow], Position | None]:
-    """Up to `limit` runners by name, and where to go on if there are more.
+    """Up to `limit` runners by name, and the position of the last one if more follow.
 
     A row that cannot be read is logged and left out, so that it does not hide the others.
     """
     query: QueryInputTypeDef = {
         "TableName": table,
-        # One more than asked for tells whether this page is the last.
+        # One row more than the page shows whether this page is the last.
         "Limit": limit + 1,
         "KeyConditionExpression": "#project = :project",
-        # A reserved word of DynamoDB.
+        # `project` is a reserved word of DynamoDB.
         "ExpressionAttributeNames": {"#project": "project"},
         "ExpressionAttributeValues": {":project": {"S": project}},
     }
     if after is not None:
-        # The project comes from the request: a forged cursor cannot leave it.
+        # The project comes from the request, so a forged cursor cannot leave it.
         query["ExclusiveStartKey"] = runner_key(project, after.id)
     page = client.query(**query)
     items = page["Items"][:limit]

@@ -1,4 +1,4 @@
-"""The message to the refresher about a runner that is due at once, ahead of the next tick."""
+"""The message to the refresher about a runner that is due at once, before the next tick."""
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
@@ -8,8 +8,8 @@ from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import message_body
 
 DELAY_SECONDS = 1
-"""A worker finds due runners by an index, which follows the table within a second. An earlier
-message would find nothing, and the runner would wait for the tick."""
+"""A worker finds due runners by an index, which is updated within a second after the table. Without
+the delay a worker could miss the runner, which would then wait for the next tick."""
 
 logger = Logger(service="byline")
 

@@ -18,7 +18,7 @@ RESOURCE_PATTERN = r"^[A-Za-z][A-Za-z0-9+.-]*:(?:[!$&-;=?-Z_a-z~\[\]]|%[0-9A-Fa-
 SCOPE_PATTERN = r"^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*" + END
 """Scope tokens with one space between them (RFC 6749, section 3.3)."""
 
-# The pattern is for the document alone: `naming_rule` says what is wrong with a name.
+# The pattern is for docs/openapi.json only. `naming_rule` explains an invalid name better.
 ClientName = Annotated[str, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
 Audience = Annotated[str, Meta(min_length=1, max_length=MAX_CHARACTERS, pattern=PRINTABLE)]
 ResourceUri = Annotated[str, Meta(max_length=MAX_CHARACTERS, pattern=RESOURCE_PATTERN)]
@@ -29,8 +29,8 @@ RunnerSubject = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTA
 class RegisterRunner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A runner to register: the OAuth client of its tokens, and what the tokens are for.
 
-    `subject` is the runner's own, at the issuer of the caller that registers it: this subject alone
-    may fetch the runner's token. A member that is left out is not kept from earlier.
+    `subject` is the runner's own, at the issuer of the caller that registers it. It may fetch the
+    runner's token. A member that is left out is removed.
     """
 
     client: ClientName
@@ -55,7 +55,7 @@ class RunnerRegistration:
 
     @property
     def subject_issuer(self) -> str | None:
-        """The issuer of the runner's subject; None without one. Issuers may share subjects."""
+        """The issuer of the runner's subject, because a subject alone is ambiguous; or None."""
         if self.body.subject is None or self.action.caller is None:
             return None
         return self.action.caller.issuer

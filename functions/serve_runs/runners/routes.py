@@ -1,7 +1,6 @@
 """The routes of runners, whose tokens the refresher keeps fresh.
 
-caller → the row, which is durable first → a message for the refresher. Only the last route reads a
-token.
+caller → policy → the row → a message for the refresher. Only the last route reads a token.
 """
 
 from collections.abc import Callable
@@ -35,7 +34,7 @@ RUNNER = f"{RUNNERS}/<runner>"
 
 @dataclass(frozen=True, slots=True)
 class RunnerRoutes:
-    """`secrets`: makes the client of Secrets Manager, for the one route that reads a token."""
+    """The routes of runners. `secrets` makes the client of Secrets Manager for token reads."""
 
     client: "DynamoDBClient"
     table: str
@@ -58,12 +57,12 @@ class RunnerRoutes:
     def register_runner(self, call: Call, runner: str) -> Response[str]:
         """Register a runner, change it, or report its restart: 201, or 200 where it exists.
 
-        Its first token comes within seconds. An existing token is not minted again.
+        Its first token is available within seconds. An existing token is not minted again.
         """
         access = call.access
 
         def permit(before: RunnerRow | None, after: RunnerRow | None) -> None:
-            """An unchanged registration is a restart, which the runner itself may report."""
+            """Require the action. An unchanged registration is a restart, a right of the runner."""
             is_same = before is not None and after is not None and after.revision == before.revision
             own = None if before is None else own_principal(before)
             resource = access.resource("Runner", runner, own=own)
@@ -120,7 +119,7 @@ class RunnerRoutes:
     def show_runner_token(self, call: Call, runner: str) -> Response[str]:
         """A runner's newest token, for the runner itself and for `credential:token-reader`.
 
-        The read is recorded before the token is handed out. 503 while no live token exists.
+        The read is recorded before the token is returned. 503 while no live token exists.
         """
         query = call.query(ReadToken)
         access, row = call.access, self.store.find(call.project, runner)

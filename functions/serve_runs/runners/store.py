@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 ATTEMPTS = 5
-"""How often a runner is read again that is changed, refreshed or deleted meanwhile."""
+"""How often a runner is read, because it may change before the write."""
 
 _UNCHANGED = "generation = :generation AND revision = :revision AND due_at = :due"
-"""The condition that a runner was not changed, refreshed, postponed or deleted since its read."""
+"""The condition that a runner's registration, token and due time are unchanged since its read."""
 
 _ABOVE_MINIMUM = "attribute_not_exists(generation) OR generation < :generation"
 
@@ -54,9 +54,9 @@ class RunnerStore:
     ) -> tuple[RunnerRow, Literal["created", "changed", "unchanged"]]:
         """Register a runner, or change its registration.
 
-        `permit` is called with the row before and the row after, before the write, and raises where
-        the caller may not write it. So what was permitted is what is written, whoever changes the
-        runner meanwhile.
+        `permit` is called before each write, with the rows before and after it. It raises where the
+        caller may not make the change. So only a permitted change is written, even if other
+        requests change the runner at the same time.
         """
         resource = AuditedResource(registration.project, "runner", registration.runner)
         record = self._audit.record(registration.action, "register_runner", resource)
@@ -75,7 +75,7 @@ class RunnerStore:
             if after.generation != before.generation:
                 self._close_breaker(after)
             is_changed = after.revision == registration.action.request_id
-            # A runner that only becomes due sooner is unchanged: nothing is recorded.
+            # A restart, which only makes the runner due sooner, has no audit record.
             records = {"record": record} if is_changed else {}
             if after == before or self._replace(before, after, records):
                 return after, "changed" if is_changed else "unchanged"
@@ -94,7 +94,7 @@ class RunnerStore:
         return row
 
     def delete(self, project: str, runner: str, *, action: ActionContext) -> RunnerRow:
-        """Delete a runner, and return its tombstone, which stays until its secrets are swept.
+        """Delete a runner. Returns its tombstone, which stays until its secrets are deleted.
 
         Raises `RequestFailed` (`not_found`).
         """
@@ -108,10 +108,10 @@ class RunnerStore:
         raise contended("runner")
 
     def _create(self, row: RunnerRow, record: "TransactWriteItemTypeDef") -> bool:
-        """Whether the row was put where none existed.
+        """Create a runner's row; False where one exists, or its generation is too low.
 
-        A transaction, because DynamoDB carries one out once however often botocore sends it. A put
-        that botocore repeats could bring a runner back that was deleted in between.
+        DynamoDB carries a transaction out once, even if botocore sends it again. A repeated put
+        could restore a runner that was deleted in between.
         """
         return self._write(
             {
@@ -140,7 +140,7 @@ class RunnerStore:
         after: RunnerRow,
         records: "dict[str, TransactWriteItemTypeDef]",
     ) -> bool:
-        """Whether `after` was put in the place of `before`."""
+        """Replace `before` by `after`; False where another request has changed the row."""
         put: TransactWriteItemTypeDef = {
             "Put": {
                 "TableName": self._table,
@@ -189,7 +189,7 @@ class RunnerStore:
         )
 
     def _write(self, actions: "dict[str, TransactWriteItemTypeDef]") -> bool:
-        """Whether all `actions` were carried out; none is where a condition does not hold."""
+        """Carry out all `actions`; False, with none carried out, where a condition fails."""
         return not write_together(self._client, actions)
 
     def _minimum_generation(self, registration: RunnerRegistration) -> int:
@@ -197,11 +197,11 @@ class RunnerStore:
         return 0 if item is None else int(item["generation"]["N"])
 
     def _close_breaker(self, row: RunnerRow) -> None:
-        """Let a client that its issuer refused be tried again: the issuer may accept it by now.
+        """Close the breaker of an OAuth client that its issuer refused, so that it is tried again.
 
-        A client that was told to wait still waits. Carried out before the runner is written: if the
-        write fails, the breaker opens again by itself. A request that is repeated after the write
-        would find nothing changed, and leave the breaker open.
+        A `Retry-After` of the issuer stays in force. The breaker is closed before the runner is
+        written, and opens again at the next refusal if that write fails. After the write, a
+        repeated request would find an unchanged runner, and leave the breaker open.
         """
         with suppress(ConditionFailed):
             write_row(

@@ -1,7 +1,4 @@
-"""A runner's token, for the runner itself.
-
-A caller that may not read it does not learn whether the runner exists.
-"""
+"""A runner's newest token, and the service account that may read it: the runner's own."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +28,9 @@ def own_principal(row: RunnerRow) -> Principal | None:
 def read_token(row: RunnerRow, *, client: "SecretsManagerClient", now: Clock) -> dict[str, Any]:
     """The runner's newest committed token, as the API shows it.
 
-    Exactly the version of that generation is read: another version of the secret may be a refresh
-    that was not committed. Raises `RequestFailed` (`token_unavailable`) while no token exists or
-    lives, and while it cannot be read yet: reads of Secrets Manager may be behind its writes.
+    Only the version of the committed generation is read, because another version may belong to a
+    refresh that was not committed. Raises `RequestFailed` (`token_unavailable`) without a live
+    token, and while it cannot be read yet: reads of Secrets Manager may lag behind its writes.
     """
     if row.slot is None or row.expires_at is None or row.expires_at <= now():
         raise _no_token()

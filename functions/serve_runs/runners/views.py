@@ -52,10 +52,10 @@ def status_of(row: RunnerRow, *, now: float) -> RunnerStatus:
 def secrets_prefix(function_arn: str) -> str:
     """The prefix of the ARNs of all secrets in the account and region of a function.
 
-    A secret's name follows. Without the six random characters at its end that is a partial ARN.
-    Secrets Manager finds the secret by it, because no name of ours ends like such a suffix; an IAM
-    policy adds `-??????`. The full ARN would cost a call for each runner of a listing, or a hundred
-    bytes in each row and index entry.
+    The prefix and a secret's name are a partial ARN, without the six random characters at its end.
+    Secrets Manager accepts it, because no name of ours ends like such a suffix. An IAM policy adds
+    `-??????`. The full ARN would cost a call for each runner of a listing, or 100 bytes in each row
+    and index entry.
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen
     """
     _, partition, _, region, account, *_ = function_arn.split(":")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
 
 CREATOR_INDEX = "by-creator"
-"""(creator, run id): holds only rows that have a creator."""
+"""Keyed by (creator, run id). It has only rows with a creator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ def list_runs(
     limit: int,
     after: str | None,
 ) -> Page:
-    """Up to `limit` runs of all `queries`, newest first, and the id after which to go on.
+    """Up to `limit` runs of all `queries`, newest first, and the id to continue after.
 
-    A run that several queries find comes once. A filtered listing may end early with an id.
+    A run that several queries find is listed once. A filtered page may be short and not the last.
     """
     pages = [
         list_pages(
@@ -59,13 +59,13 @@ def list_visible_runs(
     after: str | None,
     visible: Callable[[list[Item]], list[Item]],
 ) -> Page:
-    """The same for the runs that are `visible`, as if no others existed.
+    """Up to `limit` runs as in `list_runs`, but only those that `visible` returns.
 
-    Where very many hidden runs lie between visible ones the listing ends early, after a run that
-    may be hidden. Then its id is shown, which is of no use without its project.
+    Many hidden runs in sequence end a page early. Its cursor then may contain the id of a hidden
+    run, which gives no access without the run's project.
     """
     found: list[Item] = []
-    # One more than asked for tells whether a visible run follows. Later reads are whole pages.
+    # One row more than the page shows whether a visible run follows. Later reads are whole pages.
     size = limit + 1
     for _ in range(PAGES_PER_LISTING):
         rows, after = list_runs(client, table, queries, limit=size, after=after)
@@ -96,7 +96,7 @@ def _request(table: str, query: RunQuery, limit: int, after: str | None) -> "Que
     request: QueryInputTypeDef = {
         "TableName": table,
         "ScanIndexForward": False,
-        # One more than asked for tells whether an unfiltered listing has ended.
+        # One row more than the page shows whether an unfiltered listing has ended.
         "Limit": ROWS_PER_PAGE if filters else limit + 1,
         "KeyConditionExpression": _all_equal(key),
         # `project` and `status` are reserved words of DynamoDB.
@@ -108,7 +108,7 @@ def _request(table: str, query: RunQuery, limit: int, after: str | None) -> "Que
     if filters:
         request["FilterExpression"] = _all_equal(filters)
     if after is not None:
-        # A bound instead of a start key, which would need the project of a run that may be hidden.
+        # A condition instead of a start key, which would need the project of a possibly hidden run.
         # A forged cursor cannot leave the request's partition.
         request["KeyConditionExpression"] += " AND id < :after"
         values[":after"] = {"S": after}

@@ -26,7 +26,7 @@ class CreateRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ListRuns(PageQuery, frozen=True, forbid_unknown_fields=True):
-    """The filters of a listing, and how much of it; from the query."""
+    """The filters and the page of a listing, from the query."""
 
     status: Status | None = None
     created_by: Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)] | None = None

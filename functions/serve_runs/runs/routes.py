@@ -1,6 +1,6 @@
 """The routes of runs: create, list, read, change, delete.
 
-caller → its access → one transaction of the run and its audit record → the run as JSON.
+caller → policy → one transaction of the run and its audit record → the run as JSON.
 """
 
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ RUNS = "/v1/projects/<project>/runs"
 RUN = f"{RUNS}/<run_id>"
 
 NO_PROJECT = "-"
-"""A placeholder that is no project's name. Roles are read for it where no run was found, so that
+"""A placeholder that cannot name a project. Roles are read for it where no run was found, so that
 the number of reads does not depend on the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRoutes:
-    """`new_projects` is None where only admins may start a project."""
+    """The routes of runs. `new_projects` is None where only admins may start a project."""
 
     client: "DynamoDBClient"
     table: str
@@ -65,7 +65,7 @@ class RunRoutes:
         )
 
     def create_run(self, call: Call) -> Response[str]:
-        """Create a run in the caller's name: 201, or 200 where its `Idempotency-Key` created it."""
+        """Create a run as the caller: 201, or 200 where the `Idempotency-Key` created it before."""
         key = idempotency_key(call.event)
         body = call.body(CreateRun) if call.event.get("body") else CreateRun()
         run, outcome = self._create(call, body, key)
@@ -139,7 +139,7 @@ class RunRoutes:
             try:
                 action = self.parents.child_action(body.parent_run, access=access, action=action)
             except RequestFailed:
-                # A key gives the run that it created, even if the parent is gone since.
+                # A repeated key returns its run, even if the parent was deleted since.
                 before = key and self.store.created_before(
                     body, project=call.project, action=action, key=key
                 )
@@ -156,7 +156,7 @@ class RunRoutes:
     def _create_unclaimed(
         self, call: Call, body: CreateRun, action: ActionContext, key: str | None
     ) -> tuple[Item, str]:
-        """Create a run in a project that another request has claimed meanwhile."""
+        """Create a run in a new project that another request claimed first."""
         call.forget_access()
         call.access.require("create_run")
         return self.store.create(body, project=call.project, action=action, key=key)
@@ -164,7 +164,7 @@ class RunRoutes:
     def _queries(self, query: ListRuns, call: Call) -> list[RunQuery]:
         """The queries of a listing.
 
-        One for a subject, and where that looks like an e-mail address one for each of its owners.
+        One for the creator's subject. An e-mail address adds one for each principal that has it.
         """
         creator, issuer = query.created_by, None
         if creator == "me":
@@ -197,9 +197,9 @@ class RunRoutes:
 
 
 def _visible(call: Call, found: list[Item]) -> list[Item]:
-    """Those of other projects' runs that the caller may read.
+    """The runs in `found` that the caller may read.
 
-    Roles are read even where no run was found, so that the time taken does not tell of hidden runs.
+    Roles are read even for no runs, so that the time of the answer does not reveal hidden runs.
     """
     projects = list(dict.fromkeys(run["project"]["S"] for run in found)) or [NO_PROJECT]
     accesses = call.read_accesses(projects)

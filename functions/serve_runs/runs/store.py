@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from byline.registration.outbox import NewOutboxEntry
 
 READS_BEFORE_WRITING = 3
-"""How often a run is read again that other requests change meanwhile."""
+"""How often a run is read, because another request may change it before the write."""
 
 UNCHANGED = "last_request = :seen"
-"""The condition that a run is as it was read: every write leaves the id of its request."""
+"""The condition that a run is unchanged since it was read: every write stores its request id."""
 
 
 class ClaimRefused(Exception):
-    """A new project was claimed by another request meanwhile. Nothing was written."""
+    """Another request claimed the new project first. Nothing was written."""
 
 
 class RunStore:
     """The runs of one table. Every change is written together with its record in `audit`.
 
-    `new_id`: a new ULID, or its text. `outbox`: the outbox entry of a run that the authorization
-    service does not know yet; None where registration is off.
+    `new_id` makes a ULID. `outbox` makes the entry of a run that waits for its registration with
+    the authorization service; None where registration is off.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class RunStore:
             return self._created_by(remembered, refused["key"], project), "repeated"
         if claim and not refused.keys().isdisjoint(claim):
             raise ClaimRefused
-        raise RuntimeError(f"the new run's {', '.join(refused)} was refused")
+        raise RuntimeError(f"conditions of a new run do not hold: {', '.join(refused)}")
 
     def created_before(
         self, body: CreateRun, *, project: str, action: ActionContext, key: str
@@ -143,7 +143,7 @@ class RunStore:
             if state not in transition.before:
                 raise RequestFailed(
                     "wrong_state",
-                    f"A run that is {state} cannot {transition.name}.",
+                    f"Cannot {transition.name} a run that is {state}.",
                     members={"current_status": state},
                 )
             update: UpdateTypeDef = {
@@ -177,9 +177,9 @@ class RunStore:
                 "last_request": {"S": action.request_id},
                 **self._outbox_entry(run, now),
             }
-            # Not in the index: deleted runs are not listed.
+            # Without this key attribute the tombstone is in no index, so it is not listed.
             tombstone.pop("creator", None)
-            # An error of the registration; the deregistration has none yet.
+            # The error is of the registration. The deregistration has none yet.
             tombstone.pop("registration_error", None)
             if action.identity is not None:
                 tombstone["deleted_by"] = {"S": action.identity}
@@ -222,20 +222,20 @@ class RunStore:
 def put_once(table: str, item: Item) -> "PutTypeDef":
     """Put `item` unless it exists, with at most one of the two creators.
 
-    The second condition compares what is written, not what exists: DynamoDB itself refuses a row
-    with both creators, even if the code above it had a fault.
+    The second condition compares the new values, not stored ones: DynamoDB refuses a row with both
+    creators, even after a programming error here.
     """
-    nobody = {"S": ""}
+    absent = {"S": ""}
     return {
         "TableName": table,
         "Item": item,
         "ConditionExpression": (
-            "attribute_not_exists(id) AND (:user = :nobody OR :service_account = :nobody)"
+            "attribute_not_exists(id) AND (:user = :absent OR :service_account = :absent)"
         ),
         "ExpressionAttributeValues": {
-            ":nobody": nobody,
-            ":user": item.get("creator_user_id", nobody),
-            ":service_account": item.get("creator_service_account_id", nobody),
+            ":absent": absent,
+            ":user": item.get("creator_user_id", absent),
+            ":service_account": item.get("creator_service_account_id", absent),
         },
     }
 
@@ -246,6 +246,6 @@ def _remembered_key(
     return RememberedKey(
         f"idempotency#{project}",
         digest(action.principal, key),
-        # The content of a body counts, not its spelling.
+        # Encoded anew, so that white space and the order of members do not matter.
         digest(msgspec.json.encode(body, order="sorted").decode()),
     )

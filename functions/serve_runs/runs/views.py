@@ -1,7 +1,6 @@
 """A run as a row of `RunsTable`, and as the API shows it.
 
-A row has the names that were known when it was written. Names that are known by now are added when
-the run is shown.
+A row has the display names that were known when it was written. `named_runs` adds later names.
 """
 
 from collections.abc import Iterable
@@ -25,8 +24,8 @@ def new_item(
 ) -> Item:
     """The row of a run that is created at the time `at`, seconds since the epoch.
 
-    `creator` and its column exist only for a known caller: indexes and conditions depend on whether
-    an attribute exists.
+    `creator` and the column of its kind exist only for a known caller. Indexes and conditions
+    depend on whether an attribute exists.
     """
     time = rfc3339(at)
     item: Item = {
@@ -81,7 +80,7 @@ def run_json(item: Item) -> dict[str, Any]:
 
 
 def named_runs(rows: list[Item], *, profiles: Profiles) -> list[dict[str, Any]]:
-    """The runs as the API shows them, with names from `profiles` where a row has a subject alone.
+    """The runs as the API shows them, with names from `profiles` where a row has only a subject.
 
     At most one call; none where every row has its names.
     """
@@ -99,7 +98,7 @@ def named_runs(rows: list[Item], *, profiles: Profiles) -> list[dict[str, Any]]:
 
 
 def _creator_column(creator: Caller) -> str:
-    """The one of the two creator columns that a caller fills; the other stays empty."""
+    """The creator column for the kind of caller. The other creator column does not exist."""
     return "creator_user_id" if creator.kind == "user" else "creator_service_account_id"
 
 

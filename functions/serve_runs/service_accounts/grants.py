@@ -1,8 +1,8 @@
 """Grants of service accounts in the organisation's authorization service, where it has one.
 
 A grant precedes the row: without a grant no row is written. A revocation follows the deletion of
-the row, is tried once, and changes no answer: without the row the service account has no rights
-here.
+the row. It is tried once, and its failure does not change the answer, because without the row the
+service account has no rights.
 """
 
 import random
@@ -27,7 +27,7 @@ GRANT_SECONDS = 12
 """The longest time for all attempts: the caller waits for the answer."""
 
 OPERATION = "create"
-"""The operation that is granted and revoked: to have this service account act for oneself."""
+"""The operation that is granted and revoked: the service account acts for the person."""
 
 
 class Grants:
@@ -44,25 +44,25 @@ class Grants:
         )
 
     def grant(self, person: Principal, account_id: str) -> None:
-        """Grant a person the service account.
+        """Grant a person the use of a service account.
 
         Raises `RequestFailed`: `grant_unavailable`; `grant_refused` where a retry is useless.
         """
         until = time.time() + GRANT_SECONDS
-        who, what = _named(person, account_id)
-        error = self._service.grant(who, what, operation=OPERATION, until=until).error
+        grantee, account = _named(person, account_id)
+        error = self._service.grant(grantee, account, operation=OPERATION, until=until).error
         if error in PASSING:
             raise RequestFailed("grant_unavailable")
         if error is not None:
             raise RequestFailed("grant_refused")
 
     def revoke(self, person: Principal, account_id: str) -> ErrorClass | None:
-        """Revoke the grant, in one attempt: the class of the error, None where it succeeded."""
-        who, what = _named(person, account_id)
-        return self._service.revoke(who, what, operation=OPERATION, until=time.time()).error
+        """Revoke the grant, in one attempt. Returns the class of the error, None for success."""
+        grantee, account = _named(person, account_id)
+        return self._service.revoke(grantee, account, operation=OPERATION, until=time.time()).error
 
 
 def _named(person: Principal, account_id: str) -> tuple[Json, Json]:
     kind: Literal["user"] = "user"  # only people have service accounts
-    who = principal(kind, subject=person.subject, issuer=person.issuer)
-    return who, resource("api_key", account_id)
+    grantee = principal(kind, subject=person.subject, issuer=person.issuer)
+    return grantee, resource("api_key", account_id)

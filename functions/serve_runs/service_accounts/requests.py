@@ -16,7 +16,7 @@ from serve_runs.role_bindings.requests import RoleName
 from serve_runs.web.requests import END, PRINTABLE, path_id, read_body
 
 ID_CHARACTERS = 26
-"""130 bits of a hash."""
+"""The length of an id: 130 bits of a hash."""
 
 ID_PATTERN = f"^[a-z2-7]{{{ID_CHARACTERS}}}" + END
 
@@ -30,7 +30,7 @@ ServiceAccountName = Annotated[str, Meta(min_length=1, max_length=200, pattern=P
 class CreateServiceAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A service account that is to act for the caller.
 
-    Its own token, verified like a caller's, says which one it is. So no subject is ever typed.
+    Its own token, verified like a caller's, identifies it, so the body has no subject.
     """
 
     token: ServiceAccountToken
@@ -48,14 +48,14 @@ def create_service_account(event: Mapping[str, Any]) -> CreateServiceAccount:
     except RequestFailed as failure:
         if "unknown field" not in failure.detail:
             raise
-    # The name of an unknown member may be the token, where a client mixed them up.
-    raise RequestFailed("invalid_body", "The body has `token`, and perhaps `name` and `role`.")
+    # A client may have sent the token as a member's name, so the detail must not quote it.
+    raise RequestFailed("invalid_body", "The body must have only `token`, `name` and `role`.")
 
 
 def id_of(application: Principal) -> str:
-    """The id of a service account, which follows from its issuer and subject alone.
+    """The id of a service account, derived from its issuer and subject.
 
-    It is fit for a path, which issuer and subject are not.
+    It is valid in a path, which issuer and subject are not.
     """
     digest = sha256(application.text.encode()).digest()
     return b32encode(digest).decode().lower()[:ID_CHARACTERS]

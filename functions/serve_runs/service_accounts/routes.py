@@ -1,7 +1,7 @@
 """The routes of service accounts: applications that act for a person.
 
-person → may it → the service account's own token, verified → the grant of the authorization service
-→ one transaction of both rows and the record. From the next request on it acts for that person.
+person → policy → the service account's own token, verified → the grant of the authorization service
+→ one transaction of both rows and the record. Then the service account acts for that person.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ logger = Logger(service="byline")
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccountRoutes:
-    """`grants` is None where the organisation has no authorization service."""
+    """The routes. `grants` is None where the organisation has no authorization service."""
 
     store: ServiceAccountStore
     audit: AuditTrail
@@ -61,7 +61,7 @@ class ServiceAccountRoutes:
     def create_service_account(self, call: Call) -> Response[str]:
         """Let a service account act for the caller: 201, or 200 where it does already.
 
-        It may do what both its role and the caller allow, and loses what either loses.
+        It may do what both its role and the caller's roles allow at the time of each request.
         """
         call.access.require("create_service_account")
         body = create_service_account(call.event)
@@ -90,7 +90,7 @@ class ServiceAccountRoutes:
         return json_answer(200, {"service_accounts": found, "next_cursor": next_cursor})
 
     def show_service_account(self, call: Call, account_id: str) -> Response[str]:
-        """One service account, for a caller that may read the project's, and for its person."""
+        """One service account, for readers of the project's service accounts and its person."""
         account_id = service_account_id(account_id)
         row = self.store.find(call.project, account_id)
         _require("read_service_account", call, account_id, row)
@@ -132,7 +132,7 @@ class ServiceAccountRoutes:
         try:
             return self.store.register(wanted, grant=grant, record=record)
         except (RequestFailed, Contended):
-            # Where another request came first, no row exists that this grant is for.
+            # If another request wrote the row first, this grant may belong to no row.
             is_unused = granted and not self._acts_for(application, wanted.person)
             if is_unused and self.grants is not None:
                 self.grants.revoke(wanted.person, account_id)
@@ -144,24 +144,24 @@ class ServiceAccountRoutes:
         Raises `RequestFailed` (`invalid_service_account_token`): a 401 would be about the caller.
         """
         try:
-            # The signature counts in every mode: rows outlive a network without a way out.
+            # Verified even where callers are not: the row remains when `IdentityTrust` changes.
             application = self.identity.verify_bearer(UnverifiedToken(token))
         except Rejected as rejected:
             logger.warning("service account token rejected", reason=rejected.reason)
             raise _invalid_token(f"it was refused as `{rejected.reason}`") from None
         if application.kind != "application":
-            # So it is never the caller's own token: only people may register service accounts.
-            raise _invalid_token("its subject is no service account")
+            # This also excludes the caller's own token: only people register service accounts.
+            raise _invalid_token("its subject is not a service account")
         return application
 
     def _acts_for(self, application: Caller, person: Principal) -> bool:
-        """Whether the application acts for the person, in whatever project."""
+        """Whether the application acts for the person, in any project."""
         link = self.access_control.acts_for(application)
         return link is not None and link.person == person
 
     def _delete(self, call: Call, account_id: str, *, record: Any) -> Item:
         for _ in range(ATTEMPTS):
-            # Read at each attempt: a service account registered since may be another person's.
+            # Read at each attempt: after a new registration it may act for another person.
             row = self.store.find(call.project, account_id)
             _require("delete_service_account", call, account_id, row)
             if self.store.delete(_existing(row), record=record):
@@ -177,7 +177,7 @@ class ServiceAccountRoutes:
 
 
 def _require(action: str, call: Call, account_id: str, row: Item | None) -> None:
-    """Raise `RequestFailed` unless the action is allowed. Without a row there is no person."""
+    """Raise `RequestFailed` unless the action is allowed. Only an existing row has a person."""
     person = None if row is None else read_principal(row["person"]["S"])
     resource = call.access.resource("ServiceAccount", account_id, person=person)
     call.access.require(action, resource, find=lambda: _existing(row))

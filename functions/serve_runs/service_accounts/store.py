@@ -1,7 +1,7 @@
-"""The service accounts that act for people. Every write is conditional, and harmless twice.
+"""Reading and writing service accounts. Every write is conditional, and repeating it is harmless.
 
-Each has two rows with the same content, written and deleted together: one by the application,
-because it acts for one person in one project only; and one by the project, which lists it.
+Each has two rows with the same content, written and deleted together. The row by application limits
+it to one person in one project; the row by project is for listings.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 ATTEMPTS = 3
-"""How often a service account is read again that changes meanwhile."""
+"""How often a service account is read, because it may change before the write."""
 
 _UNCHANGED = "last_request = :seen"
 
@@ -41,9 +41,9 @@ class ServiceAccountStore:
     ) -> tuple[Item, Literal["created", "changed", "unchanged"]]:
         """Let a service account act for a person, or change its role or name.
 
-        `grant` is called before the first write of a new one, and may raise. Raises
-        `RequestFailed`: `already_registered` where it acts for another person or elsewhere,
-        `store_unavailable`.
+        `grant` is called before the write of a new one, and may raise. Raises `RequestFailed`:
+        `already_registered` where it acts for another person or in another project,
+        `store_unavailable` where other requests change it at the same time.
         """
         for _ in range(ATTEMPTS):
             before = self._read(acts_for_key(wanted.application))
@@ -68,7 +68,7 @@ class ServiceAccountStore:
         return self._read(listed_key(project, account_id))
 
     def delete(self, row: Item, *, record: "TransactWriteItemTypeDef") -> bool:
-        """Whether both rows were deleted; neither is where they changed since `row` was read."""
+        """Delete both rows; False, with none deleted, where they changed since `row` was read."""
         application = read_principal(row["principal"]["S"])
         project = row["project"]["S"]
 
@@ -95,7 +95,7 @@ class ServiceAccountStore:
     def list_of(
         self, project: str, *, limit: int, after: str | None
     ) -> tuple[list[Item], str | None]:
-        """Up to `limit` of a project's, by id, and after which to go on if there are more."""
+        """Up to `limit` service accounts of a project, by id, and the last id if more follow."""
         query: Any = {
             "TableName": self._table,
             "KeyConditionExpression": "#scope = :scope AND begins_with(entry, :entry)",
@@ -108,7 +108,7 @@ class ServiceAccountStore:
             "Limit": limit + 1,
         }
         if after is not None:
-            # The project comes from the request: a forged cursor cannot leave it.
+            # The project comes from the request, so a forged cursor cannot leave it.
             query["ExclusiveStartKey"] = listed_key(project, after)
         found = self._client.query(**query)["Items"]
         last = found[limit - 1]["id"]["S"] if len(found) > limit else None
@@ -122,7 +122,7 @@ class ServiceAccountStore:
         values: Item,
         record: "TransactWriteItemTypeDef",
     ) -> bool:
-        """Whether both rows were written, each under the same condition."""
+        """Write both rows under the same condition; False, with none written, where it fails."""
 
         def put(key: Item) -> "TransactWriteItemTypeDef":
             request: Any = {

@@ -14,9 +14,9 @@ ENTRY = "service-account#"
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccountRegistration:
-    """That `application` is to act for `person`, with `role` in `project`.
+    """The request that `application` acts for `person`, with `role` in `project`.
 
-    `identity`: the person as `executed_by` shows people, JSON. `request_id`: the request's.
+    `identity`: the person as JSON in the shape of `executed_by`. `request_id`: Lambda's.
     """
 
     project: str
@@ -45,7 +45,7 @@ class ServiceAccountRegistration:
 
 
 def listed_key(project: str, account_id: str) -> Item:
-    """The key of a service account among its project's."""
+    """The key of the row by project."""
     return project_key(project) | {"entry": {"S": f"{ENTRY}{account_id}"}}
 
 

@@ -1,1 +1,1 @@
-"""Web plumbing: requests, answers, problems, cursors. It knows no subject of the API."""
+"""Web plumbing without any subject of the API: request parsing, routing, problems, cursors."""

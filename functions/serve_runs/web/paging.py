@@ -1,7 +1,7 @@
-"""Pages of a listing: how many rows, where to go on, and how many fit into one answer.
+"""Pages of a listing: cursors, and the number of rows that fit into one answer.
 
-A cursor is not signed, and need not be. Which rows are read follows from the request alone; the
-cursor only says after which of them. Its check tells a client that mixed up its queries. A forged
+A cursor is not signed, because it grants no access. The request alone selects the rows; the cursor
+names the row after which a page starts. A checksum detects a cursor of another query. A forged
 cursor reaches only rows of a listing that its caller may read anyway.
 """
 
@@ -16,18 +16,18 @@ from msgspec import Meta
 from serve_runs.errors import RequestFailed
 
 MAX_POSITION_BYTES = 840
-"""The longest position: a sort key has at most 1,024 bytes, of which a prefix may take the rest.
+"""The longest position. A sort key has at most 1,024 bytes, including its prefix.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 ANSWER_BYTES = 900_000
-"""A load balancer takes 1 MB of JSON from a function; the rest is for what surrounds the rows."""
+"""The most bytes of rows in one answer. A load balancer accepts 1 MB of JSON from a function."""
 
 _CHECK_BYTES = 9
 _POSITION = re.compile(r"([a-z0-9-]{1,63})/([0-9A-Z]{26}|[a-z0-9-]{1,63})")
 
 
 class PageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of a listing, from the query. `cursor`: the `next_cursor` of the page before."""
+    """The size and start of a page, from the query. `cursor`: `next_cursor` of the page before."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     cursor: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
@@ -60,9 +60,9 @@ def encode_cursor(last: str, *, query: str) -> str:
 
 
 def decode_cursor(cursor: str, *, query: str) -> str:
-    """The sort key in `cursor`. Raises `RequestFailed` (`invalid_cursor`).
+    """The sort key in `cursor`.
 
-    That is a cursor of another query, a changed one, or one that is too long for a key.
+    Raises `RequestFailed` (`invalid_cursor`) for a cursor of another query, and for a changed one.
     """
     try:
         decoded = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
@@ -76,10 +76,10 @@ def decode_cursor(cursor: str, *, query: str) -> str:
 
 
 def fitting(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As many of `rows` as fit into one answer, at least the first."""
+    """The first rows that fit into one answer, at least one if `rows` has any."""
     used = 0
     for count, row in enumerate(rows):
-        # An answer carries its body as text, so every quote in it is escaped once more.
+        # Lambda's answer has the body as a JSON string, so each quote in it is escaped again.
         used += len(msgspec.json.encode(msgspec.json.encode(row).decode()))
         if used > ANSWER_BYTES and count:
             return rows[:count]

@@ -1,6 +1,6 @@
-"""Every answer that is no success: from an error to `application/problem+json` (RFC 9457).
+"""Problem documents: the answer to each error as `application/problem+json` (RFC 9457).
 
-This is the one place where an error gets its status, is logged and is counted.
+Only this module gives an error its status, logs it and counts it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class Problems:
         self._metrics = metrics
 
     def answer(self, error: Exception, *, request_id: str) -> Response[str]:
-        """The answer to `error`, which is logged and counted as its kind demands.
+        """The problem document for `error`, which is also logged and counted.
 
         `request_id` becomes `instance`, by which an operator finds the log lines.
         """
@@ -51,7 +51,7 @@ class Problems:
                 logger.error("store unavailable", error=error_name(error))
                 return problem("store_unavailable", request_id=request_id)
             case ClientError():
-                # Without message and traceback: AWS may quote what was sent, a secret too.
+                # No message and no traceback: AWS may quote the request, and a secret in it.
                 self._metrics.count("InternalError")
                 name, operation = error_name(error), error.operation_name
                 logger.error("unexpected error", error=name, operation=operation)
@@ -61,7 +61,7 @@ class Problems:
         return problem("internal", request_id=request_id)
 
     def _reject(self, error: Rejected, request_id: str) -> Response[str]:
-        """RFC 9110, section 15.5.2: a 401 names the scheme that is accepted."""
+        """The 401 to a rejected caller, with the accepted scheme (RFC 9110, section 15.5.2)."""
         self._metrics.count("Rejected", reason=error.reason)
         logger.warning(
             "caller rejected",
@@ -88,7 +88,7 @@ def problem(
 ) -> Response[str]:
     """The problem document of `reason`, with its status and `Retry-After`.
 
-    Without a `detail` it has the sentence of the reason.
+    An empty `detail` stands for the reason's own sentence.
     """
     entry = REASONS[reason]
     retry_after = entry.retry_after_seconds
@@ -114,6 +114,6 @@ def problem(
 
 
 def method_not_allowed(allowed: Sequence[str], *, request_id: str) -> Response[str]:
-    """The answer of a path that has other methods, named in `Allow` (RFC 9110, section 15.5.6)."""
+    """The 405 for a path, with its methods in `Allow` (RFC 9110, section 15.5.6)."""
     headers = {"Allow": ", ".join(allowed)}
     return problem("method_not_allowed", request_id=request_id, headers=headers)

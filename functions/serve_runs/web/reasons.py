@@ -1,6 +1,7 @@
-"""The one table of reasons: status, sentence, meaning. The OpenAPI document and the docs follow it.
+"""The table of reasons: the HTTP status, sentence and meaning of each.
 
-Clients may match on a reason. Sentences and meanings may change.
+docs/openapi.json and docs/reasons.md are generated from it. Clients may match on a reason, but its
+sentence and meaning may change.
 """
 
 from collections.abc import Mapping
@@ -12,14 +13,14 @@ from serve_runs.errors import RequestReason
 type ProblemReason = Reason | RequestReason
 
 RETRY_SECONDS = 2
-"""The `Retry-After` of a 503. Keys are fetched again after 5 seconds, DynamoDB is asked at once."""
+"""The `Retry-After` of a 503. A retry asks DynamoDB at once, and an issuer after 5 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReasonEntry:
     """A reason's HTTP status, its sentence for the caller, and its meaning for the reader of docs.
 
-    `sentence` is the `detail` of a problem that brings none of its own.
+    `sentence` is the `detail` of a problem that has no detail of its own.
     """
 
     status: int
@@ -39,12 +40,12 @@ def _unavailable(sentence: str, meaning: str) -> ReasonEntry:
 REASONS: Mapping[ProblemReason, ReasonEntry] = {
     # The credential (RFC 9110, section 15.5.2)
     "no_credentials": _rejected(
-        "The request carries no credential that counts.",
+        "The request has no credential that this target group accepts.",
         "The target group's credential is missing: the load balancer's token or a Bearer token.",
     ),
     "duplicated_header": _rejected(
         "The credential's header was sent more than once.",
-        "Two readers could take different values, so none counts.",
+        "Two components could read different values, so neither value is accepted.",
     ),
     "unsupported_scheme": _rejected(
         "The scheme of `Authorization` is not Bearer.",
@@ -52,18 +53,18 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "token_too_large": _rejected("The token is too large.", "The token has over 16,384 bytes."),
     "malformed_token": _rejected(
-        "The token is malformed.", "The token is no strict compact JWS (RFC 7515)."
+        "The token is malformed.", "The token is not a strict compact JWS (RFC 7515)."
     ),
     "unsupported_algorithm": _rejected(
         "The token's signature algorithm is not accepted.",
         "The issuer is not configured to sign with this `alg`.",
     ),
     "unsupported_critical_header": _rejected(
-        "The token's header demands an extension.", "The header has `crit` (RFC 7515, 4.1.11)."
+        "The token's header requires an extension.", "The header has `crit` (RFC 7515, 4.1.11)."
     ),
     "untrusted_signer": _rejected(
         "Another load balancer signed the token.",
-        "`signer` is none of `LoadBalancerArns`.",
+        "`signer` is not in `LoadBalancerArns`.",
     ),
     "untrusted_client": _rejected(
         "The token is for another client.", "`client` is not `OidcClientId`."
@@ -74,51 +75,51 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "untrusted_audience": _rejected(
         "The token is for another audience.",
-        "`aud` holds none of the issuer's configured `audiences`.",
+        "`aud` contains none of the issuer's configured `audiences`.",
     ),
     "unknown_key": _rejected(
-        "The token's key id is not published.", "The issuer or region publishes no such `kid`."
+        "The token's key is not published.", "The issuer or region has no key with this `kid`."
     ),
     "unusable_key": _rejected(
         "The token's key is unusable.",
         "The key is published, but not for this algorithm, or it is too weak.",
     ),
     "bad_signature": _rejected(
-        "The token's signature does not match.", "Another key signed, or the token was changed."
+        "The token's signature is wrong.", "Another key signed the token, or it was changed."
     ),
     "expired": _rejected("The token has expired.", "`exp` has passed."),
     "not_yet_valid": _rejected(
         "The token is not valid yet.", "`nbf` or `iat` is more than 30 seconds ahead."
     ),
     "wrong_token_type": _rejected(
-        "The token is no access token.", "An ID token, a refresh token or a token bound to a key."
+        "The token is not an access token.", "It is an ID or refresh token, or bound to a key."
     ),
     "missing_claim": _rejected("The token lacks a claim.", "A required claim is missing."),
     "malformed_claim": _rejected(
-        "A claim of the token is malformed.", "A claim has another type or is too long."
+        "A claim of the token is malformed.", "A claim has the wrong type or is too long."
     ),
     "subject_mismatch": _rejected(
         "Token and header name different subjects.",
         "An unsigned header, or userinfo, names another subject than the token.",
     ),
     "unknown_caller_kind": _rejected(
-        "The token does not tell whether its subject is a person or a service account.",
+        "The token does not show whether its subject is a person or a service account.",
         "The issuer's profile proves neither a person nor a service account.",
     ),
     # The request
     "invalid_name": ReasonEntry(
-        400, "A name in the path is invalid.", "A project, runner or credential is misnamed."
+        400, "A name in the path is invalid.", "A project, runner or credential name is invalid."
     ),
     "invalid_body": ReasonEntry(
-        400, "The body is invalid.", "The body is no JSON of the expected shape."
+        400, "The body is invalid.", "The body is not JSON of the expected shape."
     ),
     "invalid_parameter": ReasonEntry(
-        400, "A query parameter is invalid.", "Unknown, repeated or out of range."
+        400, "A query parameter is invalid.", "A parameter is unknown, repeated or out of range."
     ),
     "invalid_cursor": ReasonEntry(
         400,
         "The cursor does not belong to this query. Start again without one.",
-        "The cursor is changed, or comes from another query.",
+        "The cursor was changed, or comes from another query.",
     ),
     "invalid_idempotency_key": ReasonEntry(
         400,
@@ -127,7 +128,7 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "cross_site_request": ReasonEntry(
         403,
-        "A page of another site may not act for its visitor.",
+        "A page of another site sent this change. Send it from the service's own origin.",
         "A browser sent a change that a page of another site started.",
     ),
     "forbidden": ReasonEntry(
@@ -143,21 +144,21 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     "method_not_allowed": ReasonEntry(
         405,
         "This path does not support the method. `Allow` lists those it supports.",
-        "The path exists, the method does not; `Allow` lists the methods.",
+        "The path exists, but not with this method. `Allow` lists its methods.",
     ),
     "wrong_state": ReasonEntry(
         409,
         "The run's state does not permit the change.",
-        "The change does not follow from the run's state, which is in `current_status`.",
+        "The run's state, in `current_status`, does not permit the change.",
     ),
     "run_deleted": ReasonEntry(
         409,
         "The run of this Idempotency-Key has been deleted.",
-        "The key belongs to a run that was deleted since.",
+        "The key created a run that was deleted later.",
     ),
     "last_admin": ReasonEntry(
         409,
-        "A project needs at least one admin. Grant `project:admin` to somebody else first.",
+        "A project needs at least one admin. Grant `project:admin` to another principal first.",
         "The change would leave the project without an admin.",
     ),
     "already_registered": ReasonEntry(
@@ -176,24 +177,24 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "invalid_parent_run": ReasonEntry(
         422,
-        "The project has no such parent run.",
+        "`parent_run` is not a run of this project that you may read.",
         "`parent_run` does not exist in the project, or the caller may not read it.",
     ),
     "invalid_service_account_token": ReasonEntry(
         422,
         "`token` must be a current token of the service account.",
-        "The token in the body does not verify, or is no service account's.",
+        "The token in the body is rejected, or its subject is not a service account.",
     ),
     "too_many_changes": ReasonEntry(
         429,
-        "A credential can be changed a hundred times in 24 hours. Retry later.",
-        "Secrets Manager keeps all versions of 24 hours, and at most 100.",
+        "A credential can be changed 100 times in 24 hours. Retry later.",
+        "Secrets Manager keeps each version for 24 hours, and at most 100 versions.",
         retry_after_seconds=3_600,
     ),
     "internal": ReasonEntry(
         500,
         "An unexpected error occurred. Report the request id in `instance`.",
-        "An unexpected error; the request id in `instance` finds it in the logs.",
+        "An unexpected error. Search the logs for the request id in `instance`.",
     ),
     "grant_refused": ReasonEntry(
         502,
@@ -202,12 +203,12 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "keys_unavailable": _unavailable(
         "Could not fetch the keys that verify the caller's token. Retry.",
-        "The issuer or the region did not answer; nothing was decided about the caller.",
+        "The issuer or the region did not answer, so the token was neither accepted nor rejected.",
     ),
     "store_unavailable": _unavailable(
         "The tables or secrets cannot be read or written right now. Retry.",
-        "AWS did not answer or throttles, or other requests change the same rows. The change may "
-        "have been made; repeating it is harmless.",
+        "AWS did not answer or throttled the call, or other requests changed the same rows. The "
+        "change may have been made; a retry is harmless.",
     ),
     "token_unavailable": _unavailable(
         "No live token is available right now. Retry.",

@@ -1,4 +1,4 @@
-"""Reading what a load balancer forwards: path, body, query and headers, each bounded and checked.
+"""Parsing of forwarded requests: path, body, query and headers, each with limits and checks.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
 """
@@ -16,13 +16,13 @@ from byline.names import NAME, naming_rule
 from serve_runs.errors import RequestFailed, not_found
 
 MAX_BODY_BYTES = 65_536
-"""Above every legal body. The load balancer itself allows 1 MB."""
+"""The longest body after decoding. Every valid body is shorter; the load balancer allows 1 MB."""
 
 DETAIL_CHARACTERS = 200
-"""The longest detail about a body or query: it may quote the name of an unknown member."""
+"""The longest detail about a body or query, which may quote the name of an unknown member."""
 
 END = r"$(?!\n)"
-"""The end of a text in a pattern: Python's `$` alone lets a line feed follow."""
+"""The pattern of the end of a text. Python's `$` alone also matches before a final line feed."""
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*" + END
 
@@ -53,7 +53,7 @@ def read_body[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
     Raises `RequestFailed`: `invalid_body`, `body_too_large`, `unsupported_media_type`.
     """
     body = _body(event)
-    # A page of another site can send text/plain or a form without asking, JSON it cannot
+    # A page of another site can send text/plain or a form without a preflight, but not JSON
     # (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
     media_type = header(event, "content-type").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -69,7 +69,7 @@ def read_body[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
 
 
 def read_query[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
-    """The query as a `shape`. Raises `RequestFailed` (`invalid_parameter`): unknown names too."""
+    """The query as a `shape`; an unknown name raises `RequestFailed` (`invalid_parameter`) too."""
     try:
         query: dict[str, str | int] = {**_query(event)}
         for name in ("limit", "wait"):
@@ -99,8 +99,8 @@ def idempotency_key(event: Mapping[str, Any]) -> str | None:
 def refuse_cross_site(event: Mapping[str, Any]) -> None:
     """Raise `RequestFailed` (`cross_site_request`) for a change that another site's page started.
 
-    The load balancer's session cookie travels with such a request, so its token verifies. Browsers
-    say where a request comes from (https://www.w3.org/TR/fetch-metadata/, RFC 6454 section 7).
+    Browsers send the load balancer's session cookie with such a request, so its token verifies.
+    They name its origin too (https://www.w3.org/TR/fetch-metadata/, RFC 6454 section 7).
     """
     if sites := header_values(event, "sec-fetch-site"):
         foreign = not {"same-origin", "none"}.issuperset(sites)
@@ -125,7 +125,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
     try:
         body = b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
     except ValueError:
-        raise RequestFailed("invalid_body", "The body is not encoded as it says.") from None
+        raise RequestFailed("invalid_body", "The body is not base64 or not UTF-8.") from None
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
     return body
@@ -136,9 +136,9 @@ def _too_large() -> RequestFailed:
 
 
 def _query(event: Mapping[str, Any]) -> dict[str, str]:
-    """Each parameter once, decoded: the load balancer does not decode.
+    """Each parameter once, percent-decoded, because the load balancer does not decode.
 
-    In the single-value shape it has kept the last value of each.
+    In single-value events the load balancer has kept only the last value of each.
     """
     multiple = event.get("multiValueQueryStringParameters")
     parameters = multiple if multiple is not None else event.get("queryStringParameters") or {}
@@ -151,5 +151,5 @@ def _query(event: Mapping[str, Any]) -> dict[str, str]:
         if decoded in query:
             raise RequestFailed("invalid_parameter", "A parameter was sent more than once.")
         query[decoded] = unquote_plus(value, errors="strict")
-        query[decoded].encode()  # a lone surrogate is no text
+        query[decoded].encode()  # raises UnicodeError for a lone surrogate
     return query

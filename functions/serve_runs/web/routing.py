@@ -1,6 +1,6 @@
-"""The table of routes: method, path, and the function that answers. It knows no subject.
+"""Routes, and the table of those that are loaded.
 
-A path is written as Powertools' resolver takes it: `/v1/projects/<project>/runs/<run_id>`.
+A path has the syntax of Powertools' resolver: `/v1/projects/<project>/runs/<run_id>`.
 """
 
 import re
@@ -17,9 +17,9 @@ _NAME = re.compile(r"<(\w+)>")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. `answer` takes the call, then the names in the path but for `project`.
+    """A method and a path. `answer` takes the call, and the names in the path except `project`.
 
-    `is_public`: the route needs no caller and tells nothing.
+    `is_public`: the route needs no caller. Its `answer` takes no arguments.
     """
 
     method: Method
@@ -29,17 +29,17 @@ class Route:
 
     @property
     def name(self) -> str:
-        """The name of the function that answers: the operation in docs/openapi.json."""
+        """The name of the function `answer`, which gives the operation id in docs/openapi.json."""
         return self.answer.__name__
 
     def matches(self, path: str) -> bool:
-        """Whether `path`, as the load balancer forwards it, is one of the route's."""
+        """Whether `path`, as the load balancer forwards it, matches the route."""
         return re.fullmatch(_NAME.sub("[^/]+", self.path), path) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class RouteGroup:
-    """Routes that are loaded with the first request for one: a cold start goes without them.
+    """Routes that are loaded at the first request for one of them, to shorten cold starts.
 
     `part`: text that every path of the group contains.
     """
@@ -49,7 +49,7 @@ class RouteGroup:
 
 
 class RouteTable:
-    """The routes loaded so far. `add` is told of every route when it is loaded."""
+    """The routes loaded so far. `add` is called with each route when it is loaded."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class RouteTable:
         self._extend(group.load())
 
     def load_all(self) -> Sequence[Route]:
-        """Load what is pending, and return all routes."""
+        """Load the pending groups, and return all routes."""
         for group in list(self.pending):
             self.load(group)
         return tuple(self._loaded)
 
     def methods_of(self, path: str) -> list[str]:
-        """The methods that a path of the loaded routes has, sorted; none for an unknown path."""
+        """The sorted methods of the loaded routes that match `path`; empty for an unknown path."""
         return sorted({route.method for route in self._loaded if route.matches(path)})
 
     def _extend(self, routes: Sequence[Route]) -> None:
