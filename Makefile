@@ -22,13 +22,13 @@ up: ## run the whole stack on this machine until you press Ctrl-C
 	@exec $(PYTHON) -m local.up
 
 # Tests that start no stack, build nothing and take seconds. A path that does not exist is an error.
-QUICK := tests/identity tests/template tests/benchmarks tests/repository tests/stand_ins tests/tables \
-    $(addprefix tests/docs/test_,$(addsuffix .py,decisions links reasons runbook settings)) \
+QUICK := tests/identity tests/template tests/benchmarks tests/repository tests/stand_ins tests/structure tests/tables \
+    $(addprefix tests/docs/test_,$(addsuffix .py,architecture decisions links reasons runbook settings)) \
     tests/access/test_decisions.py tests/access/test_policies.py tests/runs/test_openapi.py \
     tests/register/test_authorization_service.py \
     $(addprefix tests/refresh/test_,$(addsuffix .py,client_secrets messages mint_locally planning post \
         refresh_timing retry_after row_changes runner_rows tick_times time_slices token_answers work_units))
-STORES := tests/stand_ins/test_engine.py tests/register tests/runs tests/refresh
+STORES := tests/stand_ins/test_engine.py tests/tables tests/register tests/runs tests/refresh
 # All cores; the tests of a file stay in one process, so that its servers start once.
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 .PHONY: check test test-second-engine

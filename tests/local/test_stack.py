@@ -315,7 +315,7 @@ def test_up_prints_its_addresses_and_stops_when_interrupted(interrupt: signal.Si
         assert httpx.get(f"http://127.0.0.1:{first}/healthz").status_code == 200
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(interrupt)
-        rest, errors = process.communicate(timeout=20)
+        rest, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Byline is down" in rest
     assert errors == ""
@@ -326,7 +326,7 @@ def test_up_on_a_used_port_prints_one_line() -> None:
     """The error names the port and the setting for another one, without a traceback."""
     first = four_free_ports()
     with closing(listen(first + 2)), up(first) as process:
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors.count("\n") == 1
     assert str(first + 2) in errors
@@ -343,7 +343,7 @@ def test_killed_stack_leaves_no_process() -> None:
                 break
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     _, alive = psutil.wait_procs(children, timeout=10)
     assert len(children) >= 3
     assert alive == []
@@ -357,7 +357,7 @@ def test_demo_shows_its_facts_in_sixty_lines() -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert demo.stderr == ""
