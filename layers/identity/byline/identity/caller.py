@@ -34,7 +34,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class UserSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A person's names, from verified claims; empty if unknown."""
+    """A person's names and e-mail address; empty if unknown."""
 
     first_name: str = ""
     last_name: str = ""
