@@ -187,7 +187,7 @@ class Api:
         return self._resolver.lambda_context.aws_request_id
 
     def _count_failed_fetches(self) -> None:
-        failed = self._identity.failed_fetches()
+        failed = self._identity.failed_fetches
         if failed > self._failed_fetches:
             self._metrics.count("KeyFetchFailed", failed - self._failed_fetches)
             self._failed_fetches = failed

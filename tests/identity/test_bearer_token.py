@@ -509,7 +509,7 @@ class TestThroughTheIdentity:
         identity = Identity(self.settings(issuer.trusted()), fetch=issuer.web, now=issuer.clock)
         with pytest.raises(Unavailable):
             identity.identify(self.event(f"Bearer {issuer.token().text}"))
-        assert identity.failed_fetches() == 1
+        assert identity.failed_fetches == 1
 
 
 @contextmanager
@@ -549,4 +549,4 @@ def test_discovery_and_keys_come_over_http() -> None:
         issuer = BearerIssuer(web)
         verifier = issuer.verifier_of(issuer.trusted(issuer=url), fetch=fetch)
         assert verifier.verify_bearer(issuer.token({**PERSON, "iss": url})).issuer == url
-        assert verifier.failed_fetches() == 0
+        assert verifier.failed_fetches == 0

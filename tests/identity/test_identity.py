@@ -291,12 +291,12 @@ def test_outage_of_the_keys_is_no_refusal_in_any_mode() -> None:
             world.issuer.web.break_down(DISCOVERY_URL)
             with pytest.raises(Unavailable):
                 world.identify(header, group=group)
-        assert world.identity.failed_fetches() == 2
+        assert world.identity.failed_fetches == 2
 
 
 def test_failed_fetches_are_counted_before_any_bearer_token_came() -> None:
     """The count needs no part that was never loaded."""
-    assert IdentityWorld().identity.failed_fetches() == 0
+    assert IdentityWorld().identity.failed_fetches == 0
 
 
 # IDENTITY_TRUST.

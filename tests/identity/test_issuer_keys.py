@@ -145,7 +145,7 @@ class TestOutage:
         verifier = issuer.verifier()
         assert unavailable(verifier, unseen()) == source
         assert unavailable(verifier, unseen()) == source
-        assert verifier.failed_fetches() == 1
+        assert verifier.failed_fetches == 1
 
     def test_failed_fetch_is_repeated_after_its_cooldown_only(
         self, issuer: BearerIssuer, unseen: Tokens
@@ -193,7 +193,7 @@ class TestOutage:
         issuer.clock.pass_seconds(DISCOVERY_LIFETIME_SECONDS)
         assert verifier.verify_bearer(unseen()).subject == "ada"
         assert issuer.web.count(url) == 2
-        assert verifier.failed_fetches() == 1
+        assert verifier.failed_fetches == 1
 
     def test_keys_in_an_error_page_are_not_believed(
         self, issuer: BearerIssuer, unseen: Tokens
@@ -286,7 +286,7 @@ class TestUnknownKey:
         for _ in range(3):
             assert unavailable(verifier, unseen(header={"kid": "key-2"})) == "issuer_keys"
         assert verifier.verify_bearer(unseen()).subject == "ada"
-        assert (verifier.failed_fetches(), issuer.web.count(KEYS_URL)) == (1, 2)
+        assert (verifier.failed_fetches, issuer.web.count(KEYS_URL)) == (1, 2)
 
     def test_concurrent_unknown_ids_make_one_fetch(
         self, issuer: BearerIssuer, unseen: Tokens

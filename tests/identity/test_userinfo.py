@@ -163,7 +163,7 @@ class TestFailures:
         assert issuer.web.count(USERINFO_URL) == 1
         issuer.clock.pass_seconds(1)
         assert profile_of(verifier, token) == PROFILE
-        assert verifier.failed_fetches() == 0
+        assert verifier.failed_fetches == 0
 
     def test_issuer_without_the_endpoint_changes_nothing(self, issuer: BearerIssuer) -> None:
         """Discovery need not name one."""

@@ -58,6 +58,8 @@ class Identity:
         self._verified: BoundedCache[tuple[Source, bytes], Caller] = BoundedCache(
             REMEMBERED_TOKENS, now=now
         )
+        self.failed_fetches = 0
+        """Failed fetches of signing keys since the process started."""
 
     @cached_property
     def bearer_tokens(self) -> "BearerTokens":
@@ -98,11 +100,6 @@ class Identity:
         be fetched, a retry may succeed).
         """
         return self._verify("bearer", token)
-
-    def failed_fetches(self) -> int:
-        """How many fetches of signing keys failed since the process started."""
-        bearer = self.__dict__.get("bearer_tokens")
-        return self._load_balancer_keys.failed_fetches + (bearer.failed_fetches if bearer else 0)
 
     def _caller(self, event: Mapping[str, Any]) -> Caller | None:
         settings = self._settings
@@ -150,7 +147,13 @@ class Identity:
         if caller := self._verified.get(key):
             return caller
         tokens = self._load_balancer_tokens if source == "alb" else self.bearer_tokens
-        verified = tokens.verify(token)
+        try:
+            verified = tokens.verify(token)
+        finally:
+            bearer = self.__dict__.get("bearer_tokens")
+            self.failed_fetches = self._load_balancer_keys.failed_fetches + (
+                bearer.failed_fetches if bearer else 0
+            )
         self._verified.put(key, verified.caller, until=verified.until)
         return verified.caller
 
