@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from io import BytesIO
 from threading import Lock, Thread
 from typing import Any
@@ -108,7 +108,7 @@ class DynamoDb:
         self._engine_lock = Lock()
         self._transaction_lock = Lock()
 
-    @property
+    @cached_property
     def client(self) -> Any:
         """A client of the tests. Its calls are not checked against the function's role."""
         return boto3.client("dynamodb", endpoint_url=self.url, region_name="us-east-1")
@@ -130,6 +130,8 @@ class DynamoDb:
         existing = client.list_tables()["TableNames"]
         for table in (TABLE, ACCESS_TABLE, RUNNERS_TABLE):
             if table in existing:
+                if client.scan(TableName=table, Limit=1)["Count"] == 0:
+                    continue
                 client.delete_table(TableName=table)
             client.create_table(**table_definition(table))
         self.calls.clear()
