@@ -128,7 +128,8 @@ class FunctionInstance:
             with suppress(InvalidStateError):
                 self._ready.set_result(None)
         invocation = self._waiting.get()
-        self.timings.delivered = time.perf_counter()
+        if invocation is not None:
+            self.timings.delivered = time.perf_counter()
         return invocation
 
     def on_restore(self) -> None:
