@@ -3,9 +3,10 @@
 The row's key depends on the caller, so a guessed key never finds another caller's run or message.
 """
 
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from byline.tables.rows import Item
 from serve_runs.errors import RequestFailed
@@ -17,8 +18,7 @@ IDEMPOTENCY_SECONDS = 86_400
 """How long a key returns the same run or message: one day."""
 
 
-@dataclass(frozen=True, slots=True)
-class RememberedKey:
+class RememberedKey(msgspec.Struct, frozen=True):
     """A caller's key. `body`: the digest of the request's body."""
 
     partition: str

@@ -5,8 +5,9 @@ a cold start 8 ms longer. With SnapStart all are loaded before the snapshot is t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from byline.aws import secrets_manager
 from byline.caching import Clock
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from serve_runs.runners.store import RunnerStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaterRoutes:
+class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     """Builds the routes of rarely used subjects from clients, stores and settings.
 
     `authorization_service`: its URL, empty where the organisation has none. `default_issuer`: the

@@ -1,6 +1,6 @@
 """Operations on access: role bindings, service accounts and the audit trail."""
 
-from dataclasses import replace
+from copy import replace
 
 from byline.identity.caller import Principal
 from serve_runs.service_accounts.requests import id_of

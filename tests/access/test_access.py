@@ -1,7 +1,7 @@
 """A resource that the caller may not see gives the answer and the AWS calls of a missing one."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import boto3

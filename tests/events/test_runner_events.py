@@ -1,7 +1,7 @@
 """The sample events about runners, and those of the background functions."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime
 from typing import Any
 

@@ -1,7 +1,7 @@
 """From an event to the caller: which credential counts, and when no caller is identified."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

@@ -3,7 +3,7 @@
 import json
 import string
 import traceback
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

@@ -2,7 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

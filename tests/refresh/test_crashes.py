@@ -5,7 +5,7 @@ Every edge of every call of a worker is tried, before and after, not a sample.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from copy import replace
 
 import pytest
 

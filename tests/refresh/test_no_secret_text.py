@@ -5,7 +5,7 @@ that was sent, and tokens that were handed out are refused. Then all that was sa
 """
 
 from base64 import b64encode
-from dataclasses import replace
+from copy import replace
 from functools import partial
 from itertools import batched
 

@@ -1,7 +1,7 @@
 """One worker and one work unit: runners, clients and secrets after each kind of refresh."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from copy import replace
 from socket import socket
 from threading import Event
 

@@ -1,6 +1,6 @@
 """What a refresh, or a failed one, changes in a runner's row."""
 
-from dataclasses import replace
+from copy import replace
 
 import pytest
 

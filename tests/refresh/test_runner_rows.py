@@ -1,6 +1,7 @@
 """Runners as rows: all members are kept, and keys never collide."""
 
-from dataclasses import fields, replace
+from copy import replace
+from dataclasses import fields
 from typing import Any
 
 import pytest

@@ -1,7 +1,7 @@
 """What a worker reads from RunnersTable, and which of its commits count."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

@@ -4,7 +4,8 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from threading import Timer
 from typing import Any
 from uuid import uuid4

@@ -1,6 +1,6 @@
 """The row that a registration or a deletion makes, for generated rows and registrations."""
 
-from dataclasses import replace
+from copy import replace
 
 from hypothesis import given
 from hypothesis import strategies as st

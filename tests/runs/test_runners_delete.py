@@ -1,6 +1,6 @@
 """Deleting runners: their secrets are removed, and those of later runners with the name stay."""
 
-from dataclasses import replace
+from copy import replace
 
 import pytest
 

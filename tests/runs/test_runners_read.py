@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 from typing import Any
 

@@ -5,7 +5,7 @@ The same code and the same goals as `make simulate`, with fewer runners and fewe
 
 import gc
 from collections.abc import Iterator
-from dataclasses import replace
+from copy import replace
 from functools import cache
 
 import pytest

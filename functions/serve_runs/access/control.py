@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import Any
 
+import msgspec
+
 from byline.identity.caller import Caller, Principal, principal_of
 from serve_runs.access.decisions import Question, Resource, decisions
 from serve_runs.access.store import ActsFor, PrincipalRoles, RoleReader
@@ -28,8 +30,7 @@ VISIBILITY = {
 """By resource type: the action whose permission lets a caller know that a resource exists."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoleAssignment:
+class RoleAssignment(msgspec.Struct, frozen=True):
     """A principal with its roles in a project.
 
     `read_others` reads its other roles. It is called only where `roles` do not allow an action.

@@ -5,7 +5,6 @@ https://docs.cedarpolicy.com/
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +18,12 @@ POLICIES = Path(__file__).parent / "policies"
 REMEMBERED_ANSWERS = 1_024
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True):
     """The resource of a question: an entity of the Cedar schema, with its attributes."""
 
     type: str
     id: str
-    attributes: Mapping[str, Principal] = field(default_factory=dict)
+    attributes: Mapping[str, Principal] = {}
 
     @property
     def uid(self) -> dict[str, str]:

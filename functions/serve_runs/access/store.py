@@ -5,8 +5,9 @@ Access patterns, keys and costs: docs/data-model.md.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from byline.identity.caller import Principal, read_principal
 from byline.tables.rows import Item, read_rows
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 
-@dataclass(frozen=True, slots=True)
-class ActsFor:
+class ActsFor(msgspec.Struct, frozen=True):
     """The person that an application acts for, with `role` in `project` only.
 
     `identity`: the person at the time of registration, as JSON in the shape of `executed_by`.
@@ -29,8 +29,7 @@ class ActsFor:
     role: str
 
 
-@dataclass(frozen=True, slots=True)
-class PrincipalRoles:
+class PrincipalRoles(msgspec.Struct, frozen=True):
     """A principal's roles by project, and the person that it acts for."""
 
     by_project: dict[str, frozenset[str]]

@@ -7,7 +7,6 @@ are append-only: each put is conditional, and IAM denies this function to update
 Access patterns, keys and costs: docs/data-model.md.
 """
 
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
@@ -48,8 +47,7 @@ Action = Literal[
 ResourceType = Literal["run", "runner", "credential", "service_account", "role_binding"]
 
 
-@dataclass(frozen=True, slots=True)
-class RepresentedPerson:
+class RepresentedPerson(msgspec.Struct, frozen=True):
     """The person that a caller acts for: the principal as text, and `executed_by` as JSON.
 
     `is_inherited`: the person comes from the parent run, not from the caller.
@@ -60,8 +58,7 @@ class RepresentedPerson:
     is_inherited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ActionContext:
+class ActionContext(msgspec.Struct, frozen=True):
     """The caller of an action, the person it acts for, and the request.
 
     `request_id`: Lambda's request id, which is unique.
@@ -98,8 +95,7 @@ def principal_text(caller: Caller | None) -> str:
     return "anonymous" if caller is None else f"{caller.kind}:{caller.issuer}#{caller.subject}"
 
 
-@dataclass(frozen=True, slots=True)
-class AuditedResource:
+class AuditedResource(msgspec.Struct, frozen=True):
     """The resource of a record. `id`: a run id, a name, or a binding's role and principal."""
 
     project: str

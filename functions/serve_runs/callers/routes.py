@@ -1,7 +1,6 @@
 """The routes about the caller itself, and the health check."""
 
-from dataclasses import dataclass
-
+import msgspec
 from aws_lambda_powertools.event_handler import Response
 
 from byline.identity.caller import read_executed_by
@@ -10,8 +9,7 @@ from serve_runs.calls import Call, json_answer
 from serve_runs.web.routing import Route
 
 
-@dataclass(frozen=True, slots=True)
-class CallerRoutes:
+class CallerRoutes(msgspec.Struct, frozen=True):
     """The routes about the caller itself."""
 
     access_control: AccessControl

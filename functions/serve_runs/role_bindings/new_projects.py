@@ -4,7 +4,7 @@ The claim is written together with that run, or not at all. A project that has a
 any table, is not new, whatever the setting was when the row was written.
 """
 
-from dataclasses import replace
+from copy import replace
 from typing import TYPE_CHECKING
 
 from byline.identity.caller import principal_of

@@ -1,6 +1,6 @@
 """The row of a runner after a registration or deletion, computed without any call."""
 
-from dataclasses import replace
+from copy import replace
 
 from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow
 from byline.tables.rows import rfc3339

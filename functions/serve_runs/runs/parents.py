@@ -7,7 +7,7 @@ created the parent, which inherited its person too. It does not pass on a person
 itself when it created the parent, because it no longer acts for that person.
 """
 
-from dataclasses import replace
+from copy import replace
 from typing import TYPE_CHECKING
 
 from byline.identity.caller import Principal, principal_of

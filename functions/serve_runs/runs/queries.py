@@ -4,9 +4,10 @@ Access patterns, keys and costs: docs/data-model.md.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE, Page, list_pages, merge_pages
 from byline.tables.rows import Item
@@ -19,8 +20,7 @@ CREATOR_INDEX = "by-creator"
 """Keyed by (creator, run id). It has only rows with a creator."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunQuery:
+class RunQuery(msgspec.Struct, frozen=True):
     """The runs to list. At least one of `project` and `creator` is given."""
 
     project: str | None

@@ -4,10 +4,11 @@ caller → policy → one transaction of the run and its audit record → the ru
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 from aws_lambda_powertools.event_handler import Response
 
 from byline.tables.paging import Page
@@ -39,8 +40,7 @@ NO_PROJECT = "-"
 the number of reads does not depend on the result."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRoutes:
+class RunRoutes(msgspec.Struct, frozen=True):
     """The routes of runs. `new_projects` is None where only admins may start a project."""
 
     client: "DynamoDBClient"

@@ -1,13 +1,13 @@
 """The states of a run, and the changes between them."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from serve_runs.audit.trail import Action
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """A change of state: the states before it, the state after, and the column of its actor.
 
     `action`: its name in the policies and in the audit trail.

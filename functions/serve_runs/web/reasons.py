@@ -5,7 +5,8 @@ sentence and meaning may change.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from byline.errors import Reason
 from serve_runs.errors import RequestReason
@@ -16,8 +17,7 @@ RETRY_SECONDS = 2
 """The `Retry-After` of a 503. A retry asks DynamoDB at once, and an issuer after 5 seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReasonEntry:
+class ReasonEntry(msgspec.Struct, frozen=True):
     """A reason's HTTP status, its sentence for the caller, and its meaning for the reader of docs.
 
     `sentence` is the `detail` of a problem that has no detail of its own.

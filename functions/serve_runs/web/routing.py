@@ -5,9 +5,9 @@ A path has the syntax of Powertools' resolver: `/v1/projects/<project>/runs/<run
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from aws_lambda_powertools.event_handler import Response
 
 Method = Literal["GET", "PUT", "POST", "DELETE"]
@@ -15,8 +15,7 @@ Method = Literal["GET", "PUT", "POST", "DELETE"]
 _NAME = re.compile(r"<(\w+)>")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A method and a path. `answer` takes the call, and the names in the path except `project`.
 
     `is_public`: the route needs no caller. Its `answer` takes no arguments.
@@ -37,8 +36,7 @@ class Route:
         return re.fullmatch(_NAME.sub("[^/]+", self.path), path) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class RouteGroup:
+class RouteGroup(msgspec.Struct, frozen=True):
     """Routes that are loaded at the first request for one of them, to shorten cold starts.
 
     `part`: text that every path of the group contains.

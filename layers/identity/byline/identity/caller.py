@@ -5,7 +5,6 @@
 `{"application": {"id": {"subject": …}, "spec": {"name": …}}}`. Empty fields are left out.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import msgspec
@@ -110,8 +109,7 @@ class Caller(msgspec.Struct, frozen=True):
         return None if self.identity is None else msgspec.to_builtins(self.identity)
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """The caller that a token names, after every check of the token.
 
     `until` is the time from which the token must be verified again, seconds since the epoch: the
@@ -122,8 +120,7 @@ class Verified:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """A caller as roles and policies name it. An anonymous one has no `issuer` and no `subject`."""
 
     kind: PrincipalKind

@@ -5,9 +5,9 @@ AWS does not document the rotation of keys, so no key is taken for the current o
 """
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -38,14 +38,12 @@ type KeyId = tuple[str, str]
 """(base URL, `kid`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True):
     key: EllipticCurvePublicKey
     fresh_until: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
+class _Failure(msgspec.Struct, frozen=True):
     """Why a key is missing: it is unknown or unusable (`reason`), or an outage (no `reason`)."""
 
     detail: str

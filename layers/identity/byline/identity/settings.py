@@ -6,7 +6,6 @@ fails the cold start with `Misconfigured`, which names the variable.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal, cast, get_args
 
 import msgspec
@@ -55,16 +54,14 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     service_accounts: dict[NonEmpty, NonEmpty] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class SignerKeys:
+class SignerKeys(msgspec.Struct, frozen=True):
     """The ARN of a load balancer whose tokens count, and the base URL of its region's keys."""
 
     signer: str
     keys_url: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentitySettings:
+class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of `Identity`. An empty policy is legal and refuses every caller."""
 
     signers: tuple[SignerKeys, ...] = ()

@@ -12,9 +12,10 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-api
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from byline.retries import jittered_wait
 
@@ -79,8 +80,7 @@ class RowsUnread(Exception):
     """DynamoDB left some keys unanswered in every attempt. The same read may succeed later."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRead:
+class BatchRead(msgspec.Struct, frozen=True):
     """The items that were found, and the keys that are unread. All other rows are absent."""
 
     items: tuple[Item, ...]
