@@ -96,7 +96,7 @@ def promises(
             aim=0.3,
         ),
         Promise(
-            what="verifying a token never seen before, key cached",
+            what="identifying the caller of a token never seen before, key cached",
             against=raw,
             byline=checks["fresh"],
             baseline=checks["raw"],
@@ -104,7 +104,7 @@ def promises(
             aim=1.3,
         ),
         Promise(
-            what="verifying a token seen before",
+            what="identifying the caller of a token seen before",
             against=raw,
             byline=checks["seen"],
             baseline=checks["raw"],

@@ -3,8 +3,9 @@
 Reads the public key and a batch of tokens for each round as JSON from standard input. Writes the
 CPU time of one verification for each kind and round, in microseconds.
 
-`fresh`: a new token, with its key cached. `seen`: a token that was verified before. `raw`: the
-signature alone, verified by `cryptography`.
+`fresh`: the caller of an event with a new token, with its key cached. `seen`: the same with a token
+that was verified before. Each event has the token's header only. `raw`: the signature alone,
+verified by `cryptography`.
 """
 
 import json
@@ -20,10 +21,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from byline.fetch import Answer
-from byline.identity.load_balancer_keys import LoadBalancerKeys
-from byline.identity.load_balancer_token import LoadBalancerTokens
+from byline.identity.identity import OIDC_DATA, Identity
 from byline.identity.settings import IdentitySettings
-from byline.identity.unverified import UnverifiedToken
 
 
 def main() -> None:
@@ -34,21 +33,26 @@ def main() -> None:
     def publish(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
         return Answer(200, pem)
 
-    keys = LoadBalancerKeys(fetch=publish, now=time.time)
     settings = IdentitySettings.from_environment(given["settings"])
-    tokens = LoadBalancerTokens(settings, keys=keys, now=time.time)
+    identity = Identity(settings, fetch=publish)
+    group = f"targetgroup/{settings.browser_target_group}/6d0ecf831eec9f09"
+    arn = f"arn:aws:elasticloadbalancing:us-east-1:123456789012:{group}"
+    context = {"elb": {"targetGroupArn": arn}}
     key = load_pem_public_key(pem)
     assert isinstance(key, EllipticCurvePublicKey)
     algorithm = ECDSA(SHA256())
     rounds: dict[str, list[float]] = {"raw": [], "fresh": [], "seen": []}
     for batch in given["batches"]:
         signatures = [_der_and_signed(token) for token in batch]
-        unverified = [UnverifiedToken(token) for token in batch]
+        events = [
+            {"requestContext": context, "multiValueHeaders": {OIDC_DATA: [token]}}
+            for token in batch
+        ]
         rounds["raw"].append(
             _microseconds(lambda pair: key.verify(pair[0], pair[1], algorithm), signatures)
         )
-        rounds["fresh"].append(_microseconds(tokens.verify, unverified))
-        rounds["seen"].append(_microseconds(tokens.verify, unverified * 10))
+        rounds["fresh"].append(_microseconds(identity.identify, events))
+        rounds["seen"].append(_microseconds(identity.identify, events * 10))
     print(json.dumps(rounds))
 
 

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balance
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from secrets import token_hex

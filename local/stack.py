@@ -10,7 +10,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import astuple, dataclass, replace
+from copy import replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Self
 

@@ -1,7 +1,7 @@
 """The deployed worker, composed with in-memory clients on simulated time."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 
 from byline.fetch import Answer
 from byline.refresh.work_units import WorkUnit

@@ -5,7 +5,8 @@ as many secrets for each runner as Byline would use, and with one mint for all r
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from random import Random
 
 from byline.refresh.timing import DAY_SECONDS, slots_for

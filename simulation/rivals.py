@@ -7,7 +7,7 @@ earliest deadline first, and a throttled write waits until Secrets Manager accep
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from copy import replace
 from itertools import batched
 from random import Random
 

@@ -1,7 +1,7 @@
 """Runs the two simulated days of a fleet under one refresh rule."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from copy import replace
 from functools import partial
 from random import Random
 

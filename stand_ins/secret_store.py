@@ -6,7 +6,8 @@ Tests also read and prepare secrets here: without quotas, delays or faults.
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from threading import RLock
 from uuid import uuid4
 
