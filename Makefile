@@ -29,8 +29,10 @@ QUICK := tests/identity tests/template tests/benchmarks tests/repository tests/s
     $(addprefix tests/refresh/test_,$(addsuffix .py,client_secrets messages mint_locally planning post \
         refresh_timing retry_after row_changes runner_rows tick_times time_slices token_answers work_units))
 STORES := tests/stand_ins/test_engine.py tests/tables tests/register tests/runs tests/refresh
-# All cores; the tests of a file stay in one process, so that its servers start once.
-PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
+# One worker more than cores, since tests also wait for servers; a file's tests stay in one process, so that
+# its servers start once.
+WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 .PHONY: check test test-second-engine
 check: lint types ## the loop while you work: lint, types and the tests that need no stack
 	$(PYTHON) -m pytest -q $(PARALLEL) $(QUICK)
