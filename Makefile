@@ -23,7 +23,7 @@ up: ## run the whole stack on this machine until you press Ctrl-C
 
 # Tests that start no stack, build nothing and take seconds. A path that does not exist is an error.
 QUICK := tests/identity tests/template tests/benchmarks tests/repository tests/stand_ins tests/structure tests/tables \
-    $(addprefix tests/docs/test_,$(addsuffix .py,architecture decisions links reasons runbook settings)) \
+    $(addprefix tests/docs/test_,$(addsuffix .py,architecture cost decisions links reasons runbook settings)) \
     tests/access/test_decisions.py tests/access/test_policies.py tests/runs/test_openapi.py \
     tests/register/test_authorization_service.py \
     $(addprefix tests/refresh/test_,$(addsuffix .py,client_secrets messages mint_locally planning post \
@@ -94,6 +94,11 @@ bench: ## measure against the baselines, and write docs/benchmarks.md
 simulate: ## simulate two days of token refresh, and write docs/simulation.md; ARGS=20000x900 for a fleet
 	@tools/setup project
 	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation --write $(ARGS)
+
+.PHONY: cost
+cost: ## compute the monthly cost, and write docs/cost.md; ARGS="token_lifetime=1800" prints it for other assumptions
+	@tools/setup project
+	@PYTHONPATH=layers/identity:functions:. $(PYTHON) -m tools.cost $(ARGS)
 
 .PHONY: backfill
 backfill: ## register all pending runs with the authorization service

@@ -1,0 +1,208 @@
+"""What a stack uses in a month: counted in the templates and in the code, or assumed."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from byline.metrics import BacklogMetric, PlannerMetric
+from byline.refresh.timing import due_window, slots_for
+from byline.refresh.work_units import shards
+from tools.cost import prices
+from tools.cost.prices import Price
+
+ROOT = Path(__file__).parents[2]
+HOURS = 730
+"""The hours of an average month, as AWS counts them."""
+SECONDS = HOURS * 3600
+MINUTES = HOURS * 60
+POLLERS = 5
+"""Lambda's long polls of an idle queue at the same time, each of 20 seconds.
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumptions:
+    """What no template knows. Change one with `ARGS="name=value"`. Durations are billed time."""
+
+    runs_per_user: int = field(
+        default=220, metadata={"says": "runs of a user: 10 on each of 22 days"}
+    )
+    reads_per_user: int = field(
+        default=440, metadata={"says": "reads and lists of a user: 20 a day"}
+    )
+    request_ms: int = field(default=40, metadata={"says": "RunsFunction, a request"})
+    tick_ms: int = field(default=300, metadata={"says": "PlanRefreshFunction, a tick"})
+    refresh_ms: int = field(
+        default=75, metadata={"says": "RefreshTokensFunction, a refreshed token"}
+    )
+    cold_share: float = field(
+        default=0.02, metadata={"says": "share of requests that start an environment"}
+    )
+    cold_ms: int = field(default=1_200, metadata={"says": "a cold start without SnapStart"})
+    log_bytes: int = field(default=1_500, metadata={"says": "log lines of an invocation, bytes"})
+    bytes_per_request: int = field(
+        default=6_000, metadata={"says": "a request with its answer, bytes"}
+    )
+    token_lifetime: int = field(default=900, metadata={"says": "lifetime of a token, seconds"})
+    runs_kept_months: int = field(default=12, metadata={"says": "months of runs in the table"})
+
+
+CHANGES_OF_A_RUN = 3
+"""Created, started, finished."""
+WRITE_UNITS_OF_A_CHANGE = 6
+READ_UNITS_OF_A_REQUEST = 2
+BYTES_OF_A_RUN = 3_000
+WRITE_UNITS_OF_A_REFRESH = 4
+READ_UNITS_OF_A_REFRESH = 2
+SECRET_CALLS_OF_A_REFRESH = 1.1
+"""The put, and a share of reading the client's secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of the bill."""
+
+    name: str
+    price: Price
+    quantity: float
+
+    @property
+    def dollars(self) -> float:
+        """A month, in dollars."""
+        return self.price.of(self.quantity)
+
+
+def idle(has: Assumptions, *, memory_mb: int) -> list[Item]:
+    """A stack that nobody uses: ticks, empty queue polls, metrics."""
+    gb = memory_mb / 1024
+    return [
+        Item("ticks", prices.TICK, MINUTES),
+        Item("ticks", prices.INVOCATION, MINUTES),
+        Item("ticks", prices.GB_SECOND, MINUTES * has.tick_ms / 1000 * gb),
+        Item("ticks", prices.READ_UNIT, MINUTES * len(shards())),
+        Item("ticks", prices.TRACE, MINUTES),
+        Item("ticks", prices.LOG_GB, MINUTES * has.log_bytes / 1e9),
+        Item("empty polls of the queue", prices.QUEUE_REQUEST, POLLERS * SECONDS / 20),
+        Item("metrics", prices.CUSTOM_METRIC, len(get_args(PlannerMetric))),
+    ]
+
+
+def snapshot(memory_mb: int) -> list[Item]:
+    """One cached snapshot of RunsFunction. A restore is counted with the requests."""
+    return [Item("cached snapshot", prices.SNAPSHOT_GB_SECOND, SECONDS * memory_mb / 1024)]
+
+
+def load_balancer() -> list[Item]:
+    """A load balancer of the stack's own, before any request."""
+    return [Item("load balancer", prices.LOAD_BALANCER_HOUR, HOURS)]
+
+
+def alarms(*, registration: bool = False) -> list[Item]:
+    """The alarms and the dashboard of observability.yaml."""
+    return [
+        Item("alarms", prices.ALARM_METRIC, alarm_metrics(registration=registration)),
+        Item("dashboard", prices.DASHBOARD, 1),
+    ]
+
+
+def users(count: int, has: Assumptions, *, memory_mb: int, snap_start: bool) -> list[Item]:
+    """The requests of `count` users, and the rows that they leave."""
+    gb = memory_mb / 1024
+    runs = count * has.runs_per_user
+    changes = runs * CHANGES_OF_A_RUN
+    requests = changes + count * has.reads_per_user
+    cold = requests * has.cold_share
+    stored_gb = runs * has.runs_kept_months * BYTES_OF_A_RUN / 1e9
+    start = (
+        Item("restores", prices.RESTORED_GB, cold * gb)
+        if snap_start
+        else Item("cold starts", prices.GB_SECOND, cold * has.cold_ms / 1000 * gb)
+    )
+    return [
+        start,
+        Item("requests", prices.INVOCATION, requests),
+        Item("requests", prices.GB_SECOND, requests * has.request_ms / 1000 * gb),
+        Item("requests", prices.WRITE_UNIT, changes * WRITE_UNITS_OF_A_CHANGE),
+        Item("requests", prices.READ_UNIT, requests * READ_UNITS_OF_A_REQUEST),
+        Item("requests", prices.LOG_GB, requests * has.log_bytes / 1e9),
+        Item("requests", prices.TRACE, requests * 0.05),
+        Item("rows", prices.STORED_GB, stored_gb),
+        Item("rows", prices.BACKED_UP_GB, stored_gb),
+        # A capacity unit is 0.4 GB an hour for Lambda targets.
+        Item(
+            "bytes through the load balancer",
+            prices.CAPACITY_UNIT_HOUR,
+            requests * has.bytes_per_request / 0.4e9,
+        ),
+    ]
+
+
+def runners(count: int, has: Assumptions, *, memory_mb: int) -> list[Item]:
+    """The tokens of `count` runners, each with a token of its own."""
+    window = due_window(has.token_lifetime)
+    refreshes = count * SECONDS / ((window.first + window.last) / 2)
+    return [
+        Item("secrets", prices.SECRET, count * slots_for(has.token_lifetime)),
+        Item("refreshes", prices.SECRET_CALL, refreshes * SECRET_CALLS_OF_A_REFRESH),
+        Item("refreshes", prices.GB_SECOND, refreshes * has.refresh_ms / 1000 * memory_mb / 1024),
+        Item("refreshes", prices.WRITE_UNIT, refreshes * WRITE_UNITS_OF_A_REFRESH),
+        Item("refreshes", prices.READ_UNIT, refreshes * READ_UNITS_OF_A_REFRESH),
+        # Two messages for each due work unit, each sent, received and deleted. One project has at
+        # most as many units due in a minute as there are shards.
+        Item("refreshes", prices.QUEUE_REQUEST, min(refreshes, MINUTES * len(shards())) * 2 * 3),
+    ]
+
+
+def registration(has: Assumptions, *, memory_mb: int) -> list[Item]:
+    """Registration that is on, before any run: passes every five minutes, metrics, alarms."""
+    passes = MINUTES / 5
+    return [
+        Item("passes", prices.INVOCATION, passes),
+        Item("passes", prices.GB_SECOND, passes * has.tick_ms / 1000 * memory_mb / 1024),
+        Item("passes", prices.READ_UNIT, passes * 16),
+        Item("metrics", prices.CUSTOM_METRIC, len(get_args(BacklogMetric))),
+        Item(
+            "alarms",
+            prices.ALARM_METRIC,
+            alarm_metrics(registration=True) - alarm_metrics(registration=False),
+        ),
+    ]
+
+
+def alarm_metrics(*, registration: bool) -> int:
+    """How many metrics the alarms read. AWS charges for each, also within one alarm."""
+    return sum(
+        _metrics_of(body["Properties"])
+        for body in _observability()["Resources"].values()
+        if body["Type"] == "AWS::CloudWatch::Alarm" and (registration or "Condition" not in body)
+    )
+
+
+def parameter(name: str) -> Any:
+    """The default of a parameter of template.yaml."""
+    return yaml_parse((ROOT / "template.yaml").read_text())["Parameters"][name]["Default"]
+
+
+def says(assumptions: Assumptions) -> list[tuple[str, object, str]]:
+    """Name, value and meaning of each assumption."""
+    return [
+        (each.name, getattr(assumptions, each.name), each.metadata["says"])
+        for each in fields(assumptions)
+    ]
+
+
+def dollars(items: list[Item]) -> float:
+    """The sum of the items' prices."""
+    return sum(item.dollars for item in items)
+
+
+def _observability() -> dict[str, Any]:
+    return cast(dict[str, Any], yaml_parse((ROOT / "observability.yaml").read_text()))
+
+
+def _metrics_of(alarm: dict[str, Any]) -> int:
+    if "Metrics" not in alarm:
+        return 1
+    return sum("MetricStat" in metric for metric in alarm["Metrics"])
