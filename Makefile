@@ -67,9 +67,10 @@ audit: ## look up known vulnerabilities of every pinned dependency
 	    done; [ -z "$$failed" ]
 
 .PHONY: build validate scan
-build: ## build the artifacts that `sam deploy` uploads
-	@tools/setup sam
+build: ## build the artifacts that `sam deploy` uploads, and what they consist of in .aws-sam/materials
+	@tools/setup project sam
 	.venv-sam/bin/sam build
+	$(PYTHON) -m tools.bill_of_materials .aws-sam/build .aws-sam/materials
 validate: ## check both templates with SAM's linter
 	@tools/setup sam
 	@for template in $(TEMPLATES); do .venv-sam/bin/sam validate --lint --template $$template || exit 1; done
