@@ -111,6 +111,11 @@ release-notes: ## print the changelog's section of a release: TAG=v1.2.3
 	@tools/setup project
 	@$(PYTHON) -m tools.release_notes "$(TAG)"
 
+.PHONY: recording
+recording: ## record what this version leaves in AWS, for the tests of later versions
+	@tools/setup project
+	BYLINE_WRITE_RECORDING=1 $(PYTHON) -m pytest -q tests/releases/test_recording.py
+
 .PHONY: events
 events: ## regenerate the sample events in events/
 	@tools/setup project

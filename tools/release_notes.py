@@ -2,8 +2,9 @@
 
     python -m tools.release_notes v0.1.0
 
-Exits with 1 and a message where the tag is not the version of `pyproject.toml`, or where
-`CHANGELOG.md` has no section, or an empty one, for that version.
+Exits with 1 and a message where the tag is not the version of `pyproject.toml`, where
+`CHANGELOG.md` has no section, or an empty one, for that version, or where nobody recorded what the
+version leaves in AWS (`make recording`).
 """
 
 import re
@@ -12,6 +13,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+RECORDINGS = ROOT / "tests/releases/recorded"
 
 
 def version() -> str:
@@ -37,6 +39,8 @@ def main(tag: str) -> None:
     """Print the notes of a tag's release, or exit with the reason why there are none."""
     if tag != f"v{version()}":
         sys.exit(f"The tag is {tag}, but the version in pyproject.toml is {version()}.")
+    if not (RECORDINGS / f"{version()}.json").exists():
+        sys.exit(f"There is no recording of {version()}. Run `make recording` and commit it.")
     try:
         print(notes((ROOT / "CHANGELOG.md").read_text(), version()), end="")
     except LookupError as missing:

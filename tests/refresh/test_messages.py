@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from byline.refresh.work_units import Selection, WorkUnit, message_body, read_batch, read_message
+from byline.refresh.work_units import (
+    Selection,
+    UnreadableMessage,
+    WorkUnit,
+    message_body,
+    read_batch,
+    read_message,
+)
 from tests.refresh.deployment import sqs_record
 
 UNIT = WorkUnit(shard="07", project="payments")
@@ -29,6 +36,13 @@ def test_message_is_read_as_it_was_sent(deadline: int | None, due_by: int | None
     assert None not in json.loads(body).values()
     (wanted,) = batch_of(body).values()
     assert (wanted.up_to, wanted.due_by) == (deadline, due_by)
+
+
+def test_message_of_a_later_format_is_not_guessed_at() -> None:
+    """A message of another format, as a later version may send before a rollback, is unreadable."""
+    body = json.dumps({**json.loads(message_body(UNIT)), "format": 2})
+    with pytest.raises(UnreadableMessage):
+        read_message(body)
 
 
 @pytest.mark.parametrize(

@@ -54,3 +54,12 @@ def test_tag_of_another_version_is_refused(tag: str) -> None:
     """A tag that is not `v` and the project's version ends the release, and names both."""
     with pytest.raises(SystemExit, match=f"The tag is {tag}, but the version .* is {version()}"):
         main(tag)
+
+
+def test_release_without_a_recording_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release whose rows no later version could be tested with is not made."""
+    monkeypatch.setattr("tools.release_notes.RECORDINGS", tmp_path)
+    with pytest.raises(SystemExit, match="no recording .* Run `make recording`"):
+        main(f"v{version()}")

@@ -23,6 +23,9 @@ ANSWER_BYTES = 900_000
 """The most bytes of rows in one answer. A load balancer accepts 1 MB of JSON from a function."""
 
 _CHECK_BYTES = 9
+_FORMAT = b"byline cursor 1\0"
+"""The format's version is part of the checksum. A cursor of another format is refused, not misread."""
+
 _POSITION = re.compile(r"([a-z0-9-]{1,63})/([0-9A-Z]{26}|[a-z0-9-]{1,63})")
 
 
@@ -87,4 +90,4 @@ def fitting(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _check(text: bytes, query: str) -> bytes:
-    return sha256(b"byline cursor\0" + query.encode() + b"\0" + text).digest()[:_CHECK_BYTES]
+    return sha256(_FORMAT + query.encode() + b"\0" + text).digest()[:_CHECK_BYTES]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid5
 
 import msgspec
@@ -87,13 +87,14 @@ class RefreshMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Times are seconds since the epoch. `deadline`: the latest deadline that is meant; None for all.
     Runners without a token are always meant. `due_by`: only runners that were due then; None for
-    all that are due when the message arrives.
+    all that are due when the message arrives. `format`: the version of this form, absent for 1.
     """
 
     shard: str
     project: Annotated[str, msgspec.Meta(min_length=1)]
     deadline: _Time | None = None
     due_by: _Time | None = None
+    format: Literal[1] = 1
 
     @property
     def work_unit(self) -> WorkUnit:
