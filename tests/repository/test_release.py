@@ -61,5 +61,5 @@ def test_release_without_a_recording_is_refused(
 ) -> None:
     """A release whose rows no later version could be tested with is not made."""
     monkeypatch.setattr("tools.release_notes.RECORDINGS", tmp_path)
-    with pytest.raises(SystemExit, match="no recording .* Run `make recording`"):
+    with pytest.raises(SystemExit, match=r"no recording .* Run `make recording`"):
         main(f"v{version()}")

@@ -24,7 +24,7 @@ ANSWER_BYTES = 900_000
 
 _CHECK_BYTES = 9
 _FORMAT = b"byline cursor 1\0"
-"""The format's version is part of the checksum. A cursor of another format is refused, not misread."""
+"""The format's version is part of the checksum, so a cursor of another format is refused."""
 
 _POSITION = re.compile(r"([a-z0-9-]{1,63})/([0-9A-Z]{26}|[a-z0-9-]{1,63})")
 
