@@ -71,6 +71,9 @@ build: ## build the artifacts that `sam deploy` uploads, and what they consist o
 	@tools/setup project sam
 	.venv-sam/bin/sam build
 	$(PYTHON) -m tools.bill_of_materials .aws-sam/build .aws-sam/materials
+.PHONY: deploy
+deploy: build ## build and deploy with params/<ENV>.yaml, and print what DNS and the OpenID provider need: ENV=dev
+	@$(PYTHON) -m tools.deploy "$(ENV)" $(ARGS)
 validate: ## check both templates with SAM's linter
 	@tools/setup sam
 	@for template in $(TEMPLATES); do .venv-sam/bin/sam validate --lint --template $$template || exit 1; done
