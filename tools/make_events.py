@@ -69,10 +69,11 @@ def files() -> Mapping[str, str]:
     documents["env.json"] = {
         "RunsFunction": _environment(),
         "PlanRefreshFunction": _ADDRESSES,
-        "RefreshTokensFunction": _ADDRESSES,
+        "RefreshTokensFunction": {**_ADDRESSES, **_SECRETS},
         "RegisterResourcesFunction": {
             "RUNS_TABLE": "RunsTable",
             "AUTHORIZATION_SERVICE_URL": "http://localhost:8084",
+            "POWERTOOLS_SERVICE_NAME": _ADDRESSES["POWERTOOLS_SERVICE_NAME"],
             "AWS_ENDPOINT_URL": _ADDRESSES["AWS_ENDPOINT_URL"],
         },
     }
@@ -205,9 +206,13 @@ def _run(event: str) -> str:
 _ADDRESSES: Mapping[str, str] = {
     "RUNNERS_TABLE": "RunnersTable",
     "REFRESH_QUEUE_URL": "http://localhost:8082/123456789012/RefreshQueue",
+    "POWERTOOLS_SERVICE_NAME": "byline",
     "AWS_ENDPOINT_URL": "http://localhost:8082",
 }
 """The variables of all functions on one machine."""
+
+_SECRETS: Mapping[str, str] = {"SECRET_PREFIX": "byline"}
+"""The name of the stack of `make up`."""
 
 
 def _environment() -> Mapping[str, str]:
@@ -226,6 +231,7 @@ def _environment() -> Mapping[str, str]:
         **_ADDRESSES,
         "RUNS_TABLE": "RunsTable",
         "ACCESS_TABLE": "AccessTable",
+        **_SECRETS,
         "LOAD_BALANCER_ARNS": sample_tokens.LOAD_BALANCER,
         "OIDC_ISSUER": sample_tokens.ISSUER,
         "OIDC_CLIENT_ID": sample_tokens.CLIENT_ID,
