@@ -58,6 +58,9 @@ def test_parameter_limits_its_values() -> None:
         FULL,
         {**OWN, **BROWSERS},
         {**OWN, **BEARERS},
+        {**FULL, "BearerIssuer": "", "BearerJwksEndpoint": ""},
+        {**FULL, "IdentityTrust": "forwarded"},
+        {**FULL, **dict.fromkeys(BEARERS, ""), "IdentityTrust": "forwarded"},
         {"ListenerArn": LISTENER["ListenerArn"], **BEARERS},
         {**FULL, "IdentityTrust": "ignore", "AnonymousCallers": "allow"},
     ],
@@ -82,6 +85,11 @@ def test_consistent_parameters_are_accepted(parameters: dict[str, str]) -> None:
         ({"OidcIssuer": ""}, "without OidcIssuer"),
         ({"BearerJwksEndpoint": ""}, "requires BearerJwksEndpoint"),
         ({"TrustedIssuers": ""}, "requires TrustedIssuers"),
+        ({"BearerIssuer": ""}, "without BearerIssuer"),
+        (
+            {"BearerIssuer": "", "BearerJwksEndpoint": "", "IdentityTrust": "forwarded"},
+            "nothing verifies Bearer tokens",
+        ),
         ({"IdentityTrust": "ignore"}, "Set AnonymousCallers=allow"),
     ],
 )
@@ -97,7 +105,7 @@ def test_new_load_balancer_without_certificate_or_subnets_is_refused(missing: st
 
 
 def test_stack_without_any_sign_in_is_refused() -> None:
-    """Without OidcIssuer and BearerIssuer the stack would have no listener rule."""
+    """Without OidcIssuer and TrustedIssuers the stack would have no listener rule."""
     assert _refusals({"ListenerArn": LISTENER["ListenerArn"]})
 
 
