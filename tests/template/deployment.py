@@ -49,6 +49,11 @@ class Deployment:
         body = self._translated["Resources"][logical_id]
         return cast(Json, self._value(body.get("Properties", {})))
 
+    def outputs(self) -> list[str]:
+        """The names of the outputs that exist under their conditions."""
+        outputs = self._translated["Outputs"]
+        return [name for name, body in outputs.items() if self._exists(body)]
+
     def physical_id(self, logical_id: str) -> str:
         """The same for two deployments exactly when the second one keeps the resource."""
         if logical_id not in self._physical_ids:

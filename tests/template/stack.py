@@ -128,10 +128,11 @@ def evaluate(value: Any, parameters: Json) -> Any:
             return evaluate(one, parameters) == evaluate(other, parameters)
         case {"Fn::Not": [inner]}:
             return not evaluate(inner, parameters)
-        case {"Fn::And": inner}:
-            return all(evaluate(each, parameters) for each in inner)
-        case {"Fn::Or": inner}:
-            return any(evaluate(each, parameters) for each in inner)
+        case {"Fn::And": inner} | {"Fn::Or": inner}:
+            combine = all if "Fn::And" in value else any
+            return combine(evaluate(each, parameters) for each in inner)
+        case {"Fn::Contains": [values, one]}:
+            return evaluate(one, parameters) in values
         case str():
             return value
     raise AssertionError(f"{value} is not a function that rules can use")

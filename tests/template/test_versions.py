@@ -23,7 +23,7 @@ OTHER_TEXT = {
     "CertificateArn": OWN["CertificateArn"].replace("0f6b4bbe", "1a2b3c4d"),
     "ClientCidr": "192.168.0.0/16",
     "AccessLogBucket": "access-logs",
-    "HostName": "byline.example.com",
+    "HostName": "runs.example.com",
     "OidcClientSecretVersion": "1" * 32,
     "OidcScope": "openid email",
     "TrustedIssuers": '[{"issuer": "https://other.example.com", "audiences": ["byline"]}]',
