@@ -1,4 +1,4 @@
-"""The listener rule for programs: `jwt-validation`, then forward the request unchanged.
+"""The listener rule for programs: forward the request unchanged, after `jwt-validation` or without.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html
 As there: RS256 only; signature, `iss` and `exp`, and `nbf` and `iat` where they are; no audience.
@@ -16,6 +16,20 @@ from local.openid_client import OpenIDClient, ProviderFailed
 SCHEME = "bearer "
 
 
+def has_bearer(request: Request) -> bool:
+    """Whether the request has a header `Authorization: Bearer *`, in any case."""
+    return any(value.lower().startswith(SCHEME) for value in request.values("authorization"))
+
+
+class ForwardRule:
+    """Forwards each request, as the template's rule does without `BearerIssuer`."""
+
+    @staticmethod
+    def apply(request: Request) -> Request | Reply:
+        """The unchanged request."""
+        return request
+
+
 class BearerRule:
     """Forwards requests with a valid token of the issuer of `openid`."""
 
@@ -25,11 +39,6 @@ class BearerRule:
     @cached_property
     def _keys(self) -> jwt.PyJWKClient:
         return jwt.PyJWKClient(str(self._openid.discovery["jwks_uri"]))
-
-    @staticmethod
-    def matches(request: Request) -> bool:
-        """Whether the request has a header `Authorization: Bearer *`, in any case."""
-        return any(value.lower().startswith(SCHEME) for value in request.values("authorization"))
 
     def apply(self, request: Request) -> Request | Reply:
         """The unchanged request to forward, or the reply to send instead.

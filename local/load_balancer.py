@@ -1,6 +1,6 @@
 """An Application Load Balancer for one machine: a listener with two rules for one function.
 
-    Authorization: Bearer …  →  jwt-validation     →  bearer target group   ─┐
+    Authorization: Bearer …  →  (jwt-validation)   →  bearer target group   ─┐
     everything else          →  authenticate-oidc  →  browser target group  ─┴─  the function
 
 Only what a function and its callers can see is imitated. Where AWS documents nothing, it does the
@@ -16,7 +16,7 @@ from http import HTTPStatus
 from threading import Thread
 from typing import Any, Protocol, Self
 
-from local.bearer_rule import BearerRule
+from local.bearer_rule import has_bearer
 from local.browser_rule import CALLBACK
 from local.function_instance import FunctionFailed
 from local.listening import url_of
@@ -70,7 +70,7 @@ class LoadBalancer:
         invoke: Invoke,
         target_groups: TargetGroups,
         browser_rule: ListenerRule,
-        bearer_rule: BearerRule,
+        bearer_rule: ListenerRule,
         shape: Shape = "multi-value",
         log: Log = lambda _: None,
     ) -> None:
@@ -110,7 +110,7 @@ class LoadBalancer:
             return "sign-in", _reply(self._browser_rule.apply(request))
         if not any(fnmatchcase(request.path, pattern) for pattern in PATHS):
             return "no rule", plain(HTTPStatus.NOT_FOUND)
-        if self._bearer_rule.matches(request):
+        if has_bearer(request):
             return "bearer", self._forward(self._bearer_rule.apply(request), groups.bearer)
         return "browser", self._forward(self._browser_rule.apply(request), groups.browser)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from byline.identity.identity import Identity
 from byline.identity.settings import IdentitySettings
-from local.bearer_rule import BearerRule
+from local.bearer_rule import BearerRule, ForwardRule
 from local.browser_rule import NONCE_COOKIE, SESSION_COOKIE, BrowserRule
 from local.function_instance import FunctionFailed
 from local.listening import WebServer, listen, url_of
@@ -54,7 +54,7 @@ class World:
         self.keys_url = url_of(listener)
         keys = {self.signer.kid: self.signer.public_key}
         exits.enter_context(WebServer(public_keys(keys), listener))
-        openid = exits.enter_context(
+        self.openid = openid = exits.enter_context(
             closing(
                 OpenIDClient(self.provider.issuer, BROWSER_CLIENT, self.provider.browser_secret)
             )
@@ -289,6 +289,26 @@ def test_spoilt_bearer_token_is_refused(world: World, fault: str) -> None:
     answer = httpx.get(f"{world.url}/v1/whoami", headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 401
     assert token.split(".")[1] not in answer.text
+
+
+@pytest.mark.parametrize("token", ["not-a-token", "e30.e30."])
+def test_rule_without_validation_forwards_every_bearer_token(world: World, token: str) -> None:
+    """Without `jwt-validation`, forged tokens reach the function's Bearer target group."""
+    no_session = BrowserRule(world.openid, world.signer, now=time.time)
+    listener = listen(0)
+    load_balancer = LoadBalancer(
+        listener,
+        invoke=show_event,
+        target_groups=GROUPS,
+        browser_rule=no_session,
+        bearer_rule=ForwardRule(),
+    )
+    with load_balancer:
+        headers = {"authorization": f"Bearer {token}"}
+        answer = httpx.get(f"{load_balancer.url}/v1/whoami", headers=headers)
+    event = answer.json()
+    assert event["requestContext"]["elb"]["targetGroupArn"] == TargetGroups.arn("bearer-group")
+    assert headers_of(answer)["authorization"] == [headers["authorization"]]
 
 
 def test_health_check_needs_no_identity(world: World) -> None:

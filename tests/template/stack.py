@@ -29,8 +29,8 @@ def template(name: str = "template.yaml") -> Json:
     return deepcopy(_template(name))
 
 
-def translate(template: Json) -> Json:
-    """The plain CloudFormation that SAM makes of `template`, Globals merged."""
+def translate(template: Json, parameters: Json | None = None) -> Json:
+    """The plain CloudFormation that SAM makes of `template` and `parameters`, Globals merged."""
     template = deepcopy(template)
     for body in template["Resources"].values():
         for name in ("CodeUri", "ContentUri"):
@@ -38,7 +38,7 @@ def translate(template: Json) -> Json:
             if name in body.get("Properties", {}):
                 body["Properties"][name] = f"s3://bucket/{body['Properties'][name]}"
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="us-east-1"))
-    return cast(Json, translator.translate(template, parameter_values={}))
+    return cast(Json, translator.translate(template, parameter_values=parameters or {}))
 
 
 @cache
@@ -128,10 +128,11 @@ def evaluate(value: Any, parameters: Json) -> Any:
             return evaluate(one, parameters) == evaluate(other, parameters)
         case {"Fn::Not": [inner]}:
             return not evaluate(inner, parameters)
-        case {"Fn::And": inner}:
-            return all(evaluate(each, parameters) for each in inner)
-        case {"Fn::Or": inner}:
-            return any(evaluate(each, parameters) for each in inner)
+        case {"Fn::And": inner} | {"Fn::Or": inner}:
+            combine = all if "Fn::And" in value else any
+            return combine(evaluate(each, parameters) for each in inner)
+        case {"Fn::Contains": [values, one]}:
+            return evaluate(one, parameters) in values
         case str():
             return value
     raise AssertionError(f"{value} is not a function that rules can use")

@@ -7,7 +7,6 @@ import pytest
 from byline import aws, fetch
 from tests.template.stack import (
     NO_VALUE,
-    Json,
     properties,
     resources,
     template,
@@ -54,29 +53,6 @@ def test_runs_function_serves_a_published_version_from_a_snapshot() -> None:
     body = properties(FUNCTION, "RunsFunction")
     assert body["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
     assert template()["Parameters"]["SnapStart"]["Default"] == "PublishedVersions"
-
-
-@pytest.mark.parametrize("changed", ["code", "layer", "environment"])
-def test_change_publishes_a_new_version(changed: str) -> None:
-    """New code, a new layer and a new variable each publish a new version of RunsFunction."""
-    function = "RunsFunction"
-    changed_template = template()
-    body = changed_template["Resources"][function]["Properties"]
-    match changed:
-        case "code":
-            body["CodeUri"] = "other/code"
-        case "layer":
-            layer = changed_template["Resources"]["IdentityLayer"]
-            layer["Properties"]["ContentUri"] = "other/layer"
-        case "environment":
-            body["Environment"]["Variables"]["OTHER"] = "value"
-
-    def version(of: Json) -> Any:
-        alias = translate(of)["Resources"][f"{function}Aliaslive"]
-        return alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]
-
-    assert version(template()) == version(template())
-    assert version(changed_template) != version(template())
 
 
 def test_runs_function_has_no_trigger_but_the_load_balancer() -> None:

@@ -4,29 +4,55 @@ from typing import Any
 
 import pytest
 
+from tests.template.deployment import Deployment
 from tests.template.stack import NO_VALUE, Json, properties, resources, template
+from tests.template.test_parameters import BEARERS, BROWSERS, FULL
 
 RULE = "AWS::ElasticLoadBalancingV2::ListenerRule"
 LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
 
-AUTHENTICATION = {
-    "BrowserRule": ("authenticate-oidc", "BrowserTargetGroup"),
-    "BearerRule": ("jwt-validation", "BearerTargetGroup"),
-}
+RULES = {"BrowserRule": "BrowserTargetGroup", "BearerRule": "BearerTargetGroup"}
+ONE_ISSUER = {"BearerIssuer": BEARERS["BearerIssuer"]}
+SEVERAL_ISSUERS = {"BearerIssuer": "", "BearerJwksEndpoint": ""}
 
 
 def test_template_has_only_the_two_rules() -> None:
     """Each listener rule is covered by the tests of this module."""
-    assert resources(RULE).keys() == AUTHENTICATION.keys()
+    assert resources(RULE).keys() == RULES.keys()
 
 
-@pytest.mark.parametrize("rule", AUTHENTICATION)
-def test_rule_authenticates_before_it_forwards(rule: str) -> None:
-    """Each rule authenticates first, then forwards to the target group of its credential."""
-    kind, group = AUTHENTICATION[rule]
-    first, second = properties(RULE, rule)["Actions"]
-    assert (first["Order"], first["Type"]) == (1, kind)
-    assert second == {"Type": "forward", "Order": 2, "TargetGroupArn": {"Ref": group}}
+@pytest.mark.parametrize(
+    ("rule", "changes", "authentication"),
+    [
+        ("BrowserRule", {}, ["authenticate-oidc"]),
+        ("BearerRule", ONE_ISSUER, ["jwt-validation"]),
+        ("BearerRule", SEVERAL_ISSUERS, []),
+    ],
+)
+def test_rule_forwards_to_the_target_group_of_its_credential(
+    rule: str, changes: dict[str, str], authentication: list[str]
+) -> None:
+    """A rule authenticates first, except for Bearer tokens without BearerIssuer."""
+    deployment = Deployment({**FULL, **changes})
+    *actions, forward = deployment.properties(rule)["Actions"]
+    assert [action["Type"] for action in actions] == authentication
+    assert [action["Order"] for action in actions] == [1] * len(actions)
+    group = deployment.physical_id(RULES[rule])
+    assert forward == {"Type": "forward", "Order": 2, "TargetGroupArn": group}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rules"),
+    [
+        ({}, {"BrowserRule", "BearerRule"}),
+        (SEVERAL_ISSUERS, {"BrowserRule", "BearerRule"}),
+        ({**SEVERAL_ISSUERS, "TrustedIssuers": ""}, {"BrowserRule"}),
+        (dict.fromkeys(BROWSERS, ""), {"BearerRule"}),
+    ],
+)
+def test_stack_has_a_rule_for_each_credential(changes: dict[str, str], rules: set[str]) -> None:
+    """TrustedIssuers switches the Bearer rule on, OidcIssuer the browser rule."""
+    assert set(Deployment({**FULL, **changes}).resources(RULE)) == rules
 
 
 def test_browser_rule_authenticates_a_request_without_a_session() -> None:
@@ -58,13 +84,13 @@ def test_bearer_rule_validates_bearer_tokens_of_the_issuer() -> None:
         "Field": "http-header",
         "HttpHeaderConfig": {"HttpHeaderName": "Authorization", "Values": ["Bearer *"]},
     } in body["Conditions"]
-    assert body["Actions"][0]["JwtValidationConfig"] == {
-        "Issuer": {"Ref": "BearerIssuer"},
-        "JwksEndpoint": {"Ref": "BearerJwksEndpoint"},
+    assert Deployment(FULL).properties("BearerRule")["Actions"][0]["JwtValidationConfig"] == {
+        "Issuer": BEARERS["BearerIssuer"],
+        "JwksEndpoint": BEARERS["BearerJwksEndpoint"],
     }
 
 
-@pytest.mark.parametrize("rule", AUTHENTICATION)
+@pytest.mark.parametrize("rule", RULES)
 def test_rule_matches_only_bylines_paths(rule: str) -> None:
     """A rule matches no other path of a shared listener, and with HostName no other host."""
     conditions = properties(RULE, rule)["Conditions"]
@@ -74,7 +100,7 @@ def test_rule_matches_only_bylines_paths(rule: str) -> None:
     assert {"Fn::If": ["OneHostName", host, NO_VALUE]} in conditions
 
 
-@pytest.mark.parametrize("rule", AUTHENTICATION)
+@pytest.mark.parametrize("rule", RULES)
 def test_rule_has_at_most_five_condition_values(rule: str) -> None:
     """AWS allows five condition values in a rule."""
 
@@ -116,7 +142,7 @@ def test_listener_accepts_only_tls() -> None:
         assert listener["Properties"]["SslPolicy"].startswith("ELBSecurityPolicy-TLS13-1-2-")
 
 
-@pytest.mark.parametrize("rule", AUTHENTICATION)
+@pytest.mark.parametrize("rule", RULES)
 def test_rule_belongs_to_the_given_or_the_created_listener(rule: str) -> None:
     """Rules use ListenerArn, or the listener of the load balancer that the stack creates."""
     assert properties(RULE, rule)["ListenerArn"] == {

@@ -14,6 +14,7 @@ SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:byline/alb-a1b
 LISTENER = {
     "ListenerArn": f"{ALB}:listener/app/shared/50dc6c495c0c9188/0467ef3c8400ae65",
     "LoadBalancerArns": f"{ALB}:loadbalancer/app/shared/50dc6c495c0c9188",
+    "HostName": "byline.example.com",
 }
 OWN = {
     "VpcId": "vpc-0a1b2c3d",
@@ -58,7 +59,11 @@ def test_parameter_limits_its_values() -> None:
         FULL,
         {**OWN, **BROWSERS},
         {**OWN, **BEARERS},
-        {"ListenerArn": LISTENER["ListenerArn"], **BEARERS},
+        {**FULL, "BearerIssuer": "", "BearerJwksEndpoint": ""},
+        {**FULL, "IdentityTrust": "forwarded"},
+        {**FULL, **dict.fromkeys(BEARERS, ""), "IdentityTrust": "forwarded"},
+        {**LISTENER, "LoadBalancerArns": "", **BEARERS},
+        {**OWN, **BROWSERS, "Scheme": "internet-facing", "ClientCidr": "0.0.0.0/0"},
         {**FULL, "IdentityTrust": "ignore", "AnonymousCallers": "allow"},
     ],
 )
@@ -71,6 +76,7 @@ def test_consistent_parameters_are_accepted(parameters: dict[str, str]) -> None:
     ("change", "refusal"),
     [
         ({"ListenerArn": ""}, "Set either ListenerArn, or"),
+        ({"HostName": ""}, "ListenerArn requires HostName"),
         ({"VpcId": "vpc-0a1b2c3d"}, "Set either ListenerArn, or"),
         ({"CertificateArn": OWN["CertificateArn"]}, "Set either ListenerArn, or"),
         ({"LoadBalancerArns": ""}, "requires LoadBalancerArns"),
@@ -82,12 +88,26 @@ def test_consistent_parameters_are_accepted(parameters: dict[str, str]) -> None:
         ({"OidcIssuer": ""}, "without OidcIssuer"),
         ({"BearerJwksEndpoint": ""}, "requires BearerJwksEndpoint"),
         ({"TrustedIssuers": ""}, "requires TrustedIssuers"),
+        ({"BearerIssuer": ""}, "without BearerIssuer"),
+        (
+            {"BearerIssuer": "", "BearerJwksEndpoint": "", "IdentityTrust": "forwarded"},
+            "nothing verifies Bearer tokens",
+        ),
         ({"IdentityTrust": "ignore"}, "Set AnonymousCallers=allow"),
     ],
 )
 def test_contradicting_parameters_are_refused(change: dict[str, str], refusal: str) -> None:
     """One wrong parameter makes CloudFormation refuse the deployment. The message names it."""
     assert [text for text in _refusals({**FULL, **change}) if refusal in text]
+
+
+@pytest.mark.parametrize("private", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])
+def test_internet_facing_load_balancer_for_private_clients_is_refused(private: str) -> None:
+    """A load balancer with public addresses sees no client of a private range, also by default."""
+    own = {**OWN, **BROWSERS, "Scheme": "internet-facing"}
+    for given in (own, {**own, "ClientCidr": private}):
+        [refusal] = _refusals(given)
+        assert "admits nobody" in refusal
 
 
 @pytest.mark.parametrize("missing", ["CertificateArn", "SubnetIds"])
@@ -97,8 +117,9 @@ def test_new_load_balancer_without_certificate_or_subnets_is_refused(missing: st
 
 
 def test_stack_without_any_sign_in_is_refused() -> None:
-    """Without OidcIssuer and BearerIssuer the stack would have no listener rule."""
-    assert _refusals({"ListenerArn": LISTENER["ListenerArn"]})
+    """Without OidcIssuer and TrustedIssuers the stack would have no listener rule."""
+    [refusal] = _refusals({**LISTENER, "LoadBalancerArns": ""})
+    assert "Both are empty" in refusal
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """Tables: backup, encryption, retention, keys and expiry."""
 
+import pytest
+
 from byline.refresh.runner_rows import DUE_INDEX
 from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
 from serve_runs.audit.store import PERSON_INDEX
-from tests.template.stack import properties, resources
+from tests.template.deployment import Deployment
+from tests.template.stack import properties, resources, template, translate
+from tests.template.test_parameters import BROWSERS, OWN
 
 TABLE = "AWS::DynamoDB::Table"
+PROTECTED = {"DeletionProtection": "true"}
 
 
 def test_table_can_be_restored_to_any_second() -> None:
@@ -26,7 +31,37 @@ def test_table_outlives_the_stack() -> None:
     for table in resources(TABLE).values():
         assert table["DeletionPolicy"] == "RetainExceptOnCreate"
         assert table["UpdateReplacePolicy"] == "Retain"
-        assert table["Properties"]["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
+
+
+@pytest.mark.parametrize(("changes", "protected"), [({}, "false"), (PROTECTED, "true")])
+def test_protection_from_deletion_starts_after_the_first_deployment(
+    changes: dict[str, str], protected: str
+) -> None:
+    """By default a failed first deployment can delete everything that it created.
+
+    AWS refuses to delete a protected table or load balancer, also to CloudFormation's rollback.
+    """
+    deployment = Deployment({**OWN, **BROWSERS, **changes})
+    tables = [deployment.properties(table) for table in deployment.resources(TABLE)]
+    [load_balancer] = deployment.resources("AWS::ElasticLoadBalancingV2::LoadBalancer")
+    attributes = deployment.properties(load_balancer)["LoadBalancerAttributes"]
+    switches = [table["DeletionProtectionEnabled"] for table in tables] + [
+        attribute["Value"]
+        for attribute in attributes
+        if attribute["Key"] == "deletion_protection.enabled"
+    ]
+    assert switches == [protected] * 4
+    assert ("NextStep" in deployment.outputs()) is (protected == "false")
+
+
+def test_nothing_but_tables_and_logs_is_retained() -> None:
+    """A failed first deployment leaves no resource, and a deleted stack only data."""
+    for kind in {body["Type"] for body in translate(template())["Resources"].values()}:
+        for name, body in resources(kind).items():
+            expected = {None, "Delete"}
+            if kind in {TABLE, "AWS::Logs::LogGroup"}:
+                expected = {"RetainExceptOnCreate"}
+            assert body.get("DeletionPolicy") in expected, name
 
 
 def test_idle_table_costs_no_capacity() -> None:
