@@ -55,6 +55,8 @@ OF_THIS_STACK = ("AWS::StackName", "AWS::StackId", "SecretPrefix", "StackName")
 NO_NAMES_OF_THE_ACCOUNT = {
     # Within its function.
     ("AWS::Lambda::Alias", "Name"),
+    # Within its application.
+    ("AWS::AppConfig::ConfigurationProfile", "Name"),
     # What it watches.
     ("AWS::CloudWatch::Alarm", "MetricName"),
 }
