@@ -20,8 +20,8 @@ HOST = "127.0.0.1"
 class PortTaken(Exception):
     """Another process listens on `port`."""
 
-    def __init__(self, port: int) -> None:
-        super().__init__(f"port {port} of {HOST} is taken")
+    def __init__(self, port: int, host: str = HOST) -> None:
+        super().__init__(f"port {port} of {host} is taken")
         self.port = port
 
 

@@ -368,6 +368,19 @@ def test_demo_shows_its_facts_in_sixty_lines() -> None:
         assert fact in demo.stdout
 
 
+def test_every_process_listens_on_loopback_only(stack: Stack) -> None:
+    """No port of the stack is open to other machines or to containers."""
+    this = psutil.Process()
+    addresses = {
+        connection.laddr.ip
+        for process in (this, *this.children(recursive=True))
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert stack.url
+    assert addresses == {"127.0.0.1"}
+
+
 def test_person_in_chromium_signs_in_and_sees_their_name(stack: Stack, tmp_path: Path) -> None:
     """The sign-in page, the redirects and the session cookie work in Chromium."""
     with open_chromium(tmp_path) as context:
