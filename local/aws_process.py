@@ -9,37 +9,33 @@ from typing import TYPE_CHECKING
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.wrappers import Response
 
+from local.guard import Clients
 from local.listening import WebServer
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-SIGNATURE = "AWS4-HMAC-SHA256 "
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
-class SignedOnly:
-    """Passes requests on to `application` if they have a signature, which it does not verify.
+class AwsOnly:
+    """Moto without its own routes, which are no part of AWS and can empty all tables."""
 
-    A page cannot send `Authorization` without a preflight request, which is refused. moto's own
-    routes, such as `/moto-api/reset`, are no part of AWS, and are refused.
-    """
-
-    def __init__(self, application: "WSGIApplication") -> None:
-        self._application = application
+    def __init__(self) -> None:
+        self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        is_signed = environ.get("HTTP_AUTHORIZATION", "").startswith(SIGNATURE)
-        if is_signed and not environ["PATH_INFO"].startswith("/moto-api"):
-            return self._application(environ, start_response)
-        text = "This server answers signed requests of AWS clients only.\n"
-        return Response(text, HTTPStatus.FORBIDDEN)(environ, start_response)
+        if environ["PATH_INFO"].startswith("/moto-api"):
+            return Response("This server has only the routes of AWS.\n", HTTPStatus.FORBIDDEN)(
+                environ, start_response
+            )
+        answer: Iterable[bytes] = self._moto(environ, start_response)
+        return answer
 
 
 def serve(listener: socket.socket) -> None:
     """Serve AWS's APIs until standard input is closed, which is when the parent ends."""
-    with WebServer(SignedOnly(DomainDispatcherApplication(create_backend_app)), listener):
+    with WebServer(AwsOnly(), listener, clients=Clients.SIGNING_PROGRAMS):
         sys.stdin.buffer.read()
 
 

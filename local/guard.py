@@ -9,17 +9,25 @@ requests from those of programs and of the user:
     Sec-Fetch-Site  says how that origin relates to this server (https://www.w3.org/TR/fetch-metadata/)
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from email.message import Message
 from enum import Enum, auto
 from http import HTTPStatus
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """The names of this machine in `Host`. Containers use `localhost` too (container_relay.py)."""
 
+SIGNATURE = "AWS4-HMAC-SHA256 "
+
+type Headers = Collection[tuple[str, str]]
+
 
 class Clients(Enum):
     """The clients that a server is for."""
+
+    SIGNING_PROGRAMS = auto()
+    """Clients of AWS: a request without a signature is refused, as by AWS. The signature is not
+    verified. A page cannot send one without a preflight, and the preflight is refused."""
 
     PROGRAMS = auto()
     """No browser: a request that a page causes is refused, even a page of this server."""
@@ -37,9 +45,9 @@ class Refusal:
     text: str
 
 
-def refusal(method: str, headers: Message, *, port: int, clients: Clients) -> Refusal | None:
+def refusal(method: str, headers: Headers, *, port: int, clients: Clients) -> Refusal | None:
     """Why a server on `port` for `clients` refuses the request. None if it answers."""
-    hosts = headers.get_all("host", [])
+    hosts = _values(headers, "host")
     if len(hosts) != 1:
         return Refusal(HTTPStatus.BAD_REQUEST, "A request needs one Host header.")
     host = hosts[0].lower()
@@ -48,10 +56,14 @@ def refusal(method: str, headers: Message, *, port: int, clients: Clients) -> Re
             HTTPStatus.MISDIRECTED_REQUEST,
             f"This server answers as localhost:{port} and 127.0.0.1:{port} only.",
         )
-    if clients is Clients.PROGRAMS and _is_from_a_page(headers):
+    if clients is Clients.BROWSERS:
+        if _is_from_another_origin(method, host, headers):
+            return Refusal(HTTPStatus.FORBIDDEN, "This server answers no page of another site.")
+    elif _values(headers, "origin") or not _sites(headers) <= {"none"}:
+        # `none`: the user typed the address.
         return Refusal(HTTPStatus.FORBIDDEN, "This server answers no web page.")
-    if clients is Clients.BROWSERS and _is_from_another_origin(method, host, headers):
-        return Refusal(HTTPStatus.FORBIDDEN, "This server answers no page of another site.")
+    elif clients is Clients.SIGNING_PROGRAMS and not _is_signed(headers):
+        return Refusal(HTTPStatus.FORBIDDEN, "This server answers signed requests of AWS clients.")
     return None
 
 
@@ -62,22 +74,26 @@ def _is_this_server(host: str, port: int) -> bool:
     return name in LOOPBACK_NAMES and given == str(port)
 
 
-def _is_from_a_page(headers: Message) -> bool:
-    # `none` is the user's own: an address that was typed. Origin is in no such request.
-    return "origin" in headers or not _sites(headers) <= {"none"}
-
-
-def _is_from_another_origin(method: str, host: str, headers: Message) -> bool:
-    if any(origin.lower() != f"http://{host}" for origin in headers.get_all("origin", [])):
+def _is_from_another_origin(method: str, host: str, headers: Headers) -> bool:
+    if any(origin.lower() != f"http://{host}" for origin in _values(headers, "origin")):
         return True
     if _sites(headers) <= {"none", "same-origin"}:
         return False
     # Not into a frame, where a page could lead the user's clicks.
-    is_navigation = headers.get_all("sec-fetch-mode") == ["navigate"] and headers.get_all(
-        "sec-fetch-dest"
+    is_navigation = _values(headers, "sec-fetch-mode") == ["navigate"] and _values(
+        headers, "sec-fetch-dest"
     ) == ["document"]
     return not (is_navigation and method in ("GET", "HEAD"))
 
 
-def _sites(headers: Message) -> set[str]:
-    return set(headers.get_all("sec-fetch-site", []))
+def _is_signed(headers: Headers) -> bool:
+    signatures = _values(headers, "authorization")
+    return len(signatures) == 1 and signatures[0].startswith(SIGNATURE)
+
+
+def _sites(headers: Headers) -> set[str]:
+    return set(_values(headers, "sec-fetch-site"))
+
+
+def _values(headers: Headers, name: str) -> list[str]:
+    return [value for header, value in headers if header.lower() == name]

@@ -131,7 +131,7 @@ class GuardedRequests(BaseHTTPRequestHandler):
         is_last = "close" in (option.strip() for option in options)
         self.close_connection = is_last or request.http_version == b"1.0"
         port = cast("tuple[str, int]", self.server.server_address)[1]
-        refused = refusal(self.command, self.headers, port=port, clients=self.clients)
+        refused = refusal(self.command, self.headers.items(), port=port, clients=self.clients)
         if refused is not None:
             raise BadRequest(refused.status, refused.text)
 

@@ -97,4 +97,10 @@ class _RequestsOfBrowsers(_QuietRequests):
     clients = Clients.BROWSERS
 
 
-_HANDLERS = {Clients.PROGRAMS: _QuietRequests, Clients.BROWSERS: _RequestsOfBrowsers}
+class _SignedRequests(_QuietRequests):
+    clients = Clients.SIGNING_PROGRAMS
+
+
+_HANDLERS = {
+    handler.clients: handler for handler in (_QuietRequests, _RequestsOfBrowsers, _SignedRequests)
+}

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
-from local.aws_process import SignedOnly
+from local.aws_process import AwsOnly
 from local.guard import Clients
 from local.listening import WebServer, listen
 from local.load_balancer_events import Reply
@@ -92,7 +90,6 @@ def serve_all() -> Iterator[dict[str, Listener]]:
 
         authorization = exits.enter_context(serve_authorization()).url
         aws = exits.enter_context(serve_aws()).url
-        moto = SignedOnly(DomainDispatcherApplication(create_backend_app))
         health = HttpServer(listen(0), answer=lambda _: Reply(200))
         provider = OpenIDProvider("http://127.0.0.1")
         yield {
@@ -105,7 +102,9 @@ def serve_all() -> Iterator[dict[str, Listener]]:
                 f"GET /{signer.kid} HTTP/1.1",
                 200,
             ),
-            "AWS": Listener(web(moto), "POST / HTTP/1.1", 200, LIST_TABLES, b"{}"),
+            "AWS": Listener(
+                web(AwsOnly(), Clients.SIGNING_PROGRAMS), "POST / HTTP/1.1", 200, LIST_TABLES, b"{}"
+            ),
             "AWS stand-in": Listener(_port(aws), "POST / HTTP/1.1", 200, LIST_TABLES, b"{}"),
             "authorization service": Listener(
                 _port(authorization), "POST /v1/authz/other HTTP/1.1", 404, (), b'{"resource": 0}'

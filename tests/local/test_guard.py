@@ -1,6 +1,7 @@
 """Every server of the local stack refuses requests of web pages, and malformed ones."""
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,7 +193,8 @@ def test_malformed_request_is_refused(
     """A request that two servers could read in two ways gets 400 from every server."""
     listener = listeners[name]
     headers, body = FRAMING[fault]
-    head = f"POST / HTTP/1.1\r\nHost: localhost:{listener.port}\r\n".encode()
+    lines = ["POST / HTTP/1.1", f"Host: localhost:{listener.port}", *listener.headers, ""]
+    head = "\r\n".join(lines).encode()
     assert listener.send(head + headers + b"\r\n" + body) == 400
 
 
@@ -239,6 +241,26 @@ def test_chunked_body_has_one_reading(listeners: dict[str, Listener]) -> None:
         listener.send(chunked.encode() + b"1;a=b\r\n{\r\n1\r\n}\r\n0\r\nX-Trailer: 1\r\n\r\n")
         == 200
     )
+
+
+def test_next_request_of_a_connection_keeps_its_bytes(listeners: dict[str, Listener]) -> None:
+    """Two requests in one packet are two requests, and no byte of the second is in the first."""
+    port = listeners["load balancer"].port
+    head = f"POST /healthz HTTP/1.1\r\nHost: localhost:{port}\r\n".encode()
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n" + HELLO
+    last = head + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(chunked + last)
+        answers = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answers.count(b"HTTP/1.1 200") == 2
+    assert answers.count(b"HTTP/1.1") == 2
+
+
+def test_client_that_asks_before_it_sends_is_told_to_go_on(listeners: dict[str, Listener]) -> None:
+    """`Expect: 100-continue` gets 100 for a request that is answered, and no 100 for a page's."""
+    listener = listeners["AWS"]
+    assert listener.ask("Expect: 100-continue") == 100
+    assert listener.ask("Expect: 100-continue", "Origin: null") == 403
 
 
 def test_every_server_uses_the_guard() -> None:
