@@ -18,6 +18,9 @@ from local.listening import url_of
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 """Any credentials, which moto accepts for account 123456789012."""
 
+MOTO_SETTINGS = {"MOTO_DISABLE_GLOBAL_CORS": "true"}
+"""moto's answers permit no page of another site to read them."""
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,7 +48,7 @@ class MotoServer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "local.aws_process", str(file)],
             cwd=ROOT,
-            env={**os.environ, **CREDENTIALS, "AWS_DEFAULT_REGION": REGION},
+            env={**os.environ, **CREDENTIALS, **MOTO_SETTINGS, "AWS_DEFAULT_REGION": REGION},
             stdin=subprocess.PIPE,
             pass_fds=[file],
             start_new_session=True,

@@ -9,11 +9,11 @@ address, where this relay listens; it serves the bridge's containers and hangs u
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from ipaddress import IPv4Interface, ip_address
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Self
 
 from local.listening import HOST, PortTaken
@@ -21,37 +21,82 @@ from local.listening import HOST, PortTaken
 BRIDGE = "docker0"
 """The interface of Docker's default network."""
 
+NO_BRIDGE = (
+    "Docker's bridge was not found: `sam local invoke` reaches this stack once Docker runs "
+    "(with Docker Desktop it does already)"
+)
+
 _ADDRESS_OF_INTERFACE = 0x8915  # SIOCGIFADDR and SIOCGIFNETMASK of netdevice(7)
 _NETMASK_OF_INTERFACE = 0x891B
 
 
 class ContainerRelay:
-    """Relays `ports` of `interface` to the same ports of `to`, until the block ends.
+    """Relays `ports` of Docker's bridge to the same ports of `to`, until the block ends.
 
-    It serves only peers of the interface's own network, because other machines of the local network
-    can send packets to the bridge's address. Without an interface it does nothing.
+    It serves only containers: peers of the bridge's own network without this machine, which has an
+    address there too. Otherwise other machines and pages in a browser could use it. It calls
+    `find_bridge` every `look_seconds`, because Docker may start or stop later, and `log` with a
+    line for each change.
     """
 
     def __init__(
-        self, ports: Sequence[int], *, interface: IPv4Interface | None, to: str = HOST
+        self,
+        ports: Sequence[int],
+        *,
+        find_bridge: Callable[[], IPv4Interface | None],
+        to: str = HOST,
+        look_seconds: float = 2.0,
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._ports = ports
-        self._interface = interface
+        self._find_bridge = find_bridge
         self._to = to
+        self._look_seconds = look_seconds
+        self._log = log
+        self._bridge: IPv4Interface | None = None
+        self._servers = ExitStack()
+        self._is_over = Event()
+        self._following = Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> Self:
         """Start. Raises `PortTaken`."""
-        with ExitStack() as exits:
-            if self._interface is not None:
-                for port in self._ports:
-                    server = exits.enter_context(_relay(port, self._interface, self._to))
-                    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-                    exits.callback(server.shutdown)
-            self._exits = exits.pop_all()
+        self._bridge = self._find_bridge()
+        if self._bridge is None:
+            self._log(NO_BRIDGE)
+        else:
+            self._open(self._bridge)
+        self._following.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exits.close()
+        self._is_over.set()
+        self._following.join()
+        self._servers.close()
+
+    def _follow(self) -> None:
+        while not self._is_over.wait(self._look_seconds):
+            bridge = self._find_bridge()
+            if bridge == self._bridge:
+                continue
+            self._bridge = bridge
+            self._servers.close()
+            try:
+                if bridge is None:
+                    self._log(NO_BRIDGE)
+                else:
+                    self._open(bridge)
+            except PortTaken as taken:
+                self._log(f"{taken}: containers do not reach this stack")
+
+    def _open(self, bridge: IPv4Interface) -> None:
+        with ExitStack() as exits:
+            for port in self._ports:
+                server = exits.enter_context(_relay(port, bridge, self._to))
+                Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+                exits.callback(server.shutdown)
+            self._servers = exits.pop_all()
+        ports = ", ".join(map(str, self._ports))
+        self._log(f"containers of Docker's bridge ({bridge.ip}) reach the ports {ports}")
 
 
 def docker_bridge() -> IPv4Interface | None:
@@ -78,12 +123,13 @@ class _Relay(ThreadingTCPServer):
 
     def __init__(self, port: int, interface: IPv4Interface, to: str) -> None:
         self.to = (to, port)
-        self._network = interface.network
+        self._interface = interface
         super().__init__((str(interface.ip), port), _RelayedConnection)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         del request
-        return ip_address(client_address[0]) in self._network
+        peer = ip_address(client_address[0])
+        return peer in self._interface.network and peer != self._interface.ip
 
 
 class _RelayedConnection(BaseRequestHandler):
@@ -101,7 +147,7 @@ def _relay(port: int, interface: IPv4Interface, to: str) -> _Relay:
     try:
         return _Relay(port, interface, to)
     except OSError as error:
-        raise PortTaken(port) from error
+        raise PortTaken(port, str(interface.ip)) from error
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from local.guard import Clients
+from local.http_requests import GuardedRequests
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
@@ -17,8 +20,8 @@ HOST = "127.0.0.1"
 class PortTaken(Exception):
     """Another process listens on `port`."""
 
-    def __init__(self, port: int) -> None:
-        super().__init__(f"port {port} of {HOST} is taken")
+    def __init__(self, port: int, host: str = HOST) -> None:
+        super().__init__(f"port {port} of {host} is taken")
         self.port = port
 
 
@@ -55,7 +58,13 @@ class LoopbackHttpServer(ThreadingHTTPServer):
 class WebServer:
     """Serves the WSGI `application` on threads, from entering the block to leaving it."""
 
-    def __init__(self, application: "WSGIApplication", listener: socket.socket) -> None:
+    def __init__(
+        self,
+        application: "WSGIApplication",
+        listener: socket.socket,
+        *,
+        clients: Clients = Clients.PROGRAMS,
+    ) -> None:
         host, port = listener.getsockname()
         self._listener = listener
         self._server = make_server(
@@ -63,7 +72,7 @@ class WebServer:
             port,
             application,
             threaded=True,
-            request_handler=_QuietRequests,
+            request_handler=_HANDLERS[clients],
             fd=listener.fileno(),
         )
 
@@ -77,10 +86,21 @@ class WebServer:
         self._listener.close()
 
 
-class _QuietRequests(WSGIRequestHandler):
+class _QuietRequests(GuardedRequests, WSGIRequestHandler):
     """Does not log requests: query strings have codes, and forms have secrets."""
-
-    protocol_version = "HTTP/1.1"
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
         pass
+
+
+class _RequestsOfBrowsers(_QuietRequests):
+    clients = Clients.BROWSERS
+
+
+class _SignedRequests(_QuietRequests):
+    clients = Clients.SIGNING_PROGRAMS
+
+
+_HANDLERS = {
+    handler.clients: handler for handler in (_QuietRequests, _RequestsOfBrowsers, _SignedRequests)
+}

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from threading import Thread
 from typing import Protocol
 from uuid import uuid4
 
+from local.http_requests import GuardedRequests
 from local.listening import LoopbackHttpServer
 
 API = "/2018-06-01/runtime"
@@ -62,13 +62,12 @@ class RuntimeApi(LoopbackHttpServer):
             super().handle_error(request, client_address)
 
 
-class _RuntimeConnection(BaseHTTPRequestHandler):
+class _RuntimeConnection(GuardedRequests):
     server: RuntimeApi
-    protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # head and body leave together
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class's name
         match self.path.removeprefix(API):
             case "/invocation/next":
                 self._send_next_invocation()
@@ -78,7 +77,7 @@ class _RuntimeConnection(BaseHTTPRequestHandler):
             case _:
                 self._send(404)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class's name
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         match self.path.removeprefix(API).split("/"):
             case ["", "invocation", request_id, "response"]:

@@ -18,6 +18,7 @@ from typing import Self
 from local.aws import ROOT, MotoServer
 from local.bearer_rule import BearerRule
 from local.browser_rule import BrowserRule
+from local.guard import Clients
 from local.lambda_runtime import FunctionHost
 from local.listening import WebServer, listen, url_of
 from local.load_balancer import ListenerRule, LoadBalancer, TargetGroups
@@ -173,7 +174,8 @@ class Stack:
         else:
             self.issuer, self.audience = url_of(listener), AUDIENCE
             self.provider = OpenIDProvider(self.issuer, extra_keys=sample_issuer_keys())
-            exits.enter_context(WebServer(self.provider.application, listener))
+            server = WebServer(self.provider.application, listener, clients=Clients.BROWSERS)
+            exits.enter_context(server)
             client = OpenIDClient(self.issuer, BROWSER_CLIENT, self.provider.browser_secret)
         return client
 

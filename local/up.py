@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from ipaddress import IPv4Interface
 from types import FrameType
 
 from local.aws import ROOT
@@ -39,7 +41,11 @@ def main() -> int:
                 access_log=_print,
                 progress=lambda step: _print(f"… {step}"),
             ) as stack,
-            ContainerRelay(for_containers, interface=docker_bridge()),
+            ContainerRelay(
+                for_containers,
+                find_bridge=_bridge_finder(os.environ.get("LOCAL_CONTAINERS") or "on"),
+                log=lambda line: _print(f"… {line}"),
+            ),
         ):
             _seed(stack)
             _print(_addresses(stack))
@@ -61,6 +67,12 @@ def _ports(first: str) -> Ports:
     if not (first.isascii() and first.isdigit() and 0 < int(first) <= 65_535 - 3):
         raise ValueError("LOCAL_PORT is the first of four ports, a number up to 65532")
     return Ports.from_first(int(first))
+
+
+def _bridge_finder(containers: str) -> Callable[[], IPv4Interface | None]:
+    if containers not in ("on", "off"):
+        raise ValueError("LOCAL_CONTAINERS is `on` or `off`")
+    return docker_bridge if containers == "on" else lambda: None
 
 
 def _seed(stack: Stack) -> None:

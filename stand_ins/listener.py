@@ -5,9 +5,11 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
+
+from local.http_requests import GuardedRequests
 
 # Headers that describe this server or its connection.
 NOT_COPIED = frozenset({"connection", "content-length", "date", "server"})
@@ -89,9 +91,8 @@ class _Listener(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Request(BaseHTTPRequestHandler):
+class _Request(GuardedRequests):
     server: _Listener
-    protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # head and body leave together
 
@@ -102,7 +103,7 @@ class _Request(BaseHTTPRequestHandler):
             return
         self.close_connection = True
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class's name
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         answer = self.server.receive(HttpRequest(self.path, dict(self.headers), body))
         if isinstance(answer, HttpAnswer):

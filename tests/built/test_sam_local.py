@@ -80,7 +80,7 @@ def invoke(
         return answer
 
     ports = [int(address.rpartition(":")[2]) for address in addresses.values()]
-    with ContainerRelay(ports, interface=docker_bridge()):
+    with ContainerRelay(ports, find_bridge=docker_bridge):
         yield send
 
 

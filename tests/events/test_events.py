@@ -1,13 +1,14 @@
 """The sample events equal the generator's output, and each gets the answer that its name says."""
 
 from collections.abc import Mapping
+from socket import create_server
 from typing import Any
 
 import pytest
 
 from tests.events.samples import ADA, GRACE, NIGHTLY_TRAIN, event, names
 from tests.identity.alb_tokens import segments_of
-from tests.runs.runs_api import RunsApi
+from tests.runs.runs_api import RunsApi, build_function
 from tests.runs.table_server import DynamoDb
 from tools import make_events, sample_tokens
 from tools.make_events import EVENTS, PROJECT, SAMPLE_RUN_IDS
@@ -69,6 +70,18 @@ def test_event_with_an_invalid_credential_is_refused(api: RunsApi, name: str, re
     """The answer is 401 with the reason of the event's name."""
     answer = api.send(event(name))
     assert (answer.status, answer.reason) == (401, reason)
+
+
+def test_event_without_a_local_stack_logs_what_to_start(
+    api: RunsApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If nothing listens where the keys are, the answer is 503 and the log names `make up`."""
+    with create_server(("127.0.0.1", 0)) as listener:
+        keys = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    environment = {**event("env")["RunsFunction"], "ALB_PUBLIC_KEYS_URL": keys}
+    answer = RunsApi(build_function(environment)).send(event("browser"))
+    assert (answer.status, answer.reason) == (503, "keys_unavailable")
+    assert "Is `make up` running?" in capsys.readouterr().out
 
 
 def test_health_check_is_answered(api: RunsApi) -> None:

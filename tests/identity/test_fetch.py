@@ -154,10 +154,10 @@ def test_slow_name_resolution_is_given_up_in_time(monkeypatch: pytest.MonkeyPatc
 
 
 def test_port_without_a_server_fails() -> None:
-    """An error of the network, by its name alone."""
+    """The error names the cause, and tells a developer what to start."""
     with create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(FetchFailed, match="ConnectionRefusedError"):
+    with pytest.raises(FetchFailed, match=r"ConnectionRefusedError: .* Is `make up` running"):
         fetch(f"http://127.0.0.1:{port}")
 
 

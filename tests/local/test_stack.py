@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from copy import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -24,7 +22,7 @@ from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
 from local.outside_provider import OutsideProvider
 from local.sample_keys import sample_issuer_keys, sample_load_balancer_keys
 from local.stack import Ports, Stack
-from tests.required import skip_or_fail
+from tests.local.chromium import open_chromium
 
 ROOT = Path(__file__).parents[2]
 RUNS = "/v1/projects/research/runs"
@@ -370,39 +368,29 @@ def test_demo_shows_its_facts_in_sixty_lines() -> None:
         assert fact in demo.stdout
 
 
-@pytest.fixture
-def chromium() -> str:
-    """The path of Chromium."""
-    return shutil.which("chromium") or skip_or_fail("chromium", "Chromium is not installed")
+def test_every_process_listens_on_loopback_only(stack: Stack) -> None:
+    """No port of the stack is open to other machines or to containers."""
+    this = psutil.Process()
+    addresses = {
+        connection.laddr.ip
+        for process in (this, *this.children(recursive=True))
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert stack.url
+    assert addresses == {"127.0.0.1"}
 
 
-def test_person_in_chromium_signs_in_and_sees_their_name(
-    stack: Stack, chromium: str, tmp_path: Path
-) -> None:
+def test_person_in_chromium_signs_in_and_sees_their_name(stack: Stack, tmp_path: Path) -> None:
     """The sign-in page, the redirects and the session cookie work in Chromium."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415
-
-    arguments = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]
-    with sync_playwright() as playwright:
-        context: Any = playwright.chromium.launch_persistent_context(
-            tmp_path, executable_path=chromium, headless=True, args=arguments
-        )
-        with closing(context):
-            page = context.new_page()
-            page.goto(f"{stack.url}/v1/whoami")
-            page.get_by_role("button", name="Grace Hopper").click()
-            page.wait_for_url(f"{stack.url}/v1/whoami")
-            assert '"firstName":"Grace"' in page.content()
-            [session] = [
-                cookie for cookie in context.cookies() if cookie["name"].startswith("BylineSession")
-            ]
+    with open_chromium(tmp_path) as context:
+        page = context.new_page()
+        page.goto(f"{stack.url}/v1/whoami")
+        page.get_by_role("button", name="Grace Hopper").click()
+        page.wait_for_url(f"{stack.url}/v1/whoami")
+        assert '"firstName":"Grace"' in page.content()
+        [session] = [
+            cookie for cookie in context.cookies() if cookie["name"].startswith("BylineSession")
+        ]
     assert session["httpOnly"] is True
     assert session["sameSite"] == "Lax"

@@ -26,6 +26,8 @@ MAX_ANSWER_BYTES = 262_144
 
 TIMEOUT_SECONDS = 3.0
 
+NO_LOCAL_STACK = "ConnectionRefusedError: nothing listens there. Is `make up` running?"
+
 POST_TIMEOUT_SECONDS = 5.0
 """Longer than for a GET: an issuer checks a secret and signs a token before it answers."""
 
@@ -170,9 +172,12 @@ class _Request:
         parts = urlsplit(self._url)
         host = parts.hostname or ""
         if parts.scheme == "http" and is_loopback(host) and not _is_runtime_api(parts):
-            return self._exchange(
-                HTTPConnection(host, parts.port, timeout=self._timeout_seconds), parts
-            )
+            connection = HTTPConnection(host, parts.port, timeout=self._timeout_seconds)
+            try:
+                return self._exchange(connection, parts)
+            except ConnectionRefusedError:
+                # Only a developer's machine has a server on loopback.
+                raise FetchFailed(NO_LOCAL_STACK) from None
         if parts.scheme != "https":
             raise FetchFailed("the URL is neither https nor http on loopback")
         for context in contexts(host):
