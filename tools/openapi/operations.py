@@ -43,7 +43,7 @@ PAGE: Reasons = ("invalid_parameter", "invalid_cursor")
 CHANGE: Reasons = ("forbidden", "cross_site_request")
 BODY: Reasons = ("invalid_body", "body_too_large", "unsupported_media_type")
 KEY: Reasons = ("invalid_idempotency_key", "idempotency_conflict")
-TOKEN: Reasons = ("forbidden", "invalid_parameter", "token_unavailable")
+TOKEN: Reasons = (*CHANGE, "invalid_parameter", "token_unavailable")
 
 
 @dataclass(frozen=True, slots=True)
