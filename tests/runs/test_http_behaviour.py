@@ -1,13 +1,14 @@
 """HEAD, the headers of every answer, and requests that pages of other sites start."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.runs.credentials_api import CredentialsApi
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runners_api import RunnersApi
-from tests.runs.runs_api import RunsApi
+from tests.runs.runs_api import RunsApi, request
 from tests.runs.table_server import DynamoDb, Refusal
 
 RUNS = "/v1/projects/apollo/runs"
@@ -114,6 +115,12 @@ class TestHead:
         assert (answer.status, answer.headers["allow"], answer.body) == (405, "GET", "")
         assert credentials.calls() == []
 
+    def test_head_of_a_sign_out_is_not_allowed(self, api: RunsApi) -> None:
+        """HEAD ends no session."""
+        answer = api.call("HEAD", "/logout", by=NO_CREDENTIAL)
+        assert (answer.status, answer.headers["allow"]) == (405, "GET")
+        assert "set-cookie" not in answer.headers
+
 
 class TestAnotherSite:
     """A page of another site may not let its visitor's browser write anything."""
@@ -175,3 +182,88 @@ class TestAnotherSite:
         assert (answer.status, answer.reason) == (403, "cross_site_request")
         assert dynamodb.calls == []
         assert api.call("POST", RUNS, by=NO_CREDENTIAL).status == 201
+
+
+class TestSignOut:
+    """`/logout` ends the browser's session at the load balancer."""
+
+    def cookies(self, answer: Any) -> list[str]:
+        """The cookies that an answer sets."""
+        cookies: list[str] = answer.headers["set-cookie"].split("\n")
+        return cookies
+
+    def test_sign_out_expires_every_cookie_of_the_session(
+        self, start_api: Callable[..., RunsApi]
+    ) -> None:
+        """The four cookies that a session can have are expired, under the stack's name."""
+        api = start_api(SESSION_COOKIE_NAME="BylineSession")
+        answer = api.call("GET", "/logout", by=NO_CREDENTIAL)
+        assert (answer.status, answer.json) == (200, {"status": "signed_out"})
+        assert HEADERS.items() <= answer.headers.items()
+        cookies = self.cookies(answer)
+        assert {cookie.partition("=")[0] for cookie in cookies} == {
+            f"BylineSession-{number}" for number in range(4)
+        }
+        for cookie in cookies:
+            assert cookie.partition("; ")[0].endswith("=")
+            assert {"Max-Age=0", "Path=/", "Secure", "HttpOnly"} <= set(cookie.split("; "))
+
+    def test_sign_out_leads_to_the_provider(self, start_api: Callable[..., RunsApi]) -> None:
+        """The browser goes on to the provider's end-session endpoint, with the client's id."""
+        api = start_api(
+            OIDC_END_SESSION_ENDPOINT="https://id.example/logout?tenant=1",
+            OIDC_POST_LOGOUT_URI="https://byline.example/bye?a=1&b=2",
+        )
+        answer = api.call("GET", "/logout", by=NO_CREDENTIAL)
+        assert (answer.status, answer.body) == (303, "")
+        assert answer.headers["location"] == (
+            "https://id.example/logout?tenant=1&client_id=browser-client"
+            "&post_logout_redirect_uri=https%3A%2F%2Fbyline.example%2Fbye%3Fa%3D1%26b%3D2"
+        )
+        assert len(self.cookies(answer)) == 4
+
+    def test_sign_out_without_a_providers_endpoint_leads_to_the_landing_page(
+        self, start_api: Callable[..., RunsApi]
+    ) -> None:
+        """Where the provider has no such endpoint, the browser goes to the operator's page."""
+        api = start_api(OIDC_POST_LOGOUT_URI="https://byline.example/bye")
+        answer = api.call("GET", "/logout", by=NO_CREDENTIAL)
+        assert (answer.status, answer.headers["location"]) == (303, "https://byline.example/bye")
+
+    @pytest.mark.parametrize("name", ["post_logout_redirect_uri", "redirect_uri", "next"])
+    def test_request_cannot_choose_the_next_page(
+        self, start_api: Callable[..., RunsApi], name: str
+    ) -> None:
+        """Query and `Host` do not change where the browser goes."""
+        api = start_api(OIDC_END_SESSION_ENDPOINT="https://id.example/logout")
+        event = request("GET", "/logout", by=NO_CREDENTIAL, query={name: "https://evil.example"})
+        event["multiValueHeaders"]["host"] = ["evil.example"]
+        location = api.send(event).headers["location"]
+        assert location == "https://id.example/logout?client_id=browser-client"
+
+    @pytest.mark.parametrize(
+        "headers", [CROSS_SITE, (("sec-fetch-site", "same-site"),), (("origin", "null"),)]
+    )
+    def test_sign_out_by_another_site_is_refused(
+        self, api: RunsApi, ada: Credential, headers: tuple[tuple[str, str], ...]
+    ) -> None:
+        """A page of another site cannot end its visitor's session."""
+        answer = api.call("GET", "/logout", by=ada, headers=headers)
+        assert (answer.status, answer.reason) == (403, "cross_site_request")
+        assert "set-cookie" not in answer.headers
+
+    @pytest.mark.parametrize("site", ["same-origin", "none"])
+    def test_sign_out_by_a_link_of_the_own_site_is_accepted(
+        self, api: RunsApi, ada: Credential, site: str
+    ) -> None:
+        """A link of the service's own page, and a typed address, end the session."""
+        answer = api.call("GET", "/logout", by=ada, headers=(("sec-fetch-site", site),))
+        assert answer.status == 200
+        assert len(self.cookies(answer)) == 4
+
+    def test_event_with_single_values_expires_the_first_cookie(self, api: RunsApi) -> None:
+        """An answer with one value for each header expires the cookie that every session has."""
+        with pytest.warns(UserWarning, match="more than one header value"):
+            answer = api.call("GET", "/logout", by=NO_CREDENTIAL, multi_value=False)
+        [cookie] = self.cookies(answer)
+        assert cookie.startswith("AWSELBAuthSessionCookie-0=;")

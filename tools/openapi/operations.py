@@ -24,6 +24,7 @@ from tools.openapi.shapes import (
     RunnerToken,
     ServiceAccount,
     ServiceAccountList,
+    SignedOut,
 )
 
 type Reasons = tuple[ProblemReason, ...]
@@ -82,6 +83,15 @@ _CHANGE_OF_STATE = _change("runs", {200: ("The run in its new state.", Run)}, "w
 OPERATIONS: Mapping[str, Operation] = {
     "check_health": Operation("health", {200: ("The service answers.", Health)}, ()),
     "show_caller": Operation("callers", {200: ("The caller.", Caller)}, CALL),
+    "end_session": Operation(
+        "callers",
+        {
+            200: ("The session has ended, and no page follows.", SignedOut),
+            303: ("The session has ended. `Location` leads on.", None),
+        },
+        ("cross_site_request", "internal"),
+        located=(303,),
+    ),
     "create_run": _change(
         "runs",
         {
