@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from byline.errors import Misconfigured
+from serve_runs.callers.sign_out import SignOut
 from tests.runs.credentials_api import CredentialsApi
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runners_api import RunnersApi
@@ -267,3 +269,13 @@ class TestSignOut:
             answer = api.call("GET", "/logout", by=NO_CREDENTIAL, multi_value=False)
         [cookie] = self.cookies(answer)
         assert cookie.startswith("AWSELBAuthSessionCookie-0=;")
+
+    @pytest.mark.parametrize("variable", ["OIDC_END_SESSION_ENDPOINT", "OIDC_POST_LOGOUT_URI"])
+    @pytest.mark.parametrize("value", ["http://id.example/bye", "javascript:alert(1)", "/bye"])
+    def test_next_page_that_is_not_https_fails_the_cold_start(
+        self, variable: str, value: str
+    ) -> None:
+        """A browser is sent to https only, and the message names the variable."""
+        with pytest.raises(Misconfigured) as raised:
+            SignOut.from_environment({variable: value})
+        assert raised.value.variable == variable
