@@ -1,7 +1,8 @@
-"""The listener rule for browsers: `authenticate-oidc`, then forward.
+"""The listener rules for browsers: `authenticate-oidc`, then forward.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
-As there, a client without a session is redirected whether or not it is a browser.
+Without a session, a page is redirected to the sign-in (`BrowserRule` of the template), and any
+other request gets 401 (`SessionRule`).
 """
 
 import secrets
@@ -16,20 +17,30 @@ from local.load_balancer_signing import Signer
 from local.openid_client import OpenIDClient, ProviderFailed, SignedIn
 
 CALLBACK = "/oauth2/idpresponse"
-SESSION_COOKIE = "BylineSession-0"
-"""The first of up to four cookies. Its name is `SessionCookieName` in the template."""
 NONCE_COOKIE = "AWSALBAuthNonce"
 COOKIE_ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
 """Without `Secure`, which the real cookie has, because loopback uses http."""
 
 
 class BrowserRule:
-    """Signs people in at `openid`, and names them to the function in tokens of `signer`."""
+    """Signs people in at `openid`, and names them to the function in tokens of `signer`.
 
-    def __init__(self, openid: OpenIDClient, signer: Signer, *, now: Callable[[], float]) -> None:
+    `cookie_name`: the template's `SessionCookieName`. Unlike AWS's, a session is one cookie, which
+    names a session that this object keeps.
+    """
+
+    def __init__(
+        self,
+        openid: OpenIDClient,
+        signer: Signer,
+        *,
+        now: Callable[[], float],
+        cookie_name: str,
+    ) -> None:
         self._openid = openid
         self._signer = signer
         self._now = now
+        self._cookie = f"{cookie_name}-0"
         self._lock = Lock()
         self._sessions: dict[str, SignedIn] = {}
         self._under_way: dict[str, str] = {}
@@ -40,8 +51,12 @@ class BrowserRule:
         try:
             if request.path == CALLBACK:
                 return self._finish_sign_in(request)
-            session = self._sessions.get(_cookies(request).get(SESSION_COOKIE, ""))
-            return self._identified(request, session) if session else self._start_sign_in(request)
+            session = self._sessions.get(_cookies(request).get(self._cookie, ""))
+            if session:
+                return self._identified(request, session)
+            if is_page(request):
+                return self._start_sign_in(request)
+            return plain(HTTPStatus.UNAUTHORIZED)
         except ProviderFailed as failure:
             return plain(HTTPStatus.INTERNAL_SERVER_ERROR, str(failure))
 
@@ -87,9 +102,15 @@ class BrowserRule:
             self._sessions[session] = signed_in
         return _redirect(
             target,
-            f"{SESSION_COOKIE}={session}; {COOKIE_ATTRIBUTES}",
+            f"{self._cookie}={session}; {COOKIE_ATTRIBUTES}",
             f"{NONCE_COOKIE}=; Max-Age=0; {COOKIE_ATTRIBUTES}",
         )
+
+
+def is_page(request: Request) -> bool:
+    """Whether the request meets the conditions of `BrowserRule`: GET, and HTML is preferred."""
+    accepted = [value.lower() for value in request.values("accept")]
+    return request.method == "GET" and any(value.startswith("text/html") for value in accepted)
 
 
 def _redirect(location: str, *cookies: str) -> Reply:

@@ -67,7 +67,7 @@ class Demo:
     @contextmanager
     def _signed_in(self, person: Person) -> Iterator[httpx.Client]:
         with httpx.Client(base_url=self._stack.url, follow_redirects=True) as browser:
-            page = browser.get("/v1/whoami")
+            page = browser.get("/v1/whoami", headers={"accept": "text/html"})
             answer = browser.post(page.url, data={"person": person.subject})
             self._lines.show("sign in, GET /v1/whoami", answer, 200, person.name)
             yield browser

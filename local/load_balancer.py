@@ -1,7 +1,8 @@
-"""An Application Load Balancer for one machine: a listener with two rules for one function.
+"""An Application Load Balancer for one machine: a listener with rules for one function.
 
     Authorization: Bearer …  →  (jwt-validation)   →  bearer target group   ─┐
-    everything else          →  authenticate-oidc  →  browser target group  ─┴─  the function
+    pages, other requests    →  authenticate-oidc  →  browser target group  ─┼─  the function
+    /logout                  →                        browser target group  ─┘
 
 Only what a function and its callers can see is imitated. Where AWS documents nothing, it does the
 worst that it might: a client's own `x-amzn-oidc-*` headers pass through the Bearer rule.
@@ -31,8 +32,9 @@ from local.load_balancer_events import (
 )
 from local.load_balancer_http import HttpServer
 
+LOGOUT = "/logout"
 PATHS = ("/v1/*", "/healthz")
-"""The paths of the rules of `template.yaml`. The listener answers 404 to others."""
+"""The paths of the other rules of `template.yaml`. The listener answers 404 to any other path."""
 
 
 class ListenerRule(Protocol):
@@ -108,6 +110,8 @@ class LoadBalancer:
             return "health", self._forward(request, groups.browser)
         if request.path == CALLBACK:
             return "sign-in", _reply(self._browser_rule.apply(request))
+        if request.path == LOGOUT:
+            return "logout", self._forward(request, groups.browser)
         if not any(fnmatchcase(request.path, pattern) for pattern in PATHS):
             return "no rule", plain(HTTPStatus.NOT_FOUND)
         if has_bearer(request):

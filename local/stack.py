@@ -163,7 +163,8 @@ class Stack:
         self.functions = self._start_functions(exits, template, openid)
         self._start_triggers(exits, template)
         self._bearer_rule = BearerRule(openid)
-        rule = BrowserRule(openid, self.signer, now=time.time)
+        cookie_name = self.functions["RunsFunction"].environment["SESSION_COOKIE_NAME"]
+        rule = BrowserRule(openid, self.signer, now=time.time, cookie_name=cookie_name)
         self.url = exits.enter_context(self.load_balancer(at_load_balancer, rule)).url
 
     def _openid_client(self, exits: ExitStack, listener: socket.socket) -> OpenIDClient:
@@ -194,6 +195,7 @@ class Stack:
                 "LoadBalancerArns": ARN,
                 "OidcIssuer": self.issuer,
                 "OidcClientId": openid.client_id,
+                "OidcEndSessionEndpoint": openid.discovery.get("end_session_endpoint", ""),
                 "TrustedIssuers": json.dumps([trusted]),
                 "AlbPublicKeysUrl": self.keys_url,
                 "ProjectAdmins": f"{ADA.subject}, application:nightly-train",

@@ -20,9 +20,11 @@ from byline.metrics import Metrics
 from byline.names import RUN_ID
 from serve_runs.access.control import Access, AccessControl
 from serve_runs.audit.trail import ActionContext, RepresentedPerson
+from serve_runs.errors import RequestFailed
 from serve_runs.profiles.store import Profiles
+from serve_runs.web.headers import with_fixed_headers
 from serve_runs.web.problems import Problems, method_not_allowed, problem
-from serve_runs.web.requests import path_id, path_name, read_body, read_query, refuse_cross_site
+from serve_runs.web.requests import is_cross_site, path_id, path_name, read_body, read_query
 from serve_runs.web.routing import Route, RouteGroup, RouteTable
 
 logger = Logger(service="byline")
@@ -131,14 +133,19 @@ class Api:
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         """Answer one request of the load balancer, with single or multiple values as in its event.
 
+        HEAD is answered as GET, without the body (RFC 9110, section 9.3.2), where GET only reads.
         https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html
         """
         logger.append_keys(request_id=context.aws_request_id)
         path = event.get("path", "")
         for group in [group for group in self.routes.pending if group.part in path]:
             self.routes.load(group)
+        is_head = event.get("httpMethod") == "HEAD"
+        if is_head and "HEAD" in self.routes.methods_of(path):
+            event = {**event, "httpMethod": "GET"}
         try:
-            return self._resolver.resolve(event, context)
+            answer = with_fixed_headers(self._resolver.resolve(event, context))
+            return {**answer, "body": ""} if is_head else answer
         finally:
             self._count_failed_fetches()
             if self._metrics.totals:
@@ -153,15 +160,16 @@ class Api:
     def _answer_route(self, route: Route, project: str, names: dict[str, str]) -> Response[str]:
         event: dict[str, Any] = self._resolver.current_event.raw_event
         context = self._resolver.lambda_context
+        caller = None if route.is_public else self._identity.identify(event)
+        # A page of another site can make a browser send the session cookie, or a request from the
+        # browser's network, but no Bearer token.
+        is_foreign = (caller is None or caller.source == "alb") and is_cross_site(event)
+        if is_foreign and not route.is_safe:
+            raise RequestFailed("cross_site_request")
         if route.is_public:
             return route.answer()
-        caller = self._identity.identify(event)
-        if caller is not None:
-            if self._profiles is not None:
-                self._profiles.remember(caller)
-            if route.method != "GET" and caller.source == "alb":
-                # Browsers send the session cookie with requests of other sites' pages too.
-                refuse_cross_site(event)
+        if caller is not None and self._profiles is not None and not is_foreign:
+            self._profiles.remember(caller)
         call = Call(
             event,
             context,
@@ -195,21 +203,17 @@ class Api:
 
 def json_answer(status: int, document: Any, *, location: str | None = None) -> Response[str]:
     """An answer with a JSON body. `location` is the path of the created resource."""
-    # Answers differ by caller, so no cache may store one.
-    headers = {"Cache-Control": "no-store"}
-    if location is not None:
-        headers["Location"] = location
     return Response(
         status_code=status,
         content_type="application/json",
         body=msgspec.json.encode(document).decode(),
-        headers=headers,
+        headers={} if location is None else {"Location": location},
     )
 
 
 def no_content() -> Response[str]:
     """The 204 to a deletion."""
-    return Response(status_code=204, body="", headers={"Cache-Control": "no-store"})
+    return Response(status_code=204, body="")
 
 
 def _checked(name: str, text: str) -> str:

@@ -26,6 +26,7 @@ from serve_runs.access.control import AccessControl
 from serve_runs.access.store import RoleReader
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.callers.routes import CallerRoutes
+from serve_runs.callers.sign_out import SignOut
 from serve_runs.calls import Api
 from serve_runs.later_routes import LaterRoutes
 from serve_runs.profiles.store import Profiles
@@ -98,7 +99,11 @@ def build(environ: Mapping[str, str]) -> Api:
         new_projects=later.new_projects() if anyone else None,
     )
     api = Api(
-        (*CallerRoutes(access_control).routes(), *run_routes.routes()),
+        (
+            *CallerRoutes(access_control).routes(),
+            *SignOut.from_environment(environ).routes(),
+            *run_routes.routes(),
+        ),
         later.groups(),
         identity=identity,
         access_control=access_control,

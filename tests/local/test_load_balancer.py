@@ -16,14 +16,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from byline.identity.identity import Identity
 from byline.identity.settings import IdentitySettings
 from local.bearer_rule import BearerRule, ForwardRule
-from local.browser_rule import NONCE_COOKIE, SESSION_COOKIE, BrowserRule
+from local.browser_rule import NONCE_COOKIE, BrowserRule
 from local.function_instance import FunctionFailed
 from local.listening import WebServer, listen, url_of
 from local.load_balancer import LoadBalancer, TargetGroups
 from local.load_balancer_signing import ARN, Signer, public_keys
 from local.openid_client import OpenIDClient
 from local.openid_provider import ADA, BROWSER_CLIENT, GRACE, OpenIDProvider
+from tests.template.listener_rules import rule_of
 
+SESSION_COOKIE = "BylineSession-0"
 GROUPS = TargetGroups(browser="browser-group", bearer="bearer-group")
 MEGABYTE = 1_048_576
 
@@ -65,7 +67,9 @@ class World:
                 listen(0),
                 invoke=show_event,
                 target_groups=GROUPS,
-                browser_rule=BrowserRule(openid, self.signer, now=time.time),
+                browser_rule=BrowserRule(
+                    openid, self.signer, now=time.time, cookie_name="BylineSession"
+                ),
                 bearer_rule=BearerRule(openid),
                 log=self.log.append,
             )
@@ -98,7 +102,7 @@ def browser(world: World) -> Iterator[httpx.Client]:
 
 def sign_in(browser: httpx.Client, path: str = "/v1/whoami", person: str = ADA.subject) -> Any:
     """The answer to the browser's first request, after it signed in as `person`."""
-    page = browser.get(path, follow_redirects=True)
+    page = browser.get(path, follow_redirects=True, headers={"accept": "text/html"})
     assert "Ada Lovelace" in page.text
     return browser.post(page.url, data={"person": person}, follow_redirects=True)
 
@@ -184,15 +188,51 @@ def test_two_browsers_have_separate_sessions(world: World, browser: httpx.Client
 
 def test_unknown_session_cookie_is_redirected_to_sign_in(world: World) -> None:
     """The load balancer ignores a session cookie that it did not issue."""
-    answer = httpx.get(f"{world.url}/v1/whoami", cookies={SESSION_COOKIE: "invented"})
-    assert answer.status_code == 302
-
-
-def test_client_without_a_session_is_redirected_whatever_it_accepts(world: World) -> None:
-    """As on AWS, a client without a session is redirected, whatever it accepts."""
-    answer = httpx.get(f"{world.url}/v1/whoami", headers={"accept": "application/json"})
+    answer = httpx.get(
+        f"{world.url}/v1/whoami",
+        cookies={SESSION_COOKIE: "invented"},
+        headers={"accept": "text/html"},
+    )
     assert answer.status_code == 302
     assert answer.headers["location"].startswith(f"{world.provider.issuer}/authorize?")
+
+
+REQUESTS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("GET", "/v1/whoami", {"accept": "text/html,*/*;q=0.8"}),
+    ("GET", "/v1/whoami", {"accept": "TEXT/HTML"}),
+    ("GET", "/v1/whoami", {"accept": "application/json"}),
+    ("GET", "/v1/whoami", {"accept": "application/json, text/html"}),
+    ("GET", "/v1/whoami", {"accept": "*/*"}),
+    ("HEAD", "/v1/whoami", {"accept": "text/html"}),
+    ("POST", "/v1/projects/a/runs", {"accept": "text/html"}),
+    ("PUT", "/v1/projects/a/runners/b", {"accept": "text/html"}),
+    ("DELETE", "/v1/projects/a/runners/b", {"accept": "text/html"}),
+    ("GET", "/logout", {"accept": "text/html"}),
+    ("GET", "/logout", {"accept": "*/*"}),
+    ("GET", "/logout/x", {"accept": "text/html"}),
+    ("GET", "/v2/whoami", {"accept": "text/html"}),
+)
+STATUS_BY_RULE = {"BrowserRule": 302, "SessionRule": 401, "LogoutRule": 200, None: 404}
+
+
+@pytest.mark.parametrize(("method", "path", "headers"), REQUESTS)
+def test_request_without_a_session_is_answered_by_the_rule_of_the_template(
+    world: World, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """A page is led to the sign-in, another request gets 401, and `/logout` reaches the function,
+    each as the conditions of the template say."""
+    answer = httpx.request(method, f"{world.url}{path}", headers=headers)
+    assert answer.status_code == STATUS_BY_RULE[rule_of(method, path, headers)]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_request_with_a_session_reaches_the_function_whatever_it_accepts(
+    browser: httpx.Client, method: str
+) -> None:
+    """A script of a signed-in browser needs no other session than its page."""
+    sign_in(browser)
+    answer = browser.request(method, "/v1/whoami", headers={"accept": "application/json"})
+    assert answer.json()["multiValueHeaders"]["x-amzn-oidc-identity"] == [ADA.subject]
 
 
 def test_callback_of_another_browser_is_refused(world: World, browser: httpx.Client) -> None:
@@ -294,7 +334,7 @@ def test_spoilt_bearer_token_is_refused(world: World, fault: str) -> None:
 @pytest.mark.parametrize("token", ["not-a-token", "e30.e30."])
 def test_rule_without_validation_forwards_every_bearer_token(world: World, token: str) -> None:
     """Without `jwt-validation`, forged tokens reach the function's Bearer target group."""
-    no_session = BrowserRule(world.openid, world.signer, now=time.time)
+    no_session = BrowserRule(world.openid, world.signer, now=time.time, cookie_name="BylineSession")
     listener = listen(0)
     load_balancer = LoadBalancer(
         listener,

@@ -54,7 +54,7 @@ def sign_in(browser: httpx.Client) -> httpx.Response:
 
 def browser_of(stack: Stack) -> httpx.Client:
     """A browser without a session."""
-    return httpx.Client(base_url=stack.url, follow_redirects=True)
+    return httpx.Client(base_url=stack.url, follow_redirects=True, headers={"accept": "text/html"})
 
 
 def application_of(stack: Stack, client: str = "nightly-train", **headers: str) -> httpx.Client:
@@ -79,6 +79,24 @@ def test_person_signs_in_and_creates_a_run_in_their_name(stack: Stack) -> None:
         read = browser.get(f"{RUNS}/{created.json()['id']}").json()
     assert read["executed_by"] == ADAS_IDENTITY
     assert read["creator_user_id"] == ADA.subject
+
+
+def test_person_signs_out(stack: Stack) -> None:
+    """After `/logout` the browser has no session: a script gets 401, and a page the sign-in.
+
+    A page of another site cannot end the session.
+    """
+    script = {"accept": "application/json"}
+    with browser_of(stack) as browser:
+        assert browser.get("/v1/whoami", headers=script).status_code == 401
+        sign_in(browser)
+        foreign = browser.get("/logout", headers={"sec-fetch-site": "cross-site"})
+        assert foreign.status_code == 403
+        assert browser.get("/v1/whoami", headers=script).status_code == 200
+        assert browser.get("/logout").json() == {"status": "signed_out"}
+        assert browser.get("/v1/whoami", headers=script).status_code == 401
+        page = browser.get("/v1/whoami")
+        assert str(page.url).startswith(f"{stack.issuer}/authorize?")
 
 
 def test_service_account_creates_a_run_in_its_own_name(stack: Stack) -> None:

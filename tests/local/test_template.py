@@ -7,8 +7,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local.browser_rule import SESSION_COOKIE
-from local.load_balancer import PATHS
+from local.load_balancer import LOGOUT, PATHS
 from local.openid_client import SCOPE
 from local.template import Template
 
@@ -158,17 +157,15 @@ def test_our_template_registers_only_with_a_service_address(url: str) -> None:
 
 
 def test_local_load_balancer_has_the_rules_of_the_template() -> None:
-    """The local load balancer has the paths, scopes and cookie name of the template's rules."""
+    """The local load balancer has the paths and scopes of the template's rules."""
     template = Template.read(ROOT / "template.yaml")
     rules = template.resources("AWS::ElasticLoadBalancingV2::ListenerRule")
-    assert set(rules) == {"BearerRule", "BrowserRule"}
-    for rule in rules.values():
+    assert set(rules) == {"BearerRule", "BrowserRule", "SessionRule", "LogoutRule"}
+    for name, rule in rules.items():
         [paths] = [
             condition["PathPatternConfig"]["Values"]
             for condition in rule["Properties"]["Conditions"]
             if condition.get("Field") == "path-pattern"
         ]
-        assert tuple(paths) == PATHS
-    browser = rules["BrowserRule"]["Properties"]["Actions"][0]["AuthenticateOidcConfig"]
-    assert f"{browser['SessionCookieName']}-0" == SESSION_COOKIE
+        assert tuple(paths) == ((LOGOUT,) if name == "LogoutRule" else PATHS)
     assert template.translated["Parameters"]["OidcScope"]["Default"] == SCOPE

@@ -127,8 +127,8 @@ class RunsApi:
         if event.get("multiValueHeaders"):
             assert "headers" not in answer
             pairs = answer["multiValueHeaders"].items()
-            assert all(len(values) == 1 for _, values in pairs)
-            headers = {name.lower(): values[0] for name, values in pairs}
+            assert all(len(values) == 1 for name, values in pairs if name != "Set-Cookie")
+            headers = {name.lower(): "\n".join(values) for name, values in pairs}
         else:
             assert "multiValueHeaders" not in answer
             headers = {name.lower(): value for name, value in answer["headers"].items()}

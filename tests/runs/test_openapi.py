@@ -46,10 +46,11 @@ def test_document_is_openapi_3_1() -> None:
 
 
 def test_paths_of_the_document_equal_the_routes(api: RunsApi) -> None:
-    """The document has every route of the function, and no other."""
+    """The document has every route of the function, HEAD where it is answered, and no other."""
     served = {
-        (route.method, re.sub(r"<(\w+)>", r"{\1}", route.path))
+        (method, re.sub(r"<(\w+)>", r"{\1}", route.path))
         for route in api.function.routes.load_all()
+        for method in ((route.method, "HEAD") if route.is_safe else (route.method,))
     }
     declared = {
         (method.upper(), path)

@@ -3,8 +3,10 @@
 A process remembers which profiles it has written, so each test has subjects of its own.
 """
 
+import time
 from collections.abc import Callable
 from itertools import count
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from tests.runs.access_rows import RUNS, AccessRows
 from tests.runs.conftest import LogLines
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import RunsApi, metrics
-from tests.runs.table_server import ACCESS_TABLE, DynamoDb, Refusal
+from tests.runs.table_server import ACCESS_TABLE, DynamoDb, Meanwhile, Refusal
 
 ISSUER = "https://id.example"
 _subjects = count(1)
@@ -170,6 +172,44 @@ def test_failed_profile_write_fails_no_request(
         assert api.call("POST", RUNS, by=lin).status == 201
     assert len(dynamodb.profile_writes) == 1
     assert len(metrics(log_lines(), "ProfileUnavailable")) == 1
+
+
+def test_hanging_profile_write_does_not_delay_the_answer(
+    api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb, log_lines: LogLines
+) -> None:
+    """The request is answered while DynamoDB has not answered for the profile.
+
+    The write is counted as failed. It may end later, which is harmless.
+    """
+    answered = Event()
+    dynamodb.faults.append(Meanwhile("UpdateItem", lambda: answered.wait(20)))
+    answer = api.call("GET", "/v1/whoami", by=named(web, subject))
+    assert len(dynamodb.profile_writes) == 1
+    assert answer.status == 200
+    assert metrics(log_lines(), "ProfileUnavailable")
+    answered.set()
+    principal = Principal("user", web.url, subject)
+    for _ in range(200):
+        if profile(dynamodb, principal):
+            break
+        time.sleep(0.05)
+    assert profile(dynamodb, principal)
+
+
+def test_hanging_profile_read_does_not_delay_a_list(
+    api: RunsApi, web: Web, subject: str, dynamodb: DynamoDb, log_lines: LogLines
+) -> None:
+    """A run is shown with its subject alone while DynamoDB has not answered for the names."""
+    run = api.create(web.bearer(subject))
+    answered = Event()
+    dynamodb.faults.append(Meanwhile("BatchGetItem", lambda: answered.wait(20)))
+    dynamodb.calls.clear()
+    answer = api.call("GET", f"{RUNS}/{run['id']}", by=web.browser("ada"))
+    reads = [call.operation for call in dynamodb.calls]
+    answered.set()
+    assert answer.json == run
+    assert reads.count("BatchGetItem") == 1
+    assert metrics(log_lines(), "ProfileUnavailable")
 
 
 @pytest.mark.parametrize("trust", ["forwarded", "ignore"])

@@ -2,6 +2,7 @@
 refusal."""
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from byline.errors import REASONS
 from tests.identity import alb_tokens, bearer_issuer
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
-from tests.runs.runs_api import RunsApi, metrics
+from tests.runs.runs_api import RunsApi, build_function, metrics
 from tests.runs.table_server import DynamoDb, Refusal
+from tests.template.stack import properties
 
 RUNS = "/v1/projects/apollo/runs"
 RUN = f"{RUNS}/01JD9XK3T5ZQ8W7V6R5N4M3K2J"
@@ -300,6 +302,24 @@ class TestUnavailable:
         assert f'"error":"{code}"' in line
         assert '"operation":"TransactWriteItems"' in line
         assert "arn:secret" not in line
+
+
+def test_create_with_a_hanging_dynamodb_is_answered_before_lambdas_timeout(
+    web: Web, ada: Credential, log_lines: LogLines
+) -> None:
+    """A DynamoDB that accepts connections and never answers is 503, not a broken request."""
+    with socket.create_server(("127.0.0.1", 0), backlog=32) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        tables = ("RUNS_TABLE", "RUNNERS_TABLE", "ACCESS_TABLE")
+        environment = {name: name for name in tables} | {"REFRESH_QUEUE_URL": endpoint}
+        api = RunsApi(
+            build_function({**web.environment(), **environment, "AWS_ENDPOINT_URL": endpoint})
+        )
+        started = time.monotonic()
+        answer = api.call("POST", RUNS, by=ada)
+        seconds = time.monotonic() - started
+    assert (answer.status, answer.reason) == (503, "store_unavailable")
+    assert seconds < properties("AWS::Lambda::Function", "RunsFunction")["Timeout"]
 
 
 class TestCrossSite:

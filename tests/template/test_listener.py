@@ -5,26 +5,94 @@ from typing import Any
 import pytest
 
 from tests.template.deployment import Deployment
+from tests.template.listener_rules import RULE, rule_of
 from tests.template.stack import NO_VALUE, Json, properties, resources, template
 from tests.template.test_parameters import BEARERS, BROWSERS, FULL
 
-RULE = "AWS::ElasticLoadBalancingV2::ListenerRule"
 LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
 
-RULES = {"BrowserRule": "BrowserTargetGroup", "BearerRule": "BearerTargetGroup"}
+RULES = {
+    "BrowserRule": "BrowserTargetGroup",
+    "SessionRule": "BrowserTargetGroup",
+    "BearerRule": "BearerTargetGroup",
+}
 ONE_ISSUER = {"BearerIssuer": BEARERS["BearerIssuer"]}
 SEVERAL_ISSUERS = {"BearerIssuer": "", "BearerJwksEndpoint": ""}
+PATHS = {**{rule: ["/v1/*", "/healthz"] for rule in RULES}, "LogoutRule": ["/logout"]}
+BROWSER_RULES = {"BrowserRule", "SessionRule", "LogoutRule"}
+CHROMIUM_ACCEPTS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
-def test_template_has_only_the_two_rules() -> None:
+def test_template_has_only_these_rules() -> None:
     """Each listener rule is covered by the tests of this module."""
-    assert resources(RULE).keys() == RULES.keys()
+    assert resources(RULE).keys() == PATHS.keys()
+
+
+def test_sign_out_needs_no_session() -> None:
+    """`/logout` is forwarded without authentication, which could renew the session's cookies."""
+    assert properties(RULE, "LogoutRule")["Actions"] == [
+        {"Type": "forward", "Order": 1, "TargetGroupArn": {"Ref": "BrowserTargetGroup"}}
+    ]
+
+
+def test_session_rule_differs_from_the_browser_rule_in_one_setting() -> None:
+    """Both rules accept the same sessions, and only one of them starts a sign-in."""
+    difference = {"OnUnauthenticatedRequest": "authenticate"}
+    assert _oidc("SessionRule") | difference == _oidc()
+    assert _oidc("SessionRule")["OnUnauthenticatedRequest"] == "deny"
+
+
+def test_sign_out_expires_the_cookie_of_the_rules() -> None:
+    """The function is told the cookie name that both rules use."""
+    variables = properties("AWS::Lambda::Function", "RunsFunction")["Environment"]["Variables"]
+    assert variables["SESSION_COOKIE_NAME"] == _oidc()["SessionCookieName"]
+    assert variables["OIDC_END_SESSION_ENDPOINT"] == {"Ref": "OidcEndSessionEndpoint"}
+    assert variables["OIDC_POST_LOGOUT_URI"] == {"Ref": "OidcPostLogoutUri"}
+
+
+@pytest.mark.parametrize("path", ["/v1/whoami", "/v1/projects/a/runs", "/healthz"])
+def test_page_is_signed_in(path: str) -> None:
+    """A browser that asks for a page without a session is led to the sign-in."""
+    assert rule_of("GET", path, {"accept": CHROMIUM_ACCEPTS}) == "BrowserRule"
+
+
+@pytest.mark.parametrize(
+    ("method", "accept"),
+    [
+        ("GET", {"accept": "application/json"}),
+        ("GET", {"accept": "application/json, text/html"}),
+        ("GET", {"accept": "*/*"}),
+        ("GET", {}),
+        *((method, {"accept": CHROMIUM_ACCEPTS}) for method in ("POST", "PUT", "DELETE", "HEAD")),
+        *((method, {"accept": CHROMIUM_ACCEPTS}) for method in ("PATCH", "OPTIONS")),
+    ],
+)
+def test_request_that_is_no_page_is_denied_without_a_session(
+    method: str, accept: dict[str, str]
+) -> None:
+    """A script, a tool, and a change get 401 without a session, not a redirect."""
+    assert rule_of(method, "/v1/whoami", accept) == "SessionRule"
+
+
+def test_bearer_token_is_never_led_to_a_sign_in() -> None:
+    """The Bearer rule goes first, whatever the request accepts."""
+    headers = {"authorization": "bearer abc", "accept": CHROMIUM_ACCEPTS}
+    assert rule_of("GET", "/v1/whoami", headers) == "BearerRule"
+
+
+@pytest.mark.parametrize(("path", "rule"), [("/logout", "LogoutRule"), ("/logout/x", None)])
+def test_sign_out_has_one_path(path: str, rule: str | None) -> None:
+    """Only `/logout` itself is forwarded without authentication, and only for the host name."""
+    for method, headers in (("GET", {"accept": CHROMIUM_ACCEPTS}), ("POST", {})):
+        assert rule_of(method, path, headers) == rule
+        assert rule_of(method, path, headers, host="other.example.com") is None
 
 
 @pytest.mark.parametrize(
     ("rule", "changes", "authentication"),
     [
         ("BrowserRule", {}, ["authenticate-oidc"]),
+        ("SessionRule", {}, ["authenticate-oidc"]),
         ("BearerRule", ONE_ISSUER, ["jwt-validation"]),
         ("BearerRule", SEVERAL_ISSUERS, []),
     ],
@@ -44,9 +112,9 @@ def test_rule_forwards_to_the_target_group_of_its_credential(
 @pytest.mark.parametrize(
     ("changes", "rules"),
     [
-        ({}, {"BrowserRule", "BearerRule"}),
-        (SEVERAL_ISSUERS, {"BrowserRule", "BearerRule"}),
-        ({**SEVERAL_ISSUERS, "TrustedIssuers": ""}, {"BrowserRule"}),
+        ({}, {*BROWSER_RULES, "BearerRule"}),
+        (SEVERAL_ISSUERS, {*BROWSER_RULES, "BearerRule"}),
+        ({**SEVERAL_ISSUERS, "TrustedIssuers": ""}, BROWSER_RULES),
         (dict.fromkeys(BROWSERS, ""), {"BearerRule"}),
     ],
 )
@@ -90,17 +158,17 @@ def test_bearer_rule_validates_bearer_tokens_of_the_issuer() -> None:
     }
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", PATHS)
 def test_rule_matches_only_bylines_paths(rule: str) -> None:
     """A rule matches no other path of a shared listener, and with HostName no other host."""
     conditions = properties(RULE, rule)["Conditions"]
-    paths = {"Field": "path-pattern", "PathPatternConfig": {"Values": ["/v1/*", "/healthz"]}}
+    paths = {"Field": "path-pattern", "PathPatternConfig": {"Values": PATHS[rule]}}
     host = {"Field": "host-header", "HostHeaderConfig": {"Values": [{"Ref": "HostName"}]}}
     assert paths in conditions
     assert {"Fn::If": ["OneHostName", host, NO_VALUE]} in conditions
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", PATHS)
 def test_rule_has_at_most_five_condition_values(rule: str) -> None:
     """AWS allows five condition values in a rule."""
 
@@ -115,13 +183,10 @@ def test_rule_has_at_most_five_condition_values(rule: str) -> None:
     assert values(properties(RULE, rule)["Conditions"]) <= 5
 
 
-def test_bearer_rule_goes_before_the_browser_rule() -> None:
-    """The browser rule matches every request, so the bearer rule has the smaller priority."""
-    parameters = template()["Parameters"]
-    priorities = [
-        properties(RULE, rule)["Priority"]["Ref"] for rule in ("BearerRule", "BrowserRule")
-    ]
-    assert parameters[priorities[0]]["Default"] < parameters[priorities[1]]["Default"]
+def test_rules_have_different_priorities() -> None:
+    """A listener accepts each priority once."""
+    names = [properties(RULE, rule)["Priority"]["Ref"] for rule in PATHS]
+    assert len({template()["Parameters"][name]["Default"] for name in names}) == len(PATHS)
 
 
 def test_listener_answers_a_request_without_a_rule_with_404() -> None:
@@ -142,7 +207,7 @@ def test_listener_accepts_only_tls() -> None:
         assert listener["Properties"]["SslPolicy"].startswith("ELBSecurityPolicy-TLS13-1-2-")
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", PATHS)
 def test_rule_belongs_to_the_given_or_the_created_listener(rule: str) -> None:
     """Rules use ListenerArn, or the listener of the load balancer that the stack creates."""
     assert properties(RULE, rule)["ListenerArn"] == {
@@ -168,6 +233,6 @@ def test_load_balancer_drops_invalid_header_fields() -> None:
     assert {"Key": "routing.http.drop_invalid_header_fields.enabled", "Value": "true"} in attributes
 
 
-def _oidc() -> Json:
-    config: Json = properties(RULE, "BrowserRule")["Actions"][0]["AuthenticateOidcConfig"]
+def _oidc(rule: str = "BrowserRule") -> Json:
+    config: Json = properties(RULE, rule)["Actions"][0]["AuthenticateOidcConfig"]
     return config

@@ -31,7 +31,7 @@ _HEADERS: Mapping[int, Json] = {
 }
 _LOCATION: Json = {
     "Location": {
-        "description": "The path of the created resource.",
+        "description": "The path of the created resource, or the page that follows a sign-out.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     }

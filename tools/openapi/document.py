@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from inspect import getdoc
 from typing import Any
 
@@ -37,7 +38,8 @@ _HEAD: Json = {
         "version": version(),
         "summary": "Who ran this, and may it still act for them?",
         "description": "Verified identity for runs behind an AWS Application Load Balancer. Errors "
-        "are `application/problem+json` (RFC 9457), with a `reason` of a closed list.",
+        "are `application/problem+json` (RFC 9457), with a `reason` of a closed list. HEAD answers "
+        "as GET does, without a body, except where a GET writes a record or ends a session.",
     },
     "servers": [{"url": "/"}],
     "security": [{"bearer": []}, {"session": []}],
@@ -88,7 +90,11 @@ def document(routes: Sequence[Route]) -> Json:
     paths: dict[str, Json] = {}
     for route in routes:
         path = re.sub(r"<(\w+)>", r"{\1}", route.path)
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, path)
+        operation = _operation(route, path)
+        operations = paths.setdefault(path, {})
+        operations[route.method.lower()] = operation
+        if route.is_safe:
+            operations["head"] = _without_body(operation)
     return {
         **_HEAD,
         "paths": dict(sorted(paths.items())),
@@ -108,8 +114,8 @@ def _operation(route: Route, path: str) -> Json:
         "tags": [operation.tag],
         "summary": " ".join((getdoc(route.answer) or "").split()),
     }
-    if not operation.reasons:
-        built["security"] = []  # the route reads no credential
+    if route.is_public:
+        built["security"] = []
     parameters = [*path_parameters(path)]
     if name in ("create_run", "post_message"):
         parameters.append(IDEMPOTENCY_KEY)
@@ -120,6 +126,19 @@ def _operation(route: Route, path: str) -> Json:
     if parameters:
         built["parameters"] = parameters
     return built | {"responses": answers(operation)}
+
+
+def _without_body(operation: Json) -> Json:
+    """The HEAD operation of a GET operation (RFC 9110, section 9.3.2)."""
+    return {
+        **operation,
+        "operationId": f"{operation['operationId']}Head",
+        "summary": "As GET, without the body.",
+        "responses": {
+            status: {"description": f"{HTTPStatus(int(status)).phrase}."}
+            for status in operation["responses"]
+        },
+    }
 
 
 def _schemas() -> Json:

@@ -149,6 +149,7 @@ ROLE_BINDING = {
 
 EXAMPLES: Mapping[str, Any] = {
     "Health": {"status": "ok"},
+    "SignedOut": {"status": "signed_out"},
     "Caller": {"executed_by": ADA, "kind": "user", "source": "alb", "on_behalf_of": None},
     "Run": RUN,
     "RunList": {"runs": [RUN], "next_cursor": None},

@@ -24,6 +24,7 @@ from tools.openapi.shapes import (
     RunnerToken,
     ServiceAccount,
     ServiceAccountList,
+    SignedOut,
 )
 
 type Reasons = tuple[ProblemReason, ...]
@@ -43,7 +44,7 @@ PAGE: Reasons = ("invalid_parameter", "invalid_cursor")
 CHANGE: Reasons = ("forbidden", "cross_site_request")
 BODY: Reasons = ("invalid_body", "body_too_large", "unsupported_media_type")
 KEY: Reasons = ("invalid_idempotency_key", "idempotency_conflict")
-TOKEN: Reasons = ("forbidden", "invalid_parameter", "token_unavailable")
+TOKEN: Reasons = (*CHANGE, "invalid_parameter", "token_unavailable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,15 @@ _CHANGE_OF_STATE = _change("runs", {200: ("The run in its new state.", Run)}, "w
 OPERATIONS: Mapping[str, Operation] = {
     "check_health": Operation("health", {200: ("The service answers.", Health)}, ()),
     "show_caller": Operation("callers", {200: ("The caller.", Caller)}, CALL),
+    "end_session": Operation(
+        "callers",
+        {
+            200: ("The session has ended, and no page follows.", SignedOut),
+            303: ("The session has ended. `Location` leads on.", None),
+        },
+        ("cross_site_request", "internal"),
+        located=(303,),
+    ),
     "create_run": _change(
         "runs",
         {

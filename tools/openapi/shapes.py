@@ -42,6 +42,12 @@ class Health(msgspec.Struct, forbid_unknown_fields=True):
     status: Literal["ok"]
 
 
+class SignedOut(msgspec.Struct, forbid_unknown_fields=True):
+    """The browser has no session at the load balancer any more."""
+
+    status: Literal["signed_out"]
+
+
 class Caller(msgspec.Struct, forbid_unknown_fields=True):
     """The verified caller of the request."""
 
@@ -292,6 +298,7 @@ class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 ANSWERS: tuple[Any, ...] = (
     Health,
+    SignedOut,
     Caller,
     Run,
     RunList,

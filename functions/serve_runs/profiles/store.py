@@ -23,6 +23,7 @@ from byline.identity.caller import (
     read_principal,
 )
 from byline.tables.rows import KEYS_PER_CALL, Item, read_rows
+from serve_runs.profiles.best_effort import BEST_EFFORT_SECONDS, within
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -67,8 +68,8 @@ class Profiles:
     def remember(self, caller: Caller) -> None:
         """Write the names of a verified caller where they have changed. An error is not raised.
 
-        At most one call; none for a caller whose names this process has written, or whose token has
-        no names.
+        At most one call, for which the request waits at most `BEST_EFFORT_SECONDS`. No call for a
+        caller whose names this process has written, or whose token has no names.
         """
         if self._written.get(caller):
             return
@@ -77,10 +78,10 @@ class Profiles:
             return
         seconds = REMEMBERED_SECONDS
         try:
-            self._write(principal_of(caller), names)
+            within(BEST_EFFORT_SECONDS, lambda: self._write(principal_of(caller), names))
         except self._client.exceptions.ConditionalCheckFailedException:
             pass  # the profile has these names, or those of a later token
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, TimeoutError) as error:
             self._failed(error)
             seconds = RETRY_SECONDS
         self._written.put(caller, caller, until=self._now() + seconds)
@@ -104,16 +105,20 @@ class Profiles:
     def display_names(self, principals: Iterable[Principal]) -> dict[Principal, ExecutedBy]:
         """The names of the `principals` that have a profile.
 
-        At most one call, for the first 100 principals; empty where it fails.
+        At most one call, for the first 100 principals; empty where it fails, or takes longer than
+        `BEST_EFFORT_SECONDS`.
         """
         keys = [profile_key(principal) for principal in dict.fromkeys(principals)]
         if not keys:
             return {}
         try:
-            found = read_rows(
-                self._client, self._table, keys[:KEYS_PER_CALL], consistent=False, tries=1
+            found = within(
+                BEST_EFFORT_SECONDS,
+                lambda: read_rows(
+                    self._client, self._table, keys[:KEYS_PER_CALL], consistent=False, tries=1
+                ),
             )
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, TimeoutError) as error:
             self._failed(error)
             return {}
         return {

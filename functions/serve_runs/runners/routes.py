@@ -53,7 +53,7 @@ class RunnerRoutes:
             Route("GET", RUNNERS, self.list_project_runners),
             Route("GET", RUNNER, self.show_runner),
             Route("DELETE", RUNNER, self.delete_runner),
-            Route("GET", f"{RUNNER}/token", self.show_runner_token),
+            Route("GET", f"{RUNNER}/token", self.show_runner_token, writes=True),
         )
 
     def register_runner(self, call: Call, runner: str) -> Response[str]:

@@ -106,7 +106,6 @@ def problem(
         content_type="application/problem+json",
         body=msgspec.json.encode(document).decode(),
         headers={
-            "Cache-Control": "no-store",
             **({} if retry_after is None else {"Retry-After": str(retry_after)}),
             **(headers or {}),
         },

@@ -128,8 +128,8 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "cross_site_request": ReasonEntry(
         403,
-        "A page of another site sent this change. Send it from the service's own origin.",
-        "A browser sent a change that a page of another site started.",
+        "A page of another site sent this request. Send it from the service's own origin.",
+        "A page of another site made a browser send a change, a read of a token or a sign-out.",
     ),
     "forbidden": ReasonEntry(
         403,

@@ -96,20 +96,17 @@ def idempotency_key(event: Mapping[str, Any]) -> str | None:
     return values[0]
 
 
-def refuse_cross_site(event: Mapping[str, Any]) -> None:
-    """Raise `RequestFailed` (`cross_site_request`) for a change that another site's page started.
+def is_cross_site(event: Mapping[str, Any]) -> bool:
+    """Whether a page of another origin started the request, as the browser says.
 
     Browsers send the load balancer's session cookie with such a request, so its token verifies.
     They name its origin too (https://www.w3.org/TR/fetch-metadata/, RFC 6454 section 7).
     """
     if sites := header_values(event, "sec-fetch-site"):
-        foreign = not {"same-origin", "none"}.issuperset(sites)
-    else:
-        scheme = header(event, "x-forwarded-proto") or "https"
-        own = f"{scheme}://{header(event, 'host')}"
-        foreign = any(origin != own for origin in header_values(event, "origin"))
-    if foreign:
-        raise RequestFailed("cross_site_request")
+        return not {"same-origin", "none"}.issuperset(sites)
+    scheme = header(event, "x-forwarded-proto") or "https"
+    own = f"{scheme}://{header(event, 'host')}"
+    return any(origin != own for origin in header_values(event, "origin"))
 
 
 def header(event: Mapping[str, Any], name: str) -> str:

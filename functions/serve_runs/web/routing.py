@@ -19,12 +19,19 @@ class Route(msgspec.Struct, frozen=True):
     """A method and a path. `answer` takes the call, and the names in the path except `project`.
 
     `is_public`: the route needs no caller. Its `answer` takes no arguments.
+    `writes`: whether a GET writes a record or ends a session, as every other method may.
     """
 
     method: Method
     path: str
     answer: Callable[..., Response[str]]
     is_public: bool = False
+    writes: bool = False
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the route only reads (RFC 9110, section 9.2.1). Such a route answers HEAD too."""
+        return self.method == "GET" and not self.writes
 
     @property
     def name(self) -> str:
@@ -74,7 +81,9 @@ class RouteTable:
 
     def methods_of(self, path: str) -> list[str]:
         """The sorted methods of the loaded routes that match `path`; empty for an unknown path."""
-        return sorted({route.method for route in self._loaded if route.matches(path)})
+        routes = [route for route in self._loaded if route.matches(path)]
+        methods = {str(route.method) for route in routes}
+        return sorted(methods | {"HEAD" for route in routes if route.is_safe})
 
     def _extend(self, routes: Sequence[Route]) -> None:
         for route in routes:
