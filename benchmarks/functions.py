@@ -57,6 +57,7 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
         "BROWSER_TARGET_GROUP": TARGET_GROUP,
         "BEARER_TARGET_GROUP": "byline-bearer",
         "TRUSTED_ISSUERS": json.dumps([_BEARER]),
+        "SECRET_PREFIX": "byline",
         "POWERTOOLS_SERVICE_NAME": "byline",
         "POWERTOOLS_METRICS_NAMESPACE": "Byline",
         "POWERTOOLS_LOG_LEVEL": "INFO",

@@ -33,6 +33,7 @@ ENVIRONMENT = {
     "AWS_SESSION_TOKEN": "IQoJb3JpZ2luX2VjE" + "x" * 800,
     # The stub is reached by its address, so name resolution needs no port of it.
     "BENCHMARK_AWS_PORT": "0",
+    "SECRET_PREFIX": "byline",
     "POWERTOOLS_SERVICE_NAME": "byline",
     "POWERTOOLS_METRICS_NAMESPACE": "Byline",
     "POWERTOOLS_LOG_LEVEL": "INFO",

@@ -133,8 +133,14 @@ class Stack:
             "client_secret": secret or f"{name}-secret",
         }
         self.aws.client("secretsmanager").create_secret(
-            Name=f"byline/clients/{project}/{name}", SecretString=json.dumps(document)
+            Name=f"{self.secret_prefix}/clients/{project}/{name}",
+            SecretString=json.dumps(document),
         )
+
+    @property
+    def secret_prefix(self) -> str:
+        """The first part of the names of the stack's secrets."""
+        return self.functions["RefreshTokensFunction"].environment["SECRET_PREFIX"]
 
     def log_text(self) -> str:
         """The output of all functions so far."""

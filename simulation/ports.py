@@ -15,6 +15,7 @@ from byline.fetch import Answer
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import MintedToken, is_meant
 from byline.refresh.work_units import TokenSecret, WorkUnit
+from byline.secret_names import SecretNames
 from refresh_tokens.clients import (
     ClientSecret,
     ClientState,
@@ -33,6 +34,7 @@ DYNAMODB_SECONDS = 0.006
 SECRET_READ_SECONDS = 0.010
 SECRET_WRITE_SECONDS = 0.025
 ROWS_A_READ = 100
+SECRET_NAMES = SecretNames("simulation")
 
 
 class SimulatedTable(RunnerTable):
@@ -75,6 +77,7 @@ class SimulatedWriter(TokenWriter):
 
     def __init__(self, world: World, *, limiter: WriteLimiter) -> None:
         self._world = world
+        self.names = SECRET_NAMES
         self._limiter = limiter
 
     def write(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:

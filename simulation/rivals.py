@@ -14,10 +14,10 @@ from random import Random
 from byline.fetch import TimedOut
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import LEASE_SECONDS, MintedToken, by_deadline, is_meant, slots_for
-from byline.refresh.work_units import WorkUnit, slot_of, token_secret_name
+from byline.refresh.work_units import WorkUnit, slot_of
 from refresh_tokens.refresher import DueSoonUnit, SliceOutcome
 from simulation.issuer import Key
-from simulation.ports import DYNAMODB_SECONDS, SECRET_WRITE_SECONDS
+from simulation.ports import DYNAMODB_SECONDS, SECRET_NAMES, SECRET_WRITE_SECONDS
 from simulation.rival_rules import Rule
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
@@ -119,7 +119,7 @@ class RivalWorker:
         world, row = self._world, self._world.index.get(runner)
         generation = row.generation + 1
         slot = slot_of(generation, slots=row.slots or 1)
-        name = token_secret_name(row.project, runner, slot)
+        name = SECRET_NAMES.token(row.project, runner, slot)
         if world.secrets.put(name, token, generation=generation, now=at) is None:
             self._retry_later(runner)
             return

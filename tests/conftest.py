@@ -23,7 +23,12 @@ os.environ.update(
 # A handler's module builds its function when it is imported. Tests build others beside it, each
 # with an environment of its own; these values only let the import succeed.
 os.environ.update(
-    RUNS_TABLE="-", RUNNERS_TABLE="-", ACCESS_TABLE="-", REFRESH_QUEUE_URL="https://sqs.example/-"
+    RUNS_TABLE="-",
+    RUNNERS_TABLE="-",
+    ACCESS_TABLE="-",
+    REFRESH_QUEUE_URL="https://sqs.example/-",
+    SECRET_PREFIX="unused",
+    POWERTOOLS_SERVICE_NAME="unused",
 )
 
 

@@ -69,7 +69,7 @@ def files() -> Mapping[str, str]:
     documents["env.json"] = {
         "RunsFunction": _environment(),
         "PlanRefreshFunction": _ADDRESSES,
-        "RefreshTokensFunction": _ADDRESSES,
+        "RefreshTokensFunction": {**_ADDRESSES, **_SECRETS},
         "RegisterResourcesFunction": {
             "RUNS_TABLE": "RunsTable",
             "AUTHORIZATION_SERVICE_URL": "http://localhost:8084",
@@ -209,6 +209,9 @@ _ADDRESSES: Mapping[str, str] = {
 }
 """The variables of all functions on one machine."""
 
+_SECRETS: Mapping[str, str] = {"SECRET_PREFIX": "byline"}
+"""The name of the stack of `make up`."""
+
 
 def _environment() -> Mapping[str, str]:
     """The variables for `sam local invoke`, with the addresses of the stack of `make up`.
@@ -226,6 +229,7 @@ def _environment() -> Mapping[str, str]:
         **_ADDRESSES,
         "RUNS_TABLE": "RunsTable",
         "ACCESS_TABLE": "AccessTable",
+        **_SECRETS,
         "LOAD_BALANCER_ARNS": sample_tokens.LOAD_BALANCER,
         "OIDC_ISSUER": sample_tokens.ISSUER,
         "OIDC_CLIENT_ID": sample_tokens.CLIENT_ID,

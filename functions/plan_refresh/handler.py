@@ -59,7 +59,7 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
         writes=writes_per_second * PLANNED_SECONDS,
         dynamodb=dynamodb(),
         sqs=sqs(),
-        metrics=Metrics(),
+        metrics=Metrics(required(environ, "POWERTOOLS_SERVICE_NAME")),
         logger=Logger(service="byline"),
     )
     return planner.tick

@@ -1,6 +1,6 @@
 """OAuth clients: their credentials in Secrets Manager, and their trouble in RunnersTable.
 
-The secret `byline/clients/{project}/{name}` holds
+The secret `{prefix}/clients/{project}/{name}` holds
 
     {"token_endpoint" | "issuer", "client_id", "auth_method", "client_secret" | "private_key_pem",
      "key_id"?}
@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from byline.aws import is_passing
 from byline.fetch import is_private
 from byline.refresh.runner_rows import client_key
-from byline.refresh.work_units import client_secret_name
+from byline.secret_names import SecretNames
 from byline.tables.rows import ConditionFailed, Contended, attributes, values_of, write_row
 from refresh_tokens.errors import RefreshFailed
 
@@ -116,15 +116,16 @@ class VersionedClient:
 class ClientStore:
     """Reads clients' secrets."""
 
-    def __init__(self, client: "SecretsManagerClient") -> None:
+    def __init__(self, client: "SecretsManagerClient", *, names: SecretNames) -> None:
         self._client = client
+        self._names = names
 
     def get(self, project: str, client: str) -> VersionedClient:
         """The client in its secret's current version.
 
         Raises `RefreshFailed` where the secret cannot be read at all.
         """
-        name = client_secret_name(project, client)
+        name = self._names.client(project, client)
         try:
             answer = self._client.get_secret_value(SecretId=name)
         except self._client.exceptions.ResourceNotFoundException:

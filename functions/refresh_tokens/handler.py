@@ -24,6 +24,7 @@ from byline.fetch import fetch, post
 from byline.metrics import Metrics
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import WorkUnit, message_body, read_batch
+from byline.secret_names import SecretNames
 from byline.settings import required, whole_number
 from refresh_tokens.clients import ClientStates, ClientStore
 from refresh_tokens.minting import Mint, SharedMints
@@ -58,12 +59,14 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
     queue_url = required(environ, "REFRESH_QUEUE_URL")
     pace = whole_number(environ, "WRITES_PER_SECOND", default=20, least=1)
     lifetime = whole_number(environ, "DEFAULT_TOKEN_LIFETIME", default=300, least=60)
+    names = SecretNames.from_environment(environ)
+    service = required(environ, "POWERTOOLS_SERVICE_NAME")
     threads = ThreadPoolExecutor(WRITES_AT_ONCE)
     runners = RunnerTable(dynamodb(), table)
     states = ClientStates(dynamodb(), table)
-    clients = ClientStore(secrets_manager())
+    clients = ClientStore(secrets_manager(), names=names)
     limiter = WriteLimiter(pace, now=time.monotonic, sleep=time.sleep)
-    writer = TokenWriter(secrets_manager(), limiter=limiter)
+    writer = TokenWriter(secrets_manager(), names=names, limiter=limiter)
     mint = Mint(post=post, fetch=fetch, now=time.time, default_lifetime=lifetime)
     sweeper = Sweeper(
         runners=runners,
@@ -95,7 +98,7 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
         due_soon=DueSoonUnits(now=time.time),
         sqs=sqs(),
         queue_url=queue_url,
-        metrics=Metrics(),
+        metrics=Metrics(service),
         logger=Logger(service="byline"),
     )
     return worker.refresh_batch

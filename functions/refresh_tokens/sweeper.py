@@ -8,7 +8,7 @@ from byline.caching import Clock
 from byline.identity.unverified import UnverifiedToken
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import MIN_LIFETIME_SECONDS, slots_for
-from byline.refresh.work_units import UnreadableSecret, token_secret_name
+from byline.refresh.work_units import UnreadableSecret
 from refresh_tokens.clients import ClientStore
 from refresh_tokens.errors import RefreshFailed
 from refresh_tokens.minting import Mint
@@ -62,7 +62,8 @@ class Sweeper:
         self._discard(row, slots=MOST_SLOTS)
 
     def _discard(self, row: RunnerRow, *, slots: int) -> None:
-        names = (token_secret_name(row.project, row.runner, slot) for slot in range(slots))
+        token = self.writer.names.token
+        names = (token(row.project, row.runner, slot) for slot in range(slots))
         # A late worker may have written one more generation. Later generations belong to a runner
         # that was registered under the name since then.
         discard = partial(self.writer.discard_up_to, generation=row.generation + 1)
@@ -72,8 +73,9 @@ class Sweeper:
     def _revoke(self, row: RunnerRow) -> None:
         if row.slot is None:
             return
+        name = self.writer.names.token(row.project, row.runner, row.slot)
         try:
-            current = self.writer.current(token_secret_name(row.project, row.runner, row.slot))
+            current = self.writer.current(name)
         except UnreadableSecret:
             return
         if current is None or current.generation > row.generation + 1:

@@ -22,9 +22,9 @@ from byline.refresh.work_units import (
     UnreadableSecret,
     read_token_secret,
     slot_of,
-    token_secret_name,
     version_token,
 )
+from byline.secret_names import SecretNames
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
@@ -84,8 +84,11 @@ class TokenWriter:
     the content is unknown, and the same call finds it out.
     """
 
-    def __init__(self, client: "SecretsManagerClient", *, limiter: WriteLimiter) -> None:
+    def __init__(
+        self, client: "SecretsManagerClient", *, names: SecretNames, limiter: WriteLimiter
+    ) -> None:
         self._client = client
+        self.names = names
 
         def keep_pace(**_: Any) -> None:
             limiter.wait()
@@ -101,7 +104,7 @@ class TokenWriter:
         slots = slots_for(token.lifetime, at_least=row.slots or 1)
         generation = row.generation + 1
         slot = slot_of(generation, slots=slots)
-        name = token_secret_name(row.project, row.runner, slot)
+        name = self.names.token(row.project, row.runner, slot)
         write = self.write_first if row.slot is None else self.write
         written = write(name, token, generation=generation)
         return refreshed(

@@ -59,7 +59,7 @@ def build(environ: Mapping[str, str]) -> Handler:
     url = base_url(environ, "AUTHORIZATION_SERVICE_URL")
     if not url:
         raise Misconfigured("AUTHORIZATION_SERVICE_URL", "is not set")
-    metrics = Metrics()
+    metrics = Metrics(required(environ, "POWERTOOLS_SERVICE_NAME"))
     service = AuthorizationService(
         url,
         post=post_json,

@@ -19,6 +19,7 @@ from byline.identity.identity import Identity
 from byline.identity.settings import IdentitySettings
 from byline.metrics import Metrics
 from byline.registration.outbox import outbox_entry
+from byline.secret_names import SecretNames
 from byline.settings import base_url, choice, required
 from serve_runs.access.admins import default_issuer, read_admins
 from serve_runs.access.control import AccessControl
@@ -48,7 +49,8 @@ def build(environ: Mapping[str, str]) -> Api:
             "callers are not verified: a client that reaches this function can claim any identity",
             identity_trust=settings.trust,
         )
-    client, now, metrics = dynamodb(), time.time, Metrics()
+    client, now = dynamodb(), time.time
+    metrics = Metrics(required(environ, "POWERTOOLS_SERVICE_NAME"))
 
     def profile_failed(error: Exception) -> None:
         metrics.count("ProfileUnavailable")
@@ -75,6 +77,7 @@ def build(environ: Mapping[str, str]) -> Api:
         runs_table=runs_table,
         runners_table=runners_table,
         access_table=access_table,
+        secret_names=SecretNames.from_environment(environ),
         refresh_queue_url=required(environ, "REFRESH_QUEUE_URL"),
         authorization_service=authorization_service,
         default_issuer=default_issuer(settings),

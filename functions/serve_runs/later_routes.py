@@ -13,6 +13,7 @@ from byline.aws import secrets_manager
 from byline.caching import Clock
 from byline.identity.identity import Identity
 from byline.metrics import Metrics
+from byline.secret_names import SecretNames
 from serve_runs.access.control import AccessControl
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.profiles.store import Profiles
@@ -37,6 +38,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     runs_table: str
     runners_table: str
     access_table: str
+    secret_names: SecretNames
     refresh_queue_url: str
     authorization_service: str
     default_issuer: str
@@ -79,6 +81,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             store=self._runner_store(),
             audit=self.audit,
             secrets=secrets_manager,
+            names=self.secret_names,
             refresh_queue_url=self.refresh_queue_url,
             now=self.now,
         ).routes()
@@ -117,7 +120,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         store = CredentialStore(
             self.client,
             self.access_table,
-            secrets=CredentialSecrets(secrets_manager),
+            secrets=CredentialSecrets(secrets_manager, names=self.secret_names),
             audit=self.audit,
             now=self.now,
         )

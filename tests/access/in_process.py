@@ -17,6 +17,7 @@ from moto.backends import get_backend
 from byline.aws import dynamodb, secrets_manager, sqs
 from serve_runs.calls import Api
 from tests.access.model import ANONYMOUS, Caller
+from tests.refresh.world import SECRETS
 from tests.runs import identity_server
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, Context, build_function, request
@@ -94,6 +95,8 @@ def load(web: Web, **changes: str) -> InProcess:
         "RUNS_TABLE": TABLE,
         "RUNNERS_TABLE": RUNNERS_TABLE,
         "ACCESS_TABLE": ACCESS_TABLE,
+        "SECRET_PREFIX": SECRETS.prefix,
+        "POWERTOOLS_SERVICE_NAME": "stage",
         "REFRESH_QUEUE_URL": f"https://sqs.us-east-1.amazonaws.com/123456789012/{QUEUE}",
         **changes,
     }

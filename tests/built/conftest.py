@@ -86,6 +86,8 @@ def environment(dynamodb: DynamoDb, web: Web) -> dict[str, str]:
         "RUNS_TABLE": TABLE,
         "RUNNERS_TABLE": "RunnersTable",
         "ACCESS_TABLE": ACCESS_TABLE,
+        "SECRET_PREFIX": "stage",
+        "POWERTOOLS_SERVICE_NAME": "stage",
         "REFRESH_QUEUE_URL": f"{dynamodb.url}/123456789012/RefreshQueue",
         "POWERTOOLS_TRACE_DISABLED": "true",
         "AWS_ENDPOINT_URL": dynamodb.url,

@@ -10,7 +10,7 @@ import pytest
 from byline.refresh.runner_rows import RunnerRow
 from local.lambda_runtime import FunctionHost
 from tests.built.artifact import function_of
-from tests.refresh.world import TABLE, World, new_world
+from tests.refresh.world import SECRETS, TABLE, World, new_world
 from tools import refresh_events
 
 pytestmark = pytest.mark.built
@@ -39,6 +39,8 @@ def environment(world: World) -> dict[str, str]:
         "REFRESH_QUEUE_URL": queue["QueueUrl"],
         "WRITES_PER_SECOND": "20",
         "DEFAULT_TOKEN_LIFETIME": "300",
+        "SECRET_PREFIX": SECRETS.prefix,
+        "POWERTOOLS_SERVICE_NAME": "stage",
         "POWERTOOLS_TRACE_DISABLED": "true",
         "AWS_ENDPOINT_URL": world.aws.url,
         "AWS_ACCESS_KEY_ID": "testing",

@@ -9,7 +9,8 @@ import boto3
 import pytest
 
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item
-from byline.refresh.work_units import MintKey, token_secret_name, version_token
+from byline.refresh.work_units import MintKey, version_token
+from byline.secret_names import SecretNames
 from local.stack import Stack
 from tests.events.samples import NIGHTLY_TRAIN, event
 from tests.runs.runs_api import RunsApi
@@ -40,7 +41,8 @@ def forecaster(api: RunsApi, table: DynamoDb) -> RunnerRow:
     expires_at, issued_at = (
         datetime.fromtimestamp(at, UTC).isoformat() for at in (EXPIRES_AT, EXPIRES_AT - 900)
     )
-    name = token_secret_name(row.project, row.runner, 0)
+    names = SecretNames.from_environment(event("env")["RunsFunction"])
+    name = names.token(row.project, row.runner, 0)
     secrets = boto3.client("secretsmanager", endpoint_url=table.url)
     if not secrets.list_secrets(Filters=[{"Key": "name", "Values": [name]}])["SecretList"]:
         secrets.create_secret(Name=name)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byline.names import NAME_PATTERN, is_name, naming_rule
-from byline.refresh.work_units import client_secret_name, token_secret_name
+from byline.secret_names import SecretNames
 
+SECRETS = SecretNames("stage")
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 NEARLY_NAMES = st.text("aA0-/_. ", min_size=1, max_size=3)
 """Few enough to meet, were they taken for one another."""
@@ -19,8 +20,8 @@ type Place = tuple[str, ...]
 def secret_path(place: Place) -> str:
     kind, project, name, *slot = place
     if kind == "client":
-        return client_secret_name(project, name)
-    return token_secret_name(project, name, int(slot[0]))
+        return SECRETS.client(project, name)
+    return SECRETS.token(project, name, int(slot[0]))
 
 
 PLACES = st.one_of(
@@ -98,7 +99,7 @@ def test_no_two_texts_that_pass_for_names_share_a_secret(
     """The same of whatever is accepted, should the rule ever be loosened."""
     one, other = (project, runner), (other_project, other_runner)
     if all(is_name(text) for text in (*one, *other)) and one != other:
-        paths = {token_secret_name(*place, 0).casefold() for place in (one, other)}
+        paths = {SECRETS.token(*place, 0).casefold() for place in (one, other)}
         assert len(paths) == 2
 
 
@@ -106,10 +107,10 @@ def test_no_two_texts_that_pass_for_names_share_a_secret(
 def test_secret_path_tells_its_names(place: Place) -> None:
     """It can be read back in one way only, so no two places can have the same one."""
     kind, *names = place
-    assert secret_path(place).split("/") == ["byline", f"{kind}s", *names]
+    assert secret_path(place).split("/") == ["stage", f"{kind}s", *names]
 
 
 @given(NAMES, NAMES)
 def test_no_name_looks_like_the_end_of_an_arn(project: str, runner: str) -> None:
     """A partial ARN works because no secret of a runner ends like AWS's random suffix."""
-    assert not re.search(r"-[A-Za-z0-9]{6}$", token_secret_name(project, runner, 0))
+    assert not re.search(r"-[A-Za-z0-9]{6}$", SECRETS.token(project, runner, 0))

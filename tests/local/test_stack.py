@@ -191,7 +191,7 @@ def test_tick_refreshes_a_due_runner_without_a_message() -> None:
             assert time.monotonic() < end, stack.log_text()
             time.sleep(0.2)
         secret = stack.aws.client("secretsmanager").get_secret_value(
-            SecretId=f"byline/runners/research/trainer/{item['slot']['N']}"
+            SecretId=f"{stack.secret_prefix}/runners/research/trainer/{item['slot']['N']}"
         )
         token = json.loads(secret["SecretString"])["token"]
         assert token.split(".")[2] not in stack.log_text() + json.dumps(item)

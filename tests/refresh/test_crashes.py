@@ -10,7 +10,6 @@ from copy import replace
 import pytest
 
 from byline.refresh.runner_rows import RunnerRow, lease_key
-from byline.refresh.work_units import token_secret_name
 from refresh_tokens.clients import ClientState, ClientStates
 from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
@@ -26,7 +25,7 @@ from tests.refresh.troubles import (
     prepared,
     tokens,
 )
-from tests.refresh.world import LEASE_SECONDS, TABLE, Crash, World, new_world
+from tests.refresh.world import LEASE_SECONDS, SECRETS, TABLE, Crash, World, new_world
 
 
 def slice_that_refreshes(world: World) -> RunnerRow:
@@ -115,7 +114,9 @@ def test_token_written_before_a_crash_is_committed_by_the_next_worker() -> None:
 
 
 def names(world: World) -> list[str]:
-    return [name for name in world.aws.secrets.names() if name.startswith("byline/runners/")]
+    return [
+        name for name in world.aws.secrets.names() if name.startswith(f"{SECRETS.prefix}/runners/")
+    ]
 
 
 def replace_commit_with_crash(worker: object) -> Callable[[], bool]:
@@ -205,7 +206,7 @@ def test_two_workers_side_by_side_agree_on_every_token(skews: tuple[int, int], l
                 assert row is not None
                 assert row.slot is not None
                 assert world.token(row)["generation"] == row.generation
-                assert world.current(token_secret_name("payments", runner, row.slot)) == (
+                assert world.current(SECRETS.token("payments", runner, row.slot)) == (
                     world.token(row)
                 )
             world.clock.advance(540)
@@ -285,7 +286,7 @@ def test_refresh_overtaken_by_a_registration_is_not_committed() -> None:
         assert after is not None
         assert after.audience == "elsewhere"
         assert after.slot is not None
-        current = world.current(token_secret_name("payments", "nightly", after.slot))
+        current = world.current(SECRETS.token("payments", "nightly", after.slot))
         assert current["generation"] == after.generation
 
 

@@ -11,14 +11,13 @@ from itertools import batched
 
 import pytest
 
-from byline.refresh.work_units import token_secret_name
 from stand_ins.faults import Call, Fault
 from stand_ins.refusal import INTERNAL_ERROR, Refusal
 from tests.refresh.conftest import Said
 from tests.refresh.deployment import BATCH, Deployment, message_of
 from tests.refresh.issuer_troubles import REFUSED_TOKEN, TROUBLES
 from tests.refresh.test_store_faults import OF_OPERATIONS, OF_SECRETS
-from tests.refresh.world import CLIENT
+from tests.refresh.world import CLIENT, SECRETS
 
 QUOTED = "t0ken-that-an-error-quotes"
 
@@ -85,7 +84,7 @@ def meet(deployment: Deployment, faults: list[tuple[str, Fault]]) -> None:
         for runner in ("first", "second"):
             # The secret exists, so its creation is refused and a put follows: both are tried.
             for slot in range(2):
-                world.aws.secrets.seed(token_secret_name(project, runner, slot), "made by hand")
+                world.aws.secrets.seed(SECRETS.token(project, runner, slot), "made by hand")
             row = world.register(runner, project=project)
         records.append(message_of(row.work_unit))
         quoting = replace(refusal, message=f"{refusal.message}: {QUOTED}")

@@ -342,7 +342,7 @@ def test_tick_without_runners_is_counted(deployment: Deployment, said: Said) -> 
     assert "LeastRemainingLife" not in document
 
 
-@pytest.mark.parametrize("name", ["RUNNERS_TABLE", "REFRESH_QUEUE_URL"])
+@pytest.mark.parametrize("name", ["RUNNERS_TABLE", "REFRESH_QUEUE_URL", "POWERTOOLS_SERVICE_NAME"])
 def test_missing_variable_fails_the_cold_start(present: World, name: str) -> None:
     """The error names the variable."""
     with pytest.raises(Misconfigured, match=name), deployed(present, **{name: ""}):

@@ -414,6 +414,9 @@ def test_each_invocation_writes_its_own_counts(deployment: Deployment, said: Sai
     [
         ("RUNNERS_TABLE", ""),
         ("REFRESH_QUEUE_URL", ""),
+        ("SECRET_PREFIX", ""),
+        ("SECRET_PREFIX", "prod/clients"),
+        ("POWERTOOLS_SERVICE_NAME", ""),
         ("WRITES_PER_SECOND", "0"),
         ("WRITES_PER_SECOND", "many"),
         ("DEFAULT_TOKEN_LIFETIME", "59"),

@@ -8,10 +8,9 @@ from threading import Event
 import pytest
 
 from byline.refresh.timing import LEASE_SECONDS, due_window
-from byline.refresh.work_units import token_secret_name
 from refresh_tokens.runner_table import COMMITS_A_CALL
 from stand_ins.faults import Meanwhile
-from tests.refresh.world import World, new_world
+from tests.refresh.world import SECRETS, World, new_world
 
 
 @pytest.fixture
@@ -144,7 +143,7 @@ def test_deleted_runner_is_swept_twice_and_then_left(world: World) -> None:
     world.delete(after)
     worker.refresh(row.work_unit)
     assert all(
-        (secret := world.aws.secrets.find(token_secret_name("payments", "nightly", slot))) is None
+        (secret := world.aws.secrets.find(SECRETS.token("payments", "nightly", slot))) is None
         or secret.deletion is not None
         for slot in range(2)
     )
@@ -178,7 +177,7 @@ def test_runner_deleted_during_its_refresh_leaves_no_secret(world: World) -> Non
     world.worker().refresh(row.work_unit)
     assert world.row("nightly") is None
     for slot in range(2):
-        secret = world.aws.secrets.find(token_secret_name("payments", "nightly", slot))
+        secret = world.aws.secrets.find(SECRETS.token("payments", "nightly", slot))
         assert secret is None or secret.deletion is not None
 
 

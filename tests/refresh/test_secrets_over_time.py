@@ -10,13 +10,12 @@ import pytest
 
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import MintedToken
-from byline.refresh.work_units import token_secret_name
 from refresh_tokens.sweeper import MOST_SLOTS, SWEEP_AGAIN_SECONDS
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from stand_ins.faults import Afterwards, Meanwhile
 from stand_ins.refusal import ACCESS_DENIED
 from tests.refresh.troubles import assert_consistent
-from tests.refresh.world import LEASE_SECONDS, World, new_world
+from tests.refresh.world import LEASE_SECONDS, SECRETS, World, new_world
 
 NIGHTLY = ("nightly",)
 
@@ -37,7 +36,7 @@ def refreshed(world: World, row: RunnerRow) -> RunnerRow:
 
 
 def is_deleted(world: World, runner: str, slot: int) -> bool:
-    secret = world.aws.secrets.find(token_secret_name("payments", runner, slot))
+    secret = world.aws.secrets.find(SECRETS.token("payments", runner, slot))
     return secret is None or secret.deletion is not None
 
 
@@ -65,7 +64,7 @@ def test_refresh_takes_one_write_once_its_secrets_exist(world: World) -> None:
 def test_first_token_is_put_into_an_existing_secret(world: World) -> None:
     """A secret that was created by hand is taken over."""
     for slot in range(2):
-        world.aws.secrets.seed(token_secret_name("payments", "nightly", slot), "made by hand")
+        world.aws.secrets.seed(SECRETS.token("payments", "nightly", slot), "made by hand")
     refreshed(world, world.register("nightly"))
     assert_consistent(world, runners=NIGHTLY)
 
@@ -74,7 +73,7 @@ def test_secret_deleted_by_hand_is_created_again(world: World) -> None:
     """Until its name is free the refresh fails, and is retried."""
     row = refreshed(world, world.register("nightly"))
     for slot in range(2):
-        name = token_secret_name("payments", "nightly", slot)
+        name = SECRETS.token("payments", "nightly", slot)
         if world.aws.secrets.find(name):
             world.secrets_manager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
     world.clock.advance(540)
@@ -124,8 +123,8 @@ def test_token_written_long_ago_is_committed_and_replaced(world: World) -> None:
 def test_late_writer_finds_the_version_of_its_own_generation(world: World) -> None:
     """It commits that version's times, and not those of the newest version."""
     limiter = WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
-    writer = TokenWriter(world.aws.client("secretsmanager"), limiter=limiter)
-    name = token_secret_name("payments", "nightly", 0)
+    writer = TokenWriter(world.aws.client("secretsmanager"), names=SECRETS, limiter=limiter)
+    name = SECRETS.token("payments", "nightly", 0)
     now = int(world.clock())
     first, newer, late = (
         MintedToken(text=text, issued_at=now + age, lifetime=900)
@@ -259,7 +258,7 @@ def test_late_index_causes_no_refresh(world: World) -> None:
 def test_deleted_runner_leaves_no_secret(world: World) -> None:
     """The first sweep deletes the secrets of its row, the second all possible ones."""
     row = refreshed(world, world.register("nightly"))
-    stray = token_secret_name("payments", "nightly", MOST_SLOTS - 1)
+    stray = SECRETS.token("payments", "nightly", MOST_SLOTS - 1)
     world.aws.secrets.seed(
         stray,
         '{"token":"stray-token","token_type":"Bearer","issued_at":"2026-01-01T00:00:00Z",'

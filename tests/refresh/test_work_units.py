@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from byline.refresh.work_units import (
     MintKey,
     WorkUnit,
-    client_secret_name,
     shards,
     slot_of,
-    token_secret_name,
     version_token,
 )
 
@@ -99,12 +97,6 @@ def test_shards_are_used_evenly() -> None:
     assert max(used.values()) < 1.2 * min(used.values())
 
 
-def test_secret_names_are_as_documented() -> None:
-    """Readers' scripts and IAM policies use them."""
-    assert client_secret_name("payments", "scheduler") == "byline/clients/payments/scheduler"
-    assert token_secret_name("payments", "nightly", 1) == "byline/runners/payments/nightly/1"
-
-
 def test_generations_use_the_slots_in_turn() -> None:
     """One after the other."""
     assert [slot_of(generation, slots=3) for generation in range(7, 13)] == [1, 2, 0, 1, 2, 0]
@@ -113,13 +105,13 @@ def test_generations_use_the_slots_in_turn() -> None:
 
 def test_version_token_never_changes() -> None:
     """After a crash the second write must find the version of the first."""
-    name = token_secret_name("payments", "nightly", 1)
+    name = "byline/runners/payments/nightly/1"
     assert version_token(name, 8) == "6ea0cd50-de2a-55e9-946e-22bbe951a60f"
 
 
 def test_version_token_is_accepted_by_secrets_manager() -> None:
     """A UUID of 36 characters, another for each generation and each secret."""
-    name = token_secret_name("payments", "nightly", 1)
+    name = "byline/runners/payments/nightly/1"
     token = version_token(name, 8)
     assert re.fullmatch(r"[0-9a-f-]{36}", token)
     assert UUID(token).version == 5

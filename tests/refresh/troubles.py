@@ -8,12 +8,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import token_secret_name
 from byline.tables.rows import Contended
 from refresh_tokens.retries import BACK_OFF_CAP_SECONDS
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.faults import Call
-from tests.refresh.world import LEASE_SECONDS, Worker, World
+from tests.refresh.world import LEASE_SECONDS, SECRETS, Worker, World
 
 OLD, NEW, GONE = "old", "new", "gone"
 
@@ -96,7 +95,7 @@ def assert_all_recover(world: World, row: RunnerRow, *, after: float = 0) -> Non
     world.clock.advance(SWEEP_AGAIN_SECONDS)
     assert worker.refresh(row.work_unit) == "done"
     for slot in range(2):
-        secret = world.aws.secrets.find(token_secret_name("payments", GONE, slot))
+        secret = world.aws.secrets.find(SECRETS.token("payments", GONE, slot))
         assert secret is None or secret.deletion is not None
 
 
@@ -108,7 +107,7 @@ def assert_consistent(world: World, *, runners: tuple[str, ...]) -> None:
         assert row.slot is not None, runner
         token = world.token(row)
         assert token["generation"] == row.generation
-        current = world.current(token_secret_name(row.project, row.runner, row.slot))
+        current = world.current(SECRETS.token(row.project, row.runner, row.slot))
         assert current["generation"] == row.generation, "an older token stands over a newer one"
         assert row.expires_at is not None
         expires_at = datetime.fromisoformat(token["expires_at"]).timestamp()
@@ -121,7 +120,11 @@ def assert_consistent(world: World, *, runners: tuple[str, ...]) -> None:
 
 def tokens(world: World) -> dict[str, Any]:
     """The generation in each secret of the work unit."""
-    names = [name for name in world.aws.secrets.names() if name.startswith("byline/runners/pay")]
+    names = [
+        name
+        for name in world.aws.secrets.names()
+        if name.startswith(f"{SECRETS.prefix}/runners/pay")
+    ]
     return {name: world.current(name)["generation"] for name in names if not _is(GONE, name)}
 
 

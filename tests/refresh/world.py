@@ -14,7 +14,8 @@ from uuid import uuid4
 from byline.fetch import fetch
 from byline.fetch import post as send
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
-from byline.refresh.work_units import WorkUnit, client_secret_name, token_secret_name, version_token
+from byline.refresh.work_units import WorkUnit, version_token
+from byline.secret_names import SecretNames
 from refresh_tokens.clients import ClientStates, ClientStore
 from refresh_tokens.minting import Mint, SharedMints
 from refresh_tokens.refresher import Refresher, RefreshReport, SliceOutcome
@@ -28,6 +29,8 @@ from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, serve_issu
 from tests.runs.table_server import ACCESS_TABLE, table_definition
 
 TABLE = "RunnersTable"
+SECRETS = SecretNames("stage")
+"""The names of secrets in the tests."""
 CLIENT = RegisteredClient("scheduler", "client_secret_basic", "S3CRET-of-scheduler")
 SLICE_SECONDS = 50
 LEASE_SECONDS = 60
@@ -135,7 +138,7 @@ class World:
             "client_secret": CLIENT.secret,
             **changes,
         }
-        self.aws.secrets.seed(client_secret_name(project, client), json.dumps(secret))
+        self.aws.secrets.seed(SECRETS.client(project, client), json.dumps(secret))
 
     def put(self, row: RunnerRow) -> None:
         self.dynamodb.put_item(TableName=TABLE, Item=runner_item(row))
@@ -156,7 +159,7 @@ class World:
     def token(self, row: RunnerRow) -> dict[str, Any]:
         """The token of the row's slot and generation."""
         assert row.slot is not None
-        name = token_secret_name(row.project, row.runner, row.slot)
+        name = SECRETS.token(row.project, row.runner, row.slot)
         answer = self.secrets_manager.get_secret_value(
             SecretId=name, VersionId=version_token(name, row.generation)
         )
@@ -186,7 +189,7 @@ class World:
         """
         dynamodb = self.aws.client("dynamodb", **config)
         secrets = self.aws.client("secretsmanager", max_pool_connections=8, **config)
-        clients = ClientStore(secrets)
+        clients = ClientStore(secrets, names=SECRETS)
         states = ClientStates(dynamodb, TABLE)
 
         def now() -> float:
@@ -200,7 +203,7 @@ class World:
         )
         limiter = pace or WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
         runners = RunnerTable(dynamodb, TABLE)
-        writer = TokenWriter(secrets, limiter=limiter)
+        writer = TokenWriter(secrets, names=SECRETS, limiter=limiter)
         refresher = Refresher(
             runners=runners,
             writer=writer,

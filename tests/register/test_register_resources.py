@@ -107,7 +107,11 @@ def deployment(
 ) -> Iterator[RegistrationDeployment]:
     server.reset()
     with serve_authorization() as service:
-        environ = {"RUNS_TABLE": TABLE, "AUTHORIZATION_SERVICE_URL": f"{service.url}/"}
+        environ = {
+            "RUNS_TABLE": TABLE,
+            "AUTHORIZATION_SERVICE_URL": f"{service.url}/",
+            "POWERTOOLS_SERVICE_NAME": "stage",
+        }
         for name, value in {**environ, "AWS_ENDPOINT_URL": server.url}.items():
             monkeypatch.setenv(name, value)
         dynamodb.cache_clear()

@@ -9,7 +9,7 @@ import pytest
 from byline.aws import secrets_manager, sqs
 from serve_runs.calls import Api
 from tests.identity.alb_tokens import segments_of
-from tests.refresh.world import World, new_world
+from tests.refresh.world import SECRETS, World, new_world
 from tests.runs.credentials_api import CredentialsApi
 from tests.runs.identity_server import Credential, Web, serve_identities
 from tests.runs.runners_api import RunnersApi
@@ -49,6 +49,8 @@ def cold_start(dynamodb_server: DynamoDb, web: Web) -> Callable[..., Api]:
             "RUNS_TABLE": TABLE,
             "RUNNERS_TABLE": "RunnersTable",
             "ACCESS_TABLE": ACCESS_TABLE,
+            "SECRET_PREFIX": SECRETS.prefix,
+            "POWERTOOLS_SERVICE_NAME": "stage",
             "REFRESH_QUEUE_URL": f"{dynamodb_server.url}/123456789012/RefreshQueue",
             "AWS_ENDPOINT_URL": dynamodb_server.url,
             **dict(changes),

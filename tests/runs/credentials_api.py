@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.refresh.world import World
+from tests.refresh.world import SECRETS, World
 from tests.runs.identity_server import Credential
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer, RunsApi
@@ -96,13 +96,13 @@ class CredentialsApi:
     def secret(self, name: str = "github") -> dict[str, Any]:
         """The current version of a credential's secret."""
         value: dict[str, Any] = json.loads(
-            self.world.aws.secrets.current(f"byline/credentials/{self.project}/{name}")
+            self.world.aws.secrets.current(SECRETS.credential(self.project, name))
         )
         return value
 
     def secrets(self) -> list[str]:
         """The names of the project's secrets that are not deleted."""
-        folder = f"byline/credentials/{self.project}/"
+        folder = SECRETS.credential(self.project, "")
         return [name for name in self.world.aws.secrets.names() if name.startswith(folder)]
 
     def calls(self) -> list[str]:

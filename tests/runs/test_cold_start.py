@@ -76,6 +76,8 @@ def start(dynamodb: DynamoDb, web: Web) -> Start:
                 "RUNS_TABLE": TABLE,
                 "RUNNERS_TABLE": "RunnersTable",
                 "ACCESS_TABLE": ACCESS_TABLE,
+                "SECRET_PREFIX": "stage",
+                "POWERTOOLS_SERVICE_NAME": "stage",
                 "REFRESH_QUEUE_URL": f"{dynamodb.url}/123456789012/RefreshQueue",
                 **web.environment(),
                 **changes,

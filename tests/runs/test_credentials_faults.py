@@ -22,6 +22,7 @@ from stand_ins.refusal import (
     RATE_EXCEEDED,
     transaction_cancelled,
 )
+from tests.refresh.world import SECRETS
 from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
 from tests.runs.identity_server import Credential, Web
 from tests.runs.table_server import ACCESS_TABLE
@@ -73,7 +74,7 @@ class Stage:
         return CredentialStore(
             dynamodb,
             ACCESS_TABLE,
-            secrets=CredentialSecrets(lambda: secrets),
+            secrets=CredentialSecrets(lambda: secrets, names=SECRETS),
             audit=AuditTrail(dynamodb, ACCESS_TABLE, now=now),
             now=now,
         )

@@ -175,7 +175,7 @@ class TestRefusal:
             [directive] = metric["_aws"]["CloudWatchMetrics"]
             assert directive["Namespace"] == "Byline"
             assert [set(names) for names in directive["Dimensions"]] == [dimensions]
-            assert metric["service"] == "byline"
+            assert metric["service"] == "stage"
             assert metric["Rejected"] == [1.0]
         [warning] = [json.loads(line) for line in log_lines() if '"WARNING"' in line]
         assert warning["reason"] == reason

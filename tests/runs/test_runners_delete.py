@@ -4,15 +4,15 @@ from copy import replace
 
 import pytest
 
-from byline.refresh.work_units import token_secret_name
 from stand_ins.faults import LoseAnswer
+from tests.refresh.world import SECRETS
 from tests.runs.identity_server import Credential
 from tests.runs.runners_api import RunnersApi
 
 
 def secrets_of(runners: RunnersApi, runner: str = "nightly") -> list[str]:
     """The names of a runner's secrets."""
-    start = token_secret_name(runners.project, runner, 0)[:-1]
+    start = SECRETS.token(runners.project, runner, 0)[:-1]
     return [name for name in runners.world.aws.secrets.names() if name.startswith(start)]
 
 

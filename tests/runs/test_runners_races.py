@@ -17,7 +17,6 @@ from uuid import uuid4
 import pytest
 
 from byline.refresh.runner_rows import RunnerRow, read_runner
-from byline.refresh.work_units import token_secret_name
 from byline.tables.rows import Contended
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from serve_runs.audit.trail import ActionContext, AuditTrail
@@ -25,7 +24,7 @@ from serve_runs.errors import RequestFailed
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
 from stand_ins.faults import Afterwards
-from tests.refresh.world import TABLE, Worker, World, new_world
+from tests.refresh.world import SECRETS, TABLE, Worker, World, new_world
 from tests.runs.runs_api import reason_of
 from tests.runs.table_server import ACCESS_TABLE
 
@@ -116,7 +115,7 @@ class Stage:
 
     def secrets(self) -> list[str]:
         """The names of the runner's secrets."""
-        start = token_secret_name(self.project, "nightly", 0)[:-1]
+        start = SECRETS.token(self.project, "nightly", 0)[:-1]
         return [name for name in self.world.aws.secrets.names() if name.startswith(start)]
 
     def settle(self) -> None:

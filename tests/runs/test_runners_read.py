@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byline.refresh.runner_rows import LastError, RunnerRow, runner_item
-from byline.refresh.work_units import token_secret_name
 from serve_runs.runners.views import runner_json, secrets_prefix, status_of
 from serve_runs.web.paging import Position, encode_position
+from tests.refresh.world import SECRETS
 from tests.runs.identity_server import NO_CREDENTIAL, Credential
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer
@@ -65,7 +65,7 @@ class TestRead:
         runners.refresh()
         row, answered = runners.registered_row(), runners.get(ada).json
         assert row.slot is not None
-        name = token_secret_name(runners.project, "nightly", row.slot)
+        name = SECRETS.token(runners.project, "nightly", row.slot)
         secret = runners.world.aws.secrets.find(name)
         assert secret is not None
         assert answered["secret_arn"] == secret.arn[: -len("-abcdef")]
@@ -252,7 +252,7 @@ def test_arn_of_a_secret_has_the_functions_account() -> None:
 )
 def test_every_row_can_be_shown(row: RunnerRow) -> None:
     """Any row is shown with all members and without internal attributes."""
-    answered = runner_json(row, secrets="arn:", now=NOW)
+    answered = runner_json(row, names=SECRETS, secrets="arn:", now=NOW)
     assert len(answered) == 16
     assert not {"generation", "shard", "due_at", "revision", "subject_issuer"} & answered.keys()
 

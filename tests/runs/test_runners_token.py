@@ -11,12 +11,13 @@ import pytest
 
 from byline.identity.caller import Caller, Principal, principal_of
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import token_secret_name, version_token
+from byline.refresh.work_units import version_token
 from serve_runs.access.control import Access, RoleAssignment
 from serve_runs.runners.tokens import own_principal
 from stand_ins.faults import LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
 from tests.identity import alb_tokens
+from tests.refresh.world import SECRETS
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer
@@ -88,7 +89,7 @@ def test_uncommitted_version_is_not_answered(ready: RunnersApi, gpu: Credential)
     """A version that a stale worker has written over the committed one does not count."""
     row = ready.registered_row()
     assert row.slot is not None
-    name = token_secret_name(row.project, row.runner, row.slot)
+    name = SECRETS.token(row.project, row.runner, row.slot)
     before = ready.token(gpu).json
     ready.world.aws.observer("secretsmanager").put_secret_value(
         SecretId=name,
@@ -331,7 +332,7 @@ class TestWithoutToken:
         row = replace(row, generation=row.generation + 7)
         ready.store(row)
         assert row.slot is not None
-        name = token_secret_name(row.project, row.runner, row.slot)
+        name = SECRETS.token(row.project, row.runner, row.slot)
         value = {"SecretString": text} if text else {"SecretBinary": b"spoiled-token"}
         ready.world.aws.observer("secretsmanager").put_secret_value(
             SecretId=name, ClientRequestToken=version_token(name, row.generation), **value

@@ -28,7 +28,7 @@ LAYER: Sequence[frozenset[str]] = (
     frozenset({"tls"}),
     frozenset({"fetch"}),
     frozenset({"aws", "settings"}),
-    frozenset({"tables"}),
+    frozenset({"tables", "secret_names"}),
     frozenset({"identity", "refresh", "registration"}),
 )
 """The floors of the layer, the lowest first."""

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.metrics import MetricUnit
 
-from byline.metrics import NAMESPACE, SERVICE, Metrics
+from byline.metrics import NAMESPACE, Metrics
+
+SERVICE = "stage"
 
 type Written = list[tuple[str, int, str, dict[str, str]]]
 """Name, value, unit and dimensions of each metric."""
@@ -37,7 +39,7 @@ def written(capsys: pytest.CaptureFixture[str]) -> Callable[[], Written]:
 
 def test_counts_add_up_to_one_total(written: Callable[[], Written]) -> None:
     """A metric without dimensions has the service's alone, and is written once."""
-    metrics = Metrics()
+    metrics = Metrics(SERVICE)
     metrics.count("Refreshed", 2)
     metrics.count("Refreshed")
     metrics.flush()
@@ -46,7 +48,7 @@ def test_counts_add_up_to_one_total(written: Callable[[], Written]) -> None:
 
 def test_dimensions_are_counted_beside_the_total(written: Callable[[], Written]) -> None:
     """The alarm reads the total; each error class has a metric of its own."""
-    metrics = Metrics()
+    metrics = Metrics(SERVICE)
     for error_class in ("invalid_client", "timeout", "timeout"):
         metrics.count("MintFailed", error_class=error_class)
     metrics.flush()
@@ -60,7 +62,7 @@ def test_dimensions_are_counted_beside_the_total(written: Callable[[], Written])
 
 def test_reported_state_replaces_an_earlier_one(written: Callable[[], Written]) -> None:
     """The last value of an invocation counts, with its unit."""
-    metrics = Metrics()
+    metrics = Metrics(SERVICE)
     metrics.report("OldestDueAge", 5, MetricUnit.Seconds)
     metrics.report("OldestDueAge", 3, MetricUnit.Seconds)
     metrics.report("Ticks", 0)
@@ -74,7 +76,7 @@ def test_reported_state_replaces_an_earlier_one(written: Callable[[], Written]) 
 
 def test_second_flush_writes_nothing_again(written: Callable[[], Written]) -> None:
     """A value belongs to one invocation, and an invocation without values writes no line."""
-    metrics = Metrics()
+    metrics = Metrics(SERVICE)
     metrics.flush()
     assert written() == []
     metrics.count("Rejected", reason="expired")
@@ -89,7 +91,7 @@ def test_second_flush_writes_nothing_again(written: Callable[[], Written]) -> No
 
 def test_counts_of_several_threads_all_add_up(written: Callable[[], Written]) -> None:
     """No count is lost where threads count the same metric at once."""
-    metrics = Metrics()
+    metrics = Metrics(SERVICE)
 
     def work(_: int) -> None:
         for _ in range(500):

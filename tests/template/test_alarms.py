@@ -15,6 +15,7 @@ from tests.template.stack import NO_VALUE, ROOT, properties, resources
 ALARM = "AWS::CloudWatch::Alarm"
 
 NAMESPACE = "Byline"
+STACK_NAME = "byline-test"
 
 COUNTED = sorted(frozenset.union(*METRICS.values()))
 """RunsFunction calls the authorization service too, so two functions write four of the metrics."""
@@ -43,7 +44,7 @@ LONGEST_DESCRIPTION = 1024
 def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]]]:
     """Every metric that the functions write: name → the dimensions with which it is written."""
     capsys.readouterr()
-    metrics = Metrics()
+    metrics = Metrics(STACK_NAME)
     for name in COUNTED:
         metrics.count(name)
     Problems(metrics).answer(Rejected("expired", "The token has expired."), request_id="-")
@@ -106,7 +107,7 @@ def test_dashboard_shows_failures_by_class(
 ) -> None:
     """The search expressions name the dimensions with which the functions write failures."""
     searches = "".join(line[0]["expression"] for line in _lines() if isinstance(line[0], dict))
-    form = rf"\{{Byline,([a-z_,]+)\}} MetricName=\"{metric}\" service=\"(\w+)\""
+    form = rf"\{{Byline,([a-z_,]+)\}} MetricName=\"{metric}\" service=\"([\w-]+)\""
     [(names, service)] = re.findall(form, searches)
     kinds = dict(zip(dimension.split(","), value.split(","), strict=True))
     assert {"service": service, **kinds} in emitted[metric]
@@ -218,7 +219,11 @@ def _alarms(namespace: str) -> list[dict[str, Any]]:
 
 
 def _dimensions(body: dict[str, Any]) -> dict[str, Any]:
-    return {dimension["Name"]: dimension["Value"] for dimension in body["Dimensions"]}
+    values = {dimension["Name"]: dimension["Value"] for dimension in body["Dimensions"]}
+    return {
+        name: STACK_NAME if value == {"Ref": "AWS::StackName"} else value
+        for name, value in values.items()
+    }
 
 
 def _lines() -> list[list[Any]]:
@@ -228,5 +233,6 @@ def _lines() -> list[list[Any]]:
 
 def _widgets() -> list[dict[str, Any]]:
     body = properties("AWS::CloudWatch::Dashboard", "Dashboard")["DashboardBody"]["Fn::Sub"]
-    widgets: list[dict[str, Any]] = json.loads(body)["widgets"]
+    document = json.loads(body.replace("${StackName}", STACK_NAME))
+    widgets: list[dict[str, Any]] = document["widgets"]
     return widgets

@@ -14,9 +14,12 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray
 
 SECRETS = re.compile(
     r"arn:\$\{AWS::Partition\}:secretsmanager:\$\{AWS::Region\}:\$\{AWS::AccountId\}"
-    r":secret:byline/(clients|runners|credentials)/\*"
+    r":secret:\$\{Prefix\}/(clients|runners|credentials)/\*"
 )
 """A wildcard within ARNs: a secret's ends in six characters that Secrets Manager chooses."""
+
+PREFIX = {"Fn::If": ["OwnSecretPrefix", {"Ref": "SecretPrefix"}, {"Ref": "AWS::StackName"}]}
+"""The first part of the names of this stack's secrets."""
 
 STREAMS = {"Fn::Sub": "${RunsTable.Arn}/stream/*"}
 """The other one: Lambda looks for a table's stream among all that it has had."""
@@ -34,7 +37,9 @@ def test_no_permission_has_a_wildcard_where_a_resource_is_possible() -> None:
             elif resource == STREAMS:
                 assert listed(statement["Action"]) == ["dynamodb:ListStreams"]
             elif "*" in str(resource):
-                assert SECRETS.fullmatch(resource["Fn::Sub"])
+                arn, parts = resource["Fn::Sub"]
+                assert SECRETS.fullmatch(arn)
+                assert parts == {"Prefix": PREFIX}
 
 
 def test_no_permission_has_a_wildcard_action() -> None:
@@ -93,8 +98,11 @@ BY_EMAIL = {"Fn::Sub": "${AccessTable.Arn}/index/by-email"}
 BY_PERSON = {"Fn::Sub": "${AccessTable.Arn}/index/by-person"}
 CLIENTS, TOKENS, CREDENTIALS = (
     {
-        "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
-        f":secret:byline/{folder}/*"
+        "Fn::Sub": [
+            "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
+            f":secret:${{Prefix}}/{folder}/*",
+            {"Prefix": PREFIX},
+        ]
     }
     for folder in ("clients", "runners", "credentials")
 )

@@ -16,6 +16,8 @@ def main() -> None:
         RUNNERS_TABLE="RunnersTable",
         ACCESS_TABLE="AccessTable",
         REFRESH_QUEUE_URL="-",
+        SECRET_PREFIX="-",
+        POWERTOOLS_SERVICE_NAME="-",
         AWS_DEFAULT_REGION="us-east-1",
     )
     from serve_runs.handler import build  # noqa: PLC0415

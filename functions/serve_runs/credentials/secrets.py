@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from byline.secret_names import SecretNames
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.errors import RequestFailed
 
@@ -35,10 +36,11 @@ class CredentialSecret(msgspec.Struct, frozen=True):
 
 class CredentialSecrets:
     """The secrets in Secrets Manager. `client` makes the client at its first use, because a listing
-    needs none. `name`: see `secret_name`."""
+    needs none. `name`: see `SecretNames.credential`."""
 
-    def __init__(self, client: "Callable[[], SecretsManagerClient]") -> None:
+    def __init__(self, client: "Callable[[], SecretsManagerClient]", *, names: SecretNames) -> None:
         self._make_client = client
+        self.names = names
 
     @property
     def _client(self) -> "SecretsManagerClient":
@@ -121,11 +123,6 @@ class CredentialSecrets:
         except self._client.exceptions.LimitExceededException:
             # AWS keeps all versions of 24 hours, and at most 100.
             raise RequestFailed("too_many_changes") from None
-
-
-def secret_name(project: str, credential: str) -> str:
-    """The name of a credential's secret. Names have no `/`, so no two credentials share one."""
-    return f"byline/credentials/{project}/{credential}"
 
 
 def secret_of(body: PutCredential) -> CredentialSecret:

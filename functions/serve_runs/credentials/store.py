@@ -19,12 +19,7 @@ from byline.tables.rows import ConditionFailed, Item, rfc3339, write_row, write_
 from serve_runs.access.store import keep_project_row, project_key
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.credentials.requests import PutCredential
-from serve_runs.credentials.secrets import (
-    CredentialSecret,
-    CredentialSecrets,
-    secret_name,
-    secret_of,
-)
+from serve_runs.credentials.secrets import CredentialSecret, CredentialSecrets, secret_of
 from serve_runs.credentials.views import (
     DELETING_UNTIL,
     PREFIX,
@@ -64,6 +59,7 @@ class CredentialStore:
         self._client = client
         self._table = table
         self._secrets = secrets
+        self._secret_name = secrets.names.credential
         self._audit = audit
         self._now = now
 
@@ -101,7 +97,7 @@ class CredentialStore:
                 updated_by=action.identity,
             )
             write = self._secrets.create if before is None else self._secrets.put
-            write(secret_name(project, name), secret, version=after.version)
+            write(self._secret_name(project, name), secret, version=after.version)
             if self._commit(item, credential_item(after), record=record):
                 return after, "created" if before is None else "changed"
         self._delete_orphaned_secret(project, name, action)
@@ -120,7 +116,7 @@ class CredentialStore:
         Raises `RequestFailed` (`token_unavailable`) where it cannot be read: reads of Secrets
         Manager may lag behind its writes.
         """
-        name = secret_name(credential.project, credential.name)
+        name = self._secret_name(credential.project, credential.name)
         secret = self._secrets.read(name, credential.version)
         if secret is None:
             raise RequestFailed("token_unavailable")
@@ -149,7 +145,7 @@ class CredentialStore:
         else:
             raise contended("credential")
         try:
-            self._secrets.delete(secret_name(project, name))
+            self._secrets.delete(self._secret_name(project, name))
         except self._client.exceptions.ClientError:
             # AWS refused the deletion, so it cannot happen later: the next request need not wait.
             self._commit(marker, marker | {DELETING_UNTIL: {"N": "0"}})
@@ -202,7 +198,7 @@ class CredentialStore:
             if item is not None and DELETING_UNTIL not in item:
                 return
             if self._commit(item, marker):
-                self._secrets.delete(secret_name(project, name))
+                self._secrets.delete(self._secret_name(project, name))
                 return
 
     def _marker(self, project: str, name: str, action: ActionContext, step: str) -> Item:
@@ -216,7 +212,7 @@ class CredentialStore:
         metadata = (before.provider, before.url, before.email)
         if metadata != (secret.provider, secret.url, secret.email):
             return False
-        name = secret_name(before.project, before.name)
+        name = self._secret_name(before.project, before.name)
         return self._secrets.read(name, before.version) == secret
 
     def _refuse_during_deletion(self, item: Item | None) -> None:

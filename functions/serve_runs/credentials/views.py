@@ -8,7 +8,6 @@ from byline.identity.caller import read_executed_by
 from byline.tables.rows import Item
 from serve_runs.access.store import project_key
 from serve_runs.audit.trail import ActionContext
-from serve_runs.credentials.secrets import secret_name
 
 PREFIX = "credential#"
 """The prefix of the sort keys of credentials."""
@@ -77,7 +76,7 @@ def unchanged(before: Item | None) -> dict[str, Any]:
 def new_version(project: str, name: str, action: ActionContext, step: str) -> str:
     """A version derived from the request and the step, so that a call that botocore repeats is
     carried out once."""
-    return str(uuid5(_VERSIONS, f"{secret_name(project, name)}#{action.request_id}#{step}"))
+    return str(uuid5(_VERSIONS, f"{project}/{name}#{action.request_id}#{step}"))
 
 
 def credential_json(credential: Credential) -> dict[str, Any]:

@@ -5,12 +5,13 @@ caller → policy → the row → a message for the refresher. Only the last rou
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.event_handler import Response
 
 from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow
+from byline.secret_names import SecretNames
 from serve_runs.audit.requests import ReadToken
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
@@ -41,6 +42,7 @@ class RunnerRoutes:
     store: RunnerStore
     audit: AuditTrail
     secrets: "Callable[[], SecretsManagerClient]"
+    names: SecretNames
     refresh_queue_url: str
     now: Clock
 
@@ -77,7 +79,7 @@ class RunnerRoutes:
         row, outcome = self.store.register(registration, permit=permit)
         announce(row, queue_url=self.refresh_queue_url)
         call.log(f"runner {outcome}", runner=runner)
-        document = runner_json(row, secrets=_secrets(call), now=self.now())
+        document = self._json(call, row)
         if outcome == "created":
             location = f"/v1/projects/{call.project}/runners/{runner}"
             return json_answer(201, document, location=location)
@@ -92,8 +94,7 @@ class RunnerRoutes:
         rows, position = list_runners(
             self.client, self.table, call.project, limit=query.limit, after=after
         )
-        secrets, now = _secrets(call), self.now()
-        shown = fitting([runner_json(row, secrets=secrets, now=now) for row in rows])
+        shown = fitting([self._json(call, row) for row in rows])
         if len(shown) < len(rows):
             position = Position(call.project, rows[len(shown) - 1].runner)
         next_cursor = encode_position(position, query=binding) if position else None
@@ -103,7 +104,7 @@ class RunnerRoutes:
         """One runner, with the times of its token."""
         call.access.require("read_runner")
         row = self.store.get(call.project, runner)
-        return json_answer(200, runner_json(row, secrets=_secrets(call), now=self.now()))
+        return json_answer(200, self._json(call, row))
 
     def delete_runner(self, call: Call, runner: str) -> Response[str]:
         """Delete a runner and its secrets: 204, or 404 where it does not exist."""
@@ -131,12 +132,12 @@ class RunnerRoutes:
         except RequestFailed:
             call.log("token refused", runner=runner)
             raise
-        document = read_token(row, client=self.secrets(), now=self.now)
+        document = read_token(row, names=self.names, client=self.secrets(), now=self.now)
         resource = AuditedResource(call.project, "runner", runner)
         self.audit.write(call.action, "read_runner_token", resource, run=query.run)
         call.log("token fetched", runner=runner)
         return json_answer(200, document)
 
-
-def _secrets(call: Call) -> str:
-    return secrets_prefix(call.context.invoked_function_arn)
+    def _json(self, call: Call, row: RunnerRow) -> dict[str, Any]:
+        secrets = secrets_prefix(call.context.invoked_function_arn)
+        return runner_json(row, names=self.names, secrets=secrets, now=self.now())

@@ -5,12 +5,8 @@ from typing import TYPE_CHECKING, Any
 from byline.caching import Clock
 from byline.identity.caller import Principal
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import (
-    UnreadableSecret,
-    read_token_secret,
-    token_secret_name,
-    version_token,
-)
+from byline.refresh.work_units import UnreadableSecret, read_token_secret, version_token
+from byline.secret_names import SecretNames
 from byline.tables.rows import rfc3339
 from serve_runs.errors import RequestFailed
 
@@ -25,7 +21,9 @@ def own_principal(row: RunnerRow) -> Principal | None:
     return Principal("application", row.subject_issuer, row.subject)
 
 
-def read_token(row: RunnerRow, *, client: "SecretsManagerClient", now: Clock) -> dict[str, Any]:
+def read_token(
+    row: RunnerRow, *, names: SecretNames, client: "SecretsManagerClient", now: Clock
+) -> dict[str, Any]:
     """The runner's newest committed token, as the API shows it.
 
     Only the version of the committed generation is read, because another version may belong to a
@@ -34,7 +32,7 @@ def read_token(row: RunnerRow, *, client: "SecretsManagerClient", now: Clock) ->
     """
     if row.slot is None or row.expires_at is None or row.expires_at <= now():
         raise _no_token()
-    name = token_secret_name(row.project, row.runner, row.slot)
+    name = names.token(row.project, row.runner, row.slot)
     errors = client.exceptions
     try:
         answer = client.get_secret_value(

@@ -4,19 +4,19 @@ from typing import Any, Literal
 
 from byline.identity.caller import read_executed_by
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import token_secret_name
+from byline.secret_names import SecretNames
 from byline.tables.rows import rfc3339
 
 RunnerStatus = Literal["waiting", "ready", "failing", "expired"]
 
 
-def runner_json(row: RunnerRow, *, secrets: str, now: float) -> dict[str, Any]:
+def runner_json(row: RunnerRow, *, names: SecretNames, secrets: str, now: float) -> dict[str, Any]:
     """The runner, with every field; null where a fact is unknown.
 
     `secrets`: the ARN prefix of all secrets, see `secrets_prefix`. `now`: seconds since the epoch.
     """
     has_token = row.expires_at is not None and row.slot is not None
-    name = token_secret_name(row.project, row.runner, row.slot or 0)
+    name = names.token(row.project, row.runner, row.slot or 0)
     return {
         "name": row.runner,
         "project": row.project,

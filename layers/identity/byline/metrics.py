@@ -13,7 +13,6 @@ from aws_lambda_powertools.metrics import Metrics as PowertoolsMetrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 NAMESPACE = "Byline"
-SERVICE = "byline"
 
 RequestMetric = Literal[
     "Rejected", "KeyFetchFailed", "Unavailable", "InternalError", "ProfileUnavailable"
@@ -55,13 +54,17 @@ type _Dimensions = tuple[tuple[str, str], ...]
 
 
 class Metrics:
-    """The metrics of one invocation, kept until `flush`. Safe for several threads."""
+    """The metrics of one invocation, kept until `flush`. Safe for several threads.
 
-    def __init__(self) -> None:
+    `service`: the value of their dimension `service`, which tells deployments apart.
+    """
+
+    def __init__(self, service: str) -> None:
         self.totals: dict[MetricName, tuple[int, MetricUnit]] = {}
         self._parts: Counter[tuple[MetricName, _Dimensions]] = Counter()
         self._lock = Lock()
-        self._document = PowertoolsMetrics(namespace=NAMESPACE, service=SERVICE)
+        self._service = service
+        self._document = PowertoolsMetrics(namespace=NAMESPACE, service=service)
 
     def count(self, name: MetricName, value: int = 1, **dimensions: str) -> None:
         """Add `value` to the metric's total, and to the metric with `dimensions`, if any.
@@ -95,6 +98,6 @@ class Metrics:
                 unit=MetricUnit.Count,
                 value=value,
                 namespace=NAMESPACE,
-                default_dimensions={"service": SERVICE, **dict(dimensions)},
+                default_dimensions={"service": self._service, **dict(dimensions)},
             ):
                 pass

@@ -1,7 +1,7 @@
 """Work units, the messages that name them, and the secrets that runners' tokens are written to.
 
-A work unit and a secret's name follow from the names of a registration, so every process computes
-the same ones at any time.
+A work unit follows from the names of a registration, so every process computes the same one at any
+time.
 """
 
 from collections.abc import Callable, Iterable
@@ -189,16 +189,6 @@ def read_token_secret(text: str) -> TokenSecret:
     except (msgspec.MsgspecError, UnicodeError):
         pass
     raise UnreadableSecret  # outside the handler: the first error may carry the text
-
-
-def client_secret_name(project: str, client: str) -> str:
-    """The name of the secret that holds an OAuth client's credentials."""
-    return f"byline/clients/{project}/{client}"
-
-
-def token_secret_name(project: str, runner: str, slot: int) -> str:
-    """The name of the secret that holds a runner's tokens in one of its slots."""
-    return f"byline/runners/{project}/{runner}/{slot}"
 
 
 def slot_of(generation: int, *, slots: int) -> int:
