@@ -73,6 +73,7 @@ def files() -> Mapping[str, str]:
         "RegisterResourcesFunction": {
             "RUNS_TABLE": "RunsTable",
             "AUTHORIZATION_SERVICE_URL": "http://localhost:8084",
+            "POWERTOOLS_SERVICE_NAME": _ADDRESSES["POWERTOOLS_SERVICE_NAME"],
             "AWS_ENDPOINT_URL": _ADDRESSES["AWS_ENDPOINT_URL"],
         },
     }
@@ -205,6 +206,7 @@ def _run(event: str) -> str:
 _ADDRESSES: Mapping[str, str] = {
     "RUNNERS_TABLE": "RunnersTable",
     "REFRESH_QUEUE_URL": "http://localhost:8082/123456789012/RefreshQueue",
+    "POWERTOOLS_SERVICE_NAME": "byline",
     "AWS_ENDPOINT_URL": "http://localhost:8082",
 }
 """The variables of all functions on one machine."""

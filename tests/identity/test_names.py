@@ -1,11 +1,13 @@
 """All names follow one rule, and no two names collide."""
 
 import re
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from byline.errors import Misconfigured
 from byline.names import NAME_PATTERN, is_name, naming_rule
 from byline.secret_names import SecretNames
 
@@ -23,6 +25,11 @@ def secret_path(place: Place) -> str:
         return SECRETS.client(project, name)
     return SECRETS.token(project, name, int(slot[0]))
 
+
+NEARLY_PREFIXES = st.lists(
+    st.sampled_from(["a", "A", "0", "-", "/", "*", "clients", "runners"]), min_size=1, max_size=4
+).map("".join)
+"""The same for prefixes, with the parts that follow a prefix."""
 
 PLACES = st.one_of(
     st.tuples(st.just("client"), NAMES, NAMES),
@@ -114,3 +121,18 @@ def test_secret_path_tells_its_names(place: Place) -> None:
 def test_no_name_looks_like_the_end_of_an_arn(project: str, runner: str) -> None:
     """A partial ARN works because no secret of a runner ends like AWS's random suffix."""
     assert not re.search(r"-[A-Za-z0-9]{6}$", SECRETS.token(project, runner, 0))
+
+
+@given(NEARLY_PREFIXES, NEARLY_PREFIXES)
+def test_no_prefix_matches_the_secrets_of_another(one: str, other: str) -> None:
+    """A policy that allows all secrets of one prefix allows none of another one."""
+    names = []
+    for prefix in (one, other):
+        try:
+            names.append(SecretNames.from_environment({"SECRET_PREFIX": prefix}))
+        except Misconfigured:
+            return
+    if one == other:
+        return
+    for name in (names[1].client("p", "c"), names[1].token("p", "r", 0)):
+        assert not fnmatchcase(name, f"{one}/*")

@@ -6,8 +6,9 @@ no `/`, so it is all of a name's first segment.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from byline.errors import Misconfigured
 from byline.settings import required
@@ -19,8 +20,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html"""
 
 
-@dataclass(frozen=True, slots=True)
-class SecretNames:
+class SecretNames(msgspec.Struct, frozen=True):
     """The names of a deployment's secrets. Two deployments in one account have two prefixes."""
 
     prefix: str
