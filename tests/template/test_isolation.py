@@ -107,7 +107,8 @@ def deploy(stack: str, *, prefix: str = "") -> dict[str, list[IAMPolicy]]:
 @cache
 def everything() -> Json:
     """All resources of both templates after SAM's translation, by logical id."""
-    return root()["Resources"] | translate(template("observability.yaml"))["Resources"]
+    nested = translate(template("observability.yaml"))
+    return {**root()["Resources"], **nested["Resources"]}
 
 
 def of_this_stack(value: Any) -> bool:
