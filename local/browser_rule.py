@@ -16,8 +16,9 @@ from local.load_balancer_signing import Signer
 from local.openid_client import OpenIDClient, ProviderFailed, SignedIn
 
 CALLBACK = "/oauth2/idpresponse"
-SESSION_COOKIE = "BylineSession-0"
-"""The first of up to four cookies. Its name is `SessionCookieName` in the template."""
+SESSION_COOKIE = "BylineSession-local-0"
+"""The first of up to four cookies. In the template, part of the stack's id takes the place of
+`local` in `SessionCookieName`."""
 NONCE_COOKIE = "AWSALBAuthNonce"
 COOKIE_ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
 """Without `Secure`, which the real cookie has, because loopback uses http."""

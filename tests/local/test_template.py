@@ -170,5 +170,6 @@ def test_local_load_balancer_has_the_rules_of_the_template() -> None:
         ]
         assert tuple(paths) == PATHS
     browser = rules["BrowserRule"]["Properties"]["Actions"][0]["AuthenticateOidcConfig"]
-    assert f"{browser['SessionCookieName']}-0" == SESSION_COOKIE
+    name, _ = browser["SessionCookieName"]["Fn::Sub"]
+    assert f"{name.replace('${Suffix}', 'local')}-0" == SESSION_COOKIE
     assert template.translated["Parameters"]["OidcScope"]["Default"] == SCOPE
