@@ -15,7 +15,7 @@ from byline.refresh.work_units import WorkUnit
 from plan_refresh.handler import build as build_planner
 from refresh_tokens.handler import build as build_worker
 from stand_ins.clock import Clock
-from tests.refresh.world import SECRETS, TABLE, World
+from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import log_to_standard_output
 
 BATCH = 10
@@ -117,7 +117,7 @@ def deployed(world: World, **changes: str) -> Iterator[Deployment]:
         "RUNNERS_TABLE": TABLE,
         "REFRESH_QUEUE_URL": queue["QueueUrl"],
         "WRITES_PER_SECOND": "1000",
-        "SECRET_PREFIX": SECRETS.prefix,
+        "SECRET_PREFIX": world.names.prefix,
         "POWERTOOLS_SERVICE_NAME": "stage",
         **changes,
     }

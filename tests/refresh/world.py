@@ -98,6 +98,7 @@ class World:
     issuer: TokenIssuer
     clock: Clock
     threads: Executor
+    names: SecretNames = SECRETS
 
     @cached_property
     def dynamodb(self) -> Any:
@@ -128,9 +129,17 @@ class World:
         return row
 
     def give_client(
-        self, client: str = "scheduler", *, project: str = "payments", **changes: Any
+        self,
+        client: str = "scheduler",
+        *,
+        project: str = "payments",
+        names: SecretNames | None = None,
+        **changes: Any,
     ) -> None:
-        """Write the secret of a client that the issuer knows, under the name `client`."""
+        """Write the secret of a client that the issuer knows, under the name `client`.
+
+        `names`: those of another deployment of the world.
+        """
         secret = {
             "token_endpoint": f"{self.issuer.url}/token",
             "client_id": CLIENT.client_id,
@@ -138,7 +147,7 @@ class World:
             "client_secret": CLIENT.secret,
             **changes,
         }
-        self.aws.secrets.seed(SECRETS.client(project, client), json.dumps(secret))
+        self.aws.secrets.seed((names or self.names).client(project, client), json.dumps(secret))
 
     def put(self, row: RunnerRow) -> None:
         self.dynamodb.put_item(TableName=TABLE, Item=runner_item(row))
@@ -159,7 +168,7 @@ class World:
     def token(self, row: RunnerRow) -> dict[str, Any]:
         """The token of the row's slot and generation."""
         assert row.slot is not None
-        name = SECRETS.token(row.project, row.runner, row.slot)
+        name = self.names.token(row.project, row.runner, row.slot)
         answer = self.secrets_manager.get_secret_value(
             SecretId=name, VersionId=version_token(name, row.generation)
         )
@@ -189,7 +198,7 @@ class World:
         """
         dynamodb = self.aws.client("dynamodb", **config)
         secrets = self.aws.client("secretsmanager", max_pool_connections=8, **config)
-        clients = ClientStore(secrets, names=SECRETS)
+        clients = ClientStore(secrets, names=self.names)
         states = ClientStates(dynamodb, TABLE)
 
         def now() -> float:
@@ -203,7 +212,7 @@ class World:
         )
         limiter = pace or WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
         runners = RunnerTable(dynamodb, TABLE)
-        writer = TokenWriter(secrets, names=SECRETS, limiter=limiter)
+        writer = TokenWriter(secrets, names=self.names, limiter=limiter)
         refresher = Refresher(
             runners=runners,
             writer=writer,
@@ -244,7 +253,11 @@ class World:
 
 @contextmanager
 def new_world(
-    *, lifetime: int = 900, behaviour: Behaviour | None = None, clock: Clock | None = None
+    *,
+    lifetime: int = 900,
+    behaviour: Behaviour | None = None,
+    clock: Clock | None = None,
+    names: SecretNames = SECRETS,
 ) -> Iterator[World]:
     """A world with its tables, and an issuer of opaque tokens."""
     clock = clock or Clock(float(int(time.time())))
@@ -257,7 +270,7 @@ def new_world(
         issuer.opaque = True
         issuer.lifetime = lifetime
         make_tables(aws)
-        world = World(aws, issuer, clock, threads)
+        world = World(aws, issuer, clock, threads, names)
         world.give_client()
         yield world
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from byline.aws import dynamodb, secrets_manager, sqs
+from byline.secret_names import SecretNames
 from stand_ins.authorization_service import serve_authorization
 from stand_ins.clock import Clock
 from tests.identity import alb_tokens
@@ -19,6 +20,8 @@ from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, table_de
 ISSUER = "https://issuer.example"
 TABLES = (TABLE, RUNNERS_TABLE, ACCESS_TABLE)
 PROJECT = "research"
+PREFIX = "byline"
+"""The prefix of the recorded secrets: at first it was the same for all stacks."""
 
 
 @dataclass
@@ -69,7 +72,7 @@ def service() -> Iterator[Service]:
     with (
         serve_identities() as server,
         serve_authorization() as authorization,
-        new_world(clock=Clock(0)) as world,
+        new_world(clock=Clock(0), names=SecretNames(PREFIX)) as world,
     ):
         web = replace(server, url=ISSUER)
         world.catch_up()
@@ -94,6 +97,8 @@ def service() -> Iterator[Service]:
                     "RUNNERS_TABLE": RUNNERS_TABLE,
                     "ACCESS_TABLE": ACCESS_TABLE,
                     "REFRESH_QUEUE_URL": refresh.queue_url,
+                    "SECRET_PREFIX": PREFIX,
+                    "POWERTOOLS_SERVICE_NAME": "byline",
                     "AWS_ENDPOINT_URL": world.aws.url,
                 }
             )

@@ -1,6 +1,5 @@
 """Two stacks in one account and region, each with tables, a queue and functions of its own."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from byline.secret_names import SecretNames
 from plan_refresh.handler import build as build_planner
 from refresh_tokens.handler import build as build_worker
 from tests.refresh.deployment import Deployment, forget_clients, sqs_record
-from tests.refresh.world import CLIENT, World
+from tests.refresh.world import World
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi, build_function, log_to_standard_output
 from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, table_definition
@@ -34,15 +34,7 @@ class OneStack:
 
     def give_client(self) -> None:
         """Write the client secret `scheduler` of the project, as an operator of this stack does."""
-        client = {
-            "token_endpoint": f"{self.world.issuer.url}/token",
-            "client_id": CLIENT.client_id,
-            "auth_method": CLIENT.auth_method,
-            "client_secret": CLIENT.secret,
-        }
-        self.world.secrets_manager.create_secret(
-            Name=f"{self.name}/clients/{PROJECT}/scheduler", SecretString=json.dumps(client)
-        )
+        self.world.give_client(project=PROJECT, names=SecretNames(self.name))
 
     def register_runner(self, by: Credential, **body: Any) -> Answer:
         """Register the runner `nightly`, and let the refresher work."""
