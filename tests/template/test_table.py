@@ -5,6 +5,7 @@ import pytest
 from byline.refresh.runner_rows import DUE_INDEX
 from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
 from serve_runs.audit.store import PERSON_INDEX
+from serve_runs.runs.queries import LIVE_INDEX
 from tests.template.deployment import Deployment
 from tests.template.stack import properties, resources, template, translate
 from tests.template.test_parameters import BROWSERS, OWN
@@ -77,7 +78,7 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         {"AttributeName": "project", "KeyType": "HASH"},
         {"AttributeName": "id", "KeyType": "RANGE"},
     ]
-    by_creator, by_unregistered = body["GlobalSecondaryIndexes"]
+    by_creator, by_unregistered, by_live = body["GlobalSecondaryIndexes"]
     assert by_creator == {
         "IndexName": "by-creator",
         "KeySchema": [
@@ -94,8 +95,16 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         ],
         "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["registration_error"]},
     }
+    assert by_live == {
+        "IndexName": LIVE_INDEX,
+        "KeySchema": [
+            {"AttributeName": "live", "KeyType": "HASH"},
+            {"AttributeName": "id", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "ALL"},
+    }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    assert types == dict.fromkeys(("project", "id", "creator", *ENTRY_ATTRIBUTES), "S")
+    assert types == dict.fromkeys(("project", "id", "creator", "live", *ENTRY_ATTRIBUTES), "S")
 
 
 def test_runs_table_expires_rows_by_expires_at() -> None:

@@ -14,7 +14,7 @@ from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import RequestFailed, contended, not_found
 from serve_runs.idempotency import RememberedKey, digest
 from serve_runs.runs.requests import CreateRun
-from serve_runs.runs.states import Transition
+from serve_runs.runs.states import LIVE, Transition, live_partition
 from serve_runs.runs.views import new_item, run_key
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class RunStore:
     def change(
         self, project: str, run_id: str, *, transition: Transition, action: ActionContext
     ) -> Item:
-        """Change a run's state, and record the caller.
+        """Change a run's state, and record the caller. A run that ends leaves the index `by-live`.
 
         Raises `RequestFailed`: `not_found`; `wrong_state`, with the current state.
         """
@@ -132,11 +132,15 @@ class RunStore:
             "updated_at": {"S": rfc3339(self._now())},
             "last_request": {"S": action.request_id},
         }
+        is_over = transition.after not in LIVE
+        if not is_over:
+            changes["live"] = {"S": live_partition(project, transition.after)}
         if action.identity is not None and action.caller is not None:
             changes[transition.actor_column] = {"S": action.identity}
             changes[f"{transition.actor_column}_issuer"] = {"S": action.caller.issuer}
         resource = AuditedResource(project, "run", run_id)
         record = self._audit.record(action, transition.action, resource)
+        assignments = f"SET {', '.join(f'#{name} = :{name}' for name in changes)}"
         for _ in range(READS_BEFORE_WRITING):
             run = self.get(project, run_id)
             state = run["status"]["S"]
@@ -149,7 +153,7 @@ class RunStore:
             update: UpdateTypeDef = {
                 "TableName": self._table,
                 "Key": run_key(project, run_id),
-                "UpdateExpression": f"SET {', '.join(f'#{name} = :{name}' for name in changes)}",
+                "UpdateExpression": assignments + (" REMOVE live" if is_over else ""),
                 "ConditionExpression": UNCHANGED,
                 # `status` is a reserved word of DynamoDB.
                 "ExpressionAttributeNames": {f"#{name}": name for name in changes},
@@ -177,10 +181,10 @@ class RunStore:
                 "last_request": {"S": action.request_id},
                 **self._outbox_entry(run, now),
             }
-            # Without this key attribute the tombstone is in no index, so it is not listed.
-            tombstone.pop("creator", None)
-            # The error is of the registration. The deregistration has none yet.
-            tombstone.pop("registration_error", None)
+            # Without these key attributes the tombstone is in no index, so it is not listed. The
+            # error is of the registration; the deregistration has none yet.
+            for name in ("creator", "live", "registration_error"):
+                tombstone.pop(name, None)
             if action.identity is not None:
                 tombstone["deleted_by"] = {"S": action.identity}
             refused = write_together(

@@ -13,6 +13,7 @@ from byline.tables.rows import Item, rfc3339, text_of
 from serve_runs.audit.trail import ActionContext
 from serve_runs.profiles.store import Profiles
 from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.states import live_partition
 
 _TEXTS = ("id", "project", "name", "status", "created_at", "updated_at")
 _IDENTITIES = ("executed_by", "on_behalf_of", "started_by", "finished_by", "cancelled_by")
@@ -24,14 +25,15 @@ def new_item(
 ) -> Item:
     """The row of a run that is created at the time `at`, seconds since the epoch.
 
-    `creator` and the column of its kind exist only for a known caller. Indexes and conditions
-    depend on whether an attribute exists.
+    `creator` and the column of its kind exist only for a known caller, `live` until the run ends.
+    Indexes and conditions depend on whether an attribute exists.
     """
     time = rfc3339(at)
     item: Item = {
         "project": {"S": project},
         "id": {"S": run_id},
         "status": {"S": "pending"},
+        "live": {"S": live_partition(project, "pending")},
         "created_at": {"S": time},
         "updated_at": {"S": time},
         "last_request": {"S": action.request_id},
