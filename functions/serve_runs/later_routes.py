@@ -31,7 +31,8 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     """Builds the routes of rarely used subjects from clients, stores and settings.
 
     `authorization_service`: its URL, empty where the organisation has none. `default_issuer`: the
-    issuer of a subject given without one, empty where several issuers are trusted.
+    issuer of a subject given without one, empty where several issuers are trusted. `message_days`:
+    how long messages are kept.
     """
 
     client: "DynamoDBClient"
@@ -48,6 +49,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     profiles: Profiles
     metrics: Metrics
     now: Clock
+    message_days: int
 
     def groups(self) -> tuple[RouteGroup, ...]:
         """The groups, each with the text that its paths contain."""
@@ -130,7 +132,9 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.messages.routes import MessageRoutes  # noqa: PLC0415
         from serve_runs.messages.store import MessageStore  # noqa: PLC0415
 
-        store = MessageStore(self.client, self.runs_table, now=self.now)
+        store = MessageStore(
+            self.client, self.runs_table, now=self.now, retention_days=self.message_days
+        )
         return MessageRoutes(store, self._runner_store()).routes()
 
     def _runner_store(self) -> "RunnerStore":
