@@ -93,6 +93,7 @@ def build(environ: Mapping[str, str]) -> Api:
         metrics=metrics,
         now=now,
         message_days=message_days,
+        waiting_requests=whole_number(environ, "WAITING_REQUESTS", default=100, least=1),
     )
     anyone = choice(environ, "PROJECT_CREATION", of=("admins", "anyone")) == "anyone"
     run_routes = RunRoutes(
