@@ -103,6 +103,7 @@ simulate: ## simulate two days of token refresh, and write docs/simulation.md; A
 cost: ## compute the monthly cost, and write docs/cost.md; ARGS="token_lifetime=1800" prints it for other assumptions
 	@tools/setup project
 	@PYTHONPATH=layers/identity:functions:. $(PYTHON) -m tools.cost $(ARGS)
+
 .PHONY: scale
 scale: ## compute the tables of docs/scale.md from the rows that the code writes
 	@tools/setup project

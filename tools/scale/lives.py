@@ -14,7 +14,7 @@ from moto import mock_aws
 from ulid import ULID
 
 from byline.identity.caller import Caller
-from byline.registration.outbox import outbox_entry
+from byline.registration.outbox import PENDING_INDEX, outbox_entry
 from byline.tables.rows import rfc3339
 from local.aws import ROOT
 from local.template import Template
@@ -47,6 +47,9 @@ BODY = CreateRun(
     runner="gpu-pool-3",
     labels={"team": "search", "branch": "main", "commit": "9fceb02d0ae598e95dc970b74767f19372d6"},
 )
+LIFE = ("create", "start", "finish")
+"""The steps of a run that ends well."""
+
 MESSAGE = "Step 3 of 12 is done: 4,812 of 19,200 examples, 0.931 precision."
 
 
@@ -81,6 +84,17 @@ class Life:
     """The bytes that are paid for, by table and index, of the run and its audit records."""
     registration_calls: int
     """The calls of DynamoDB that registering a run makes, one after the other."""
+
+    @property
+    def units_without_registration(self) -> int:
+        """All units of a run that is created, started and finished."""
+        units = sum(self.steps[name].total for name in LIFE)
+        return units - self.units(*LIFE, index=PENDING_INDEX)
+
+    @property
+    def stored_bytes_without_registration(self) -> int:
+        """The bytes that are paid for after the end of the run."""
+        return sum(self.stored_bytes.values()) - self.stored_bytes[PENDING_INDEX]
 
     def units(self, *names: str, index: str, partition: str | None = None) -> int:
         """The units of some steps in a table or index."""

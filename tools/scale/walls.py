@@ -8,7 +8,7 @@ from local.aws import ROOT
 from local.template import Template
 from register_resources.backlog import CONCURRENCY
 from tools.scale.capacity import READ_UNIT_BYTES
-from tools.scale.lives import ACCESS, PROJECT, RUNS, Life
+from tools.scale.lives import ACCESS, LIFE, PROJECT, RUNS, Life
 
 PARTITION_UNITS = 1_000
 """Write units that one partition takes in a second.
@@ -25,7 +25,6 @@ ROWS_PER_REQUEST = 500
 """A filtered list reads at most 5 pages of 100 rows."""
 
 REGISTERED = ("claim", "clear", "give back")
-LIFE = ("create", "start", "finish")
 
 NAMES = (RUNS, "by-creator", "by-live", "by-unregistered", ACCESS, "by-person")
 """The tables and indexes that a run's life writes."""
