@@ -104,6 +104,11 @@ cost: ## compute the monthly cost, and write docs/cost.md; ARGS="token_lifetime=
 	@tools/setup project
 	@PYTHONPATH=layers/identity:functions:. $(PYTHON) -m tools.cost $(ARGS)
 
+.PHONY: scale
+scale: ## compute the tables of docs/scale.md from the rows that the code writes
+	@tools/setup project
+	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m tools.scale
+
 .PHONY: backfill
 backfill: ## register all pending runs with the authorization service
 	@tools/setup project

@@ -14,7 +14,11 @@ from byline.tables.rows import ConditionFailed, Item, text_of, write_row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, UpdateTypeDef
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        QueryInputTypeDef,
+        UpdateTypeDef,
+    )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,6 +42,8 @@ class PendingRow:
     is_deleted: bool
     owner: Json
     parent: Json | None
+    kept_until: "AttributeValueTypeDef | None" = None
+    """When a tombstone is to expire, once it is deregistered; None for never."""
 
     @property
     def task(self) -> Json:
@@ -152,14 +158,19 @@ class PendingRegistrations:
 def clearing(table: str, row: PendingRow, *, at: str) -> "UpdateTypeDef":
     """The update that clears the outbox entry of `row`, registered or deregistered `at`."""
     column = "deregistered_at" if row.is_deleted else "registered_at"
+    assignments = f"{column} = :at"
+    values: Item = {":at": {"S": at}}
+    if row.kept_until is not None:
+        assignments += ", expires_at = :until"
+        values[":until"] = row.kept_until
     return {
         "TableName": table,
         "Key": row.keys,
         "UpdateExpression": (
-            f"SET {column} = :at REMOVE unregistered, unregistered_since, registration_error"
+            f"SET {assignments} REMOVE unregistered, unregistered_since, registration_error"
         ),
         "ConditionExpression": "attribute_exists(unregistered)",
-        "ExpressionAttributeValues": {":at": {"S": at}},
+        "ExpressionAttributeValues": values,
     }
 
 
@@ -168,7 +179,7 @@ def _pending_row(key: RunKey, item: Item, *, is_deleted: bool) -> PendingRow | N
         return None
     agent = text_of(item, "agent")
     parent = None if agent is None else resource("agent", agent)
-    return PendingRow(key, is_deleted, _owner(item), parent)
+    return PendingRow(key, is_deleted, _owner(item), parent, item.get("kept_until"))
 
 
 def _owner(item: Item) -> Json:

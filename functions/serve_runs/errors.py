@@ -21,6 +21,7 @@ RequestReason = Literal[
     "invalid_service_account_token",
     "invalid_parent_run",
     "too_many_changes",
+    "too_many_waits",
     "method_not_allowed",
     "cross_site_request",
     "wrong_state",

@@ -20,7 +20,7 @@ from byline.identity.settings import IdentitySettings
 from byline.metrics import Metrics
 from byline.registration.outbox import outbox_entry
 from byline.secret_names import SecretNames
-from byline.settings import base_url, choice, required
+from byline.settings import base_url, choice, required, whole_number
 from serve_runs.access.admins import default_issuer, read_admins
 from serve_runs.access.control import AccessControl
 from serve_runs.access.store import RoleReader
@@ -44,6 +44,10 @@ def build(environ: Mapping[str, str]) -> Api:
     runners_table = required(environ, "RUNNERS_TABLE")
     access_table = required(environ, "ACCESS_TABLE")
     authorization_service = base_url(environ, "AUTHORIZATION_SERVICE_URL")
+    run_days, message_days, audit_days = (
+        whole_number(environ, f"{rows}_RETENTION_DAYS", default=default, least=0)
+        for rows, default in (("RUN", 0), ("MESSAGE", 90), ("AUDIT", 0))
+    )
     is_verified = settings.trust == "verify"
     if not is_verified:
         logger.warning(
@@ -58,7 +62,7 @@ def build(environ: Mapping[str, str]) -> Api:
         logger.warning("profile unavailable", error=error_name(error))
 
     identity = Identity(settings)
-    audit = AuditTrail(client, access_table, now=now)
+    audit = AuditTrail(client, access_table, now=now, retention_days=audit_days)
     profiles = Profiles(client, access_table, now=now, failed=profile_failed)
     access_control = AccessControl(
         RoleReader(client, access_table),
@@ -72,6 +76,7 @@ def build(environ: Mapping[str, str]) -> Api:
         now=now,
         new_id=ULID,
         outbox=outbox_entry if authorization_service else None,
+        retention_days=run_days,
     )
     later = LaterRoutes(
         client=client,
@@ -88,6 +93,8 @@ def build(environ: Mapping[str, str]) -> Api:
         profiles=profiles,
         metrics=metrics,
         now=now,
+        message_days=message_days,
+        waiting_requests=whole_number(environ, "WAITING_REQUESTS", default=100, least=1),
     )
     anyone = choice(environ, "PROJECT_CREATION", of=("admins", "anyone")) == "anyone"
     run_routes = RunRoutes(
@@ -97,6 +104,7 @@ def build(environ: Mapping[str, str]) -> Api:
         parents=ParentRuns(runs, client, runners_table=runners_table),
         profiles=profiles,
         new_projects=later.new_projects() if anyone else None,
+        now=now,
     )
     api = Api(
         (

@@ -31,7 +31,8 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     """Builds the routes of rarely used subjects from clients, stores and settings.
 
     `authorization_service`: its URL, empty where the organisation has none. `default_issuer`: the
-    issuer of a subject given without one, empty where several issuers are trusted.
+    issuer of a subject given without one, empty where several issuers are trusted. `message_days`:
+    how long messages are kept. `waiting_requests`: how many requests may wait for messages at once.
     """
 
     client: "DynamoDBClient"
@@ -48,6 +49,8 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     profiles: Profiles
     metrics: Metrics
     now: Clock
+    message_days: int
+    waiting_requests: int
 
     def groups(self) -> tuple[RouteGroup, ...]:
         """The groups, each with the text that its paths contain."""
@@ -127,11 +130,17 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         return CredentialRoutes(store, self.audit).routes()
 
     def _messages(self) -> Sequence[Route]:
+        from serve_runs.messages.places import WaitingPlaces  # noqa: PLC0415
         from serve_runs.messages.routes import MessageRoutes  # noqa: PLC0415
         from serve_runs.messages.store import MessageStore  # noqa: PLC0415
 
-        store = MessageStore(self.client, self.runs_table, now=self.now)
-        return MessageRoutes(store, self._runner_store()).routes()
+        store = MessageStore(
+            self.client, self.runs_table, now=self.now, retention_days=self.message_days
+        )
+        places = WaitingPlaces(
+            self.client, self.runs_table, places=self.waiting_requests, now=self.now
+        )
+        return MessageRoutes(store, self._runner_store(), places).routes()
 
     def _runner_store(self) -> "RunnerStore":
         from serve_runs.runners.store import RunnerStore  # noqa: PLC0415

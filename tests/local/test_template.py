@@ -130,7 +130,7 @@ def test_our_template_gives_the_runs_table_and_its_function() -> None:
     table = boto3.client("dynamodb").describe_table(TableName="RunsTable")["Table"]
     assert [key["AttributeName"] for key in table["KeySchema"]] == ["project", "id"]
     indexes = [index["IndexName"] for index in table["GlobalSecondaryIndexes"]]
-    assert indexes == ["by-creator", "by-unregistered"]
+    assert indexes == ["by-creator", "by-unregistered", "by-live"]
     environment = functions["RunsFunction"].environment
     assert environment["RUNS_TABLE"] == "RunsTable"
     assert environment["BROWSER_TARGET_GROUP"].startswith("byline-browser")

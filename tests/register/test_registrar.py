@@ -116,6 +116,25 @@ def test_deleted_run_is_deregistered(world: RegistrationWorld) -> None:
     assert (world.pending(), world.claim(key)) == ([], None)
 
 
+def test_tombstone_expires_only_after_its_deregistration(world: RegistrationWorld) -> None:
+    """Retention must not delete the outbox entry before the service knows of the deletion."""
+    run = world.create()
+    world.settle(run)
+    world.delete(run)
+    keys = {"project": {"S": "deleted#apollo"}, "id": {"S": run.run}}
+    world.client.update_item(
+        TableName=TABLE,
+        Key=keys,
+        UpdateExpression="SET kept_until = :until",
+        ExpressionAttributeValues={":until": {"N": "4000000000"}},
+    )
+    world.faults.append(Fails(403))
+    assert world.settle(run) == "failed"
+    assert "expires_at" not in world.row(run)
+    assert world.settle(run) == "deregistered"
+    assert world.row(run)["expires_at"] == {"N": "4000000000"}
+
+
 def test_repeated_record_of_a_settled_run_makes_no_call(world: RegistrationWorld) -> None:
     """A record of the stream that is delivered twice, or late, has no effect."""
     key = world.create()

@@ -13,6 +13,7 @@ from byline.tables.rows import Item
 from serve_runs.audit.trail import ActionContext
 from serve_runs.runs.queries import RunQuery
 from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.states import LIVE, live_partition
 from serve_runs.runs.views import new_item
 from serve_runs.web.paging import encode_cursor
 from tests.runs.access_rows import AccessRows
@@ -45,7 +46,10 @@ def rows_of(
         row = new_item(
             body, project=project, run_id=run_id, action=ActionContext(creator, "seed"), at=0
         )
-        rows.append(row | {"status": {"S": status}})
+        row |= {"status": {"S": status}, "live": {"S": live_partition(project, status)}}
+        if status not in LIVE or project.startswith("deleted#"):
+            del row["live"]
+        rows.append(row)
     return rows
 
 

@@ -18,7 +18,7 @@ from byline.tables.rows import Contended
 from serve_runs.audit.trail import ActionContext
 from serve_runs.errors import RequestFailed
 from serve_runs.messages.requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage
-from serve_runs.messages.store import LIFETIME_SECONDS, MessageStore
+from serve_runs.messages.store import MessageStore
 from serve_runs.messages.views import GAP_SECONDS
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi, reason_of
@@ -92,7 +92,7 @@ class Conversation:
 
     def store(self, *, clock: Callable[[], float] = time.time) -> MessageStore:
         """A separate store, as another invocation has it."""
-        return MessageStore(self.dynamodb.client, TABLE, now=clock)
+        return MessageStore(self.dynamodb.client, TABLE, now=clock, retention_days=90)
 
     def write(self, store: MessageStore, content: str) -> str:
         """Write a message by a store, and return its id."""
@@ -425,7 +425,7 @@ class TestDeletedRuns:
         conversation.post(mary, key="once")
         rows = [row for row in conversation.dynamodb.rows() if row["id"]["S"] != conversation.run]
         ends = sorted(round(int(row["expires_at"]["N"]) - time.time(), -3) for row in rows)
-        assert ends == [86_000, LIFETIME_SECONDS, LIFETIME_SECONDS]
+        assert ends == [86_000, 90 * 86_400, 90 * 86_400]
 
 
 class TestWaiting:

@@ -9,7 +9,7 @@ from tests.structure.modules import imported_at_once, imports_of, package_of, tr
 FUNCTIONS = ("serve_runs", "plan_refresh", "refresh_tokens", "register_resources")
 
 SERVE_RUNS: Sequence[frozenset[str]] = (
-    frozenset({"errors"}),
+    frozenset({"errors", "retention"}),
     frozenset({"web", "idempotency"}),
     frozenset({"access"}),
     frozenset({"audit", "profiles"}),

@@ -93,6 +93,7 @@ RUNS_STREAM = {"Fn::GetAtt": ["RunsTable", "StreamArn"]}
 REGISTRATION_DEAD_LETTERS = {"Fn::GetAtt": ["RegistrationDeadLetters", "Arn"]}
 BY_UNREGISTERED = {"Fn::Sub": "${RunsTable.Arn}/index/by-unregistered"}
 BY_CREATOR = {"Fn::Sub": "${RunsTable.Arn}/index/by-creator"}
+BY_LIVE = {"Fn::Sub": "${RunsTable.Arn}/index/by-live"}
 BY_DUE = {"Fn::Sub": "${RunnersTable.Arn}/index/by-due"}
 BY_EMAIL = {"Fn::Sub": "${AccessTable.Arn}/index/by-email"}
 BY_PERSON = {"Fn::Sub": "${AccessTable.Arn}/index/by-person"}
@@ -121,6 +122,7 @@ ALLOWED: dict[str, list[tuple[str, Any]]] = {
             )
         ),
         ("dynamodb:Query", BY_CREATOR),
+        ("dynamodb:Query", BY_LIVE),
         *(
             (f"dynamodb:{action}", RUNNERS)
             for action in ("GetItem", "PutItem", "DeleteItem", "ConditionCheckItem", "Query")

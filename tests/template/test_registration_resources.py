@@ -9,6 +9,7 @@ import pytest
 from byline.registration.authorization_service import DELIVERY_SECONDS
 from byline.registration.outbox import ENTRY_ATTRIBUTES
 from local.stream_poller import matches
+from register_resources.backlog import CONCURRENCY
 from register_resources.claims import SETTLE_SECONDS
 from tests.template.stack import NO_VALUE, Json, properties, template, translate
 
@@ -75,6 +76,12 @@ def test_failing_record_does_not_block_the_stream() -> None:
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
 
 
+def test_batches_of_a_shard_run_concurrently() -> None:
+    """A batch is one round of the function's threads, and a shard has as many as Lambda allows."""
+    assert _changes()["BatchSize"] == CONCURRENCY
+    assert _changes()["ParallelizationFactor"] == 10
+
+
 NEW_RUN = {
     "project": {"S": "apollo"},
     "id": {"S": "1"},
@@ -95,7 +102,8 @@ NEW_RUN = {
     ],
 )
 def test_only_new_pending_rows_invoke(event: str, image: Any, is_let_through: bool) -> None:  # noqa: FBT001 - a column
-    """Created and deleted runs invoke the function. Its own writes and other rows do not."""
+    """Created and deleted runs invoke the function. Its own writes and other rows do not, nor does
+    the removal of a run whose retention is over."""
     filters = _changes()["FilterCriteria"]["Filters"]
     [pattern] = [json.loads(each["Pattern"]) for each in filters]
     record: Json = {"eventName": event, "dynamodb": {"Keys": {}}}

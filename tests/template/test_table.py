@@ -5,8 +5,10 @@ import pytest
 from byline.refresh.runner_rows import DUE_INDEX
 from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
 from serve_runs.audit.store import PERSON_INDEX
+from serve_runs.retention import EXPIRES_AT
+from serve_runs.runs.queries import LIVE_INDEX
 from tests.template.deployment import Deployment
-from tests.template.stack import properties, resources, template, translate
+from tests.template.stack import evaluate, properties, resources, template, translate
 from tests.template.test_parameters import BROWSERS, OWN
 
 TABLE = "AWS::DynamoDB::Table"
@@ -77,7 +79,7 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         {"AttributeName": "project", "KeyType": "HASH"},
         {"AttributeName": "id", "KeyType": "RANGE"},
     ]
-    by_creator, by_unregistered = body["GlobalSecondaryIndexes"]
+    by_creator, by_unregistered, by_live = body["GlobalSecondaryIndexes"]
     assert by_creator == {
         "IndexName": "by-creator",
         "KeySchema": [
@@ -94,8 +96,16 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         ],
         "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["registration_error"]},
     }
+    assert by_live == {
+        "IndexName": LIVE_INDEX,
+        "KeySchema": [
+            {"AttributeName": "live", "KeyType": "HASH"},
+            {"AttributeName": "id", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "ALL"},
+    }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    assert types == dict.fromkeys(("project", "id", "creator", *ENTRY_ATTRIBUTES), "S")
+    assert types == dict.fromkeys(("project", "id", "creator", "live", *ENTRY_ATTRIBUTES), "S")
 
 
 def test_runs_table_expires_rows_by_expires_at() -> None:
@@ -154,9 +164,28 @@ def test_access_table_has_the_keys_that_the_code_writes() -> None:
     assert types == {"scope": "S", "entry": "S", "email": "S", "answerable": "S"}
 
 
-def test_access_table_has_no_expiry() -> None:
-    """Roles and audit records never expire."""
-    assert "TimeToLiveSpecification" not in properties(TABLE, "AccessTable")
+def test_access_table_expires_rows_only_with_a_retention_of_audit_records() -> None:
+    """With the default, DynamoDB deletes nothing there, whatever a row says."""
+    assert properties(TABLE, "AccessTable")["TimeToLiveSpecification"] == {
+        "AttributeName": EXPIRES_AT,
+        "Enabled": {"Fn::If": ["AuditExpires", True, False]},
+    }
+    condition = template()["Conditions"]["AuditExpires"]
+    assert template()["Parameters"]["AuditRetentionDays"]["Default"] == 0
+    assert evaluate(condition, {"AuditRetentionDays": "0"}) is False
+    assert evaluate(condition, {"AuditRetentionDays": "365"}) is True
+
+
+def test_runs_and_audit_records_are_kept_for_ever_by_default() -> None:
+    """Deleting them is an operator's choice."""
+    parameters = template()["Parameters"]
+    defaults = {name: body["Default"] for name, body in parameters.items() if "Retention" in name}
+    del defaults["LogRetentionDays"]
+    assert defaults == {
+        "RunRetentionDays": 0,
+        "MessageRetentionDays": 90,
+        "AuditRetentionDays": 0,
+    }
 
 
 def test_runners_table_expires_rows_by_ttl() -> None:

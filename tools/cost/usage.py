@@ -11,6 +11,7 @@ from byline.refresh.timing import due_window, slots_for
 from byline.refresh.work_units import shards
 from tools.cost import prices
 from tools.cost.prices import Price
+from tools.scale.lives import measure
 
 ROOT = Path(__file__).parents[2]
 HOURS = 730
@@ -51,9 +52,7 @@ class Assumptions:
 
 CHANGES_OF_A_RUN = 3
 """Created, started, finished."""
-WRITE_UNITS_OF_A_CHANGE = 6
 READ_UNITS_OF_A_REQUEST = 2
-BYTES_OF_A_RUN = 3_000
 WRITE_UNITS_OF_A_REFRESH = 4
 READ_UNITS_OF_A_REFRESH = 2
 SECRET_CALLS_OF_A_REFRESH = 1.1
@@ -110,11 +109,11 @@ def alarms(*, registration: bool = False) -> list[Item]:
 def users(count: int, has: Assumptions, *, memory_mb: int, snap_start: bool) -> list[Item]:
     """The requests of `count` users, and the rows that they leave."""
     gb = memory_mb / 1024
-    runs = count * has.runs_per_user
+    runs, life = count * has.runs_per_user, measure()
     changes = runs * CHANGES_OF_A_RUN
     requests = changes + count * has.reads_per_user
     cold = requests * has.cold_share
-    stored_gb = runs * has.runs_kept_months * BYTES_OF_A_RUN / 1e9
+    stored_gb = runs * has.runs_kept_months * life.stored_bytes_without_registration / 1e9
     start = (
         Item("restores", prices.RESTORED_GB, cold * gb)
         if snap_start
@@ -124,7 +123,7 @@ def users(count: int, has: Assumptions, *, memory_mb: int, snap_start: bool) -> 
         start,
         Item("requests", prices.INVOCATION, requests),
         Item("requests", prices.GB_SECOND, requests * has.request_ms / 1000 * gb),
-        Item("requests", prices.WRITE_UNIT, changes * WRITE_UNITS_OF_A_CHANGE),
+        Item("requests", prices.WRITE_UNIT, runs * life.units_without_registration),
         Item("requests", prices.READ_UNIT, requests * READ_UNITS_OF_A_REQUEST),
         Item("requests", prices.LOG_GB, requests * has.log_bytes / 1e9),
         Item("requests", prices.TRACE, requests * 0.05),

@@ -16,6 +16,7 @@ from ulid import ULID
 from byline.caching import Clock
 from byline.identity.caller import Caller
 from byline.tables.rows import ConditionFailed, rfc3339, write_row
+from serve_runs.retention import expiry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -109,12 +110,15 @@ class AuditedResource(msgspec.Struct, frozen=True):
 
 
 class AuditTrail:
-    """The records in `AccessTable`."""
+    """The records in `AccessTable`, each kept for `retention_days`; 0 for ever."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, *, now: Clock) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", table: str, *, now: Clock, retention_days: int = 0
+    ) -> None:
         self._client = client
         self._table = table
         self._now = now
+        self._retention_days = retention_days
 
     def record(
         self, context: ActionContext, action: Action, resource: AuditedResource
@@ -170,7 +174,10 @@ class AuditTrail:
         }
         return {
             "TableName": self._table,
-            "Item": {name: {"S": text} for name, text in texts.items() if text is not None},
+            "Item": {
+                **{name: {"S": text} for name, text in texts.items() if text is not None},
+                **expiry(self._retention_days, now=at),
+            },
             "ConditionExpression": "attribute_not_exists(entry)",
         }
 

@@ -12,6 +12,7 @@ from byline.identity.caller import Principal
 from byline.tables.rows import Item
 from serve_runs.calls import Call, json_answer
 from serve_runs.errors import forbidden, not_found
+from serve_runs.messages.places import WaitingPlaces
 from serve_runs.messages.requests import ListMessages, PostMessage
 from serve_runs.messages.store import MessageStore
 from serve_runs.messages.views import message_json
@@ -39,6 +40,7 @@ class MessageRoutes:
 
     store: MessageStore
     runners: RunnerStore
+    places: WaitingPlaces
 
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
@@ -51,12 +53,14 @@ class MessageRoutes:
         """A run's messages after the one with the id `after`, the oldest first.
 
         With `wait`, an empty list is answered only after so many seconds without a new message.
+        Raises `RequestFailed` (`too_many_waits`) where too many requests wait already.
         """
         query = call.query(ListMessages)
         self._require("read_messages", call, run_id)
         found = self.store.after(call.project, run_id, after=query.after, limit=query.limit)
         if query.wait and not found:
-            found = self._wait(call, run_id, query)
+            with self.places.take(call.caller, request_id=call.action.request_id):
+                found = self._wait(call, run_id, query)
             # During the wait a role may have been revoked, or the run deleted.
             call.forget_access()
             self._require("read_messages", call, run_id)

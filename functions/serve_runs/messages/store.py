@@ -26,15 +26,12 @@ from serve_runs.errors import RequestFailed, not_found
 from serve_runs.idempotency import RememberedKey, digest
 from serve_runs.messages.requests import PostMessage, content_text
 from serve_runs.messages.views import LAST, before_a_gap, next_id, partition
+from serve_runs.retention import EXPIRES_AT, NOT_EXPIRED, expiry, is_expired, seconds
 from serve_runs.runs.views import run_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
-
-LIFETIME_SECONDS = 90 * 86_400
-"""How long messages are kept: 90 days. Then DynamoDB deletes them at no cost. The deletion of a run
-hides its messages at once, without a write to each of them."""
 
 ATTEMPTS = 8
 """How often a message is written, because another message may be written first."""
@@ -43,7 +40,10 @@ WAIT_SECONDS = 0.04
 
 
 class MessageStore:
-    """The messages in one table of runs."""
+    """The messages in one table of runs, each kept for `retention_days`; 0 for ever.
+
+    The end or deletion of a run hides its messages at once, without a write to each of them.
+    """
 
     def __init__(
         self,
@@ -51,11 +51,13 @@ class MessageStore:
         table: str,
         *,
         now: Clock,
+        retention_days: int,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._table = table
         self._now = now
+        self._retention_days = retention_days
         self._sleep = sleep
 
     def post(
@@ -84,13 +86,15 @@ class MessageStore:
         for overtaken in range(ATTEMPTS):
             if overtaken:
                 self._sleep(jittered_wait(overtaken, base_seconds=WAIT_SECONDS))
-            last, at = self._last(project, run_id), self._now()
+            at, before = self._now(), self._last(project, run_id)
+            last = None if before is None else before["last"]["S"]
             item = self._new_item(project, run_id, message, action, at=at)
             item |= {"id": {"S": next_id(last, at=at)}, "content": {"S": content}}
-            if last is not None:
-                item["previous"] = {"S": last}
+            # Readers do not wait for a predecessor that may be deleted already.
+            if before is not None and not is_expired(before, now=at):
+                item["previous"] = before["last"]
             actions = {
-                "run": self._require_run(project, run_id),
+                "run": self._require_run(project, run_id, at=at),
                 "last": self._move_last(item, last),
                 "message": self._put(item),
             }
@@ -124,8 +128,9 @@ class MessageStore:
         return before_a_gap(page["Items"], after=after or LAST, now=self._now())
 
     def find_run(self, project: str, run_id: str) -> Item | None:
-        """The run; None where it does not exist, or was deleted."""
-        return self._read(run_key(project, run_id))
+        """The run; None where it does not exist, was deleted, or has expired."""
+        run = self._read(run_key(project, run_id))
+        return None if run is None or is_expired(run, now=self._now()) else run
 
     def _new_item(
         self, project: str, run_id: str, message: PostMessage, action: ActionContext, *, at: float
@@ -140,14 +145,15 @@ class MessageStore:
             "last_request": action.request_id,
         }
         item: Item = {name: {"S": text} for name, text in texts.items() if text is not None}
-        return item | {"expires_at": {"N": str(int(at) + LIFETIME_SECONDS)}}
+        return item | expiry(self._retention_days, now=at)
 
-    def _require_run(self, project: str, run_id: str) -> "TransactWriteItemTypeDef":
+    def _require_run(self, project: str, run_id: str, *, at: float) -> "TransactWriteItemTypeDef":
         return {
             "ConditionCheck": {
                 "TableName": self._table,
                 "Key": run_key(project, run_id),
-                "ConditionExpression": "attribute_exists(id)",
+                "ConditionExpression": f"attribute_exists(id) AND {NOT_EXPIRED}",
+                "ExpressionAttributeValues": {":now": seconds(at)},
             }
         }
 
@@ -158,7 +164,7 @@ class MessageStore:
                 "project": item["project"],
                 "id": {"S": LAST},
                 "last": item["id"],
-                "expires_at": item["expires_at"],
+                **{name: item[name] for name in (EXPIRES_AT,) if name in item},
             },
         }
         if last is None:
@@ -188,9 +194,8 @@ class MessageStore:
             raise not_found()
         return message
 
-    def _last(self, project: str, run_id: str) -> str | None:
-        item = self._read({"project": {"S": partition(project, run_id)}, "id": {"S": LAST}})
-        return None if item is None else item["last"]["S"]
+    def _last(self, project: str, run_id: str) -> Item | None:
+        return self._read({"project": {"S": partition(project, run_id)}, "id": {"S": LAST}})
 
     def _read(self, key: Item) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)

@@ -3,7 +3,7 @@
 Access patterns, keys and costs: docs/data-model.md.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ import msgspec
 
 from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE, Page, list_pages, merge_pages
 from byline.tables.rows import Item
+from serve_runs.retention import NOT_EXPIRED, seconds
+from serve_runs.runs.states import LIVE, live_partition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 CREATOR_INDEX = "by-creator"
 """Keyed by (creator, run id). It has only rows with a creator."""
+
+LIVE_INDEX = "by-live"
+"""Keyed by (project and state, run id). It has only runs that are not over."""
 
 
 class RunQuery(msgspec.Struct, frozen=True):
@@ -36,16 +41,15 @@ def list_runs(
     *,
     limit: int,
     after: str | None,
+    now: float,
 ) -> Page:
     """Up to `limit` runs of all `queries`, newest first, and the id to continue after.
 
-    A run that several queries find is listed once. A filtered page may be short and not the last.
+    A run that several queries find is listed once, one that has expired by `now` never. A filtered
+    page may be short and not the last.
     """
     pages = [
-        list_pages(
-            client, partial(_request, table, query, limit), limit=limit, after=after, key_of=id_of
-        )
-        for query in queries
+        _list_one(client, table, query, limit=limit, after=after, now=now) for query in queries
     ]
     return merge_pages(pages, limit=limit, key_of=id_of)
 
@@ -57,6 +61,7 @@ def list_visible_runs(
     *,
     limit: int,
     after: str | None,
+    now: float,
     visible: Callable[[list[Item]], list[Item]],
 ) -> Page:
     """Up to `limit` runs as in `list_runs`, but only those that `visible` returns.
@@ -68,7 +73,7 @@ def list_visible_runs(
     # One row more than the page shows whether a visible run follows. Later reads are whole pages.
     size = limit + 1
     for _ in range(PAGES_PER_LISTING):
-        rows, after = list_runs(client, table, queries, limit=size, after=after)
+        rows, after = list_runs(client, table, queries, limit=size, after=after, now=now)
         found += visible(rows)
         if len(found) > limit:
             return found[:limit], id_of(found[limit - 1])
@@ -83,30 +88,73 @@ def id_of(item: Item) -> str:
     return item["id"]["S"]
 
 
-def _request(table: str, query: RunQuery, limit: int, after: str | None) -> "QueryInputTypeDef":
-    key = {"creator": query.creator} if query.creator else {"project": query.project}
+def _list_one(
+    client: "DynamoDBClient",
+    table: str,
+    query: RunQuery,
+    *,
+    limit: int,
+    after: str | None,
+    now: float,
+) -> Page:
+    """The runs of one query, from the index with the fewest rows to read.
+
+    An upgrade creates `by-live`, and does not wait until DynamoDB has filled it. Until then the
+    runs are read as before.
+    """
+
+    def list_from(index: str) -> Page:
+        request = partial(_request, table, query, index, limit, now)
+        return list_pages(client, request, limit=limit, after=after, key_of=id_of)
+
+    otherwise = CREATOR_INDEX if query.creator else ""
+    if not query.project or query.status not in LIVE:
+        return list_from(otherwise)
+    try:
+        return list_from(LIVE_INDEX)
+    except client.exceptions.ClientError as error:
+        fault = error.response["Error"]
+        if fault["Code"] != "ValidationException" or " index: " not in fault["Message"]:
+            raise
+        return list_from(otherwise)
+
+
+def _key_of(query: RunQuery, index: str) -> dict[str, str | None]:
+    if index == LIVE_INDEX:
+        return {"live": live_partition(query.project or "", query.status or "")}
+    return {"creator": query.creator} if index == CREATOR_INDEX else {"project": query.project}
+
+
+def _request(
+    table: str, query: RunQuery, index: str, limit: int, now: float, after: str | None
+) -> "QueryInputTypeDef":
+    key = _key_of(query, index)
     narrowed = {
+        "creator": query.creator,
         "project": query.project,
         "creator_issuer": query.creator_issuer,
         "status": query.status,
     }
     filters = {name: value for name, value in narrowed.items() if value and name not in key}
+    # All rows of a partition of `by-live` have its project and status, except rows that a function
+    # of the release before has written since.
+    passes_all = filters.keys() <= ({"project", "status"} if index == LIVE_INDEX else set())
     wanted = {name: value for name, value in (key | filters).items() if value}
     values: Item = {f":{name}": {"S": value} for name, value in wanted.items()}
+    values[":now"] = seconds(now)
     request: QueryInputTypeDef = {
         "TableName": table,
         "ScanIndexForward": False,
         # One row more than the page shows whether an unfiltered listing has ended.
-        "Limit": ROWS_PER_PAGE if filters else limit + 1,
-        "KeyConditionExpression": _all_equal(key),
+        "Limit": limit + 1 if passes_all else ROWS_PER_PAGE,
+        "KeyConditionExpression": " AND ".join(map(_equal, key)),
         # `project` and `status` are reserved words of DynamoDB.
         "ExpressionAttributeNames": {f"#{name}": name for name in wanted},
         "ExpressionAttributeValues": values,
+        "FilterExpression": " AND ".join([NOT_EXPIRED, *map(_equal, filters)]),
     }
-    if query.creator:
-        request["IndexName"] = CREATOR_INDEX
-    if filters:
-        request["FilterExpression"] = _all_equal(filters)
+    if index:
+        request["IndexName"] = index
     if after is not None:
         # A condition instead of a start key, which would need the project of a possibly hidden run.
         # A forged cursor cannot leave the request's partition.
@@ -115,5 +163,5 @@ def _request(table: str, query: RunQuery, limit: int, after: str | None) -> "Que
     return request
 
 
-def _all_equal(names: Iterable[str]) -> str:
-    return " AND ".join(f"#{name} = :{name}" for name in names)
+def _equal(name: str) -> str:
+    return f"#{name} = :{name}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aws_lambda_powertools.event_handler import Response
 
+from byline.caching import Clock
 from byline.tables.paging import Page
 from byline.tables.rows import Item
 from serve_runs.audit.trail import ActionContext
@@ -49,6 +50,7 @@ class RunRoutes(msgspec.Struct, frozen=True):
     parents: ParentRuns
     profiles: Profiles
     new_projects: NewProjects | None
+    now: Clock
 
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
@@ -188,7 +190,7 @@ class RunRoutes(msgspec.Struct, frozen=True):
     ) -> Response[str]:
         binding = repr(runs[0])
         after = decode_cursor(query.cursor, query=binding) if query.cursor else None
-        found, last = listing(limit=query.limit, after=after)
+        found, last = listing(limit=query.limit, after=after, now=self.now())
         shown = fitting(named_runs(found, profiles=self.profiles))
         if len(shown) < len(found):
             last = id_of(found[len(shown) - 1])

@@ -13,9 +13,10 @@ from byline.tables.rows import Item, rfc3339, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import RequestFailed, contended, not_found
 from serve_runs.idempotency import RememberedKey, digest
+from serve_runs.retention import expiry, is_expired
 from serve_runs.runs.requests import CreateRun
-from serve_runs.runs.states import Transition
-from serve_runs.runs.views import new_item, run_key
+from serve_runs.runs.states import LIVE, Transition, live_partition
+from serve_runs.runs.views import kept_project, new_item, run_key, tombstone_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -42,7 +43,8 @@ class RunStore:
     """The runs of one table. Every change is written together with its record in `audit`.
 
     `new_id` makes a ULID. `outbox` makes the entry of a run that waits for its registration with
-    the authorization service; None where registration is off.
+    the authorization service; None where registration is off. `retention_days`: how long a run is
+    kept after it has ended, and the tombstone of a deleted one; 0 for ever.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class RunStore:
         now: Clock,
         new_id: Callable[[], object],
         outbox: "NewOutboxEntry | None" = None,
+        retention_days: int = 0,
     ) -> None:
         self._client = client
         self._table = table
@@ -61,6 +64,8 @@ class RunStore:
         self._now = now
         self._new_id = new_id
         self._outbox = outbox
+        self._retention_days = retention_days
+        self._kept_projects: set[str] = set()
 
     def create(
         self,
@@ -102,16 +107,15 @@ class RunStore:
         """The run that `key` created, None where it created none. Raises as `create`."""
         remembered = _remembered_key(key, body, project, action)
         found = self.find(remembered.partition, remembered.id)
-        if found is None or int(found["expires_at"]["N"]) <= self._now():
-            return None
-        return self._created_by(remembered, found, project)
+        return None if found is None else self._created_by(remembered, found, project)
 
     def find(self, project: str, run_id: str) -> Item | None:
-        """A run, None where it does not exist."""
+        """A run, None where it does not exist or has expired."""
         answer = self._client.get_item(
             TableName=self._table, Key=run_key(project, run_id), ConsistentRead=True
         )
-        return answer.get("Item")
+        item = answer.get("Item")
+        return None if item is None or is_expired(item, now=self._now()) else item
 
     def get(self, project: str, run_id: str) -> Item:
         """A run. Raises `RequestFailed` (`not_found`)."""
@@ -123,20 +127,27 @@ class RunStore:
     def change(
         self, project: str, run_id: str, *, transition: Transition, action: ActionContext
     ) -> Item:
-        """Change a run's state, and record the caller.
+        """Change a run's state, and record the caller. A run that ends leaves the index `by-live`.
 
         Raises `RequestFailed`: `not_found`; `wrong_state`, with the current state.
         """
+        now = self._now()
         changes: Item = {
             "status": {"S": transition.after},
-            "updated_at": {"S": rfc3339(self._now())},
+            "updated_at": {"S": rfc3339(now)},
             "last_request": {"S": action.request_id},
         }
+        is_over = transition.after not in LIVE
+        if is_over:
+            changes |= expiry(self._retention_days, now=now)
+        else:
+            changes["live"] = {"S": live_partition(project, transition.after)}
         if action.identity is not None and action.caller is not None:
             changes[transition.actor_column] = {"S": action.identity}
             changes[f"{transition.actor_column}_issuer"] = {"S": action.caller.issuer}
         resource = AuditedResource(project, "run", run_id)
         record = self._audit.record(action, transition.action, resource)
+        assignments = f"SET {', '.join(f'#{name} = :{name}' for name in changes)}"
         for _ in range(READS_BEFORE_WRITING):
             run = self.get(project, run_id)
             state = run["status"]["S"]
@@ -146,10 +157,12 @@ class RunStore:
                     f"Cannot {transition.name} a run that is {state}.",
                     members={"current_status": state},
                 )
+            if is_over:
+                self._keep_project(project)
             update: UpdateTypeDef = {
                 "TableName": self._table,
                 "Key": run_key(project, run_id),
-                "UpdateExpression": f"SET {', '.join(f'#{name} = :{name}' for name in changes)}",
+                "UpdateExpression": assignments + (" REMOVE live" if is_over else ""),
                 "ConditionExpression": UNCHANGED,
                 # `status` is a reserved word of DynamoDB.
                 "ExpressionAttributeNames": {f"#{name}": name for name in changes},
@@ -171,18 +184,14 @@ class RunStore:
         record = self._audit.record(action, "delete_run", AuditedResource(project, "run", run_id))
         for _ in range(READS_BEFORE_WRITING):
             run = self.get(project, run_id)
-            tombstone: Item = run | {
-                "project": {"S": f"deleted#{project}"},
-                "deleted_at": {"S": rfc3339(now)},
-                "last_request": {"S": action.request_id},
-                **self._outbox_entry(run, now),
-            }
-            # Without this key attribute the tombstone is in no index, so it is not listed.
-            tombstone.pop("creator", None)
-            # The error is of the registration. The deregistration has none yet.
-            tombstone.pop("registration_error", None)
-            if action.identity is not None:
-                tombstone["deleted_by"] = {"S": action.identity}
+            self._keep_project(project)
+            tombstone = tombstone_of(
+                run,
+                action=action,
+                at=now,
+                outbox=self._outbox_entry(run, now),
+                expires=expiry(self._retention_days, now=now),
+            )
             refused = write_together(
                 self._client,
                 {
@@ -207,6 +216,15 @@ class RunStore:
             if not refused:
                 return
         raise contended("run")
+
+    def _keep_project(self, project: str) -> None:
+        """Write the row that lets the project exist when all its runs have expired.
+
+        Otherwise `NewProjects` could give it to somebody else, with its clients' secrets.
+        """
+        if self._retention_days and project not in self._kept_projects:
+            self._client.put_item(TableName=self._table, Item=kept_project(project))
+            self._kept_projects.add(project)
 
     def _outbox_entry(self, run: Item, now: float) -> Item:
         return {} if self._outbox is None else self._outbox(run["id"]["S"], since=rfc3339(now))

@@ -12,7 +12,12 @@ from byline.identity.caller import Caller, Principal, read_executed_by, read_pri
 from byline.tables.rows import Item, rfc3339, text_of
 from serve_runs.audit.trail import ActionContext
 from serve_runs.profiles.store import Profiles
+from serve_runs.retention import EXPIRES_AT
 from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.states import live_partition
+
+_DELETED = "deleted#"
+"""The prefix of a tombstone's project."""
 
 _TEXTS = ("id", "project", "name", "status", "created_at", "updated_at")
 _IDENTITIES = ("executed_by", "on_behalf_of", "started_by", "finished_by", "cancelled_by")
@@ -24,14 +29,15 @@ def new_item(
 ) -> Item:
     """The row of a run that is created at the time `at`, seconds since the epoch.
 
-    `creator` and the column of its kind exist only for a known caller. Indexes and conditions
-    depend on whether an attribute exists.
+    `creator` and the column of its kind exist only for a known caller, `live` until the run ends.
+    Indexes and conditions depend on whether an attribute exists.
     """
     time = rfc3339(at)
     item: Item = {
         "project": {"S": project},
         "id": {"S": run_id},
         "status": {"S": "pending"},
+        "live": {"S": live_partition(project, "pending")},
         "created_at": {"S": time},
         "updated_at": {"S": time},
         "last_request": {"S": action.request_id},
@@ -61,6 +67,36 @@ def new_item(
 def run_key(project: str, run_id: str) -> Item:
     """The key of a run's row."""
     return {"project": {"S": project}, "id": {"S": run_id}}
+
+
+def tombstone_of(
+    run: Item, *, action: ActionContext, at: float, outbox: Item, expires: Item
+) -> Item:
+    """The row of a deleted run. `outbox`: its outbox entry, empty where registration is off.
+
+    It expires as `expires` says. With an outbox entry, it does so only after the deregistration,
+    which writes `kept_until` into `expires_at`.
+    """
+    tombstone: Item = run | {
+        "project": {"S": f"{_DELETED}{run['project']['S']}"},
+        "deleted_at": {"S": rfc3339(at)},
+        "last_request": {"S": action.request_id},
+        **outbox,
+    }
+    # Without these key attributes the tombstone is in no index, so it is not listed. The error is
+    # of the registration; the deregistration has none yet. The expiry is that of the run.
+    for name in ("creator", "live", "registration_error", EXPIRES_AT):
+        tombstone.pop(name, None)
+    if action.identity is not None:
+        tombstone["deleted_by"] = {"S": action.identity}
+    if outbox and expires:
+        expires = {"kept_until": expires[EXPIRES_AT]}
+    return tombstone | expires
+
+
+def kept_project(project: str) -> Item:
+    """The row that shows that a project has had runs, when all of them have expired."""
+    return {"project": {"S": f"{_DELETED}{project}"}, "id": {"S": "-"}}
 
 
 def run_json(item: Item) -> dict[str, Any]:

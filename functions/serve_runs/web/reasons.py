@@ -191,6 +191,12 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
         "Secrets Manager keeps each version for 24 hours, and at most 100 versions.",
         retry_after_seconds=3_600,
     ),
+    "too_many_waits": ReasonEntry(
+        429,
+        "Too many requests wait for messages. Retry, or ask without `wait`.",
+        "The caller's places for waiting requests are taken. Each keeps an execution busy.",
+        retry_after_seconds=5,
+    ),
     "internal": ReasonEntry(
         500,
         "An unexpected error occurred. Report the request id in `instance`.",
