@@ -26,16 +26,13 @@ from byline.aws import dynamodb, error_name
 from byline.errors import Misconfigured
 from byline.fetch import post_json
 from byline.metrics import Metrics
-from byline.registration.authorization_service import (
-    AuthorizationService,
-    ErrorClass,
-    Operation,
-    count_in,
-)
+from byline.registration.answers import ErrorClass
+from byline.registration.authorization_service import AuthorizationService, Operation, count_in
 from byline.registration.outbox import SHARDS
 from byline.settings import base_url, required
 from register_resources.backlog import CONCURRENCY, Backlog, Ended
 from register_resources.claims import RunClaims
+from register_resources.pause import ServicePause
 from register_resources.pending import IndexEntry, PendingRegistrations, RunKey
 from register_resources.registrar import TABLE_ERRORS, Registrar
 
@@ -89,6 +86,7 @@ class RegisterResources:
         self._service = service
         self._metrics = metrics
         self._pending = PendingRegistrations(client, table)
+        self._pause = ServicePause(client, table)
         self._threads = ThreadPoolExecutor(CONCURRENCY)
         self._logger = Logger(service="byline")
 
@@ -102,10 +100,11 @@ class RegisterResources:
         self._logger.append_keys(request_id=context.aws_request_id)
         end = time.time() + context.get_remaining_time_in_millis() / 1000
         try:
-            if "Records" in event:
-                return self._settle_batch(event["Records"], end=end)
-            with_refused = event.get("backfill") is True
-            return self._make_pass(lambda entry: with_refused or not entry.is_refused, end=end)
+            with self._pause.kept_for(self._service, now=time.time):
+                if "Records" in event:
+                    return self._settle_batch(event["Records"], end=end)
+                with_refused = event.get("backfill") is True
+                return self._make_pass(lambda entry: with_refused or not entry.is_refused, end=end)
         finally:
             self._metrics.flush()
 
@@ -148,6 +147,8 @@ class RegisterResources:
                 self._logger.error("shard not read", shard=shard, error=error_name(error))
                 unread.append(error)
         random.shuffle(backlog.due)
+        # First the runs without an error: runs that always fail do not end a pass before them.
+        backlog.due.sort(key=lambda entry: bool(entry.error))
         results = list(
             backlog.settle_due(
                 settle=partial(self._settle, end=end),

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from byline.registration.authorization_service import PASSING, ErrorClass, Json, principal, resource
+from byline.registration.answers import PASSING, ErrorClass
+from byline.registration.authorization_service import Json, principal, resource
 from byline.registration.outbox import DELETED, PENDING_INDEX
 from byline.tables.rows import ConditionFailed, Item, text_of, write_row
 

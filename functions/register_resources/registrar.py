@@ -19,14 +19,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import Clock
 from byline.fetch import POST_TIMEOUT_SECONDS
-from byline.registration.authorization_service import AuthorizationService, ErrorClass, Operation
+from byline.registration.answers import ErrorClass
+from byline.registration.authorization_service import AuthorizationService, Operation
 from byline.tables.rows import Contended, rfc3339
 from register_resources.claims import RunClaim, RunClaims
 from register_resources.pending import PendingRegistrations, PendingRow, RunKey
 
 Result = Literal["registered", "deregistered", "nothing", "busy", "unsettled", "failed"]
 """`nothing`: no registration is pending. `busy`: another worker has the claim. `unsettled`: the
-deregistration must be repeated, or time is over. After the last three, the outbox entry stays."""
+deregistration must be repeated, time is over, or the service asked for a pause. After the last
+three, the outbox entry stays."""
 
 TABLE_ERRORS = (ClientError, BotoCoreError, Contended)
 """The errors of the table's calls. The worker survives them, so the end of each call of the service
@@ -57,6 +59,8 @@ class Registrar:
         `claim_until`: the time by which this worker has certainly ended. Raises `TABLE_ERRORS`, and
         gives the claim back before with its doubt, so that the next worker can go on at once.
         """
+        if self._service.is_paused:
+            return "unsettled"
         claim = self._claims.take(key, now=self._now(), until=claim_until)
         if claim is None:
             return "busy"

@@ -20,6 +20,8 @@ FAULTS: tuple[Fault, ...] = (
     Fails(503),
     Fails(502, is_done=True),
     Fails(500),
+    Fails(504, is_done=True),
+    Fails(429, retry_after="1"),
     Fails(401),
     Fails(403),
     Fails(404, DONE),

@@ -141,7 +141,7 @@ def test_run_without_a_row_makes_no_call(world: RegistrationWorld) -> None:
     assert not world.graph.calls
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 def test_failure_keeps_the_outbox_entry_and_notes_its_class(
     world: RegistrationWorld, status: int
 ) -> None:
@@ -151,7 +151,7 @@ def test_failure_keeps_the_outbox_entry_and_notes_its_class(
     assert world.settle(key) == "failed"
     [entry] = world.pending()
     assert entry.error == world.failures[0][2] == world.row(key)["registration_error"]["S"]
-    assert entry.is_refused == (status != 503)
+    assert entry.is_refused == (status < 429)
     world.faults.clear()
     assert world.settle(key) == "registered"
     assert "registration_error" not in world.row(key)

@@ -124,7 +124,7 @@ class RegistrationWorld:
             step("post answered")
             if answer is None:
                 raise TimedOut("not done in time")
-            return Answer(*answer)
+            return answer
 
         def sleep(_: float) -> None:
             step("sleep")

@@ -12,10 +12,9 @@ from typing import Literal
 from byline.fetch import post_json
 from byline.identity.caller import Principal
 from byline.metrics import Metrics
+from byline.registration.answers import PASSING, ErrorClass
 from byline.registration.authorization_service import (
-    PASSING,
     AuthorizationService,
-    ErrorClass,
     Json,
     count_in,
     principal,
