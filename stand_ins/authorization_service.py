@@ -117,6 +117,7 @@ class Graph:
             case "deregister":
                 self.owners.pop(call.resource, None)
                 self.parents.pop(call.resource, None)
+                self.grants = {grant for grant in self.grants if grant[1] != call.resource}
             case "grant":
                 self.grants.add(_grant(call))
             case "revoke":

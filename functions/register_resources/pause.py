@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from byline.caching import Clock
 from byline.registration.authorization_service import AuthorizationService
+from byline.registration.outbox import CLAIM
 from byline.tables.rows import ConditionFailed, Item, write_row
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 KEPT_SECONDS = 86_400
 """The row expires this long after the pause."""
 
-KEY: Item = {"project": {"S": "registration#"}, "id": {"S": "pause"}}
+KEY: Item = {"project": {"S": CLAIM}, "id": {"S": "pause"}}
 """No claim has this key, because no project has an empty name."""
 
 

@@ -18,9 +18,9 @@ from byline.registration.authorization_service import (
     WAIT_SECONDS,
     AuthorizationService,
     Delivery,
-    principal,
     resource,
 )
+from byline.registration.principals import typed
 from stand_ins.authorization_service import (
     AuthorizationStandIn,
     Fails,
@@ -30,8 +30,8 @@ from stand_ins.authorization_service import (
 from stand_ins.clock import Clock
 from tests.identity.loopback import Respond, answer, serve, silence
 
-ADA = principal("user", subject="ada", issuer="https://issuer.example")
-NIGHTLY = principal("application", subject="nightly", issuer="https://issuer.example")
+ADA = typed("user", subject="ada", issuer="https://issuer.example")
+NIGHTLY = typed("application", subject="nightly", issuer="https://issuer.example")
 RUN = resource("task", "01M6DMBE000000000000000001")
 AGENT = resource("agent", "forecaster")
 

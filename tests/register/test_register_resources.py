@@ -17,7 +17,8 @@ from byline.aws import dynamodb
 from byline.errors import Misconfigured
 from byline.identity.caller import Caller
 from byline.registration.authorization_service import ATTEMPTS
-from byline.registration.outbox import outbox_entry
+from byline.registration.outbox import Outbox, outbox_entry
+from byline.registration.principals import typed
 from register_resources.backlog import CONCURRENCY, MAX_FAILURES
 from register_resources.pending import PendingRegistrations, RunKey
 from serve_runs.audit.trail import ActionContext, AuditTrail
@@ -61,9 +62,7 @@ class RegistrationDeployment:
         client = self.table.client
         audit = AuditTrail(client, ACCESS_TABLE, now=now)
         ids = iter(lambda: f"01M6DMBE00{uuid4().int % 10**16:016}", "")
-        return RunStore(
-            client, TABLE, audit=audit, now=now, new_id=ids.__next__, outbox=outbox_entry
-        )
+        return RunStore(client, TABLE, audit=audit, now=now, new_id=ids.__next__, outbox=Outbox())
 
     def create(self, *, age: float = 0) -> RunKey:
         action = ActionContext(ADA, str(uuid4()))
@@ -122,6 +121,11 @@ def deployment(
         log_to_standard_output()
         yield RegistrationDeployment(function, server, service)
         dynamodb.cache_clear()
+
+
+def counts(*, pending: int, **settled: int) -> dict[str, int]:
+    """The answer of a pass."""
+    return {"registered": 0, "deregistered": 0, "revoked": 0, **settled, "pending": pending}
 
 
 def build(environ: dict[str, str]) -> Callable[[Any, Any], Any]:
@@ -196,7 +200,7 @@ def test_pass_registers_runs_without_an_event(deployment: RegistrationDeployment
     gone = deployment.create()
     deployment.delete(gone)
     answer = deployment.invoke({"detail-type": "Scheduled Event"})
-    assert answer == {"registered": 20, "deregistered": 1, "pending": 0}
+    assert answer == counts(registered=20, deregistered=1, pending=0)
     assert deployment.service.graph.tasks == runs
     assert deployment.pending == set()
 
@@ -208,10 +212,10 @@ def test_pass_skips_refused_runs_and_a_backfill_does_not(
     run = deployment.create()
     deployment.service.faults.append(Fails(403))
     deployment.deliver(run)
-    assert deployment.invoke({}) == {"registered": 0, "deregistered": 0, "pending": 1}
+    assert deployment.invoke({}) == counts(pending=1)
     assert len(deployment.service.requests) == 1
     answer = deployment.invoke({"backfill": True})
-    assert answer == {"registered": 1, "deregistered": 0, "pending": 0}
+    assert answer == counts(registered=1, pending=0)
     assert deployment.pending == set()
 
 
@@ -288,7 +292,7 @@ def test_pass_ends_early_while_the_service_is_down(deployment: RegistrationDeplo
         deployment.create()
     deployment.service.faults.extend([Fails(500)] * 100)
     answer = deployment.invoke({})
-    assert answer == {"registered": 0, "deregistered": 0, "pending": 40}
+    assert answer == counts(pending=40)
     assert len(deployment.service.requests) == 16 * ATTEMPTS
 
 
@@ -301,7 +305,7 @@ def test_runs_that_met_an_outage_are_registered_by_the_next_pass(
     deployment.service.faults.extend([Fails(status)] * 3 * ATTEMPTS)
     assert deployment.deliver(*runs) == []
     assert not deployment.service.graph.tasks
-    assert deployment.invoke({}) == {"registered": 3, "deregistered": 0, "pending": 0}
+    assert deployment.invoke({}) == counts(registered=3, pending=0)
     assert deployment.service.graph.tasks == {run.run for run in runs}
 
 
@@ -314,12 +318,17 @@ def test_pause_of_the_service_holds_for_other_workers(
     deployment.deliver(run)
     new = replace(deployment, handler=build(dict(os.environ)))
     assert new.deliver(other) == []
-    assert new.invoke({"backfill": True}) == {"registered": 0, "deregistered": 0, "pending": 2}
+    assert new.invoke({"backfill": True}) == {
+        "registered": 0,
+        "deregistered": 0,
+        "revoked": 0,
+        "pending": 2,
+    }
     assert len(deployment.service.requests) == 1
     later = time.time() + 601
     monkeypatch.setattr(time, "time", lambda: later)
     newest = replace(deployment, handler=build(dict(os.environ)))
-    assert newest.invoke({}) == {"registered": 2, "deregistered": 0, "pending": 0}
+    assert newest.invoke({}) == counts(registered=2, pending=0)
 
 
 def test_runs_that_always_fail_do_not_end_a_pass_before_the_others(
@@ -421,6 +430,6 @@ def test_index_is_read_to_its_end(server: DynamoDb) -> None:
         entry = outbox_entry(run, since=f"2026-11-22T00:00:0{number}Z")
         server.client.put_item(TableName=TABLE, Item={**keys, **entry})
     client: Any = Paged()
-    found = list(PendingRegistrations(client, TABLE).list_shard("0"))
+    found = list(PendingRegistrations(client, TABLE, shape=typed).list_shard("0", now="2026-11-23"))
     assert [row.since[-2] for row in found] == ["0", "1", "2"]
     assert len(pages) >= 3

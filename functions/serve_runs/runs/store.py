@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         UpdateTypeDef,
     )
 
-    from byline.registration.outbox import NewOutboxEntry
+    from byline.registration.outbox import Outbox
 
 READS_BEFORE_WRITING = 3
 """How often a run is read, because another request may change it before the write."""
@@ -53,7 +53,7 @@ class RunStore:
         audit: AuditTrail,
         now: Clock,
         new_id: Callable[[], object],
-        outbox: "NewOutboxEntry | None" = None,
+        outbox: "Outbox | None" = None,
     ) -> None:
         self._client = client
         self._table = table
@@ -79,7 +79,8 @@ class RunStore:
         """
         now = self._now()
         item = new_item(body, project=project, run_id=str(self._new_id()), action=action, at=now)
-        item |= self._outbox_entry(item, now)
+        if self._outbox is not None:
+            item |= self._outbox.of_new_run(item, since=rfc3339(now))
         resource = AuditedResource(project, "run", item["id"]["S"])
         actions: dict[str, TransactWriteItemTypeDef] = {}
         remembered = None if key is None else _remembered_key(key, body, project, action)
@@ -175,8 +176,9 @@ class RunStore:
                 "project": {"S": f"deleted#{project}"},
                 "deleted_at": {"S": rfc3339(now)},
                 "last_request": {"S": action.request_id},
-                **self._outbox_entry(run, now),
             }
+            if self._outbox is not None:
+                tombstone |= self._outbox.of_deleted_run(run, since=rfc3339(now))
             # Without this key attribute the tombstone is in no index, so it is not listed.
             tombstone.pop("creator", None)
             # The error is of the registration. The deregistration has none yet.
@@ -207,9 +209,6 @@ class RunStore:
             if not refused:
                 return
         raise contended("run")
-
-    def _outbox_entry(self, run: Item, now: float) -> Item:
-        return {} if self._outbox is None else self._outbox(run["id"]["S"], since=rfc3339(now))
 
     def _created_by(self, key: RememberedKey, found: Item, project: str) -> Item:
         key.require_same_body(found)

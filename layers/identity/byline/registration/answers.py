@@ -61,7 +61,7 @@ _CLASSES: Mapping[int, ErrorClass] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedAttempt:
     """A failed attempt. `retry_after`: the seconds that the service asks to wait, if it does."""
 
     error: ErrorClass
@@ -72,30 +72,30 @@ class _Success(msgspec.Struct):
     success: bool
 
 
-def failure_of(answer: Answer, *, now: float) -> Failure | None:
+def failure_of(answer: Answer, *, now: float) -> FailedAttempt | None:
     """The failure that an answer means; None for a success. `now`: seconds since the epoch."""
     if answer.status == 200:
         return _failure_of_body(answer.body)
-    return Failure(_class_of(answer.status), seconds_of(answer.retry_after, now=now))
+    return FailedAttempt(_class_of(answer.status), seconds_of(answer.retry_after, now=now))
 
 
-def failure_without_answer(error: FetchFailed) -> Failure:
+def failure_without_answer(error: FetchFailed) -> FailedAttempt:
     """The failure of an attempt that got no usable answer."""
     match error:
         case TimedOut():
-            return Failure("timeout")
+            return FailedAttempt("timeout")
         case AnswerRefused() if not isinstance(error, AnswerCutShort):
-            return Failure("unusable_answer")
+            return FailedAttempt("unusable_answer")
         case _:
-            return Failure("network")
+            return FailedAttempt("network")
 
 
-def _failure_of_body(body: bytes) -> Failure | None:
+def _failure_of_body(body: bytes) -> FailedAttempt | None:
     try:
         is_done = msgspec.json.decode(body, type=_Success).success
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return Failure("unusable_answer")
-    return None if is_done else Failure("declined")
+        return FailedAttempt("unusable_answer")
+    return None if is_done else FailedAttempt("declined")
 
 
 def _class_of(status: int) -> ErrorClass:

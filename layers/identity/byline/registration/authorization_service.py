@@ -4,33 +4,31 @@
 treat a repeated call like a single one. The module is imported only where registration is on.
 """
 
-from collections.abc import Callable, Mapping
+import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from byline.caching import Clock
-from byline.fetch import POST_TIMEOUT_SECONDS, FetchFailed, PostJson
+from byline.fetch import POST_TIMEOUT_SECONDS, FetchFailed, PostJson, post_json
 from byline.registration.answers import (
     NOT_DONE,
     PASSING,
     ErrorClass,
-    Failure,
+    FailedAttempt,
     failure_of,
     failure_without_answer,
 )
+from byline.registration.counters import Count, Operation, count_in
+from byline.registration.principals import Json
+from byline.registration.settings import RegistrationSettings
 from byline.retries import jittered_wait
 
 if TYPE_CHECKING:
-    from byline.metrics import MetricName, Metrics
-
-Operation = Literal["register", "deregister", "grant", "revoke"]
-
-Event = Literal["attempt", "success", "retry", "failure"]
-
-Count = Callable[[Event, Operation, ErrorClass | None], None]
-"""Counts an event of an operation. Retries and failures come with the class of their error."""
+    from byline.metrics import Metrics
 
 ATTEMPTS = 4
 """The calls of one delivery, at the most."""
@@ -47,15 +45,6 @@ DELIVERY_SECONDS = ATTEMPTS * POST_TIMEOUT_SECONDS + (ATTEMPTS - 1) * PATIENCE_S
 LONGEST_PAUSE_SECONDS = 3_600
 """The longest pause for which the service can ask. One wrong header does not end registration."""
 
-_METRICS: "dict[Event, MetricName]" = {
-    "attempt": "RegistrationAttempt",
-    "success": "RegistrationSuccess",
-    "retry": "RegistrationRetry",
-    "failure": "RegistrationFailure",
-}
-
-type Json = Mapping[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -69,27 +58,9 @@ class Delivery:
     is_certain: bool
 
 
-def principal(kind: Literal["user", "application"], *, subject: str, issuer: str) -> Json:
-    """A person or a service account, in the service's own format."""
-    name = "user" if kind == "user" else "service_account"
-    return {"type": name, "id": subject, "issuer": issuer}
-
-
 def resource(kind: Literal["agent", "task", "api_key"], selector: str) -> Json:
     """A resource in the service's own format. A run is a `task`."""
     return {"type": kind, "selector": selector}
-
-
-def count_in(metrics: "Metrics") -> Count:
-    """A `Count` that adds to `metrics`: in all, and by operation and error class."""
-
-    def count(event: Event, operation: Operation, error: ErrorClass | None) -> None:
-        dimensions: dict[str, str] = {"operation": operation}
-        if error is not None:
-            dimensions["error_class"] = error
-        metrics.count(_METRICS[event], 1, **dimensions)
-
-    return count
 
 
 class AuthorizationService:
@@ -163,17 +134,17 @@ class AuthorizationService:
             self._count("retry", operation, error)
             attempt += 1
 
-    def _wait(self, attempt: int, failure: Failure) -> float:
+    def _wait(self, attempt: int, failure: FailedAttempt) -> float:
         """Seconds until the next attempt: a back-off, or longer where the service asks for it."""
         back_off = jittered_wait(attempt, base_seconds=WAIT_SECONDS, random=self._random)
         return max(back_off, failure.retry_after or 0.0)
 
-    def _note_pause(self, failure: Failure) -> None:
+    def _note_pause(self, failure: FailedAttempt) -> None:
         if failure.error in PASSING and failure.retry_after is not None:
             pause = min(failure.retry_after, LONGEST_PAUSE_SECONDS)
             self.paused_until = max(self.paused_until, self._now() + pause)
 
-    def _attempt(self, operation: Operation, body: bytes) -> Failure | None:
+    def _attempt(self, operation: Operation, body: bytes) -> FailedAttempt | None:
         try:
             answer = self._post(f"{self._url}/v1/authz/{operation}", document=body)
         except FetchFailed as error:
@@ -183,3 +154,17 @@ class AuthorizationService:
 
 def _document(who: Json, what: Json) -> dict[str, Any]:
     return {"principal": who, "resource": what}
+
+
+def authorization_service(
+    settings: RegistrationSettings, *, metrics: "Metrics"
+) -> AuthorizationService:
+    """The service of the settings. Its calls are counted in `metrics`."""
+    return AuthorizationService(
+        settings.url,
+        post=post_json,
+        now=time.time,
+        sleep=time.sleep,
+        random=random.random,
+        count=count_in(metrics, names=settings.counters),
+    )
