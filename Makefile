@@ -105,9 +105,9 @@ cost: ## compute the monthly cost, and write docs/cost.md; ARGS="token_lifetime=
 	@PYTHONPATH=layers/identity:functions:. $(PYTHON) -m tools.cost $(ARGS)
 
 .PHONY: backfill
-backfill: ## register all pending runs with the authorization service
+backfill: ## register all pending runs with the authorization service; PROJECTS=a,b or all adds older runs
 	@tools/setup project
-	@$(PYTHON) -m tools.backfill
+	@PYTHONPATH=layers/identity:. $(PYTHON) -m tools.backfill
 
 .PHONY: release-notes
 release-notes: ## print the changelog's section of a release: TAG=v1.2.3
