@@ -16,7 +16,7 @@ AGENTEX = "task_fgac_dual_write."
 
 def emitted(capsys: pytest.CaptureFixture[str], *, names: str) -> list[dict[str, Any]]:
     """The documents of four calls: each has its metrics, dimensions and values."""
-    metrics = Metrics()
+    metrics = Metrics("byline")
     count = count_in(metrics, names=names)
     count("attempt", "register", None)
     count("success", "register", None)
