@@ -110,9 +110,9 @@ scale: ## compute the tables of docs/scale.md from the rows that the code writes
 	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m tools.scale
 
 .PHONY: backfill
-backfill: ## register all pending runs with the authorization service
+backfill: ## register all pending runs with the authorization service; PROJECTS=a,b or all adds older runs
 	@tools/setup project
-	@$(PYTHON) -m tools.backfill
+	@PYTHONPATH=layers/identity:. $(PYTHON) -m tools.backfill
 
 .PHONY: release-notes
 release-notes: ## print the changelog's section of a release: TAG=v1.2.3

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Any
 
+from byline.fetch import Answer
 from stand_ins.listener import HttpAnswer, HttpRequest, NoAnswer, serve
 
 PATH = "/v1/authz/"
@@ -27,11 +28,15 @@ type ResourceKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Fails:
-    """Answers the call with this status and body. The call takes effect only if `is_done`."""
+    """Answers the call with this status and body. The call takes effect only if `is_done`.
+
+    `retry_after`: the header `Retry-After`, if any.
+    """
 
     status: int = 503
     body: bytes = b'{"error": "out of order"}'
     is_done: bool = False
+    retry_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +82,17 @@ class Graph:
         """The ids of the registered runs."""
         return {selector for kind, selector in self.owners if kind == "task"}
 
-    def answer(self, call: ServiceCall, fault: Fault | None) -> tuple[int, bytes] | None:
-        """The status and body of the answer to a call. None if the fault is `Hangs`."""
+    def answer(self, call: ServiceCall, fault: Fault | None) -> Answer | None:
+        """The answer to a call. None if the fault is `Hangs`."""
         self.calls.append(call)
         match fault:
             case None:
                 self.apply(call)
-                return 200, DONE
-            case Fails(status, body, is_done):
+                return Answer(200, DONE)
+            case Fails(status, body, is_done, retry_after):
                 if is_done:
                     self.apply(call)
-                return status, body
+                return Answer(status, body, retry_after)
             case Hangs(takes_effect):
                 if takes_effect == "at once":
                     self.apply(call)
@@ -112,6 +117,7 @@ class Graph:
             case "deregister":
                 self.owners.pop(call.resource, None)
                 self.parents.pop(call.resource, None)
+                self.grants = {grant for grant in self.grants if grant[1] != call.resource}
             case "grant":
                 self.grants.add(_grant(call))
             case "revoke":
@@ -143,8 +149,10 @@ class AuthorizationStandIn:
             fault = self.faults.popleft() if self.faults else None
             answer = self.graph.answer(call, fault)
         if answer is not None:
-            status, body = answer
-            return HttpAnswer(status, {"Content-Type": "application/json"}, body)
+            headers = {"Content-Type": "application/json"}
+            if answer.retry_after is not None:
+                headers["Retry-After"] = answer.retry_after
+            return HttpAnswer(answer.status, headers, answer.body)
         is_reset = isinstance(fault, Hangs) and fault.is_reset
         return NoAnswer(0 if is_reset else self.silent_seconds, is_reset=is_reset)
 

@@ -1,17 +1,12 @@
-"""Adds an outbox entry to each run that was written while registration was off.
+"""Adds an outbox entry to each run that was written while registration was off for its project.
 
-    PYTHONPATH=layers/identity python -m tools.add_outbox_entries RunsTable
-
-uses the credentials and region of the environment. Run it once after registration was switched on,
-then `make backfill`. It scans the whole table, which no function may. It skips registered runs, and
-deleted runs that were never registered. A second run adds nothing.
+`make backfill PROJECTS=…` calls it. It skips registered runs, and deleted runs that were never
+registered. A second time it adds nothing.
 """
 
-import sys
 import time
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
-
-import boto3
 
 from byline.registration.outbox import DELETED, ENTRY_ATTRIBUTES, outbox_entry
 from byline.tables.rows import ConditionFailed, rfc3339, write_row
@@ -19,16 +14,41 @@ from byline.tables.rows import ConditionFailed, rfc3339, write_row
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
+_WITHOUT_ENTRY: Any = {
+    "FilterExpression": "attribute_not_exists(unregistered) AND attribute_exists(created_at)"
+}
 
-def add_outbox_entries(client: "DynamoDBClient", table: str) -> int:
-    """Add the missing outbox entries. Returns their number."""
-    pages = client.get_paginator("scan").paginate(
-        TableName=table,
-        FilterExpression="attribute_not_exists(unregistered) AND attribute_exists(created_at)",
-    )
-    return sum(
-        _add(client, table, row) for page in pages for row in page["Items"] if _is_missing(row)
-    )
+
+def add_outbox_entries(
+    client: "DynamoDBClient", table: str, *, projects: Collection[str] = ()
+) -> int:
+    """Add the missing outbox entries of `projects`, of all where it is empty; returns their number.
+
+    For all projects it scans the whole table, which no function may.
+    """
+    rows = _of_projects(client, table, projects) if projects else _of_all(client, table)
+    return sum(_add(client, table, row) for row in rows if _is_missing(row))
+
+
+def _of_all(client: "DynamoDBClient", table: str) -> Iterator[dict[str, Any]]:
+    for page in client.get_paginator("scan").paginate(TableName=table, **_WITHOUT_ENTRY):
+        yield from page["Items"]
+
+
+def _of_projects(
+    client: "DynamoDBClient", table: str, projects: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    for project in sorted(projects):
+        for partition in (project, DELETED + project):
+            pages = client.get_paginator("query").paginate(
+                TableName=table,
+                KeyConditionExpression="#project = :project",
+                ExpressionAttributeNames={"#project": "project"},
+                ExpressionAttributeValues={":project": {"S": partition}},
+                **_WITHOUT_ENTRY,
+            )
+            for page in pages:
+                yield from page["Items"]
 
 
 def _is_missing(row: dict[str, Any]) -> bool:
@@ -57,8 +77,3 @@ def _add(client: "DynamoDBClient", table: str, row: dict[str, Any]) -> bool:
     except ConditionFailed:
         return False
     return True
-
-
-if __name__ == "__main__":
-    added = add_outbox_entries(boto3.client("dynamodb"), sys.argv[1])
-    print(f"added {added} outbox entries")

@@ -3,8 +3,10 @@
     python -m tools.backfill
 
 invokes RegisterResourcesFunction of the deployed stack `STACK` (by default `byline`), with the
-credentials and region of the environment. If `LOCAL_AUTHORIZATION_SERVICE_URL` is set, it runs the
-function for the stack of `make up` on this machine. Ends with status 1 if any registration is left.
+credentials and region of the environment. `PROJECTS` names projects whose runs from before
+registration are registered too, separated by commas; `all` is every project. If
+`LOCAL_AUTHORIZATION_SERVICE_URL` is set, it runs the function for the stack of `make up` on this
+machine. Ends with status 1 if any registration is left.
 """
 
 import json
@@ -12,13 +14,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 
+from byline.names import is_name, naming_rule
 from local.aws import CREDENTIALS, ROOT
-from local.lambda_runtime import Function, FunctionHost
+from local.lambda_runtime import REGION, Function, FunctionHost
+from tools.add_outbox_entries import add_outbox_entries
 from tools.register_events import backfill as event
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 FUNCTION = "RegisterResourcesFunction"
 SECONDS = 120
@@ -36,18 +44,24 @@ def backfill(invoke: Invoke, *, say: Callable[[str], object]) -> int:
         pending = answer["pending"]
         say(
             f"registered {answer['registered']}, deregistered {answer['deregistered']},"
-            f" {pending} pending"
+            f" revoked {answer['revoked']}, {pending} pending"
         )
         if pending == 0 or (before is not None and pending >= before):
             return pending
         before = pending
 
 
+def physical_name(stack: str, resource: str) -> str:
+    """The name of a resource of a stack on AWS."""
+    found = boto3.client("cloudformation").describe_stack_resource(
+        StackName=stack, LogicalResourceId=resource
+    )
+    return found["StackResourceDetail"]["PhysicalResourceId"]
+
+
 def deployed(stack: str) -> Invoke:
     """Invokes the function of a stack on AWS. Raises `RuntimeError` if the function fails."""
-    resources = boto3.client("cloudformation")
-    found = resources.describe_stack_resource(StackName=stack, LogicalResourceId=FUNCTION)
-    name = found["StackResourceDetail"]["PhysicalResourceId"]
+    name = physical_name(stack, FUNCTION)
     # A repeated invocation has no use: the next one goes on where this one stopped.
     once = Config(read_timeout=SECONDS + 10, retries={"total_max_attempts": 1})
     functions = boto3.client("lambda", config=once)
@@ -83,13 +97,41 @@ def on_this_machine(service: str, *, aws: str) -> Iterator[Invoke]:
         yield host.invoke
 
 
+def add_entries(client: "DynamoDBClient", table: str, *, projects: str) -> int:
+    """Add the missing outbox entries of `projects`, separated by commas, or of `all`.
+
+    Returns their number. An empty text adds none. Raises `ValueError` for a malformed name.
+    """
+    names = {name.strip() for name in projects.split(",") if name.strip()}
+    if not names:
+        return 0
+    if names == {"all"}:
+        names = set()
+    for name in sorted(names):
+        if not is_name(name):
+            raise ValueError(f"PROJECTS has {name!r}. {naming_rule(name, of='project')}")
+    return add_outbox_entries(client, table, projects=names)
+
+
 def main() -> int:
     """Make the backfill. Returns the exit status."""
     service = os.environ.get("LOCAL_AUTHORIZATION_SERVICE_URL", "")
+    projects = os.environ.get("PROJECTS", "")
     if not service:
-        return min(1, backfill(deployed(os.environ.get("STACK") or "byline"), say=print))
-    port = int(os.environ.get("LOCAL_PORT") or "8080") + 2
-    with on_this_machine(service, aws=f"http://127.0.0.1:{port}") as invoke:
+        stack = os.environ.get("STACK") or "byline"
+        table = physical_name(stack, "RunsTable") if projects else ""
+        print(f"added {add_entries(boto3.client('dynamodb'), table, projects=projects)} entries")
+        return min(1, backfill(deployed(stack), say=print))
+    aws = f"http://127.0.0.1:{int(os.environ.get('LOCAL_PORT') or '8080') + 2}"
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=aws,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+    )
+    print(f"added {add_entries(client, 'RunsTable', projects=projects)} entries")
+    with on_this_machine(service, aws=aws) as invoke:
         return min(1, backfill(invoke, say=print))
 
 

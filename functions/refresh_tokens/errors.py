@@ -5,13 +5,12 @@ our own words: an issuer's `error_description` is never read.
 """
 
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Literal, get_args
 
 import msgspec
 
 from byline.fetch import Answer
+from byline.retry_after import seconds_of
 
 ErrorClass = Literal[
     # RFC 6749, section 5.2, and RFC 8707, section 2, under their own names
@@ -122,26 +121,6 @@ def failure_of(answer: Answer, *, now: float) -> RefreshFailed:
     if error in _PASSING:
         return RefreshFailed("issuer_unavailable", f"status {status}", retry_after=retry_after)
     return RefreshFailed(_REFUSALS.get(error, _OF_STATUS[status]), f"status {status}")
-
-
-def seconds_of(retry_after: str | None, *, now: float) -> float | None:
-    """The seconds to wait by a `Retry-After` (RFC 9110, section 10.2.3); None for another text.
-
-    It is a number of seconds or an HTTP-date. A date in the past is 0 seconds.
-    """
-    if retry_after is None:
-        return None
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        # Ten digits are 300 years. More digits may overflow a float, or take long to convert.
-        return float(text[:10])
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    # An HTTP-date is in GMT, and "-0000" means the same (RFC 5322, section 3.3).
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, at.timestamp() - now)
 
 
 def _error(body: bytes) -> str:

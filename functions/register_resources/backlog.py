@@ -24,18 +24,19 @@ pass ends."""
 type Ended = Result | ClientError | BotoCoreError | Contended
 """The result for a run, or the error of the table."""
 
-SETTLED: frozenset[Ended] = frozenset({"registered", "deregistered", "nothing"})
+SETTLED: frozenset[Ended] = frozenset({"registered", "deregistered", "revoked", "nothing"})
 
 
 class Backlog:
     """The pending registrations of a pass. `due` lists those that the pass is to settle.
 
-    `pending` and `refused` count the registrations that are left. `settle_due` lowers them.
+    `pending`, `refused` and `revocations` count what is left. `settle_due` lowers them.
     """
 
     def __init__(self) -> None:
         self.pending = 0
         self.refused = 0
+        self.revocations = 0
         self.due: list[IndexEntry] = []
         self.oldest_left: str | None = None
         """The time since when the oldest registration that is left is pending, RFC 3339."""
@@ -45,6 +46,7 @@ class Backlog:
         for entry in entries:
             self.pending += 1
             self.refused += entry.is_refused
+            self.revocations += entry.key.is_revocation
             if is_due(entry) and len(self.due) < MAX_DUE:
                 self.due.append(entry)
             else:
@@ -71,6 +73,7 @@ class Backlog:
                 if result in SETTLED:
                     self.pending -= 1
                     self.refused -= entry.is_refused
+                    self.revocations -= entry.key.is_revocation
                 else:
                     self._leave(entry)
                 yield result

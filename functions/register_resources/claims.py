@@ -11,15 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from byline.registration.outbox import SETTLE_SECONDS, claim_key
 from byline.tables.rows import ConditionFailed, Item, write_row, write_together
-from register_resources.pending import PendingRow, RunKey, clearing
+from register_resources.pending import PendingRevocation, PendingRow, RunKey, clearing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-
-SETTLE_SECONDS = 900
-"""A call that was sent takes effect within this time, or never. No gateway or load balancer holds a
-request nearly as long, and no Lambda function runs longer."""
 
 KEPT_SECONDS = 86_400
 """A claim's row expires this long after its last doubt has ended."""
@@ -133,16 +130,16 @@ class RunClaims:
         with suppress(ConditionFailed):
             write_row(self._client, write, sleep=self._sleep)
 
-    def finish(self, claim: RunClaim, tombstone: PendingRow, *, at: str) -> bool:
-        """Clear a tombstone's outbox entry and give the claim back, both or neither.
+    def finish(self, claim: RunClaim, row: PendingRow | PendingRevocation, *, at: str) -> bool:
+        """Clear the outbox entry of a tombstone or a revocation and give the claim back.
 
-        False if this worker does not hold the claim any more: another worker may have sent a
-        registration since, so the deregistration must be repeated.
+        Both or neither. False if this worker does not hold the claim any more: another worker may
+        have sent a call since, so the deregistration must be repeated.
         """
         refused = write_together(
             self._client,
             {
-                "clear outbox entry": {"Update": clearing(self._table, tombstone, at=at)},
+                "clear outbox entry": {"Update": clearing(self._table, row, at=at)},
                 "give claim back": {
                     "Delete": {
                         "TableName": self._table,
@@ -161,7 +158,7 @@ class RunClaims:
 
 
 def _keys(key: RunKey) -> Item:
-    return {"project": {"S": f"registration#{key.project}"}, "id": {"S": key.run}}
+    return claim_key({"project": {"S": key.project}, "id": {"S": key.run}})
 
 
 def _number(at: float) -> Any:

@@ -24,29 +24,26 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import dynamodb, error_name
 from byline.errors import Misconfigured
-from byline.fetch import post_json
 from byline.metrics import Metrics
-from byline.registration.authorization_service import (
-    AuthorizationService,
-    ErrorClass,
-    Operation,
-    count_in,
-)
+from byline.registration.answers import ErrorClass
+from byline.registration.authorization_service import AuthorizationService, authorization_service
+from byline.registration.counters import Operation
 from byline.registration.outbox import SHARDS
-from byline.settings import base_url, required
+from byline.registration.principals import PrincipalShape, shape_of
+from byline.registration.settings import RegistrationSettings
+from byline.settings import required
+from byline.tables.rows import rfc3339
 from register_resources.backlog import CONCURRENCY, Backlog, Ended
 from register_resources.claims import RunClaims
+from register_resources.pause import ServicePause
 from register_resources.pending import IndexEntry, PendingRegistrations, RunKey
-from register_resources.registrar import TABLE_ERRORS, Registrar
+from register_resources.registrar import SKEW_SECONDS, TABLE_ERRORS, Registrar
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 RESERVE_SECONDS = 10
 """The part of the function's time that is left for the last writes to the table."""
-
-SKEW_SECONDS = 5
-"""The largest difference between the clocks of two workers. A claim outlasts its worker by it."""
 
 BUSY_SECONDS = 1.0
 """The wait before a second look at a run that another worker was settling."""
@@ -56,20 +53,16 @@ type Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 def build(environ: Mapping[str, str]) -> Handler:
     """The function's handler, from its environment. Raises `Misconfigured`."""
-    url = base_url(environ, "AUTHORIZATION_SERVICE_URL")
-    if not url:
+    settings = RegistrationSettings.from_environment(environ)
+    if not settings.url:
         raise Misconfigured("AUTHORIZATION_SERVICE_URL", "is not set")
     metrics = Metrics(required(environ, "POWERTOOLS_SERVICE_NAME"))
-    service = AuthorizationService(
-        url,
-        post=post_json,
-        now=time.time,
-        sleep=time.sleep,
-        random=random.random,
-        count=count_in(metrics),
-    )
     return RegisterResources(
-        dynamodb(), required(environ, "RUNS_TABLE"), service=service, metrics=metrics
+        dynamodb(),
+        required(environ, "RUNS_TABLE"),
+        service=authorization_service(settings, metrics=metrics),
+        shape=shape_of(settings),
+        metrics=metrics,
     )
 
 
@@ -82,13 +75,15 @@ class RegisterResources:
         table: str,
         *,
         service: AuthorizationService,
+        shape: PrincipalShape,
         metrics: Metrics,
     ) -> None:
         self._client = client
         self._table = table
         self._service = service
         self._metrics = metrics
-        self._pending = PendingRegistrations(client, table)
+        self._pending = PendingRegistrations(client, table, shape=shape)
+        self._pause = ServicePause(client, table)
         self._threads = ThreadPoolExecutor(CONCURRENCY)
         self._logger = Logger(service="byline")
 
@@ -102,10 +97,11 @@ class RegisterResources:
         self._logger.append_keys(request_id=context.aws_request_id)
         end = time.time() + context.get_remaining_time_in_millis() / 1000
         try:
-            if "Records" in event:
-                return self._settle_batch(event["Records"], end=end)
-            with_refused = event.get("backfill") is True
-            return self._make_pass(lambda entry: with_refused or not entry.is_refused, end=end)
+            with self._pause.kept_for(self._service, now=time.time):
+                if "Records" in event:
+                    return self._settle_batch(event["Records"], end=end)
+                with_refused = event.get("backfill") is True
+                return self._make_pass(lambda entry: with_refused or not entry.is_refused, end=end)
         finally:
             self._metrics.flush()
 
@@ -141,13 +137,16 @@ class RegisterResources:
         self._metrics.count("RegistrationPasses")
         backlog = Backlog()
         unread: list[Exception] = []
+        now = rfc3339(time.time())
         for shard in random.sample(SHARDS, len(SHARDS)):
             try:
-                backlog.add(self._pending.list_shard(shard), is_due=is_due)
+                backlog.add(self._pending.list_shard(shard, now=now), is_due=is_due)
             except (ClientError, BotoCoreError) as error:
                 self._logger.error("shard not read", shard=shard, error=error_name(error))
                 unread.append(error)
         random.shuffle(backlog.due)
+        # First the runs without an error: runs that always fail do not end a pass before them.
+        backlog.due.sort(key=lambda entry: bool(entry.error))
         results = list(
             backlog.settle_due(
                 settle=partial(self._settle, end=end),
@@ -163,6 +162,7 @@ class RegisterResources:
         return {
             "registered": results.count("registered"),
             "deregistered": results.count("deregistered"),
+            "revoked": results.count("revoked"),
             "pending": backlog.pending,
         }
 
@@ -170,6 +170,7 @@ class RegisterResources:
         oldest = backlog.oldest_left
         age = 0.0 if oldest is None else time.time() - datetime.fromisoformat(oldest).timestamp()
         self._metrics.report("PendingRegistrations", backlog.pending)
+        self._metrics.report("PendingRevocations", backlog.revocations)
         self._metrics.report("RefusedRegistrations", backlog.refused)
         self._metrics.report("OldestPendingAge", int(age), MetricUnit.Seconds)
 

@@ -18,9 +18,10 @@ from byline.aws import dynamodb, error_name
 from byline.identity.identity import Identity
 from byline.identity.settings import IdentitySettings
 from byline.metrics import Metrics
-from byline.registration.outbox import outbox_entry
+from byline.registration.outbox import Outbox
+from byline.registration.settings import RegistrationSettings
 from byline.secret_names import SecretNames
-from byline.settings import base_url, choice, required, whole_number
+from byline.settings import choice, required, whole_number
 from serve_runs.access.admins import default_issuer, read_admins
 from serve_runs.access.control import AccessControl
 from serve_runs.access.store import RoleReader
@@ -43,11 +44,11 @@ def build(environ: Mapping[str, str]) -> Api:
     runs_table = required(environ, "RUNS_TABLE")
     runners_table = required(environ, "RUNNERS_TABLE")
     access_table = required(environ, "ACCESS_TABLE")
-    authorization_service = base_url(environ, "AUTHORIZATION_SERVICE_URL")
     run_days, message_days, audit_days = (
         whole_number(environ, f"{rows}_RETENTION_DAYS", default=default, least=0)
         for rows, default in (("RUN", 0), ("MESSAGE", 90), ("AUDIT", 0))
     )
+    registration = RegistrationSettings.from_environment(environ)
     is_verified = settings.trust == "verify"
     if not is_verified:
         logger.warning(
@@ -75,7 +76,7 @@ def build(environ: Mapping[str, str]) -> Api:
         audit=audit,
         now=now,
         new_id=ULID,
-        outbox=outbox_entry if authorization_service else None,
+        outbox=Outbox(registration.projects) if registration.url else None,
         retention_days=run_days,
     )
     later = LaterRoutes(
@@ -85,10 +86,9 @@ def build(environ: Mapping[str, str]) -> Api:
         access_table=access_table,
         secret_names=SecretNames.from_environment(environ),
         refresh_queue_url=required(environ, "REFRESH_QUEUE_URL"),
-        authorization_service=authorization_service,
+        registration=registration,
         default_issuer=default_issuer(settings),
         identity=identity,
-        access_control=access_control,
         audit=audit,
         profiles=profiles,
         metrics=metrics,

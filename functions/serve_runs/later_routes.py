@@ -13,8 +13,8 @@ from byline.aws import secrets_manager
 from byline.caching import Clock
 from byline.identity.identity import Identity
 from byline.metrics import Metrics
+from byline.registration.settings import RegistrationSettings
 from byline.secret_names import SecretNames
-from serve_runs.access.control import AccessControl
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.profiles.store import Profiles
 from serve_runs.web.routing import Route, RouteGroup
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     """Builds the routes of rarely used subjects from clients, stores and settings.
 
-    `authorization_service`: its URL, empty where the organisation has none. `default_issuer`: the
-    issuer of a subject given without one, empty where several issuers are trusted. `message_days`:
-    how long messages are kept. `waiting_requests`: how many requests may wait for messages at once.
+    `registration`: the settings of the authorization service. `default_issuer`: the issuer of a
+    subject given without one, empty where several issuers are trusted. `message_days`: how long
+    messages are kept. `waiting_requests`: how many requests may wait for messages at once.
     """
 
     client: "DynamoDBClient"
@@ -41,10 +41,9 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     access_table: str
     secret_names: SecretNames
     refresh_queue_url: str
-    authorization_service: str
+    registration: RegistrationSettings
     default_issuer: str
     identity: Identity
-    access_control: AccessControl
     audit: AuditTrail
     profiles: Profiles
     metrics: Metrics
@@ -99,14 +98,21 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.service_accounts.store import ServiceAccountStore  # noqa: PLC0415
 
         grants = None
-        if self.authorization_service:
+        if self.registration.url:
+            from byline.registration.authorization_service import (  # noqa: PLC0415
+                authorization_service,
+            )
             from serve_runs.service_accounts.grants import Grants  # noqa: PLC0415
 
-            grants = Grants(self.authorization_service, metrics=self.metrics)
+            grants = Grants(
+                self.client,
+                self.runs_table,
+                service=authorization_service(self.registration, metrics=self.metrics),
+                settings=self.registration,
+                now=self.now,
+            )
         store = ServiceAccountStore(self.client, self.access_table, now=self.now)
-        return ServiceAccountRoutes(
-            store, self.audit, self.identity, self.access_control, grants
-        ).routes()
+        return ServiceAccountRoutes(store, self.audit, self.identity, grants).routes()
 
     def _audit(self) -> Sequence[Route]:
         from serve_runs.audit.routes import AuditRoutes  # noqa: PLC0415

@@ -4,7 +4,7 @@ from typing import get_args
 
 from byline.errors import REASONS as REFUSED_CREDENTIAL_REASONS
 from byline.metrics import METRICS
-from byline.registration.authorization_service import ErrorClass as RegistrationErrorClass
+from byline.registration.answers import ErrorClass as RegistrationErrorClass
 from refresh_tokens.errors import ERROR_CLASSES as REFRESH_ERROR_CLASSES
 from serve_runs.web.reasons import REASONS
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from byline.registration.counters import EXCEPTION_CLASSES
 from tests.docs.documents import ROOT, names, section, table
 from tests.docs.facts import METRICS, REFRESH_ERROR_CLASSES, REGISTRATION_ERROR_CLASSES
 from tests.docs.templates import alarms
@@ -89,3 +90,14 @@ def test_log_line_that_the_runbook_names_is_written_by_the_code() -> None:
     messages = {message for pair in named for message in pair if message}
     assert messages
     assert messages - _log_messages() == set()
+
+
+def test_every_error_class_has_the_exception_that_agentex_raises() -> None:
+    """An operator who filters by `exception_class` finds the classes behind it."""
+    rows = table(section(RUNBOOK, "### agentex's counters"), "error class")
+    listed = {
+        error_class: names(row["exception class"])[0]
+        for row in rows
+        for error_class in names(row["error class"])
+    }
+    assert listed == EXCEPTION_CLASSES

@@ -86,7 +86,12 @@ def test_sample_events_are_answered(stack: Stack) -> None:
     for name in ("register-created", "register-deleted"):
         assert function.invoke(event(name)) == {"batchItemFailures": []}
     for name in ("register-pass", "register-backfill"):
-        assert function.invoke(event(name)).keys() == {"registered", "deregistered", "pending"}
+        assert function.invoke(event(name)).keys() == {
+            "registered",
+            "deregistered",
+            "revoked",
+            "pending",
+        }
     [record] = event("register-deleted")["Records"]
     assert record["dynamodb"]["Keys"]["id"]["S"] == SAMPLE_RUN_IDS["delete-run"]
 

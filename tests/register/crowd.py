@@ -8,18 +8,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from register_resources.claims import SETTLE_SECONDS
+from byline.registration.outbox import SETTLE_SECONDS
 from register_resources.pending import RunKey
 from stand_ins.authorization_service import DONE, Fails, Fault, Hangs
-from tests.register.world import LIFE_SECONDS, RegistrationWorld
+from tests.register.world import ADA, LIFE_SECONDS, ROBOT, RegistrationWorld
 
 FAULTS: tuple[Fault, ...] = (
     Fails(503),
     Fails(502, is_done=True),
     Fails(500),
+    Fails(504, is_done=True),
+    Fails(429, retry_after="1"),
     Fails(401),
     Fails(403),
     Fails(404, DONE),
@@ -90,7 +93,8 @@ class Crowd:
 
     def create(self) -> None:
         """Create a run."""
-        key = self._world.create(step=self._pause)
+        robot: dict[str, Any] = {"by": ROBOT, "person": ADA} if self._random.random() < 0.5 else {}
+        key = self._world.create(step=self._pause, **robot)
         self.alive.append(key)
         self._announce(key)
 

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from byline.fetch import POST_TIMEOUT_SECONDS, post_json
+from byline.registration.answers import PASSING
 from byline.registration.authorization_service import (
     ATTEMPTS,
     DELIVERY_SECONDS,
-    PASSING,
+    LONGEST_PAUSE_SECONDS,
+    PATIENCE_SECONDS,
     WAIT_SECONDS,
     AuthorizationService,
     Delivery,
-    principal,
     resource,
 )
+from byline.registration.principals import typed
 from stand_ins.authorization_service import (
     AuthorizationStandIn,
     Fails,
@@ -28,8 +30,8 @@ from stand_ins.authorization_service import (
 from stand_ins.clock import Clock
 from tests.identity.loopback import Respond, answer, serve, silence
 
-ADA = principal("user", subject="ada", issuer="https://issuer.example")
-NIGHTLY = principal("application", subject="nightly", issuer="https://issuer.example")
+ADA = typed("user", subject="ada", issuer="https://issuer.example")
+NIGHTLY = typed("application", subject="nightly", issuer="https://issuer.example")
 RUN = resource("task", "01M6DMBE000000000000000001")
 AGENT = resource("agent", "forecaster")
 
@@ -149,9 +151,9 @@ def test_grant_and_revoke_name_the_operation(
         (400, b"", "unexpected_status", False),
         (404, b"", "unexpected_status", False),
         (409, b"", "unexpected_status", False),
-        (429, b"", "unexpected_status", False),
-        (500, b'{"success": true}', "unexpected_status", False),
-        (504, b"", "unexpected_status", False),
+        (422, b"", "unexpected_status", False),
+        (501, b'{"success": true}', "unexpected_status", False),
+        (505, b"", "unexpected_status", False),
     ],
 )
 def test_final_answer_is_not_retried(
@@ -172,21 +174,76 @@ def test_final_answer_is_not_retried(
     ]
 
 
-@pytest.mark.parametrize("status", [502, 503])
-def test_unavailable_service_is_called_four_times(
-    client: RecordedService, stand_in: AuthorizationStandIn, status: int
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (408, "timeout"),
+        (425, "rate_limited"),
+        (429, "rate_limited"),
+        (500, "server_error"),
+        (502, "bad_gateway"),
+        (503, "unavailable"),
+        (504, "server_error"),
+        (507, "server_error"),
+        (599, "server_error"),
+    ],
+)
+def test_passing_answer_is_followed_by_three_more_attempts(
+    client: RecordedService, stand_in: AuthorizationStandIn, status: int, error: Any
 ) -> None:
-    """An unavailable service is called four times, with jittered exponential waits."""
+    """A service without capacity is called four times, with jittered exponential waits."""
     stand_in.faults.extend([Fails(status)] * 9)
-    assert client.register() == Delivery("unavailable", is_certain=False)
+    assert client.register() == Delivery(error, is_certain=False)
+    assert error in PASSING
     assert len(stand_in.requests) == ATTEMPTS == 4
     assert client.slept == [WAIT_SECONDS, 2 * WAIT_SECONDS, 4 * WAIT_SECONDS]
-    again = [("retry", "register", "unavailable"), ("attempt", "register", None)]
+    again = [("retry", "register", error), ("attempt", "register", None)]
     assert client.counted == [
         ("attempt", "register", None),
         *again * 3,
-        ("failure", "register", "unavailable"),
+        ("failure", "register", error),
     ]
+
+
+def test_retry_after_within_patience_is_waited_for(
+    client: RecordedService, stand_in: AuthorizationStandIn
+) -> None:
+    """The service asks for a short wait, and the delivery makes exactly that wait."""
+    stand_in.faults.append(Fails(429, retry_after=f"{PATIENCE_SECONDS:.0f}"))
+    assert client.register().error is None
+    assert client.slept == [PATIENCE_SECONDS]
+    assert not client.service.is_paused
+
+
+def test_longer_retry_after_ends_the_delivery_and_pauses_the_service(
+    client: RecordedService, stand_in: AuthorizationStandIn
+) -> None:
+    """No call of any operation is made before the time for which the service asked."""
+    stand_in.faults.append(Fails(503, retry_after="300"))
+    assert client.register() == Delivery("unavailable", is_certain=False)
+    assert client.slept == []
+    client.clock.advance(299)
+    assert client.deregister() == Delivery("rate_limited", is_certain=True)
+    assert len(stand_in.requests) == 1
+    client.clock.advance(1)
+    assert client.deregister() == DONE
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [
+        (Fails(503, retry_after="999999999"), LONGEST_PAUSE_SECONDS),
+        (Fails(503, retry_after="soon"), 0),
+        (Fails(403, retry_after="300"), 0),
+    ],
+)
+def test_pause_has_a_limit_and_needs_a_passing_answer(
+    client: RecordedService, stand_in: AuthorizationStandIn, fault: Fails, seconds: float
+) -> None:
+    """An absurd header cannot end registration, and a refusal is not a request to wait."""
+    stand_in.faults.extend([fault] * ATTEMPTS)
+    client.register()
+    assert max(0.0, client.service.paused_until - client.clock()) == seconds
 
 
 def test_third_retry_may_still_succeed(
@@ -247,7 +304,7 @@ def test_no_retry_begins_that_could_end_late(
 
 def test_longest_delivery_is_four_calls_and_their_waits() -> None:
     """`DELIVERY_SECONDS` is the sum of the time limits and the longest waits."""
-    assert pytest.approx(4 * POST_TIMEOUT_SECONDS + 7 * WAIT_SECONDS) == DELIVERY_SECONDS
+    assert pytest.approx(4 * POST_TIMEOUT_SECONDS + 3 * PATIENCE_SECONDS) == DELIVERY_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -255,7 +312,7 @@ def test_longest_delivery_is_four_calls_and_their_waits() -> None:
     [
         (silence, "timeout"),
         (answer(b"x" * 300_000), "unusable_answer"),
-        (answer(b"x", headers="Content-Length: 100\r\n"), "unusable_answer"),
+        (answer(b"x", headers="Content-Length: 100\r\n"), "network"),
         (answer(status="307 Temporary", headers="Location: /elsewhere\r\n"), "unusable_answer"),
     ],
     ids=["silence", "too long", "cut short", "redirect"],

@@ -10,7 +10,7 @@ from stand_ins.authorization_service import Fails, serve_authorization
 from tests.register.world import ADA, RegistrationWorld
 from tests.runs.table_server import TABLE, DynamoDb, serve_dynamodb
 from tools.add_outbox_entries import add_outbox_entries
-from tools.backfill import backfill, on_this_machine
+from tools.backfill import add_entries, backfill, on_this_machine
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ def test_backfill_is_repeated_while_the_pending_number_falls(
 
     def invoke(event: object) -> dict[str, int]:
         assert event == {"backfill": True}
-        return {"registered": 1, "deregistered": 2, "pending": next(answers)}
+        return {"registered": 1, "deregistered": 2, "revoked": 3, "pending": next(answers)}
 
     assert backfill(invoke, say=said.append) == left
     assert len(said) == invocations
-    assert said[-1] == f"registered 1, deregistered 2, {left} pending"
+    assert said[-1] == f"registered 1, deregistered 2, revoked 3, {left} pending"
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_runs_from_before_registration_get_one_outbox_entry(world: RegistrationW
     known = world.create()
     world.settle(known)
     assert add_outbox_entries(world.client, TABLE) == 1
-    assert [row.key for row in world.pending()] == [before]
+    assert world.all_keys() == [before]
     assert add_outbox_entries(world.client, TABLE) == 0
     world.settle(before)
     assert world.graph.tasks == {before.run, known.run}
@@ -77,3 +77,30 @@ def test_run_deleted_while_registration_was_off_is_deregistered(world: Registrat
     assert world.settle(run) == "deregistered"
     assert not world.graph.tasks
     assert add_outbox_entries(world.client, TABLE) == 0
+
+
+def test_project_that_is_added_later_gets_the_entries_of_its_runs_only(
+    world: RegistrationWorld,
+) -> None:
+    """`PROJECTS` reads these projects alone, their deleted runs included, and no other row."""
+    world.settings = world.settings_with(REGISTRATION_PROJECTS="gemini")
+    apollo, zeus = world.create(), world.create(project="zeus")
+    world.settings = world.settings_with(REGISTRATION_PROJECTS="gemini,zeus")
+    assert add_entries(world.client, TABLE, projects=" zeus,") == 1
+    assert world.all_keys() == [zeus]
+    assert add_entries(world.client, TABLE, projects="zeus") == 0
+    assert add_entries(world.client, TABLE, projects="all") == 1
+    assert {*world.all_keys()} == {apollo, zeus}
+
+
+def test_backfill_without_projects_adds_no_entry(world: RegistrationWorld) -> None:
+    """A pass of what is pending reads no other row."""
+    world.store(registers="off").create(CreateRun(), project="apollo", action=world.action(ADA))
+    assert add_entries(world.client, TABLE, projects="") == 0
+    assert world.all_keys() == []
+
+
+def test_malformed_project_is_refused(world: RegistrationWorld) -> None:
+    """The message names the value and the legal name that is nearest."""
+    with pytest.raises(ValueError, match=r"has 'Apollo'.*`apollo` would be one"):
+        add_entries(world.client, TABLE, projects="Apollo")

@@ -1,10 +1,11 @@
 """RegisterResourcesFunction as Lambda runs it: batches of the stream, passes, and their reports."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from random import Random
 from typing import Any
@@ -15,7 +16,10 @@ import pytest
 from byline.aws import dynamodb
 from byline.errors import Misconfigured
 from byline.identity.caller import Caller
-from byline.registration.outbox import outbox_entry
+from byline.registration.authorization_service import ATTEMPTS
+from byline.registration.outbox import Outbox, outbox_entry
+from byline.registration.principals import typed
+from register_resources.backlog import CONCURRENCY, MAX_FAILURES
 from register_resources.pending import PendingRegistrations, RunKey
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.runs.requests import CreateRun
@@ -58,9 +62,7 @@ class RegistrationDeployment:
         client = self.table.client
         audit = AuditTrail(client, ACCESS_TABLE, now=now)
         ids = iter(lambda: f"01M6DMBE00{uuid4().int % 10**16:016}", "")
-        return RunStore(
-            client, TABLE, audit=audit, now=now, new_id=ids.__next__, outbox=outbox_entry
-        )
+        return RunStore(client, TABLE, audit=audit, now=now, new_id=ids.__next__, outbox=Outbox())
 
     def create(self, *, age: float = 0) -> RunKey:
         action = ActionContext(ADA, str(uuid4()))
@@ -119,6 +121,11 @@ def deployment(
         log_to_standard_output()
         yield RegistrationDeployment(function, server, service)
         dynamodb.cache_clear()
+
+
+def counts(*, pending: int, **settled: int) -> dict[str, int]:
+    """The answer of a pass."""
+    return {"registered": 0, "deregistered": 0, "revoked": 0, **settled, "pending": pending}
 
 
 def build(environ: dict[str, str]) -> Callable[[Any, Any], Any]:
@@ -193,7 +200,7 @@ def test_pass_registers_runs_without_an_event(deployment: RegistrationDeployment
     gone = deployment.create()
     deployment.delete(gone)
     answer = deployment.invoke({"detail-type": "Scheduled Event"})
-    assert answer == {"registered": 20, "deregistered": 1, "pending": 0}
+    assert answer == counts(registered=20, deregistered=1, pending=0)
     assert deployment.service.graph.tasks == runs
     assert deployment.pending == set()
 
@@ -205,10 +212,10 @@ def test_pass_skips_refused_runs_and_a_backfill_does_not(
     run = deployment.create()
     deployment.service.faults.append(Fails(403))
     deployment.deliver(run)
-    assert deployment.invoke({}) == {"registered": 0, "deregistered": 0, "pending": 1}
+    assert deployment.invoke({}) == counts(pending=1)
     assert len(deployment.service.requests) == 1
     answer = deployment.invoke({"backfill": True})
-    assert answer == {"registered": 1, "deregistered": 0, "pending": 0}
+    assert answer == counts(registered=1, pending=0)
     assert deployment.pending == set()
 
 
@@ -269,14 +276,14 @@ def test_log_of_a_failure_does_not_quote_the_service(
 ) -> None:
     """A failure's log line names the run and the error class, never the service's answer."""
     run = deployment.create()
-    deployment.service.faults.append(Fails(500, b"S3CRET of the service"))
+    deployment.service.faults.extend([Fails(500, b"S3CRET of the service")] * ATTEMPTS)
     capsys.readouterr()
     deployment.deliver(run)
     said = capsys.readouterr()
     assert "S3CRET" not in said.out + said.err
     [line] = [json.loads(text) for text in said.out.splitlines() if "registration failed" in text]
     assert (line["project"], line["run"]) == ("apollo", run.run)
-    assert (line["operation"], line["error_class"]) == ("register", "unexpected_status")
+    assert (line["operation"], line["error_class"]) == ("register", "server_error")
 
 
 def test_pass_ends_early_while_the_service_is_down(deployment: RegistrationDeployment) -> None:
@@ -285,8 +292,62 @@ def test_pass_ends_early_while_the_service_is_down(deployment: RegistrationDeplo
         deployment.create()
     deployment.service.faults.extend([Fails(500)] * 100)
     answer = deployment.invoke({})
-    assert answer == {"registered": 0, "deregistered": 0, "pending": 40}
-    assert len(deployment.service.requests) == 16
+    assert answer == counts(pending=40)
+    assert len(deployment.service.requests) == 16 * ATTEMPTS
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_runs_that_met_an_outage_are_registered_by_the_next_pass(
+    deployment: RegistrationDeployment, status: int
+) -> None:
+    """Three runs met a service without capacity. No backfill is needed when it is well again."""
+    runs = [deployment.create() for _ in range(3)]
+    deployment.service.faults.extend([Fails(status)] * 3 * ATTEMPTS)
+    assert deployment.deliver(*runs) == []
+    assert not deployment.service.graph.tasks
+    assert deployment.invoke({}) == counts(registered=3, pending=0)
+    assert deployment.service.graph.tasks == {run.run for run in runs}
+
+
+def test_pause_of_the_service_holds_for_other_workers(
+    deployment: RegistrationDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new process makes no call until the time for which the service asked, then registers."""
+    run, other = deployment.create(), deployment.create()
+    deployment.service.faults.append(Fails(429, retry_after="600"))
+    deployment.deliver(run)
+    new = replace(deployment, handler=build(dict(os.environ)))
+    assert new.deliver(other) == []
+    assert new.invoke({"backfill": True}) == {
+        "registered": 0,
+        "deregistered": 0,
+        "revoked": 0,
+        "pending": 2,
+    }
+    assert len(deployment.service.requests) == 1
+    later = time.time() + 601
+    monkeypatch.setattr(time, "time", lambda: later)
+    newest = replace(deployment, handler=build(dict(os.environ)))
+    assert newest.invoke({}) == counts(registered=2, pending=0)
+
+
+def test_runs_that_always_fail_do_not_end_a_pass_before_the_others(
+    deployment: RegistrationDeployment,
+) -> None:
+    """A pass settles the runs without an error first."""
+    for _ in range(MAX_FAILURES):
+        poison = deployment.create()
+        key = {"project": {"S": poison.project}, "id": {"S": poison.run}}
+        deployment.table.client.update_item(
+            TableName=TABLE,
+            Key=key,
+            UpdateExpression="SET registration_error = :error",
+            ExpressionAttributeValues={":error": {"S": "server_error"}},
+        )
+    fresh = {deployment.create().run for _ in range(CONCURRENCY)}
+    deployment.invoke({}, seconds=100)
+    order = [call.resource[1] for call in deployment.service.graph.calls]
+    assert set(order[:CONCURRENCY]) == fresh
 
 
 def test_pass_without_time_for_a_call_makes_none(deployment: RegistrationDeployment) -> None:
@@ -369,6 +430,6 @@ def test_index_is_read_to_its_end(server: DynamoDb) -> None:
         entry = outbox_entry(run, since=f"2026-11-22T00:00:0{number}Z")
         server.client.put_item(TableName=TABLE, Item={**keys, **entry})
     client: Any = Paged()
-    found = list(PendingRegistrations(client, TABLE).list_shard("0"))
+    found = list(PendingRegistrations(client, TABLE, shape=typed).list_shard("0", now="2026-11-23"))
     assert [row.since[-2] for row in found] == ["0", "1", "2"]
     assert len(pages) >= 3

@@ -1,6 +1,8 @@
 """One run and its worker: the calls of the service, the outbox entry and the doubt."""
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -8,11 +10,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from byline.identity.caller import Caller
+from byline.registration.outbox import ENTRY_ATTRIBUTES, SETTLE_SECONDS
 from byline.tables.rows import WRITE_ATTEMPTS, Contended
-from register_resources.claims import KEPT_SECONDS, SETTLE_SECONDS, RunClaims
+from register_resources.attributes import NAMED_ATTRIBUTES
+from register_resources.claims import KEPT_SECONDS, RunClaims
+from register_resources.pause import ServicePause
 from register_resources.pending import RunKey
 from stand_ins.authorization_service import Fails, Hangs
-from tests.register.world import LIFE_SECONDS, RegistrationWorld, Step
+from tests.register.world import ADA, LIFE_SECONDS, ROBOT, RegistrationWorld, Step
 from tests.runs.table_server import TABLE
 
 NIGHTLY = Caller("application", "bearer", "https://issuer.example", "nightly", "nightly", "nightly")
@@ -160,7 +165,7 @@ def test_run_without_a_row_makes_no_call(world: RegistrationWorld) -> None:
     assert not world.graph.calls
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 def test_failure_keeps_the_outbox_entry_and_notes_its_class(
     world: RegistrationWorld, status: int
 ) -> None:
@@ -170,7 +175,7 @@ def test_failure_keeps_the_outbox_entry_and_notes_its_class(
     assert world.settle(key) == "failed"
     [entry] = world.pending()
     assert entry.error == world.failures[0][2] == world.row(key)["registration_error"]["S"]
-    assert entry.is_refused == (status != 503)
+    assert entry.is_refused == (status < 429)
     world.faults.clear()
     assert world.settle(key) == "registered"
     assert "registration_error" not in world.row(key)
@@ -462,3 +467,188 @@ def test_claims_expire(world: RegistrationWorld) -> None:
 def _delete_and_settle(world: RegistrationWorld, key: RunKey) -> None:
     world.delete(key)
     assert world.settle(key) == "deregistered"
+
+
+def test_person_is_granted_the_run_of_its_service_account(world: RegistrationWorld) -> None:
+    """The service account owns the run, and the person that it acts for may read it."""
+    key = world.create(by=ROBOT, person=ADA)
+    assert world.settle(key) == "registered"
+    register, grant = world.graph.calls
+    assert register.document["principal"]["id"] == "robot"
+    assert (grant.operation, grant.resource) == ("grant", ("task", key.run))
+    assert grant.document["principal"] == {
+        "type": "user",
+        "id": "ada",
+        "issuer": "https://issuer.example",
+    }
+    assert grant.document["operation"] == "read"
+    world.delete(key)
+    assert world.settle(key) == "deregistered"
+    assert (world.graph.tasks, world.graph.grants) == (set(), set())
+    assert world.graph.calls[-1].document["principal"]["id"] == "robot"
+
+
+def test_run_is_pending_until_its_person_knows_it(world: RegistrationWorld) -> None:
+    """The registration succeeded and the grant failed: the next worker repeats both."""
+    key = world.create(by=ROBOT, person=ADA)
+    world.faults += [None, Fails(403)]
+    assert world.settle(key) == "failed"
+    assert world.failures == [(key.run, "grant", "forbidden")]
+    assert [entry.error for entry in world.pending()] == ["forbidden"]
+    assert world.settle(key) == "registered"
+    assert len(world.graph.grants) == 1
+    assert len(world.graph.owners) == 1
+
+
+@pytest.mark.parametrize("takes_effect", ["at once", "late", "never"])
+def test_late_grant_of_a_person_does_not_outlive_the_run(
+    world: RegistrationWorld, takes_effect: str
+) -> None:
+    """A grant without an answer leaves a doubt, so the deregistration is repeated after it."""
+    key = world.create(by=ROBOT, person=ADA)
+    world.faults += [None, *[Hangs(takes_effect)] * 4]
+    assert world.settle(key) == "failed"
+    world.delete(key)
+    assert world.settle(key) == "unsettled"
+    world.graph.apply_late_calls()
+    world.clock.advance(SETTLE_SECONDS)
+    assert world.settle(key) == "deregistered"
+    assert (world.graph.tasks, world.graph.grants) == (set(), set())
+
+
+@pytest.mark.parametrize("step", range(20))
+def test_worker_that_dies_while_it_tells_the_person_is_repeated(
+    world: RegistrationWorld, step: int
+) -> None:
+    """A worker dies at one of its steps. Run and person are known in the end, once."""
+    key = world.create(by=ROBOT, person=ADA)
+    numbers = count()
+
+    def die(_: str) -> None:
+        if next(numbers) == step:
+            raise WorkerDied
+
+    with suppress(WorkerDied):
+        world.settle(key, step=die)
+    world.clock.advance(LIFE_SECONDS)
+    world.make_pass()
+    assert world.pending() == []
+    assert (world.graph.tasks, len(world.graph.grants)) == ({key.run}, 1)
+
+
+FLAT = {"user_id": None, "service_account_id": None, "account_id": "acct-1"}
+
+
+@pytest.mark.parametrize(
+    ("by", "principal"),
+    [
+        (ADA, {**FLAT, "user_id": "ada"}),
+        (ROBOT, {**FLAT, "service_account_id": "robot"}),
+        (None, FLAT),
+    ],
+)
+def test_flat_principal_has_the_members_of_agentexs_context(
+    world: RegistrationWorld, by: Caller | None, principal: dict[str, str | None]
+) -> None:
+    """With `RegistrationPrincipal` = `flat`, both calls have user, service account and account."""
+    world.settings = world.settings_with(
+        REGISTRATION_PRINCIPAL="flat", REGISTRATION_ACCOUNT_ID=" acct-1 "
+    )
+    key = world.create(by=by)
+    world.settle(key)
+    world.delete(key)
+    world.settle(key)
+    assert [call.document["principal"] for call in world.graph.calls] == [principal] * 2
+
+
+def test_flat_principal_without_an_account_has_a_null(world: RegistrationWorld) -> None:
+    """The member is there all the same."""
+    world.settings = world.settings_with(REGISTRATION_PRINCIPAL="flat")
+    world.settle(world.create())
+    [call] = world.graph.calls
+    assert call.document["principal"]["account_id"] is None
+
+
+def test_run_of_another_project_has_no_outbox_entry(world: RegistrationWorld) -> None:
+    """It costs nothing: it is in neither the index nor the stream, alive or deleted."""
+    world.settings = world.settings_with(REGISTRATION_PROJECTS="gemini,zeus")
+    run = world.create()
+    assert not {*ENTRY_ATTRIBUTES} & world.row(run).keys()
+    world.delete(run)
+    assert not {*ENTRY_ATTRIBUTES} & world.row(run).keys()
+    other = world.create(project="zeus")
+    assert [entry.key for entry in world.pending()] == [other]
+
+
+def test_known_run_of_a_project_that_is_switched_off_is_deregistered(
+    world: RegistrationWorld,
+) -> None:
+    """The service knows the run, or may know it, so it learns of its end."""
+    known, pending = world.create(), world.create()
+    world.settle(known)
+    world.settings = world.settings_with(REGISTRATION_PROJECTS="gemini")
+    for run in (known, pending):
+        world.delete(run)
+    assert set(world.make_pass()) == {"deregistered"}
+    assert {call.resource[1] for call in world.graph.calls[1:]} == {known.run, pending.run}
+    assert (world.graph.tasks, world.pending()) == (set(), [])
+
+
+def test_pending_run_of_a_project_that_is_switched_off_is_still_registered(
+    world: RegistrationWorld,
+) -> None:
+    """It was created while its project was on, and its deletion will be told too."""
+    run = world.create()
+    world.settings = world.settings_with(REGISTRATION_PROJECTS="gemini")
+    assert world.make_pass() == ["registered"]
+    assert world.graph.tasks == {run.run}
+
+
+def test_registration_names_only_its_own_attributes(world: RegistrationWorld) -> None:
+    """A policy can limit the function to these attributes of the table."""
+    named: set[str] = set()
+
+    class Recording:
+        """A client that records the attributes that each call names."""
+
+        def __getattr__(self, operation: str) -> Any:
+            member = getattr(world.client, operation)
+            if operation not in ("get_item", "update_item", "delete_item", "transact_write_items"):
+                return member
+
+            def call(**what: Any) -> Any:
+                for action in what.get("TransactItems", [{"": what}]):
+                    [request] = action.values()
+                    named.update(_attributes_in(request))
+                return member(**what)
+
+            return call
+
+    client: Any = Recording()
+    keys = [world.create(by=ROBOT, person=ADA), world.create()]
+    world.register_account()
+    world.delete_account()
+    for faults in ([Hangs("never")] * 30, []):
+        world.faults[:] = faults
+        for entry in world.pending():
+            world.settle_with(client, entry.key)
+        world.clock.advance(2 * SETTLE_SECONDS)
+    world.delete(keys[0])
+    for _ in range(2):
+        world.settle_with(client, keys[0])
+    pause = ServicePause(client, TABLE)
+    service = world.service()
+    with pause.kept_for(service, now=world.clock):
+        service.paused_until = world.clock() + 60
+    assert named == NAMED_ATTRIBUTES
+
+
+def _attributes_in(request: dict[str, Any]) -> set[str]:
+    expressions = " ".join(
+        str(value) for name, value in request.items() if name.endswith("Expression")
+    )
+    words = set(re.findall(r"(?<![:\w])#?[a-z_]+", expressions))
+    names = request.get("ExpressionAttributeNames", {})
+    functions = {"attribute_exists", "attribute_not_exists"}
+    named = {names.get(word, word) for word in words - functions}
+    return named | set(request["Key"])

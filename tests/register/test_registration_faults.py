@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from register_resources.claims import SETTLE_SECONDS
+from byline.registration.outbox import SETTLE_SECONDS
 from tests.register.crowd import Crowd
 from tests.register.world import LIFE_SECONDS, new_world
 
@@ -33,6 +33,8 @@ def test_random_faults_and_deaths_leave_graph_and_table_equal(seed: int) -> None
         assert world.pending() == []
         assert world.graph.late == []
         assert world.graph.tasks == set(world.rows())
+        for_persons = {run for run, row in world.rows().items() if "person" in row}
+        assert {selector for _, (_, selector), _ in world.graph.grants} == for_persons
         assert len(world.graph.calls) > 10
 
 

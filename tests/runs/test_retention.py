@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from byline.errors import Misconfigured
-from byline.registration.outbox import outbox_entry
+from byline.registration.outbox import Outbox
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.messages.requests import PostMessage
 from serve_runs.messages.store import MessageStore
@@ -244,7 +244,7 @@ def test_tombstone_with_a_pending_deregistration_does_not_expire(dynamodb: Dynam
         audit=audit,
         now=time.time,
         new_id=str,
-        outbox=outbox_entry,
+        outbox=Outbox(),
         retention_days=30,
     )
     put_all(dynamodb, rows_of([(run_id(1), "apollo", "ada", "running")], issuer="-"))

@@ -2,9 +2,11 @@
 second."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from byline.registration.outbox import ENTRY_ATTRIBUTES, REVOCATION
 from stand_ins.authorization_service import AuthorizationStandIn, Fails, serve_authorization
 from tests.runs.access_rows import ACCOUNTS, AccessRows, acts_for, register, token_of
 from tests.runs.identity_server import Credential, Web
@@ -47,6 +49,11 @@ def robot(web: Web) -> Credential:
     return web.bearer("robot", client="robot")
 
 
+def revocations(dynamodb: DynamoDb) -> list[dict[str, Any]]:
+    """The rows of revocations."""
+    return [row for row in dynamodb.rows() if row["project"]["S"].startswith(REVOCATION)]
+
+
 def operations(service: AuthorizationStandIn) -> list[str]:
     """The operations that the authorization service received."""
     return [call.operation for call in service.graph.calls]
@@ -62,11 +69,12 @@ def test_grant_is_created_before_the_row(
 ) -> None:
     """The service receives person, service account and operation, and no token."""
     order: list[list[str]] = []
-    dynamodb.faults.append(
-        Meanwhile("TransactWriteItems", lambda: order.append(operations(service)))
-    )
+    for _ in range(2):
+        dynamodb.faults.append(
+            Meanwhile("TransactWriteItems", lambda: order.append(operations(service)))
+        )
     account = register(api, lin, robot).json
-    assert order == [["grant"]]
+    assert order == [[], ["grant"]]
     [call] = service.graph.calls
     assert call.document == {
         "principal": {"type": "user", "id": "lin", "issuer": web.url},
@@ -115,7 +123,7 @@ def test_refused_or_unchanged_registration_creates_no_grant(
     assert operations(service) == ["grant"]
 
 
-def test_grant_of_a_lost_race_is_revoked(
+def test_grant_of_a_lost_race_has_a_revocation(
     api: RunsApi,
     lin: Credential,
     robot: Credential,
@@ -123,15 +131,21 @@ def test_grant_of_a_lost_race_is_revoked(
     service: AuthorizationStandIn,
     dynamodb: DynamoDb,
 ) -> None:
-    """Of two concurrent registrations, the grant of the refused one is revoked."""
+    """Of two concurrent registrations, the grant of the refused one will be revoked."""
     ada = web.browser("ada")
+
+    def register_first() -> None:
+        assert register(api, ada, robot).status == 201
+
     dynamodb.faults.append(
-        Meanwhile("TransactWriteItems", lambda: register(api, ada, robot).status)
+        Meanwhile(
+            "TransactWriteItems",
+            lambda: dynamodb.faults.append(Meanwhile("TransactWriteItems", register_first)),
+        )
     )
     assert register(api, lin, robot).status == 409
-    assert operations(service) == ["grant", "grant", "revoke"]
-    [(principal, _, _)] = service.graph.grants
-    assert '"ada"' in principal
+    assert operations(service) == ["grant", "grant"]
+    assert [row["person"]["S"] for row in revocations(dynamodb)] == [f"user:{web.url}#lin"]
 
 
 def test_grant_that_another_row_of_the_person_needs_is_kept(
@@ -146,27 +160,77 @@ def test_grant_that_another_row_of_the_person_needs_is_kept(
     access_rows.grant("project:editor", "lin", project="gemini")
     same_token = {"token": token_of(robot)}
     path = ACCOUNTS.replace("apollo", "gemini")
+
+    def register_first() -> None:
+        assert api.call("POST", path, by=lin, document=same_token).status == 201
+
     dynamodb.faults.append(
         Meanwhile(
-            "TransactWriteItems", lambda: api.call("POST", path, by=lin, document=same_token).status
+            "TransactWriteItems",
+            lambda: dynamodb.faults.append(Meanwhile("TransactWriteItems", register_first)),
         )
     )
     assert register(api, lin, robot).status == 409
     assert operations(service) == ["grant", "grant"]
+    assert revocations(dynamodb) == []
 
 
-@pytest.mark.parametrize("faults", [[], [Fails(503)], [Fails(403)]])
-def test_revocation_of_a_grant_is_tried_once(
+def test_deletion_leaves_a_revocation_and_makes_no_call(
     api: RunsApi,
     lin: Credential,
     robot: Credential,
     service: AuthorizationStandIn,
-    faults: list[Fails],
+    dynamodb: DynamoDb,
+    web: Web,
 ) -> None:
-    """The grant is revoked after the row is deleted, and a failure does not change the answer."""
+    """RegisterResourcesFunction revokes the grant. The service cannot delay or fail the answer."""
     path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
-    service.faults.extend(faults)
+    assert revocations(dynamodb) == []
     assert api.call("DELETE", path, by=lin).status == 204
-    assert operations(service) == ["grant", "revoke"]
+    assert operations(service) == ["grant"]
     assert acts_for(api, robot) is None
-    assert bool(service.graph.grants) == bool(faults)
+    [row] = revocations(dynamodb)
+    assert row["person"]["S"] == f"user:{web.url}#lin"
+    assert row.keys() >= {*ENTRY_ATTRIBUTES}
+
+
+def test_service_account_of_another_project_has_no_grant(
+    start_api: Callable[..., RunsApi],
+    service: AuthorizationStandIn,
+    access_rows: AccessRows,
+    robot: Credential,
+    dynamodb: DynamoDb,
+    web: Web,
+) -> None:
+    """Only the projects in `RegistrationProjects` are registered with the service."""
+    service.graph.calls.clear()
+    access_rows.grant("project:editor", "lin")
+    api = start_api(AUTHORIZATION_SERVICE_URL=service.url, REGISTRATION_PROJECTS="gemini, zeus")
+    lin = web.browser("lin")
+    path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
+    assert api.call("DELETE", path, by=lin).status == 204
+    assert operations(service) == []
+    assert revocations(dynamodb) == []
+
+
+def test_grant_has_the_configured_shape(
+    start_api: Callable[..., RunsApi],
+    service: AuthorizationStandIn,
+    access_rows: AccessRows,
+    robot: Credential,
+    web: Web,
+) -> None:
+    """With `RegistrationPrincipal` = `flat`, a grant names the person as agentex does."""
+    service.graph.calls.clear()
+    access_rows.grant("project:editor", "lin")
+    api = start_api(
+        AUTHORIZATION_SERVICE_URL=service.url,
+        REGISTRATION_PRINCIPAL="flat",
+        REGISTRATION_ACCOUNT_ID="acct-1",
+    )
+    assert register(api, web.browser("lin"), robot).status == 201
+    assert service.graph.calls[-1].document["principal"] == {
+        "user_id": "lin",
+        "service_account_id": None,
+        "account_id": "acct-1",
+    }

@@ -24,7 +24,7 @@ SERVE_RUNS: Sequence[frozenset[str]] = (
 only. The routes of `audit` are above `calls`, as those of every subject."""
 
 LAYER: Sequence[frozenset[str]] = (
-    frozenset({"errors", "names", "caching", "init_phase", "retries", "metrics"}),
+    frozenset({"errors", "names", "caching", "init_phase", "retries", "retry_after", "metrics"}),
     frozenset({"tls"}),
     frozenset({"fetch"}),
     frozenset({"aws", "settings"}),

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from byline.registration.authorization_service import DELIVERY_SECONDS
-from byline.registration.outbox import ENTRY_ATTRIBUTES
+from byline.registration.outbox import ENTRY_ATTRIBUTES, SETTLE_SECONDS
 from local.stream_poller import matches
 from register_resources.backlog import CONCURRENCY
-from register_resources.claims import SETTLE_SECONDS
+from serve_runs.service_accounts.grants import REQUEST_SECONDS
 from tests.template.stack import NO_VALUE, Json, properties, template, translate
 
 FUNCTION = "AWS::Lambda::Function"
@@ -34,6 +34,8 @@ def test_every_resource_of_registration_has_its_condition() -> None:
     """Each resource that refers to the function exists only where registration is on."""
     for name, body in translate(template())["Resources"].items():
         text = re.sub(r'\{"Fn::If": \["Registration", \{[^}]+\}, ""\]\}', "", json.dumps(body))
+        for parameter in template()["Parameters"]:
+            text = text.replace(f'{{"Ref": "{parameter}"}}', "")
         refers = re.search(r'"(Ref|Fn::GetAtt)": \[?"((?:Register|Registration)\w+)"', text)
         if refers or re.match("Register|Registration", name):
             assert body.get("Condition") == "Registration", name
@@ -61,6 +63,39 @@ def test_both_functions_get_the_authorization_service_url() -> None:
         variables = properties(FUNCTION, function)["Environment"]["Variables"]
         assert variables["AUTHORIZATION_SERVICE_URL"] == {"Ref": "AuthorizationServiceUrl"}
         assert variables["RUNS_TABLE"] == {"Ref": "RunsTable"}
+
+
+def test_rollout_is_decided_by_the_writer_of_outbox_entries() -> None:
+    """RegisterResourcesFunction settles every entry, also of a project that is off again."""
+    runs, worker = (
+        properties(FUNCTION, name)["Environment"]["Variables"] for name in ("RunsFunction", NAME)
+    )
+    assert runs["REGISTRATION_PROJECTS"] == {"Ref": "RegistrationProjects"}
+    assert "REGISTRATION_PROJECTS" not in worker
+    for variable in ("REGISTRATION_PRINCIPAL", "REGISTRATION_ACCOUNT_ID", "REGISTRATION_COUNTERS"):
+        assert runs[variable] == worker[variable]
+
+
+@pytest.mark.parametrize(
+    ("projects", "is_valid"),
+    [
+        ("", True),
+        ("apollo", True),
+        ("apollo,gemini-2", True),
+        ("apollo,", False),
+        ("Apollo", False),
+        ("apollo gemini", False),
+    ],
+)
+def test_projects_are_names_separated_by_commas(projects: str, is_valid: bool) -> None:  # noqa: FBT001 - a column
+    """A name with a typing error is refused before anything is deployed."""
+    pattern = template()["Parameters"]["RegistrationProjects"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, projects)) == is_valid
+
+
+def test_request_ends_before_its_intended_grant_is_revoked() -> None:
+    """No request of RunsFunction lives as long as its revocation waits."""
+    assert properties(FUNCTION, "RunsFunction")["Timeout"] < REQUEST_SECONDS
 
 
 def test_failing_record_does_not_block_the_stream() -> None:
@@ -113,10 +148,10 @@ def test_only_new_pending_rows_invoke(event: str, image: Any, is_let_through: bo
 
 
 def test_pass_ends_before_the_next() -> None:
-    """The timeout allows all attempts against a service that does not answer."""
+    """The timeout allows two rounds of both calls for a run, with all attempts and waits."""
     assert _pass()["ScheduleExpression"] == "rate(5 minutes)"
     timeout = properties(FUNCTION, NAME)["Timeout"]
-    assert 2 * DELIVERY_SECONDS < timeout < 300
+    assert 4 * DELIVERY_SECONDS < timeout < 300
 
 
 def test_late_pass_is_dropped_into_the_dead_letters() -> None:

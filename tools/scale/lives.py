@@ -14,7 +14,8 @@ from moto import mock_aws
 from ulid import ULID
 
 from byline.identity.caller import Caller
-from byline.registration.outbox import PENDING_INDEX, outbox_entry
+from byline.registration.outbox import PENDING_INDEX, Outbox
+from byline.registration.principals import typed
 from byline.tables.rows import rfc3339
 from local.aws import ROOT
 from local.template import Template
@@ -119,7 +120,7 @@ class _Measurement:
     def life(self) -> Life:
         now = time.time
         audit = AuditTrail(self._client, ACCESS, now=now)
-        store = RunStore(self._client, RUNS, audit=audit, now=now, new_id=ULID, outbox=outbox_entry)
+        store = RunStore(self._client, RUNS, audit=audit, now=now, new_id=ULID, outbox=Outbox())
         messages = MessageStore(self._client, RUNS, now=now, retention_days=0)
         run = ""
 
@@ -160,7 +161,7 @@ class _Measurement:
 
     def _register(self, key: RunKey, *, at: float) -> None:
         claims = RunClaims(self._client, RUNS, owner="worker")
-        pending = PendingRegistrations(self._client, RUNS)
+        pending = PendingRegistrations(self._client, RUNS, shape=typed)
         taken = []
         self._step("claim", lambda: taken.append(claims.take(key, now=at, until=at + 60)), once=1)
         row, claim = pending.read(key), taken[0]

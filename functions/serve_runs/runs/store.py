@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UpdateTypeDef,
     )
 
-    from byline.registration.outbox import NewOutboxEntry
+    from byline.registration.outbox import Outbox
 
 READS_BEFORE_WRITING = 3
 """How often a run is read, because another request may change it before the write."""
@@ -55,7 +55,7 @@ class RunStore:
         audit: AuditTrail,
         now: Clock,
         new_id: Callable[[], object],
-        outbox: "NewOutboxEntry | None" = None,
+        outbox: "Outbox | None" = None,
         retention_days: int = 0,
     ) -> None:
         self._client = client
@@ -84,7 +84,8 @@ class RunStore:
         """
         now = self._now()
         item = new_item(body, project=project, run_id=str(self._new_id()), action=action, at=now)
-        item |= self._outbox_entry(item, now)
+        if self._outbox is not None:
+            item |= self._outbox.of_new_run(item, since=rfc3339(now))
         resource = AuditedResource(project, "run", item["id"]["S"])
         actions: dict[str, TransactWriteItemTypeDef] = {}
         remembered = None if key is None else _remembered_key(key, body, project, action)
@@ -227,7 +228,7 @@ class RunStore:
             self._kept_projects.add(project)
 
     def _outbox_entry(self, run: Item, now: float) -> Item:
-        return {} if self._outbox is None else self._outbox(run["id"]["S"], since=rfc3339(now))
+        return {} if self._outbox is None else self._outbox.of_deleted_run(run, since=rfc3339(now))
 
     def _created_by(self, key: RememberedKey, found: Item, project: str) -> Item:
         key.require_same_body(found)

@@ -89,7 +89,7 @@ def tombstone_of(
         tombstone.pop(name, None)
     if action.identity is not None:
         tombstone["deleted_by"] = {"S": action.identity}
-    if outbox and expires:
+    if expires and "unregistered" in tombstone:
         expires = {"kept_until": expires[EXPIRES_AT]}
     return tombstone | expires
 

@@ -1,68 +1,161 @@
 """Grants of service accounts in the organisation's authorization service, where it has one.
 
 A grant precedes the row: without a grant no row is written. A revocation follows the deletion of
-the row. It is tried once, and its failure does not change the answer, because without the row the
-service account has no rights.
+the row. RegisterResourcesFunction makes it and repeats it until the service has confirmed.
+
+A request that dies between the grant and the row would leave a grant without a row. So a revocation
+is written before the grant. It becomes due after the request has certainly ended, and the row is
+written only together with its removal.
 """
 
-import random
 import time
-from typing import Literal
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from byline.fetch import post_json
+from byline.caching import Clock
 from byline.identity.caller import Principal
-from byline.metrics import Metrics
+from byline.registration.answers import PASSING
 from byline.registration.authorization_service import (
-    PASSING,
     AuthorizationService,
-    ErrorClass,
-    Json,
-    count_in,
-    principal,
+    Delivery,
     resource,
 )
+from byline.registration.outbox import (
+    GRANT_OPERATION,
+    SETTLE_SECONDS,
+    claim_key,
+    outbox_entry,
+    revocation_key,
+)
+from byline.registration.principals import PrincipalShape, shape_of
+from byline.registration.settings import RegistrationSettings
+from byline.tables.rows import ConditionFailed, Item, rfc3339, write_row, write_together
 from serve_runs.errors import RequestFailed
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    type TransactActions = Mapping[str, TransactWriteItemTypeDef]
 
 GRANT_SECONDS = 12
 """The longest time for all attempts: the caller waits for the answer."""
 
-OPERATION = "create"
-"""The operation that is granted and revoked: the service account acts for the person."""
+REQUEST_SECONDS = 120
+"""A request has certainly ended after this time: its function's time limit is shorter."""
+
+INTENT_SECONDS = REQUEST_SECONDS + SETTLE_SECONDS
+"""After this time, a grant without a row is revoked. None that was sent can take effect later."""
 
 
 class Grants:
-    """The grants of the service at `url`. Calls are counted in `metrics`."""
+    """The grants in `service`. Revocations are rows of `table`, which is `RunsTable`."""
 
-    def __init__(self, url: str, *, metrics: Metrics) -> None:
-        self._service = AuthorizationService(
-            url,
-            post=post_json,
-            now=time.time,
-            sleep=time.sleep,
-            random=random.random,
-            count=count_in(metrics),
-        )
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        service: AuthorizationService,
+        settings: RegistrationSettings,
+        now: Clock = time.time,
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._service = service
+        self._settings = settings
+        self._shape: PrincipalShape = shape_of(settings)
+        self._now = now
 
-    def grant(self, person: Principal, account_id: str) -> None:
+    def are_on_for(self, project: str) -> bool:
+        """Whether service accounts of a project need a grant."""
+        return self._settings.is_on_for(project)
+
+    def grant(self, person: Principal, account_id: str, *, request_id: str) -> "TransactActions":
         """Grant a person the use of a service account.
 
-        Raises `RequestFailed`: `grant_unavailable`; `grant_refused` where a retry is useless.
+        Returns the actions to carry out together with the row. Without them the grant is revoked.
+        Raises `RequestFailed`: `grant_unavailable`, also while an earlier grant is being revoked;
+        `grant_refused` where a retry is useless.
         """
-        until = time.time() + GRANT_SECONDS
-        grantee, account = _named(person, account_id)
-        error = self._service.grant(grantee, account, operation=OPERATION, until=until).error
-        if error in PASSING:
+        key = revocation_key(account_id, person=person.text)
+        before = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        is_pending = "unregistered" in before.get("Item", {})
+        due_at = self._now() + INTENT_SECONDS
+        intent = self._put(account_id, person, request_id=request_id, due_at=due_at)
+        if write_together(self._client, {"intent": intent, "claim": self._unclaimed(key)}):
             raise RequestFailed("grant_unavailable")
-        if error is not None:
-            raise RequestFailed("grant_refused")
+        delivery = self._grant(person, account_id)
+        if delivery.error is not None:
+            if delivery.is_certain and not is_pending:
+                self._forget(key, request_id)
+            raise RequestFailed(
+                "grant_unavailable" if delivery.error in PASSING else "grant_refused"
+            )
+        own: Any = self._own(key, request_id)
+        return {"revocation": {"Delete": own}, "claim": self._unclaimed(key)}
 
-    def revoke(self, person: Principal, account_id: str) -> ErrorClass | None:
-        """Revoke the grant, in one attempt. Returns the class of the error, None for success."""
-        grantee, account = _named(person, account_id)
-        return self._service.revoke(grantee, account, operation=OPERATION, until=time.time()).error
+    def revocation(self, row: Item, person: Principal, *, request_id: str) -> "TransactActions":
+        """The actions that revoke the grant of a service account, together with its deletion.
 
+        Empty where it has no grant.
+        """
+        if "granted_at" not in row:
+            return {}
+        revocation = self._put(row["id"]["S"], person, request_id=request_id, due_at=self._now())
+        return {"revocation": revocation}
 
-def _named(person: Principal, account_id: str) -> tuple[Json, Json]:
-    kind: Literal["user"] = "user"  # only people have service accounts
-    grantee = principal(kind, subject=person.subject, issuer=person.issuer)
-    return grantee, resource("api_key", account_id)
+    def _grant(self, person: Principal, account_id: str) -> Delivery:
+        return self._service.grant(
+            self._shape("user", subject=person.subject, issuer=person.issuer),
+            resource("api_key", account_id),
+            operation=GRANT_OPERATION,
+            until=self._now() + GRANT_SECONDS,
+        )
+
+    def _put(
+        self, account_id: str, person: Principal, *, request_id: str, due_at: float
+    ) -> "TransactWriteItemTypeDef":
+        key = revocation_key(account_id, person=person.text)
+        item: Item = {
+            **key,
+            **outbox_entry(key["id"]["S"], since=rfc3339(due_at)),
+            "person": {"S": person.text},
+            "last_request": {"S": request_id},
+        }
+        return {"Put": {"TableName": self._table, "Item": item}}
+
+    def _unclaimed(self, key: Item) -> "TransactWriteItemTypeDef":
+        """The check that no revocation with `key` is under way or may still take effect.
+
+        A claim that was not given back belonged to a worker that died during a call.
+        """
+        now = int(self._now())
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": claim_key(key),
+                "ConditionExpression": (
+                    "(attribute_not_exists(claimed_until) OR claimed_until <= :settled)"
+                    " AND (attribute_not_exists(doubt_until) OR doubt_until <= :now)"
+                ),
+                "ExpressionAttributeValues": {
+                    ":settled": {"N": str(now - SETTLE_SECONDS)},
+                    ":now": {"N": str(now)},
+                },
+            }
+        }
+
+    def _own(self, key: Item, request_id: str) -> Any:
+        return {
+            "TableName": self._table,
+            "Key": key,
+            "ConditionExpression": "last_request = :me",
+            "ExpressionAttributeValues": {":me": {"S": request_id}},
+        }
+
+    def _forget(self, key: Item, request_id: str) -> None:
+        """Remove the revocation of a grant that was certainly not made."""
+        with suppress(ConditionFailed):
+            write_row(self._client, lambda: self._client.delete_item(**self._own(key, request_id)))

@@ -5,6 +5,7 @@ person → policy → the service account's own token, verified → the grant of
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,11 +13,10 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 
 from byline.errors import Rejected
-from byline.identity.caller import Caller, Principal, principal_of, read_principal
+from byline.identity.caller import Caller, principal_of, read_principal
 from byline.identity.identity import Identity
 from byline.identity.unverified import UnverifiedToken
-from byline.tables.rows import Contended, Item
-from serve_runs.access.control import AccessControl
+from byline.tables.rows import Item
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.errors import RequestFailed, contended, not_found
@@ -46,7 +46,6 @@ class ServiceAccountRoutes:
     store: ServiceAccountStore
     audit: AuditTrail
     identity: Identity
-    access_control: AccessControl
     grants: "Grants | None"
 
     def routes(self) -> tuple[Route, ...]:
@@ -101,9 +100,8 @@ class ServiceAccountRoutes:
         account_id = service_account_id(account_id)
         resource = AuditedResource(call.project, "service_account", account_id)
         record = self.audit.record(call.action, "delete_service_account", resource)
-        row = self._delete(call, account_id, record=record)
+        self._delete(call, account_id, record=record)
         call.log("service account deleted", service_account=account_id)
-        self._revoke(row)
         return no_content()
 
     def _register(self, call: Call, person: Caller, body: CreateServiceAccount) -> tuple[Item, str]:
@@ -119,24 +117,14 @@ class ServiceAccountRoutes:
             request_id=action.request_id,
         )
         account_id = id_of(wanted.application)
-        granted = False
-
-        def grant() -> None:
-            nonlocal granted
-            if self.grants is not None and not granted:
-                self.grants.grant(wanted.person, account_id)
-                granted = True
-
+        grant = None
+        if self.grants is not None and self.grants.are_on_for(call.project):
+            grant = partial(
+                self.grants.grant, wanted.person, account_id, request_id=action.request_id
+            )
         resource = AuditedResource(call.project, "service_account", account_id)
         record = self.audit.record(action, "create_service_account", resource)
-        try:
-            return self.store.register(wanted, grant=grant, record=record)
-        except (RequestFailed, Contended):
-            # If another request wrote the row first, this grant may belong to no row.
-            is_unused = granted and not self._acts_for(application, wanted.person)
-            if is_unused and self.grants is not None:
-                self.grants.revoke(wanted.person, account_id)
-            raise
+        return self.store.register(wanted, grant=grant, record=record)
 
     def _verified(self, token: str) -> Caller:
         """The service account of a token.
@@ -154,26 +142,22 @@ class ServiceAccountRoutes:
             raise _invalid_token("its subject is not a service account")
         return application
 
-    def _acts_for(self, application: Caller, person: Principal) -> bool:
-        """Whether the application acts for the person, in any project."""
-        link = self.access_control.acts_for(application)
-        return link is not None and link.person == person
-
-    def _delete(self, call: Call, account_id: str, *, record: Any) -> Item:
+    def _delete(self, call: Call, account_id: str, *, record: Any) -> None:
         for _ in range(ATTEMPTS):
             # Read at each attempt: after a new registration it may act for another person.
             row = self.store.find(call.project, account_id)
             _require("delete_service_account", call, account_id, row)
-            if self.store.delete(_existing(row), record=record):
-                return _existing(row)
+            existing = _existing(row)
+            revocation = self._revocation(existing, call.action.request_id)
+            if self.store.delete(existing, record=record, revocation=revocation):
+                return
         raise contended("service account")
 
-    def _revoke(self, row: Item) -> None:
+    def _revocation(self, row: Item, request_id: str) -> Any:
         if self.grants is None:
-            return
-        error = self.grants.revoke(read_principal(row["person"]["S"]), row["id"]["S"])
-        if error is not None:
-            logger.error("grant not revoked", service_account=row["id"]["S"], error=error)
+            return {}
+        person = read_principal(row["person"]["S"])
+        return self.grants.revocation(row, person, request_id=request_id)
 
 
 def _require(action: str, call: Call, account_id: str, row: Item | None) -> None:

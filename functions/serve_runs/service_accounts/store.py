@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
+    from serve_runs.service_accounts.grants import TransactActions
+
 ATTEMPTS = 3
 """How often a service account is read, because it may change before the write."""
 
@@ -36,12 +38,13 @@ class ServiceAccountStore:
         self,
         wanted: ServiceAccountRegistration,
         *,
-        grant: Callable[[], None],
+        grant: "Callable[[], TransactActions] | None",
         record: "TransactWriteItemTypeDef",
     ) -> tuple[Item, Literal["created", "changed", "unchanged"]]:
         """Let a service account act for a person, or change its role or name.
 
-        `grant` is called before the write of a new one, and may raise. Raises `RequestFailed`:
+        `grant` is called before the write of one without a grant, and may raise; its actions are
+        carried out with the write. It is None where no grant is needed. Raises `RequestFailed`:
         `already_registered` where it acts for another person or in another project,
         `store_unavailable` where other requests change it at the same time.
         """
@@ -49,25 +52,34 @@ class ServiceAccountStore:
             before = self._read(acts_for_key(wanted.application))
             now = rfc3339(self._now())
             if before is None:
-                grant()
                 row = wanted.item(created_at=now, updated_at=now)
-                if self._put(row, wanted, "attribute_not_exists(entry)", {}, record):
+                condition, values = "attribute_not_exists(entry)", {}
+            else:
+                row = wanted.item(created_at=before["created_at"]["S"], updated_at=now)
+                condition, values = _UNCHANGED, {":seen": before["last_request"]}
+                if (before["person"], before["project"]) != (row["person"], row["project"]):
+                    raise RequestFailed("already_registered")
+            granted_at = (before or {}).get("granted_at")
+            needs_grant = grant is not None and granted_at is None
+            is_changed = before is None or _content(before) != _content(row)
+            if not is_changed and not needs_grant:
+                return row if before is None else before, "unchanged"
+            more: TransactActions = grant() if grant is not None and needs_grant else {}
+            if more or granted_at is not None:
+                row["granted_at"] = granted_at or {"S": now}
+            if self._put(row, wanted, condition, values, {"record": record, **more}):
+                if before is None:
                     return row, "created"
-                continue
-            row = wanted.item(created_at=before["created_at"]["S"], updated_at=now)
-            if (before["person"], before["project"]) != (row["person"], row["project"]):
-                raise RequestFailed("already_registered")
-            if (before["role"], before["name"]) == (row["role"], row["name"]):
-                return before, "unchanged"
-            if self._put(row, wanted, _UNCHANGED, {":seen": before["last_request"]}, record):
-                return row, "changed"
+                return row, "changed" if is_changed else "unchanged"
         raise contended("service account")
 
     def find(self, project: str, account_id: str) -> Item | None:
         """A project's service account, None where it does not exist."""
         return self._read(listed_key(project, account_id))
 
-    def delete(self, row: Item, *, record: "TransactWriteItemTypeDef") -> bool:
+    def delete(
+        self, row: Item, *, record: "TransactWriteItemTypeDef", revocation: "TransactActions"
+    ) -> bool:
         """Delete both rows; False, with none deleted, where they changed since `row` was read."""
         application = read_principal(row["principal"]["S"])
         project = row["project"]["S"]
@@ -89,6 +101,7 @@ class ServiceAccountStore:
                 "by project": delete(listed_key(project, row["id"]["S"])),
                 "project": keep_project_row(self._table, project),
                 "record": record,
+                **revocation,
             },
         )
 
@@ -120,9 +133,9 @@ class ServiceAccountStore:
         wanted: ServiceAccountRegistration,
         condition: str,
         values: Item,
-        record: "TransactWriteItemTypeDef",
+        more: "TransactActions",
     ) -> bool:
-        """Write both rows under the same condition; False, with none written, where it fails."""
+        """Write both rows and carry out `more`; False, with none written, where that fails."""
 
         def put(key: Item) -> "TransactWriteItemTypeDef":
             request: Any = {
@@ -137,10 +150,14 @@ class ServiceAccountStore:
             {
                 "by application": put(acts_for_key(wanted.application)),
                 "by project": put(listed_key(wanted.project, row["id"]["S"])),
-                "record": record,
+                **more,
             },
         )
 
     def _read(self, key: Item) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return answer.get("Item")
+
+
+def _content(row: Item) -> tuple[Any, Any]:
+    return row["role"], row["name"]

@@ -221,7 +221,7 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
         "The runner has no live token yet, or the secret cannot be read yet.",
     ),
     "grant_unavailable": _unavailable(
-        "The authorization service does not answer. Retry.",
+        "The authorization service does not answer, or still revokes an earlier grant. Retry.",
         "The authorization service could not be reached, so no service account was registered.",
     ),
 }

@@ -56,6 +56,10 @@ class AnswerRefused(FetchFailed):
     """An answer came that is not used: a redirect, or one that is too long or incomplete."""
 
 
+class AnswerCutShort(AnswerRefused):
+    """The connection ended before the whole answer came. The same request may succeed later."""
+
+
 class Fetch(Protocol):
     """The answer to a GET of `url`. Raises `FetchFailed`."""
 
@@ -205,7 +209,7 @@ class _Request:
                 if len(answered) > MAX_ANSWER_BYTES:
                     raise AnswerRefused(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
                 if response.length:
-                    raise AnswerRefused("the answer is incomplete")
+                    raise AnswerCutShort("the answer is incomplete")
                 return Answer(response.status, answered, response.getheader("Retry-After"))
         finally:
             connection.close()

@@ -34,19 +34,33 @@ RefreshMetric = Literal[
 AuthorizationMetric = Literal[
     "RegistrationAttempt", "RegistrationSuccess", "RegistrationRetry", "RegistrationFailure"
 ]
+AgentexMetric = Literal[
+    "task_fgac_dual_write.attempt",
+    "task_fgac_dual_write.success",
+    "task_fgac_dual_write.retry",
+    "task_fgac_dual_write.failure",
+]
 BacklogMetric = Literal[
-    "RegistrationPasses", "PendingRegistrations", "RefusedRegistrations", "OldestPendingAge"
+    "RegistrationPasses",
+    "PendingRegistrations",
+    "PendingRevocations",
+    "RefusedRegistrations",
+    "OldestPendingAge",
 ]
 MetricName = Literal[
-    RequestMetric, PlannerMetric, RefreshMetric, AuthorizationMetric, BacklogMetric
+    RequestMetric, PlannerMetric, RefreshMetric, AuthorizationMetric, AgentexMetric, BacklogMetric
 ]
 """Every metric. docs/runbook.md says what the alarm on one means."""
 
 METRICS: Mapping[str, frozenset[MetricName]] = {
-    "RunsFunction": frozenset(get_args(RequestMetric) + get_args(AuthorizationMetric)),
+    "RunsFunction": frozenset(
+        get_args(RequestMetric) + get_args(AuthorizationMetric) + get_args(AgentexMetric)
+    ),
     "PlanRefreshFunction": frozenset(get_args(PlannerMetric)),
     "RefreshTokensFunction": frozenset(get_args(RefreshMetric)),
-    "RegisterResourcesFunction": frozenset(get_args(AuthorizationMetric) + get_args(BacklogMetric)),
+    "RegisterResourcesFunction": frozenset(
+        get_args(AuthorizationMetric) + get_args(AgentexMetric) + get_args(BacklogMetric)
+    ),
 }
 """The metrics that each function writes, by its logical id in template.yaml."""
 
