@@ -16,7 +16,7 @@ def main() -> None:
         RUNNERS_TABLE="RunnersTable",
         ACCESS_TABLE="AccessTable",
         REFRESH_QUEUE_URL="-",
-        SECRET_PREFIX="-",
+        SECRET_PREFIX="byline",
         POWERTOOLS_SERVICE_NAME="-",
         AWS_DEFAULT_REGION="us-east-1",
     )
