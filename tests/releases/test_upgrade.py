@@ -60,7 +60,7 @@ def test_recorded_rows_are_shown_as_before(of: Service, left: Recording) -> None
     for path, before in left.reads.items():
         answer = of.call("GET", path)
         assert answer.status == 200, path
-        assert differences(before, answer.json) == [], path
+        assert differences(timeless(before), timeless(answer.json)) == [], path
 
 
 def test_recorded_cursors_lead_to_the_same_rows(of: Service, left: Recording) -> None:
@@ -129,6 +129,14 @@ def test_recorded_messages_of_the_queue_are_understood(of: Service, left: Record
     assert left.messages
     for body in left.messages:
         assert read_message(body).project == PROJECT
+
+
+def timeless(answer: Any) -> Any:
+    """An answer without a runner's status: its token has expired since it was recorded."""
+    runners = answer.get("runners", [answer] if "client" in answer else [])
+    for each in runners:
+        del each["status"]
+    return answer
 
 
 def runner(of: Service, name: str) -> Any:
