@@ -67,9 +67,10 @@ audit: ## look up known vulnerabilities of every pinned dependency
 	    done; [ -z "$$failed" ]
 
 .PHONY: build validate scan
-build: ## build the artifacts that `sam deploy` uploads, and what they consist of in .aws-sam/materials
+build: ## build the artifacts that `sam deploy` uploads, and what they consist of in .aws-sam/materials; ARCHITECTURE=arm64
 	@tools/setup project sam
-	.venv-sam/bin/sam build
+	$(if $(ARCHITECTURE),BYLINE_ARCHITECTURE=$(ARCHITECTURE)) .venv-sam/bin/sam build \
+	    $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
 	$(PYTHON) -m tools.bill_of_materials .aws-sam/build .aws-sam/materials
 .PHONY: deploy
 deploy: build ## build and deploy with params/<ENV>.yaml, and print what DNS and the OpenID provider need: ENV=dev

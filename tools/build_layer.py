@@ -26,6 +26,9 @@ SERVICES = ("dynamodb", "secretsmanager", "sqs", "xray")
 """The AWS services that the code calls. Only their models are shipped. X-Ray is among them because
 its SDK, loaded with the tracer, creates a client on import."""
 
+ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
+"""The machine of a compiled package, by its name in wheels: `e_machine` in the ELF header."""
+
 AMAZON_ROOTS = frozenset(
     {
         "Amazon Root CA 1",
@@ -40,10 +43,12 @@ AMAZON_ROOTS = frozenset(
 
 def build(artifact: Path, *, uv: str) -> str:
     """Fill `artifact` with the layer. Returns a summary for the log. Raises `BuildFailed`."""
-    is_checked = _can_import()
+    machine = _machine(os.environ.get("BYLINE_ARCHITECTURE") or "x86_64")
+    is_checked = _can_import(machine)
     root = artifact / "python"
     rmtree(root, ignore_errors=True)
-    install(root, uv=uv)
+    install(root, machine, uv=uv)
+    require_machine(root, machine)
     remove_unshipped(root)
     trim_botocore(root / "botocore/data")
     copytree(LAYER / "byline", root / "byline", ignore=ignore_patterns("__pycache__"))
@@ -53,30 +58,56 @@ def build(artifact: Path, *, uv: str) -> str:
     if is_checked:
         _run(sys.executable, "-I", "-S", str(CHECK), str(root), *SERVICES)
     size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
-    outcome = "compiled and imported" if is_checked else "compiled, NOT CHECKED"
-    return f"layer: {modules} modules, {outcome}; {size / 1e6:.1f} MB"
+    outcome = "compiled and imported" if is_checked else "compiled, NOT IMPORTED"
+    return f"layer for {machine}: {modules} modules, {outcome}; {size / 1e6:.1f} MB"
 
 
-def _can_import() -> bool:
+def _machine(architecture: str) -> str:
+    """The name in wheels of one of Lambda's architectures. Raises `BuildFailed` for another."""
+    machine = {"x86_64": "x86_64", "arm64": "aarch64"}.get(architecture)
+    if machine is None:
+        raise BuildFailed(f"BYLINE_ARCHITECTURE is {architecture}; set it to x86_64 or arm64")
+    return machine
+
+
+def _can_import(machine: str) -> bool:
     """Whether this machine can import what is shipped, which is for Lambda's platform.
 
-    Raises `BuildFailed` if it cannot and BYLINE_UNCHECKED_BUILD does not allow that.
+    Raises `BuildFailed` if it cannot, unless Linux builds for a named architecture or
+    BYLINE_UNCHECKED_BUILD allows it.
     """
-    if (sys.platform, platform.machine()) == ("linux", "x86_64"):
+    if (sys.platform, platform.machine()) == ("linux", machine):
         return True
-    if os.environ.get("BYLINE_UNCHECKED_BUILD") == "yes":
+    is_named = sys.platform == "linux" and "BYLINE_ARCHITECTURE" in os.environ
+    if is_named or os.environ.get("BYLINE_UNCHECKED_BUILD") == "yes":
         return False
     raise BuildFailed(
-        "only Linux on x86_64 can import what is shipped, and so check it."
-        " BYLINE_UNCHECKED_BUILD=yes builds without, to try things out; deploy from Linux"
+        f"only Linux on {machine} can import what is shipped, and so check it."
+        " On another Linux, name the ARCHITECTURE. Elsewhere BYLINE_UNCHECKED_BUILD=yes builds"
+        " without, to try things out; deploy from Linux"
     )
 
 
-def install(root: Path, *, uv: str) -> None:
-    """Install the lock file's packages for Lambda: CPython 3.13, x86_64, glibc of 2.28 or later."""
+def require_machine(root: Path, machine: str) -> None:
+    """Raise `BuildFailed` for a compiled package in `root` that is for another machine.
+
+    The check holds also where this machine cannot import what is shipped.
+    """
+    files = sorted(root.rglob("*.so*"))
+    if not files:
+        raise BuildFailed(f"no compiled package in {root}")
+    for file in files:
+        with file.open("rb") as binary:
+            header = binary.read(20)
+        if header[:4] != b"\x7fELF" or header[18] != ELF_MACHINES[machine]:
+            raise BuildFailed(f"{file.name} is not for {machine}")
+
+
+def install(root: Path, machine: str, *, uv: str) -> None:
+    """Install the lock file's packages for Lambda: CPython 3.13, glibc of 2.28 or later."""
     _run(
         uv, "pip", "install", "--quiet", "--target", str(root), "--python", sys.executable,
-        "--python-version", "3.13", "--python-platform", "x86_64-manylinux_2_28",
+        "--python-version", "3.13", "--python-platform", f"{machine}-manylinux_2_28",
         # Copies, not links: files are changed below, and uv's cache is shared.
         "--link-mode", "copy", "--only-binary", ":all:", "--no-deps", "--require-hashes",
         "-r", str(LAYER / "requirements.txt"),

@@ -66,7 +66,12 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
     states = ClientStates(dynamodb(), table)
     clients = ClientStore(secrets_manager(), names=names)
     limiter = WriteLimiter(pace, now=time.monotonic, sleep=time.sleep)
-    writer = TokenWriter(secrets_manager(), names=names, limiter=limiter)
+    writer = TokenWriter(
+        secrets_manager(),
+        names=names,
+        limiter=limiter,
+        kms_key=environ.get("SECRETS_KMS_KEY", ""),
+    )
     mint = Mint(post=post, fetch=fetch, now=time.time, default_lifetime=lifetime)
     sweeper = Sweeper(
         runners=runners,

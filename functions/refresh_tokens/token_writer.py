@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
+from byline.aws import encrypted_with
 from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import MintedToken, refreshed, slots_for
@@ -77,7 +78,8 @@ class WriteLimiter:
 
 
 class TokenWriter:
-    """Writes runners' secrets. `limiter` paces every attempt, botocore's retries too.
+    """Writes runners' secrets. `limiter` paces every attempt, botocore's retries too. `kms_key`
+    encrypts new secrets; empty: the key that AWS manages.
 
     Writes return the secret's content for the generation: the token, or the token of another worker
     that was first. They raise `UnreadableSecret`, `ClientError` and `BotoCoreError`. After an error
@@ -85,10 +87,16 @@ class TokenWriter:
     """
 
     def __init__(
-        self, client: "SecretsManagerClient", *, names: SecretNames, limiter: WriteLimiter
+        self,
+        client: "SecretsManagerClient",
+        *,
+        names: SecretNames,
+        limiter: WriteLimiter,
+        kms_key: str,
     ) -> None:
         self._client = client
         self.names = names
+        self._encryption = encrypted_with(kms_key)
 
         def keep_pace(**_: Any) -> None:
             limiter.wait()
@@ -157,7 +165,7 @@ class TokenWriter:
 
     def _create_or_put(self, name: str, secret: TokenSecret) -> TokenSecret:
         try:
-            self._client.create_secret(Name=name, **_version(name, secret))
+            self._client.create_secret(Name=name, **self._encryption, **_version(name, secret))
         except self._client.exceptions.ResourceExistsException:
             # Created meanwhile, with an earlier generation or with this one.
             return self._put_or_find(name, secret)

@@ -37,6 +37,9 @@ from serve_runs.runs.store import RunStore
 
 logger = Logger(service="byline")
 
+RECOVERY_DAYS = ("7", "0", *map(str, range(8, 31)))
+"""What AWS accepts as the recovery window of a deleted secret, the default first. 0: none."""
+
 
 def build(environ: Mapping[str, str]) -> Api:
     """The API of a deployment, with its clients, stores and routes. Raises `Misconfigured`."""
@@ -87,6 +90,8 @@ def build(environ: Mapping[str, str]) -> Api:
         secret_names=SecretNames.from_environment(environ),
         refresh_queue_url=required(environ, "REFRESH_QUEUE_URL"),
         registration=registration,
+        secrets_kms_key=environ.get("SECRETS_KMS_KEY", ""),
+        secret_recovery_days=int(choice(environ, "SECRET_RECOVERY_DAYS", of=RECOVERY_DAYS)),
         default_issuer=default_issuer(settings),
         identity=identity,
         audit=audit,

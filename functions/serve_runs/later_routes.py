@@ -41,6 +41,8 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     access_table: str
     secret_names: SecretNames
     refresh_queue_url: str
+    secrets_kms_key: str
+    secret_recovery_days: int
     registration: RegistrationSettings
     default_issuer: str
     identity: Identity
@@ -129,7 +131,12 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         store = CredentialStore(
             self.client,
             self.access_table,
-            secrets=CredentialSecrets(secrets_manager, names=self.secret_names),
+            secrets=CredentialSecrets(
+                secrets_manager,
+                names=self.secret_names,
+                kms_key=self.secrets_kms_key,
+                recovery_days=self.secret_recovery_days,
+            ),
             audit=self.audit,
             now=self.now,
         )

@@ -55,6 +55,31 @@ def test_build_on_another_platform_fails_without_an_explicit_setting(
     assert not (tmp_path / "layer").exists()
 
 
+def test_unknown_architecture_fails_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build names the setting and both architectures."""
+    monkeypatch.setenv("BYLINE_ARCHITECTURE", "riscv")
+    with pytest.raises(BuildFailed, match="x86_64 or arm64"):
+        build_layer.build(tmp_path / "layer", uv="never run")
+
+
+def test_compiled_package_of_another_architecture_fails_the_build(tmp_path: Path) -> None:
+    """A layer holds compiled packages for the chosen architecture only."""
+    header = bytearray(20)
+    header[:4], header[18] = b"\x7fELF", build_layer.ELF_MACHINES["x86_64"]
+    (tmp_path / "package.so").write_bytes(header)
+    build_layer.require_machine(tmp_path, "x86_64")
+    with pytest.raises(BuildFailed, match="is not for aarch64"):
+        build_layer.require_machine(tmp_path, "aarch64")
+
+
+def test_layer_without_compiled_packages_fails_the_build(tmp_path: Path) -> None:
+    """Without a compiled package nothing was installed, so nothing was checked."""
+    with pytest.raises(BuildFailed, match="no compiled package"):
+        build_layer.require_machine(tmp_path, "x86_64")
+
+
 @pytest.fixture
 def checked(tmp_path: Path) -> Path:
     """A folder that passes the check."""

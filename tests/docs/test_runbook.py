@@ -44,6 +44,14 @@ def test_every_alarm_has_an_entry_and_no_other() -> None:
         assert re.findall(r"\*\*(\w+(?: at)?)\*\*", text) == ["Means", "Look at", "Do"]
 
 
+def test_severe_alarms_are_those_that_notify_the_second_topic() -> None:
+    """An operator who connects SevereAlarmTopicArn to a pager knows what calls."""
+    rows = table(section(RUNBOOK, "## Severe alarms"), "alarm")
+    listed = [name for row in rows for name in names(row["alarm"])]
+    severe = [name for name, body in alarms().items() if "Severe" in str(body["AlarmActions"])]
+    assert sorted(listed) == sorted(severe)
+
+
 @pytest.mark.parametrize(
     ("alarm", "classes"),
     [

@@ -55,6 +55,16 @@ def test_messages_of_a_tick_are_refreshed(deployment: Deployment) -> None:
     assert deployment.tick() == {"units": 0}
 
 
+def test_new_token_secret_is_encrypted_with_the_operators_key(present: World) -> None:
+    """With KmsKeyArn a runner's first token creates a secret under that key."""
+    key = "arn:aws:kms:us-east-1:123456789012:key/0f6b4bbe-1234-11f0-8f6a-0a1b2c3d4e5f"
+    with deployed(present, SECRETS_KMS_KEY=key) as deployment:
+        row = registered(present, "payments")
+        assert deployment.invoke([message_of(row.work_unit)]) == []
+    [created] = [call for call in present.aws.calls if call.operation == "CreateSecret"]
+    assert created.document["KmsKeyId"] == key
+
+
 def test_messages_delivered_twice_mint_and_write_once(deployment: Deployment) -> None:
     """Two ticks, and two deliveries of each message."""
     world = deployment.world

@@ -123,7 +123,8 @@ def test_token_written_long_ago_is_committed_and_replaced(world: World) -> None:
 def test_late_writer_finds_the_version_of_its_own_generation(world: World) -> None:
     """It commits that version's times, and not those of the newest version."""
     limiter = WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
-    writer = TokenWriter(world.aws.client("secretsmanager"), names=SECRETS, limiter=limiter)
+    client = world.aws.client("secretsmanager")
+    writer = TokenWriter(client, names=SECRETS, limiter=limiter, kms_key="")
     name = SECRETS.token("payments", "nightly", 0)
     now = int(world.clock())
     first, newer, late = (

@@ -212,7 +212,7 @@ class World:
         )
         limiter = pace or WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
         runners = RunnerTable(dynamodb, TABLE)
-        writer = TokenWriter(secrets, names=self.names, limiter=limiter)
+        writer = TokenWriter(secrets, names=self.names, limiter=limiter, kms_key="")
         refresher = Refresher(
             runners=runners,
             writer=writer,

@@ -74,7 +74,7 @@ class Stage:
         return CredentialStore(
             dynamodb,
             ACCESS_TABLE,
-            secrets=CredentialSecrets(lambda: secrets, names=SECRETS),
+            secrets=CredentialSecrets(lambda: secrets, names=SECRETS, kms_key="", recovery_days=7),
             audit=AuditTrail(dynamodb, ACCESS_TABLE, now=now),
             now=now,
         )

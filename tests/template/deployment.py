@@ -59,7 +59,8 @@ class Deployment:
         if logical_id not in self._physical_ids:
             properties = self._translated["Resources"][logical_id].get("Properties", {})
             kind = self._translated["Resources"][logical_id]["Type"]
-            kept = [self._value(_at(properties, path)) for path in _replaced_with(kind)]
+            # As lists, which leave out what a condition leaves out.
+            kept = [self._value([_at(properties, path)]) for path in _replaced_with(kind)]
             digest = hashlib.sha256(json.dumps([logical_id, kept], sort_keys=True).encode())
             self._physical_ids[logical_id] = f"{logical_id}-{digest.hexdigest()[:12]}"
         return self._physical_ids[logical_id]

@@ -194,7 +194,10 @@ def test_alarm_notifies_the_operators_topic(alarm: str) -> None:
     """Every alarm names its runbook entry and notifies the topic. Missing data raises only the
     alarms on missing data."""
     body = properties(ALARM, alarm)
-    topic = {"Fn::If": ["Notify", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
+    topic: Any = {"Fn::If": ["Notify", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
+    if isinstance(body["AlarmActions"], list):  # a severe one
+        topics = {"Notify": "AlarmTopicArn", "NotifySevere": "SevereAlarmTopicArn"}
+        topic = [{"Fn::If": [name, {"Ref": arn}, NO_VALUE]} for name, arn in topics.items()]
     text = body["AlarmDescription"]
     text = text["Fn::Sub"] if isinstance(text, dict) else text
     assert text.endswith(f". See {alarm} in docs/runbook.md.")

@@ -90,7 +90,7 @@ def test_function_uses_the_default_aws_endpoints(function: str) -> None:
 def test_function_runs_what_the_build_compiles_for(function: str) -> None:
     """Runtime and architecture match the wheels and the byte code of the layer."""
     body = properties(FUNCTION, function)
-    assert (body["Runtime"], body["Architectures"]) == ("python3.13", ["x86_64"])
+    assert (body["Runtime"], body["Architectures"]) == ("python3.13", [{"Ref": "Architecture"}])
     for layer in body["Layers"]:
         shipped = properties("AWS::Lambda::LayerVersion", layer["Ref"])
         assert shipped["CompatibleRuntimes"] == [body["Runtime"]]

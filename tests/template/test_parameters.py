@@ -77,6 +77,8 @@ def test_consistent_parameters_are_accepted(parameters: dict[str, str]) -> None:
     [
         ({"ListenerArn": ""}, "Set either ListenerArn, or"),
         ({"HostName": ""}, "ListenerArn requires HostName"),
+        ({"FunctionSubnetIds": "subnet-0a1b2c3d"}, "Set both FunctionSubnetIds and"),
+        ({"FunctionSecurityGroupIds": "sg-0a1b2c3d"}, "Set both FunctionSubnetIds and"),
         ({"VpcId": "vpc-0a1b2c3d"}, "Set either ListenerArn, or"),
         ({"CertificateArn": OWN["CertificateArn"]}, "Set either ListenerArn, or"),
         ({"LoadBalancerArns": ""}, "requires LoadBalancerArns"),

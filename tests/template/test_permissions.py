@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from serve_runs.audit.trail import AUDIT
-from tests.template.stack import listed, properties, resources, sources, statements, template
+from tests.template.stack import (
+    NO_VALUE,
+    listed,
+    properties,
+    resources,
+    sources,
+    statements,
+    template,
+)
 
 WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 """Actions for which IAM knows no resource but `*`.
@@ -25,6 +33,8 @@ STREAMS = {"Fn::Sub": "${RunsTable.Arn}/stream/*"}
 """The other one: Lambda looks for a table's stream among all that it has had."""
 
 
+KEYS = {"Fn::Sub": "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"}
+
 OF_SCHEDULES = ("TickRole", "RegistrationPassRole")
 
 
@@ -36,6 +46,9 @@ def test_no_permission_has_a_wildcard_where_a_resource_is_possible() -> None:
                 assert set(listed(statement["Action"])) <= WITHOUT_RESOURCES
             elif resource == STREAMS:
                 assert listed(statement["Action"]) == ["dynamodb:ListStreams"]
+            elif resource == KEYS:
+                # Whichever key the client's secret has: see the condition of the statement.
+                assert listed(statement["Action"]) == ["kms:Decrypt"]
             elif "*" in str(resource):
                 arn, parts = resource["Fn::Sub"]
                 assert SECRETS.fullmatch(arn)
@@ -52,10 +65,14 @@ def test_no_permission_has_a_wildcard_action() -> None:
     ]
 
 
-def test_roles_have_no_managed_policies() -> None:
-    """The template contains each permission of the functions."""
+def test_roles_have_no_policies_from_elsewhere() -> None:
+    """The template contains each permission of the functions, also those under a condition."""
+    policies = resources("AWS::IAM::ManagedPolicy")
     for role in resources("AWS::IAM::Role").values():
-        assert "ManagedPolicyArns" not in role["Properties"]
+        for attached in role["Properties"]["ManagedPolicyArns"]:
+            condition, policy, otherwise = attached["Fn::If"]
+            assert otherwise == NO_VALUE
+            assert policies[policy["Ref"]]["Condition"] == condition
     for function in resources("AWS::Lambda::Function").values():
         # Without a role SAM makes one, with a managed policy that allows logs everywhere.
         assert function["Properties"]["Role"]["Fn::GetAtt"][0] in ALLOWED
@@ -163,6 +180,7 @@ ALLOWED: dict[str, list[tuple[str, Any]]] = {
             for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "SendMessage")
         ),
         ("secretsmanager:GetSecretValue", CLIENTS),
+        ("kms:Decrypt", KEYS),
         *(
             (f"secretsmanager:{action}", TOKENS)
             for action in ("GetSecretValue", "PutSecretValue", "CreateSecret", "DeleteSecret")
@@ -254,6 +272,10 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html"""
 
 
+OF_SECRETS_MANAGER = {"kms:Decrypt"}
+"""Secrets Manager calls it by the function's role, for a secret with a key of the customer."""
+
+
 @pytest.mark.parametrize("function", resources("AWS::Lambda::Function"))
 def test_role_matches_the_calls_of_its_function(function: str) -> None:
     """The role allows each AWS call in the code, and nothing that the code does not call."""
@@ -270,7 +292,7 @@ def test_role_matches_the_calls_of_its_function(function: str) -> None:
         for action, resource in ALLOWED[body["Role"]["Fn::GetAtt"][0]]
         if resource not in (DEAD_LETTERS, REGISTRATION_DEAD_LETTERS)
     }
-    assert needed == allowed - OF_THE_EVENT_SOURCE
+    assert needed == allowed - OF_THE_EVENT_SOURCE - OF_SECRETS_MANAGER
 
 
 def test_registration_deletes_no_run() -> None:

@@ -12,6 +12,7 @@ from byline.refresh.timing import (
 )
 from plan_refresh.planning import WRITES_PER_SECOND, scheduled_time
 from refresh_tokens.refresher import UNITS_AT_ONCE
+from tests.template.deployment import Deployment
 from tests.template.stack import Json, properties, resources, template
 from tools.refresh_events import AT
 
@@ -113,8 +114,9 @@ def test_failed_message_goes_to_the_dead_letters() -> None:
 
 def test_queues_are_encrypted() -> None:
     """Encryption is explicit in the template, not a default."""
+    deployment = Deployment({})
     for queue in ("RefreshQueue", "RefreshDeadLetters"):
-        assert properties(QUEUE, queue)["SqsManagedSseEnabled"] is True
+        assert deployment.properties(queue)["SqsManagedSseEnabled"] is True
 
 
 def test_failed_unit_is_redelivered_without_its_batch() -> None:

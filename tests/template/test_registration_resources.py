@@ -11,6 +11,7 @@ from byline.registration.outbox import ENTRY_ATTRIBUTES, SETTLE_SECONDS
 from local.stream_poller import matches
 from register_resources.backlog import CONCURRENCY
 from serve_runs.service_accounts.grants import REQUEST_SECONDS
+from tests.template.deployment import Deployment
 from tests.template.stack import NO_VALUE, Json, properties, template, translate
 
 FUNCTION = "AWS::Lambda::Function"
@@ -168,7 +169,7 @@ def test_late_pass_is_dropped_into_the_dead_letters() -> None:
 
 def test_dead_letters_are_encrypted_and_kept() -> None:
     """Dead letters are encrypted and kept for 14 days, the maximum."""
-    queue = properties("AWS::SQS::Queue", "RegistrationDeadLetters")
+    queue = Deployment({}).properties("RegistrationDeadLetters")
     assert queue == {"MessageRetentionPeriod": 14 * 86_400, "SqsManagedSseEnabled": True}
 
 

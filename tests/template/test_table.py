@@ -24,8 +24,9 @@ def test_table_can_be_restored_to_any_second() -> None:
 
 def test_table_is_encrypted_with_the_aws_managed_key() -> None:
     """Encryption is explicit in the template, not a default."""
-    for table in resources(TABLE).values():
-        assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+    deployment = Deployment({})
+    for table in deployment.resources(TABLE):
+        assert deployment.properties(table)["SSESpecification"] == {"SSEEnabled": True}
 
 
 def test_table_outlives_the_stack() -> None:

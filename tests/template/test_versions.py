@@ -8,11 +8,20 @@ import pytest
 
 from tests.template.deployment import Deployment
 from tests.template.stack import Json, template
+from tests.template.test_organisation import SETTINGS
 from tests.template.test_parameters import BEARERS, BROWSERS, FULL, LISTENER, OWN
 
+IN_VPC = {"FunctionSubnetIds": "subnet-1a1b2c3d", "FunctionSecurityGroupIds": "sg-1a1b2c3d"}
+
 STACKS = {
-    "existing listener": FULL,
-    "own load balancer": {**OWN, **BROWSERS, **BEARERS, "OidcClientSecretVersion": "0" * 32},
+    "existing listener": {**FULL, **IN_VPC},
+    "own load balancer": {
+        **OWN,
+        **BROWSERS,
+        **BEARERS,
+        **IN_VPC,
+        "OidcClientSecretVersion": "0" * 32,
+    },
 }
 
 OTHER_TEXT = {
@@ -29,6 +38,7 @@ OTHER_TEXT = {
     "TrustedIssuers": '[{"issuer": "https://other.example.com", "audiences": ["byline"]}]',
     "OidcClientSecretArn": BROWSERS["OidcClientSecretArn"].replace("alb", "other"),
     "AlarmTopicArn": "arn:aws:sns:eu-central-1:123456789012:alarms",
+    **SETTINGS,
 }
 """Another value for each parameter that is neither a choice, a number, an address nor free text."""
 
@@ -141,10 +151,12 @@ def test_changed_template_publishes_a_version(change: Callable[[Json], Any]) -> 
     """New code, a new layer, a changed property and a replaced resource each publish a version."""
     source = template()
     change(source)
-    assert _version(Deployment(FULL, source)) != _version(_deployment("existing listener"))
+    assert _version(Deployment({**FULL, **IN_VPC}, source)) != _version(
+        _deployment("existing listener")
+    )
 
 
 def test_repeated_deployment_publishes_nothing() -> None:
     """A deployment without a change keeps version, snapshot and alias."""
-    again = Deployment(FULL)
+    again = Deployment(STACKS["existing listener"])
     assert _version(again) == _version(_deployment("existing listener"))

@@ -5,10 +5,11 @@ a change before the row is written.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
+from byline.aws import encrypted_with
 from byline.secret_names import SecretNames
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.errors import RequestFailed
@@ -16,10 +17,10 @@ from serve_runs.errors import RequestFailed
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
 
-RECOVERY_DAYS = 7
-"""The shortest recovery window of AWS. Within it an operator can undo a deletion, and a put of the
-same name need not wait for the end of a forced deletion. The secret cannot be read and costs
-nothing."""
+
+class _Deletion(TypedDict, total=False):
+    RecoveryWindowInDays: int
+    ForceDeleteWithoutRecovery: bool
 
 
 class CredentialSecret(msgspec.Struct, frozen=True):
@@ -36,11 +37,29 @@ class CredentialSecret(msgspec.Struct, frozen=True):
 
 class CredentialSecrets:
     """The secrets in Secrets Manager. `client` makes the client at its first use, because a listing
-    needs none. `name`: see `SecretNames.credential`."""
+    needs none. `name`: see `SecretNames.credential`.
 
-    def __init__(self, client: "Callable[[], SecretsManagerClient]", *, names: SecretNames) -> None:
+    `kms_key` encrypts new secrets; empty: the key that AWS manages. In the `recovery_days` after a
+    deletion an operator can undo it, and a put of the same name need not wait. Such a secret cannot
+    be read and costs nothing. With 0 days AWS deletes it at once.
+    """
+
+    def __init__(
+        self,
+        client: "Callable[[], SecretsManagerClient]",
+        *,
+        names: SecretNames,
+        kms_key: str,
+        recovery_days: int,
+    ) -> None:
         self._make_client = client
         self.names = names
+        self._encryption = encrypted_with(kms_key)
+        self._deletion: _Deletion = (
+            {"RecoveryWindowInDays": recovery_days}
+            if recovery_days
+            else {"ForceDeleteWithoutRecovery": True}
+        )
 
     @property
     def _client(self) -> "SecretsManagerClient":
@@ -82,7 +101,7 @@ class CredentialSecrets:
         """Delete a secret with all its versions, unless it is deleted already."""
         errors = self._client.exceptions
         try:
-            self._client.delete_secret(SecretId=name, RecoveryWindowInDays=RECOVERY_DAYS)
+            self._client.delete_secret(SecretId=name, **self._deletion)
         except (errors.ResourceNotFoundException, errors.InvalidRequestException):
             return
 
@@ -109,6 +128,7 @@ class CredentialSecrets:
         self._client.create_secret(
             Name=name,
             Description="A credential that runs may use. Byline writes it.",
+            **self._encryption,
             ClientRequestToken=version,
             SecretString=msgspec.json.encode(secret).decode(),
         )

@@ -5,7 +5,7 @@ botocore is used directly: boto3 would add its import time and nothing that Byli
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import botocore
 import certifi
@@ -71,6 +71,17 @@ def secrets_manager() -> "SecretsManagerClient":
     """The client of Secrets Manager."""
     client: SecretsManagerClient = _client("secretsmanager")
     return client
+
+
+class Encryption(TypedDict, total=False):
+    """The key with which `CreateSecret` encrypts."""
+
+    KmsKeyId: str
+
+
+def encrypted_with(kms_key: str) -> Encryption:
+    """The parameters of `CreateSecret` for this key; without one AWS takes its own key."""
+    return {"KmsKeyId": kms_key} if kms_key else {}
 
 
 def is_passing(error: ClientError | BotoCoreError) -> bool:
