@@ -19,6 +19,15 @@ def test_root_passes_every_parameter() -> None:
     assert not [name for name, body in parameters.items() if "Default" in body]
 
 
+def test_alarms_can_be_left_out() -> None:
+    """With Alarms=off the stack has no alarm and no dashboard. By default it has them."""
+    body = template()
+    assert body["Resources"]["Observability"]["Condition"] == "AlarmsOn"
+    assert body["Conditions"]["AlarmsOn"] == {"Fn::Equals": [{"Ref": "Alarms"}, "on"]}
+    assert body["Parameters"]["Alarms"]["Default"] == "on"
+    assert "AWS::CloudWatch::Dashboard" not in str(body["Resources"])
+
+
 @pytest.mark.parametrize("name", sorted(template(OBSERVABILITY)["Parameters"]))
 def test_parameter_carries_what_its_name_says(name: str) -> None:
     """A parameter with the name of a resource or of a root parameter gets the value of that one."""

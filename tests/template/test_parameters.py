@@ -130,6 +130,9 @@ def test_stack_without_any_sign_in_is_refused() -> None:
         ("OidcIssuer", "http://login.example.com"),
         ("BearerJwksEndpoint", "http://login.example.com/keys"),
         ("AlbPublicKeysUrl", "http://keys.example.com"),
+        ("AlbPublicKeysUrl", "http://127.0.0.1:80@keys.example.com"),
+        ("AlbPublicKeysUrl", "http://127.0.0.1.example.com:80"),
+        ("OidcTokenEndpoint", "http://127x0x0x1:80/token"),
         ("LoadBalancerArns", "arn:aws:elasticloadbalancing:*:*:loadbalancer/app/*"),
         ("LoadBalancerArns", LISTENER["ListenerArn"]),
         ("ListenerArn", LISTENER["LoadBalancerArns"]),
@@ -143,6 +146,16 @@ def test_malformed_value_is_refused(parameter: str, value: str) -> None:
     """The patterns refuse plain http, wildcards and values of the wrong kind."""
     pattern = template()["Parameters"][parameter]["AllowedPattern"]
     assert not re.fullmatch(pattern, value)
+
+
+def test_loopback_needs_no_https() -> None:
+    """Addresses of this machine are accepted with http, as by the functions."""
+    found = template()["Parameters"].items()
+    addresses = [name for name, body in found if "https://" in body.get("AllowedPattern", "")]
+    assert len(addresses) == 10
+    for name in addresses:
+        pattern = template()["Parameters"][name]["AllowedPattern"]
+        assert re.fullmatch(pattern, "http://127.0.0.1:8081/keys"), name
 
 
 def test_samconfig_names_no_account() -> None:

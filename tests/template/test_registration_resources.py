@@ -46,6 +46,8 @@ def test_every_resource_of_registration_has_its_condition() -> None:
     "url",
     [
         "http://authorization.example.com",
+        "http://127.0.0.1:8081@authorization.example.com",
+        "http://127.0.0.1:8081/?a=b",
         "https://authorization.example.com/?a=b",
         "https://authorization.example.com/#a",
         "https://authorization example.com",
