@@ -6,17 +6,12 @@ to both what tests need of them: faults, roles, sizes of keys, recorded calls.
 
 import os
 import re
-import subprocess
-import time
 from atexit import register
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from http.client import HTTPConnection
 from itertools import count
-from pathlib import Path
-from socket import create_connection, create_server
-from tempfile import TemporaryDirectory
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -25,9 +20,10 @@ from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-ROOT = Path(__file__).parents[1]
+from local.listening import listen
+from local.ministack import Ministack
+
 MOTO, MINISTACK = "moto", "ministack"
-START_SECONDS = 60
 ACCOUNT_HEADER = "HTTP_X_MOTO_ACCOUNT_ID"
 HOP_BY_HOP = frozenset({"connection", "content-length", "date", "server", "transfer-encoding"})
 
@@ -53,7 +49,7 @@ def application() -> WSGIApplication:
     if selected_engine() == MOTO:
         moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
         return moto
-    return _Forwarder(_ministack_port())
+    return _Forwarder(int(_ministack().url.rpartition(":")[2]))
 
 
 @contextmanager
@@ -64,7 +60,7 @@ def dynamodb_of_new_account() -> Iterator[Any]:
         with mock_aws():
             yield boto3.client("dynamodb", aws_access_key_id="test", **options)
     else:
-        url = f"http://127.0.0.1:{_ministack_port()}"
+        url = _ministack().url
         yield boto3.client("dynamodb", endpoint_url=url, aws_access_key_id=new_account(), **options)
 
 
@@ -102,41 +98,8 @@ class _Forwarder:
 
 
 @cache
-def _ministack_port() -> int:
+def _ministack() -> Ministack:
     """Start ministack on a free port of loopback. It ends with this process."""
-    with create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    folder = TemporaryDirectory(prefix="ministack-")
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": folder.name,
-        "TMPDIR": folder.name,
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "SERVICES": "dynamodb,sqs,secretsmanager",
-        "LOG_LEVEL": "WARNING",
-    }
-    server = subprocess.Popen(  # noqa: S603 - our own environment
-        [ROOT / ".venv-second-engine/bin/ministack"],
-        cwd=folder.name,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def stop() -> None:
-        server.kill()
-        server.wait()
-        folder.cleanup()
-
-    register(stop)
-    ends_at = time.monotonic() + START_SECONDS
-    while server.poll() is None and time.monotonic() < ends_at:
-        try:
-            create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return port
-    raise RuntimeError(f"ministack did not listen on port {port} within {START_SECONDS} seconds.")
+    server = Ministack(listen(0), services=("dynamodb", "sqs", "secretsmanager"))
+    register(server.__exit__)
+    return server.__enter__()
