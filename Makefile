@@ -11,15 +11,18 @@ help: ## list the commands
 
 .PHONY: setup
 setup: ## create the environments (the other commands do so as needed)
-	@tools/setup project sam checkov
+	@tools/setup project sam checkov second-engine
 
-.PHONY: demo up
+.PHONY: demo up deploy-local
 demo: ## show the main job on the local stack: who ran what, and forged credentials refused
 	@tools/setup project
 	@$(PYTHON) -m local.demo
 up: ## run the whole stack on this machine until you press Ctrl-C
 	@tools/setup project
 	@exec $(PYTHON) -m local.up
+deploy-local: build ## deploy the built stack on this machine with the SAM CLI, until you press Ctrl-C
+	@tools/setup project second-engine
+	@exec $(PYTHON) -m local.deploy
 
 # Tests that start no stack, build nothing and take seconds. A path that does not exist is an error.
 QUICK := tests/identity tests/template tests/benchmarks tests/repository tests/stand_ins tests/structure tests/tables \
@@ -33,12 +36,15 @@ STORES := tests/stand_ins/test_engine.py tests/tables tests/register tests/runs 
 # its servers start once.
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-.PHONY: check test test-second-engine
+.PHONY: check test test-deploy test-second-engine
 check: lint types ## the loop while you work: lint, types and the tests that need no stack
 	$(PYTHON) -m pytest -q $(PARALLEL) $(QUICK)
 test: ## run all tests
-	@tools/setup project sam
+	@tools/setup project sam second-engine
 	$(PYTHON) -m pytest $(PARALLEL)
+test-deploy: ## deploy, use, change, upgrade and delete the built stack on this machine
+	@tools/setup project sam second-engine
+	$(PYTHON) -m pytest tests/deploy
 test-second-engine: ## run the stores' tests on ministack, a second implementation of AWS
 	@tools/setup project second-engine
 	BYLINE_TEST_ENGINE=ministack $(PYTHON) -m pytest $(PARALLEL) -p tests.second_engine $(STORES)

@@ -27,9 +27,9 @@ def main() -> int:
     """Run the stack until SIGINT or SIGTERM. Returns the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
         # SIGINT too, because a background process of a script ignores it.
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
-        ports = _ports(os.environ.get("LOCAL_PORT") or DEFAULT_PORT)
+        ports = ports_from(os.environ.get("LOCAL_PORT") or DEFAULT_PORT)
         outside = OutsideProvider.from_environment(os.environ)
         for_containers = [ports.provider, ports.aws, ports.keys]
         with (
@@ -38,8 +38,8 @@ def main() -> int:
                 outside=outside,
                 authorization_service_url=os.environ.get("LOCAL_AUTHORIZATION_SERVICE_URL", ""),
                 log_folder=LOGS,
-                access_log=_print,
-                progress=lambda step: _print(f"… {step}"),
+                access_log=say,
+                progress=lambda step: say(f"… {step}"),
             ) as stack,
             ContainerRelay(
                 for_containers,
@@ -48,22 +48,23 @@ def main() -> int:
             ),
         ):
             _seed(stack)
-            _print(_addresses(stack))
+            say(_addresses(stack))
             signal.pause()
     except KeyboardInterrupt:
-        _print("\nByline is down.")
+        say("\nByline is down.")
     except PortTaken as taken:
-        return _fail(
+        return fail(
             f"{taken}. LOCAL_PORT sets the first of four ports, say: LOCAL_PORT=9080 make up"
         )
     except InitFailed as failed:
-        return _fail(f"a function did not start: {failed}. Its log is in {LOGS.relative_to(ROOT)}/")
+        return fail(f"a function did not start: {failed}. Its log is in {LOGS.relative_to(ROOT)}/")
     except (ProviderFailed, ValueError) as failure:
-        return _fail(str(failure))
+        return fail(str(failure))
     return 0
 
 
-def _ports(first: str) -> Ports:
+def ports_from(first: str) -> Ports:
+    """The four ports from `first` on, the value of LOCAL_PORT. Raises `ValueError`."""
     if not (first.isascii() and first.isdigit() and 0 < int(first) <= 65_535 - 3):
         raise ValueError("LOCAL_PORT is the first of four ports, a number up to 65532")
     return Ports.from_first(int(first))
@@ -115,15 +116,18 @@ Ctrl-C takes it down.
 """
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """End `signal.pause`."""
     raise KeyboardInterrupt
 
 
-def _print(text: str) -> None:
+def say(text: str) -> None:
+    """Print at once."""
     print(text, flush=True)
 
 
-def _fail(text: str) -> int:
+def fail(text: str) -> int:
+    """Print the error. Returns the exit status."""
     print(f"byline: {text}", file=sys.stderr)
     return 1
 

@@ -1,11 +1,16 @@
-"""Settings of all tests: loopback only, no real AWS account, one Hypothesis profile."""
+"""Settings of all tests: loopback only, no real AWS account, one Hypothesis profile, one build."""
 
 import os
 import socket
+import subprocess
+from fcntl import LOCK_EX, flock
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parents[1]
 
 settings.register_profile(
     "byline", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -46,3 +51,29 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_on_loopback)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with an artifact for each function and layer. Workers share one `sam build`."""
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    folder = run / "sam-build"
+    with (run / "sam-build.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not (folder / "template.yaml").exists():
+            _build(folder)
+    return folder
+
+
+def _build(folder: Path) -> None:
+    subprocess.run([ROOT / "tools/setup", "sam"], check=True)
+    finished = subprocess.run(
+        [ROOT / ".venv-sam/bin/sam", "build", "--build-dir", folder],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr

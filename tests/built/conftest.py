@@ -1,10 +1,7 @@
-"""The artifacts of `sam build`, a Python without other packages, and AWS on loopback."""
+"""A Python without other packages, and AWS on loopback."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
-from fcntl import LOCK_EX, flock
 from importlib.metadata import distribution
 from pathlib import Path
 from shutil import copy2
@@ -12,34 +9,11 @@ from venv import EnvBuilder
 
 import pytest
 
-from tests.built.artifact import ROOT, SAM
 from tests.runs.identity_server import Web, serve_identities
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, serve_dynamodb
 
 RUNTIME_CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
 """The packages that Lambda's image has for running a function."""
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with an artifact for each function and layer. Workers share one `sam build`."""
-    run = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        run = run.parent
-    folder = run / "sam-build"
-    with (run / "sam-build.lock").open("w") as lock:
-        flock(lock, LOCK_EX)
-        if not (folder / "template.yaml").exists():
-            _build(folder)
-    return folder
-
-
-def _build(folder: Path) -> None:
-    subprocess.run([ROOT / "tools/setup", "sam"], check=True)
-    finished = subprocess.run(
-        [SAM, "build", "--build-dir", folder], cwd=ROOT, check=False, capture_output=True, text=True
-    )
-    assert finished.returncode == 0, finished.stderr
 
 
 @pytest.fixture(scope="session")
