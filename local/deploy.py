@@ -1,5 +1,7 @@
 """`make deploy-local`: deploys the built template on this machine with the SAM CLI.
 
+    python -m local.deploy [folder of `sam build`]
+
 The stack runs until it is interrupted. Meanwhile its AWS accepts other commands, for example a
 second `sam deploy` with a changed parameter.
 """
@@ -7,6 +9,7 @@ second `sam deploy` with a changed parameter.
 import os
 import signal
 import sys
+from pathlib import Path
 
 from local.account import Account
 from local.listening import PortTaken, listen
@@ -30,7 +33,8 @@ def main() -> int:
             Account(ports) as account,
         ):
             say(f"… deploying {STACK} with the SAM CLI into ministack at {account.aws.url}")
-            stack = account.deploy(STACK, built=BUILT, ProjectCreation="anyone")
+            built = Path(sys.argv[1]) if sys.argv[1:] else BUILT
+            stack = account.deploy(STACK, built=built, ProjectCreation="anyone")
             account.give_client(PROJECT, CLIENT)
             with account.load_balancer(stack, listener) as balancer:
                 say(_addresses(account, stack, balancer.url))

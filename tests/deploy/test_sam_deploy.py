@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.deploy.inventory import inventory, kinds
 RUNS = "/v1/projects/research/runs"
 RUNNER = "/v1/projects/research/runners/trainer"
 FIRST_TOKEN_SECONDS = 20
+REPLACED_SECONDS = 60
 TICK_SECONDS = 90
 
 pytestmark = [pytest.mark.stack, pytest.mark.built]
@@ -100,9 +102,9 @@ def test_registered_runner_gets_its_first_token_through_the_queue(
     account: Account, balancer: LoadBalancer
 ) -> None:
     """The message of a registration reaches the worker, which gets a token from the issuer."""
-    account.give_client("research", "nightly-train")
+    account.give_client("research", "short-lived")
     with signed_in(balancer, ADA) as ada:
-        body = {"client": "nightly-train", "subject": "nightly-train"}
+        body = {"client": "short-lived", "subject": "nightly-train"}
         assert ada.put(RUNNER, json=body).status_code == 201
         end = time.monotonic() + FIRST_TOKEN_SECONDS
         while (runner := ada.get(RUNNER).json())["status"] != "ready":
@@ -165,6 +167,22 @@ def test_changed_code_is_served_and_reads_the_rows_of_before(
     assert httpx.get(f"{balancer.url}/healthz").json() == {"status": "upgraded"}
     with machine(account, balancer) as nightly:
         assert names(nightly) == ["nightly", "evaluate"]
+
+
+def test_token_is_replaced_before_it_expires(balancer: LoadBalancer) -> None:
+    """The worker keeps a token alive that lives 30 seconds, also after the upgrade.
+
+    The token itself is not read through the API: ministack gives the first version of a secret
+    another id than `CreateSecret` asked for, and the API reads the version that the row names.
+    """
+    with signed_in(balancer, ADA) as ada:
+        first = ada.get(RUNNER).json()["expires_at"]
+        end = time.monotonic() + REPLACED_SECONDS
+        while (expires_at := ada.get(RUNNER).json()["expires_at"]) == first:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    assert datetime.fromisoformat(expires_at) > datetime.fromisoformat(first)
+    assert datetime.fromisoformat(expires_at) > datetime.now(UTC)
 
 
 def test_schedule_invokes_the_planner(account: Account, stack: Deployment) -> None:
