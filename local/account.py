@@ -16,8 +16,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Self
 
-from local.bearer_rule import BearerRule
+from local.bearer_rule import ForwardRule
 from local.browser_rule import BrowserRule
+from local.guard import Clients
 from local.listening import WebServer, listen, url_of
 from local.load_balancer import LoadBalancer, TargetGroups
 from local.load_balancer_signing import ARN, Signer, public_keys
@@ -47,7 +48,8 @@ class Account:
             self.aws = exits.enter_context(Ministack(at_aws))
             self.issuer, self.keys_url = url_of(at_provider), url_of(at_keys)
             self.provider = OpenIDProvider(self.issuer)
-            exits.enter_context(WebServer(self.provider.application, at_provider))
+            pages = WebServer(self.provider.application, at_provider, clients=Clients.BROWSERS)
+            exits.enter_context(pages)
             keys = {self.signer.kid: self.signer.public_key}
             exits.enter_context(WebServer(public_keys(keys), at_keys))
             secret = self.provider.browser_secret
@@ -83,7 +85,7 @@ class Account:
                 bearer=variables["BEARER_TARGET_GROUP"],
             ),
             browser_rule=BrowserRule(self._openid, self.signer, now=time.time),
-            bearer_rule=BearerRule(self._openid),
+            bearer_rule=ForwardRule(),
         )
 
     def delete_retained(self, stack: str) -> None:
@@ -97,7 +99,7 @@ class Account:
             if f"/{stack}/" in group["logGroupName"]:
                 logs.delete_log_group(logGroupName=group["logGroupName"])
 
-    def give_client(self, project: str, name: str) -> None:
+    def give_client(self, stack: Deployment, project: str, name: str) -> None:
         """Store our provider's client `name` for the runners of `project`, as an operator does."""
         document = {
             "issuer": self.issuer,
@@ -106,7 +108,8 @@ class Account:
             "client_secret": f"{name}-secret",
         }
         self.aws.client("secretsmanager").create_secret(
-            Name=f"byline/clients/{project}/{name}", SecretString=json.dumps(document)
+            Name=f"{stack.outputs['SecretPrefix']}/clients/{project}/{name}",
+            SecretString=json.dumps(document),
         )
 
     def _parameters(self) -> dict[str, str]:

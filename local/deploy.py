@@ -35,7 +35,7 @@ def main() -> int:
             say(f"… deploying {STACK} with the SAM CLI into ministack at {account.aws.url}")
             built = Path(sys.argv[1]) if sys.argv[1:] else BUILT
             stack = account.deploy(STACK, built=built, ProjectCreation="anyone")
-            account.give_client(PROJECT, CLIENT)
+            account.give_client(stack, PROJECT, CLIENT)
             with account.load_balancer(stack, listener) as balancer:
                 say(_addresses(account, stack, balancer.url))
                 signal.pause()

@@ -21,7 +21,12 @@ from local.listening import url_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv-second-engine/bin/python"
-PROGRAM = Path(__file__).with_name("ministack_process.py")
+PROGRAM = f"""
+import sys
+sys.path.append({str(ROOT)!r})  # not PYTHONPATH, which the functions would inherit
+from local.ministack_process import main
+main()
+"""
 
 ACCOUNT = "123456789012"
 """ministack takes the account from the access key, and does not check signatures."""
@@ -71,7 +76,7 @@ class Ministack:
         self._folder = TemporaryDirectory(prefix="ministack-")
         file = self._listener.fileno()
         self._process = subprocess.Popen(
-            [PYTHON, "-P", PROGRAM, str(file), self._folder.name],
+            [PYTHON, "-P", "-c", PROGRAM, str(file), self._folder.name],
             cwd=self._folder.name,
             env=self._variables(),
             stdin=subprocess.PIPE,

@@ -44,7 +44,7 @@ def main() -> int:
             ContainerRelay(
                 for_containers,
                 find_bridge=_bridge_finder(os.environ.get("LOCAL_CONTAINERS") or "on"),
-                log=lambda line: _print(f"… {line}"),
+                log=lambda line: say(f"… {line}"),
             ),
         ):
             _seed(stack)

@@ -77,7 +77,8 @@ class _Forwarder:
         headers = {
             name[5:].replace("_", "-"): value
             for name, value in environ.items()
-            if name.startswith("HTTP_")
+            # ministack answers to its own address alone.
+            if name.startswith("HTTP_") and name != "HTTP_HOST"
         }
         if kind := environ.get("CONTENT_TYPE"):
             headers["CONTENT-TYPE"] = kind

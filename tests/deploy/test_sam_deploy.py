@@ -99,10 +99,10 @@ def test_person_and_machine_create_runs_in_their_own_names(
 
 
 def test_registered_runner_gets_its_first_token_through_the_queue(
-    account: Account, balancer: LoadBalancer
+    account: Account, stack: Deployment, balancer: LoadBalancer
 ) -> None:
     """The message of a registration reaches the worker, which gets a token from the issuer."""
-    account.give_client("research", "short-lived")
+    account.give_client(stack, "research", "short-lived")
     with signed_in(balancer, ADA) as ada:
         body = {"client": "short-lived", "subject": "nightly-train"}
         assert ada.put(RUNNER, json=body).status_code == 201
