@@ -172,13 +172,15 @@ def test_changed_code_is_served_and_reads_the_rows_of_before(
 def test_token_is_replaced_before_it_expires(balancer: LoadBalancer) -> None:
     """The worker keeps a token alive that lives 30 seconds, also after the upgrade.
 
+    Grace looks, because she has been the admin since the change of the parameter.
+
     The token itself is not read through the API: ministack gives the first version of a secret
     another id than `CreateSecret` asked for, and the API reads the version that the row names.
     """
-    with signed_in(balancer, ADA) as ada:
-        first = ada.get(RUNNER).json()["expires_at"]
+    with signed_in(balancer, GRACE) as grace:
+        first = grace.get(RUNNER).json()["expires_at"]
         end = time.monotonic() + REPLACED_SECONDS
-        while (expires_at := ada.get(RUNNER).json()["expires_at"]) == first:
+        while (expires_at := grace.get(RUNNER).json()["expires_at"]) == first:
             assert time.monotonic() < end
             time.sleep(0.2)
     assert datetime.fromisoformat(expires_at) > datetime.fromisoformat(first)
