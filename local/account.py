@@ -13,6 +13,7 @@ import json
 import socket
 import time
 from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 from typing import Self
 
@@ -36,7 +37,7 @@ class Account:
         ports = ports or Ports()
         self._ports = (ports.aws, ports.provider, ports.keys)
         self.signer = Signer()
-        self._others = 0
+        self._stacks = count()
 
     def __enter__(self) -> Self:
         """Start. Raises `PortTaken`."""
@@ -84,7 +85,12 @@ class Account:
                 browser=variables["BROWSER_TARGET_GROUP"],
                 bearer=variables["BEARER_TARGET_GROUP"],
             ),
-            browser_rule=BrowserRule(self._openid, self.signer, now=time.time),
+            browser_rule=BrowserRule(
+                self._openid,
+                self.signer,
+                now=time.time,
+                cookie_name=variables["SESSION_COOKIE_NAME"],
+            ),
             bearer_rule=ForwardRule(),
         )
 
@@ -121,12 +127,14 @@ class Account:
             "profile": "generic",
             "userinfo": True,
         }
-        self._others += 2  # the rules of every stack on one listener need priorities of their own
+        # The rules of every stack on one listener need priorities of their own.
+        rules = ("Bearer", "Browser", "Session", "Logout")
+        first = 100 * (next(self._stacks) + 1)
+        priorities = {f"{rule}RulePriority": str(first + place) for place, rule in enumerate(rules)}
         return {
             "ListenerArn": self.listener_arn,
             "HostName": "127.0.0.1",
-            "BearerRulePriority": str(100 + self._others),
-            "BrowserRulePriority": str(101 + self._others),
+            **priorities,
             "LoadBalancerArns": ARN,
             "AlbPublicKeysUrl": self.keys_url,
             "OidcIssuer": self.issuer,
@@ -135,6 +143,7 @@ class Account:
             "OidcAuthorizationEndpoint": endpoints["authorization_endpoint"],
             "OidcTokenEndpoint": endpoints["token_endpoint"],
             "OidcUserInfoEndpoint": endpoints["userinfo_endpoint"],
+            "OidcEndSessionEndpoint": endpoints.get("end_session_endpoint", ""),
             "TrustedIssuers": json.dumps([trusted]),
             "ProjectAdmins": ADA.subject,
             # ministack knows no alarms on metric math.

@@ -55,7 +55,7 @@ def balancer(account: Account, stack: Deployment) -> Iterator[LoadBalancer]:
 def signed_in(balancer: LoadBalancer, person: Person) -> Iterator[httpx.Client]:
     """A browser with the session of a person."""
     with httpx.Client(base_url=balancer.url, follow_redirects=True, timeout=30) as browser:
-        page = browser.get("/v1/whoami")
+        page = browser.get("/v1/whoami", headers={"accept": "text/html"})
         assert browser.post(page.url, data={"person": person.subject}).status_code == 200
         yield browser
 
