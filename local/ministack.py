@@ -100,6 +100,8 @@ class Ministack:
             "PATH": os.environ["PATH"],
             "HOME": self._folder.name,
             "TMPDIR": self._folder.name,
+            "STATE_DIR": self._folder.name,
+            "S3_DATA_DIR": self._folder.name,
             "GATEWAY_PORT": self.url.rpartition(":")[2],
             "MINISTACK_REGION": REGION,
             "SERVICES": ",".join(self._services),

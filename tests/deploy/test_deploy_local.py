@@ -45,4 +45,5 @@ def test_it_serves_at_the_addresses_that_it_prints_until_it_is_interrupted(built
     assert process.returncode == 0
     assert "its AWS are gone" in rest
     assert errors == ""
-    assert not any(child.is_running() for child in children)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
