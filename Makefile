@@ -25,7 +25,7 @@ deploy-local: build ## deploy the built stack on this machine with the SAM CLI, 
 	@exec $(PYTHON) -m local.deploy
 
 # Tests that start no stack, build nothing and take seconds. A path that does not exist is an error.
-QUICK := tests/identity tests/template tests/benchmarks tests/repository tests/stand_ins tests/structure tests/tables \
+QUICK := tests/identity tests/template tests/permissions tests/benchmarks tests/repository tests/stand_ins tests/structure tests/tables \
     $(addprefix tests/docs/test_,$(addsuffix .py,architecture cost decisions links reasons runbook settings)) \
     tests/access/test_decisions.py tests/access/test_policies.py tests/runs/test_openapi.py \
     tests/register/test_authorization_service.py \
@@ -36,18 +36,23 @@ STORES := tests/stand_ins/test_engine.py tests/tables tests/register tests/runs 
 # its servers start once.
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-.PHONY: check test test-deploy test-second-engine
+.PHONY: check test test-deploy test-second-engine permissions
 check: lint types ## the loop while you work: lint, types and the tests that need no stack
+	@tools/setup evaluator
 	$(PYTHON) -m pytest -q $(PARALLEL) $(QUICK)
 test: ## run all tests
-	@tools/setup project sam second-engine
-	$(PYTHON) -m pytest $(PARALLEL)
+	@tools/setup project sam second-engine evaluator
+	BYLINE_AWS_CALLS=complete $(PYTHON) -m pytest $(PARALLEL)
 test-deploy: ## deploy, use, change, upgrade and delete the built stack on this machine
 	@tools/setup project sam second-engine
 	$(PYTHON) -m pytest tests/deploy
 test-second-engine: ## run the stores' tests on ministack, a second implementation of AWS
 	@tools/setup project second-engine
 	BYLINE_TEST_ENGINE=ministack $(PYTHON) -m pytest $(PARALLEL) -p tests.second_engine $(STORES)
+permissions: ## record the AWS calls of the stores' tests, and check the roles in template.yaml against them
+	@tools/setup project evaluator
+	BYLINE_AWS_CALLS=record $(PYTHON) -m pytest $(PARALLEL) $(STORES) tests/access
+	$(PYTHON) -m pytest tests/permissions
 
 .PHONY: lint types
 lint: ## check style (ruff), spelling (codespell) and workflows (zizmor)

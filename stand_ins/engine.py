@@ -1,7 +1,7 @@
 """The implementation of AWS behind the stand-ins: moto in this process, or ministack beside it.
 
 `BYLINE_TEST_ENGINE=ministack` selects the second one (`make test-second-engine`). The stand-ins add
-to both what tests need of them: faults, roles, sizes of keys, recorded calls.
+to both what tests need of them: faults, sizes of keys, recorded calls.
 """
 
 import os

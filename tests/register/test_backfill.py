@@ -35,7 +35,7 @@ def test_backfill_is_repeated_while_the_pending_number_falls(
 
 @pytest.fixture
 def server() -> Iterator[DynamoDb]:
-    with serve_dynamodb(role="RegisterResourcesRole") as server:
+    with serve_dynamodb() as server:
         server.reset()
         yield server
 

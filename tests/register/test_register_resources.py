@@ -99,7 +99,7 @@ class RegistrationDeployment:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[DynamoDb]:
-    with serve_dynamodb(role="RegisterResourcesRole") as server:
+    with serve_dynamodb() as server:
         yield server
 
 

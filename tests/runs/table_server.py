@@ -1,9 +1,9 @@
 """DynamoDB on loopback: moto with the behaviour under failure that moto lacks.
 
 Every request passes `DynamoDb`, which counts it, can lose its answer and can answer itself. The
-function's requests must fit its role in the template, and their keys the sizes that DynamoDB
-allows. Two behaviours of DynamoDB are added: a repeated `ClientRequestToken` makes a transaction
-harmless, and of two concurrent transactions one fails with a conflict.
+keys of the function's requests must have sizes that DynamoDB allows. Two behaviours of DynamoDB are
+added: a repeated `ClientRequestToken` makes a transaction harmless, and of two concurrent
+transactions one fails with a conflict.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
 
@@ -27,13 +27,12 @@ from local.aws import ROOT
 from local.template import Template
 from stand_ins.engine import application
 from stand_ins.key_sizes import bad_keys
-from stand_ins.role import RUNS_ROLE, refused
 
 TABLE = "RunsTable"
 ACCESS_TABLE = "AccessTable"
 RUNNERS_TABLE = "RunnersTable"
 FUNCTION = "byline botocore"
-"""The user agent of the function. Requests of the tests are not checked against its role."""
+"""The user agent of the function. The keys of the tests' own requests are not checked."""
 
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"})
 
@@ -97,8 +96,7 @@ class DynamoDb:
     `calls` are all calls except the writes of profiles, which are in `profile_writes`.
     """
 
-    def __init__(self, *, role: str = RUNS_ROLE) -> None:
-        self._role = role
+    def __init__(self) -> None:
         self.calls: list[Call] = []
         self.profile_writes: list[Call] = []
         self.faults: deque[LostAnswer | Refusal | Meanwhile] = deque()
@@ -110,7 +108,7 @@ class DynamoDb:
 
     @cached_property
     def client(self) -> Any:
-        """A client of the tests. Its calls are not checked against the function's role."""
+        """A client of the tests."""
         return boto3.client("dynamodb", endpoint_url=self.url, region_name="us-east-1")
 
     def writes(self) -> list[Call]:
@@ -151,10 +149,6 @@ class DynamoDb:
             return fault.answer(start_response)
         if isinstance(fault, Meanwhile):
             fault.act()
-        if _is_from_function(environ) and (denied := refused(operation, body, role=self._role)):
-            return Refusal(
-                operation, "AccessDeniedException", members={"Message": f"not allowed: {denied}"}
-            ).answer(start_response)
         if words := reserved_words(json.loads(body or b"{}")):
             return Refusal(
                 operation, "ValidationException", members={"Message": f"reserved: {words}"}
@@ -238,9 +232,9 @@ class _Silent(WSGIRequestHandler):
 
 
 @contextmanager
-def serve_dynamodb(*, role: str = RUNS_ROLE) -> Iterator[DynamoDb]:
-    """Run the server on a port of its own until the block ends; `role` restricts the function."""
-    dynamodb = DynamoDb(role=role)
+def serve_dynamodb() -> Iterator[DynamoDb]:
+    """Run the server on a port of its own until the block ends."""
+    dynamodb = DynamoDb()
     server = make_server("127.0.0.1", 0, dynamodb, threaded=True, request_handler=_Silent)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -65,6 +65,10 @@ class Deployment:
             self._physical_ids[logical_id] = f"{logical_id}-{digest.hexdigest()[:12]}"
         return self._physical_ids[logical_id]
 
+    def attribute(self, logical_id: str, name: str) -> str:
+        """The attribute `name` of a resource: another one for another resource."""
+        return f"{name} of {self.physical_id(logical_id)}"
+
     def holds(self, condition: Any) -> bool:
         """Whether a condition, or the name of one, is true."""
         match condition:
@@ -106,7 +110,7 @@ class Deployment:
             case {"Fn::If": [condition, *branches]}:
                 return self._value(branches[0 if self.holds(condition) else 1])
             case {"Fn::GetAtt": [name, attribute]}:
-                return f"{attribute} of {self.physical_id(name)}"
+                return self.attribute(name, attribute)
             case {"Fn::Join": [separator, parts]}:
                 return separator.join(self._value(parts))
             case {"Fn::Split": [separator, text]}:

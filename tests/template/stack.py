@@ -1,6 +1,5 @@
 """`template.yaml` and `observability.yaml`, as CloudFormation gets them."""
 
-import re
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -89,18 +88,6 @@ def resources(kind: str) -> dict[str, Json]:
 def properties(kind: str, name: str) -> Json:
     """The properties of one resource."""
     return cast(Json, resources(kind)[name]["Properties"])
-
-
-def sources(function: str) -> list[Path]:
-    """The modules of the function `function`, and those of the layer that they import."""
-    package = template()["Resources"][function]["Properties"]["Handler"].partition(".")[0]
-    found = sorted((ROOT / "functions" / package).rglob("*.py"))
-    for module in found:
-        for name in re.findall(r"from (byline[\w.]*) import", module.read_text()):
-            path = ROOT / "layers/identity" / f"{name.replace('.', '/')}.py"
-            if path.exists() and path not in found:
-                found.append(path)
-    return found
 
 
 def statements(*names: str) -> list[Json]:

@@ -1,7 +1,7 @@
 """Two stacks of the template in one account and region share no name and no permission.
 
 CloudFormation (moto's) resolves the documents of the roles for each stack. moto's IAM decides on
-them: it knows actions and resources, and no conditions, which these statements do not have.
+them: it knows actions and resources. It ignores conditions, so it allows no less than IAM.
 """
 
 import json
