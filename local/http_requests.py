@@ -19,6 +19,8 @@ import h11
 from local.guard import Clients, refusal
 
 MAX_LINE_BYTES = 16_384
+# A load balancer answers longer ones with 400:
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html#http-400-issues
 MAX_HEAD_BYTES = 65_536
 """The limits of a load balancer for one header and for all headers, in bytes."""
 
@@ -156,7 +158,7 @@ def _read_head(connection: BufferedReader) -> bytes:
             raise EOFError
         if len(line) > MAX_LINE_BYTES or size > MAX_HEAD_BYTES:
             raise BadRequest(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                HTTPStatus.BAD_REQUEST,
                 f"A header has at most {MAX_LINE_BYTES} bytes, and all have {MAX_HEAD_BYTES}.",
             )
         if line == b"\r\n" and lines:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from byline.tables.rows import ConditionFailed, write_row
-from serve_runs.runs.states import LIVE, live_partition
+from serve_runs.runs.states import LIVE
+from serve_runs.runs.views import live_partition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

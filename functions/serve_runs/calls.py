@@ -4,7 +4,7 @@ event → one credential, verified → names in the path → the route's functio
 passes through `Api._answer_route`, so no route can skip the verification of the caller.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,12 +22,25 @@ from serve_runs.access.control import Access, AccessControl
 from serve_runs.audit.trail import ActionContext, RepresentedPerson
 from serve_runs.errors import RequestFailed
 from serve_runs.profiles.store import Profiles
-from serve_runs.web.headers import with_fixed_headers
 from serve_runs.web.problems import Problems, method_not_allowed, problem
 from serve_runs.web.requests import is_cross_site, path_id, path_name, read_body, read_query
 from serve_runs.web.routing import Route, RouteGroup, RouteTable
 
 logger = Logger(service="byline")
+
+FIXED_HEADERS: Mapping[str, str] = {
+    # Answers differ by caller, so no cache may store one.
+    "Cache-Control": "no-store",
+    # An answer is data: no browser may run it, show it in another page, or read it for one.
+    # https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Paths hold the names of projects and people's runs.
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_MULTI_VALUE = {name: [value] for name, value in FIXED_HEADERS.items()}
 
 
 class Call:
@@ -144,7 +157,7 @@ class Api:
         if is_head and "HEAD" in self.routes.methods_of(path):
             event = {**event, "httpMethod": "GET"}
         try:
-            answer = with_fixed_headers(self._resolver.resolve(event, context))
+            answer = _with_fixed_headers(self._resolver.resolve(event, context))
             return {**answer, "body": ""} if is_head else answer
         finally:
             self._count_failed_fetches()
@@ -225,3 +238,10 @@ def _checked(name: str, text: str) -> str:
             return path_name(text, of=name)
         case _:
             return text  # the route's function checks it
+
+
+def _with_fixed_headers(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer to the load balancer, in either shape, with the fixed headers in it."""
+    if "multiValueHeaders" in answer:
+        return {**answer, "multiValueHeaders": {**answer["multiValueHeaders"], **_MULTI_VALUE}}
+    return {**answer, "headers": {**answer["headers"], **FIXED_HEADERS}}

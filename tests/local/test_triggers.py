@@ -83,7 +83,7 @@ def test_our_template_triggers_registration_by_new_outbox_entries() -> None:
     assert source == StreamSource(
         function="RegisterResourcesFunction",
         table="RunsTable",
-        batch_size=10,
+        batch_size=8,
         retries=3,
         filters=(pending,),
     )

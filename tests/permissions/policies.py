@@ -53,9 +53,13 @@ class NamedDeployment(Deployment):
 
 
 @cache
-def deployment() -> NamedDeployment:
-    """The stack under test."""
-    return NamedDeployment(PARAMETERS)
+def deployment(**changes: str) -> NamedDeployment:
+    """The stack under test, with changed parameters."""
+    return NamedDeployment({**PARAMETERS, **changes})
+
+
+DELETED_AT_ONCE = "RunsRole with SecretRecoveryDays=0"
+"""The identity of a function that deletes credentials at once, as this parameter asks for."""
 
 
 NOT_EVALUATED = {"KeysOfClients"}
@@ -65,7 +69,10 @@ The template's own tests hold them."""
 
 def identity_policy(role: str) -> Json:
     """All statements of a role's own policies, as one policy."""
-    documents = [each["PolicyDocument"] for each in deployment().properties(role)["Policies"]]
+    changes = {"SecretRecoveryDays": "0"} if role == DELETED_AT_ONCE else {}
+    role = role.partition(" with ")[0]
+    policies = deployment(**changes).properties(role)["Policies"]
+    documents = [each["PolicyDocument"] for each in policies]
     statements = [statement for document in documents for statement in document["Statement"]]
     evaluated = [each for each in statements if each["Sid"] not in NOT_EVALUATED]
     return {"Version": "2012-10-17", "Statement": evaluated}

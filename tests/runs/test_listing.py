@@ -13,8 +13,8 @@ from byline.tables.rows import Item
 from serve_runs.audit.trail import ActionContext
 from serve_runs.runs.queries import RunQuery
 from serve_runs.runs.requests import CreateRun
-from serve_runs.runs.states import LIVE, live_partition
-from serve_runs.runs.views import new_item
+from serve_runs.runs.states import LIVE
+from serve_runs.runs.views import live_partition, new_item
 from serve_runs.web.paging import encode_cursor
 from tests.runs.access_rows import AccessRows
 from tests.runs.identity_server import Credential, Web

@@ -15,8 +15,9 @@ from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.errors import RequestFailed
 from serve_runs.runs.queries import LIVE_INDEX
 from serve_runs.runs.requests import CreateRun
-from serve_runs.runs.states import LIVE, TRANSITIONS, live_partition
+from serve_runs.runs.states import LIVE, TRANSITIONS
 from serve_runs.runs.store import RunStore
+from serve_runs.runs.views import live_partition
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import (

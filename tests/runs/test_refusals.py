@@ -310,8 +310,14 @@ def test_create_with_a_hanging_dynamodb_is_answered_before_lambdas_timeout(
     """A DynamoDB that accepts connections and never answers is 503, not a broken request."""
     with socket.create_server(("127.0.0.1", 0), backlog=32) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        tables = ("RUNS_TABLE", "RUNNERS_TABLE", "ACCESS_TABLE")
-        environment = {name: name for name in tables} | {"REFRESH_QUEUE_URL": endpoint}
+        environment = {
+            "RUNS_TABLE": "RunsTable",
+            "RUNNERS_TABLE": "RunnersTable",
+            "ACCESS_TABLE": "AccessTable",
+            "REFRESH_QUEUE_URL": endpoint,
+            "SECRET_PREFIX": "stage",
+            "POWERTOOLS_SERVICE_NAME": "stage",
+        }
         api = RunsApi(
             build_function({**web.environment(), **environment, "AWS_ENDPOINT_URL": endpoint})
         )

@@ -110,7 +110,7 @@ class TestRead:
     def test_unknown_method_is_405(self, runners: RunnersApi, ada: Credential, method: str) -> None:
         """The answer has the methods of the path in `Allow`."""
         answer = runners.api.call(method, runners.path(), by=ada)
-        assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, PUT")
+        assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, HEAD, PUT")
 
     def test_unreadable_row_is_500_and_counted(
         self, runners: RunnersApi, ada: Credential, log_lines: Callable[[], list[str]]

@@ -4,8 +4,8 @@ import pytest
 
 from byline.refresh.runner_rows import DUE_INDEX
 from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
+from byline.tables.rows import EXPIRES_AT
 from serve_runs.audit.store import PERSON_INDEX
-from serve_runs.retention import EXPIRES_AT
 from serve_runs.runs.queries import LIVE_INDEX
 from tests.template.deployment import Deployment
 from tests.template.stack import evaluate, properties, resources, template, translate

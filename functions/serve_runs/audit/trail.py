@@ -15,8 +15,7 @@ from ulid import ULID
 
 from byline.caching import Clock
 from byline.identity.caller import Caller
-from byline.tables.rows import ConditionFailed, rfc3339, write_row
-from serve_runs.retention import expiry
+from byline.tables.rows import ConditionFailed, expiry, rfc3339, write_row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

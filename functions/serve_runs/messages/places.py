@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 
 from byline.caching import Clock
 from byline.identity.caller import Caller
-from byline.tables.rows import ConditionFailed, Item, write_row
+from byline.tables.rows import ConditionFailed, Item, seconds, write_row
 from serve_runs.audit.trail import principal_text
 from serve_runs.errors import RequestFailed
 from serve_runs.messages.requests import MAX_WAIT_SECONDS
-from serve_runs.retention import seconds
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -20,13 +20,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
 from byline.retries import jittered_wait
-from byline.tables.rows import Item, rfc3339, write_together
+from byline.tables.rows import (
+    EXPIRES_AT,
+    NOT_EXPIRED,
+    Item,
+    expiry,
+    is_expired,
+    rfc3339,
+    seconds,
+    write_together,
+)
 from serve_runs.audit.trail import ActionContext
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.idempotency import RememberedKey, digest
 from serve_runs.messages.requests import PostMessage, content_text
 from serve_runs.messages.views import LAST, before_a_gap, next_id, partition
-from serve_runs.retention import EXPIRES_AT, NOT_EXPIRED, expiry, is_expired, seconds
 from serve_runs.runs.views import run_key
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE, Page, list_pages, merge_pages
-from byline.tables.rows import Item
-from serve_runs.retention import NOT_EXPIRED, seconds
-from serve_runs.runs.states import LIVE, live_partition
+from byline.tables.rows import NOT_EXPIRED, Item, seconds
+from serve_runs.runs.states import LIVE
+from serve_runs.runs.views import live_partition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

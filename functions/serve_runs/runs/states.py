@@ -10,11 +10,6 @@ LIVE = ("pending", "running")
 """The states of a run that is not over. A run in one of them is in the index `by-live`."""
 
 
-def live_partition(project: str, status: str) -> str:
-    """The partition of the index `by-live` with a project's runs in this state, one of `LIVE`."""
-    return f"{project}#{status}"
-
-
 class Transition(msgspec.Struct, frozen=True):
     """A change of state: the states before it, the state after, and the column of its actor.
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from byline.caching import Clock
-from byline.tables.rows import Item, rfc3339, write_together
+from byline.tables.rows import Item, expiry, is_expired, rfc3339, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import RequestFailed, contended, not_found
 from serve_runs.idempotency import RememberedKey, digest
-from serve_runs.retention import expiry, is_expired
 from serve_runs.runs.requests import CreateRun
-from serve_runs.runs.states import LIVE, Transition, live_partition
-from serve_runs.runs.views import kept_project, new_item, run_key, tombstone_of
+from serve_runs.runs.states import LIVE, Transition
+from serve_runs.runs.views import kept_project, live_partition, new_item, run_key, tombstone_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

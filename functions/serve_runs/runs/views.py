@@ -9,12 +9,10 @@ from typing import Any
 import msgspec
 
 from byline.identity.caller import Caller, Principal, read_executed_by, read_principal
-from byline.tables.rows import Item, rfc3339, text_of
+from byline.tables.rows import EXPIRES_AT, Item, rfc3339, text_of
 from serve_runs.audit.trail import ActionContext
 from serve_runs.profiles.store import Profiles
-from serve_runs.retention import EXPIRES_AT
 from serve_runs.runs.requests import CreateRun
-from serve_runs.runs.states import live_partition
 
 _DELETED = "deleted#"
 """The prefix of a tombstone's project."""
@@ -97,6 +95,11 @@ def tombstone_of(
 def kept_project(project: str) -> Item:
     """The row that shows that a project has had runs, when all of them have expired."""
     return {"project": {"S": f"{_DELETED}{project}"}, "id": {"S": "-"}}
+
+
+def live_partition(project: str, status: str) -> str:
+    """The partition of the index `by-live` with a project's runs in this state, one of `LIVE`."""
+    return f"{project}#{status}"
 
 
 def run_json(item: Item) -> dict[str, Any]:

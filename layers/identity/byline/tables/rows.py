@@ -30,6 +30,13 @@ READ_ATTEMPTS = 5
 WRITE_ATTEMPTS = 4
 WAIT_SECONDS = 0.05
 
+EXPIRES_AT = "expires_at"
+
+NOT_EXPIRED = f"(attribute_not_exists({EXPIRES_AT}) OR {EXPIRES_AT} > :now)"
+"""The condition that a row has not expired at the time `:now`."""
+
+_DAY_SECONDS = 86_400
+
 _PASSING = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
 """Cancellation reasons after which a retry may succeed. botocore does not retry these."""
 
@@ -66,6 +73,25 @@ def values_of(item: Item) -> dict[str, Any]:
 def text_of(item: Item, name: str) -> str | None:
     """The text of the attribute `name`; None where it is absent or not text."""
     return item.get(name, {}).get("S")
+
+
+def seconds(at: float) -> "AttributeValueTypeDef":
+    """The time `at` as an attribute, whole seconds since the epoch."""
+    return {"N": str(int(at))}
+
+
+def expiry(days: int, *, now: float) -> Item:
+    """The attribute of a row that is kept for `days` from `now` on; empty for 0, for ever.
+
+    DynamoDB deletes the row some time after it, usually within a few days, at no cost.
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
+    """
+    return {EXPIRES_AT: seconds(now + days * _DAY_SECONDS)} if days else {}
+
+
+def is_expired(item: Item, *, now: float) -> bool:
+    """Whether a row is absent for its readers, though DynamoDB may not have deleted it yet."""
+    return EXPIRES_AT in item and int(item[EXPIRES_AT]["N"]) <= now
 
 
 def rfc3339(at: float) -> str:
