@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from threading import Event, Thread
 
 import pytest
 
@@ -179,6 +180,40 @@ def test_worker_that_revokes_keeps_a_new_grant_away(world: RegistrationWorld) ->
             world.delete_account()
             settle_everything(world)
     assert number > 6
+
+
+def test_worker_that_saw_the_revocation_before_a_new_registration_leaves_its_grant(
+    world: RegistrationWorld,
+) -> None:
+    """A registration began after the worker's look at the row. The worker does not revoke for it."""
+    world.register_account()
+    world.delete_account()
+    [entry] = world.pending()
+    has_looked, may_go_on, has_ended = Event(), Event(), Event()
+
+    def wait(name: str) -> None:
+        if name == "get_item answered" and not has_looked.is_set():
+            has_looked.set()
+            assert may_go_on.wait(10)
+
+    def work() -> None:
+        world.settle(entry.key, step=wait)
+        has_ended.set()
+
+    def go_on(name: str) -> None:
+        if name == "post answered":
+            may_go_on.set()
+            assert has_ended.wait(10)
+
+    worker = Thread(target=work)
+    worker.start()
+    assert has_looked.wait(10)
+    with suppress(RequestFailed):
+        world.register_account(step=go_on)
+    may_go_on.set()
+    worker.join()
+    settle_everything(world)
+    assert world.granted_persons == world.accounts_persons == {"ada"}
 
 
 def test_grant_that_was_certainly_refused_leaves_no_revocation(world: RegistrationWorld) -> None:
