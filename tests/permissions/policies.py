@@ -53,9 +53,13 @@ class NamedDeployment(Deployment):
 
 
 @cache
-def deployment() -> NamedDeployment:
-    """The stack under test."""
-    return NamedDeployment(PARAMETERS)
+def deployment(recovery_days: str = "7") -> NamedDeployment:
+    """The stack under test, with `SecretRecoveryDays`."""
+    return NamedDeployment({**PARAMETERS, "SecretRecoveryDays": recovery_days})
+
+
+DELETES_AT_ONCE = "RunsRole with SecretRecoveryDays=0"
+"""The name of the policy of `RunsRole` in such a stack."""
 
 
 NOT_EVALUATED = {"KeysOfClients"}
@@ -63,9 +67,10 @@ NOT_EVALUATED = {"KeysOfClients"}
 The template's own tests hold them."""
 
 
-def identity_policy(role: str) -> Json:
+def identity_policy(role: str, *, recovery_days: str = "7") -> Json:
     """All statements of a role's own policies, as one policy."""
-    documents = [each["PolicyDocument"] for each in deployment().properties(role)["Policies"]]
+    properties_of_role = deployment(recovery_days).properties(role)
+    documents = [each["PolicyDocument"] for each in properties_of_role["Policies"]]
     statements = [statement for document in documents for statement in document["Statement"]]
     evaluated = [each for each in statements if each["Sid"] not in NOT_EVALUATED]
     return {"Version": "2012-10-17", "Statement": evaluated}
