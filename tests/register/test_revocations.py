@@ -7,12 +7,16 @@ from threading import Event, Thread
 
 import pytest
 
+from byline.identity.caller import principal_of
 from byline.registration.authorization_service import ATTEMPTS
 from byline.registration.outbox import SETTLE_SECONDS, SHARDS, revocation_key
+from serve_runs.access.store import acts_for_key
 from serve_runs.errors import RequestFailed
 from serve_runs.service_accounts.grants import REQUEST_SECONDS
+from serve_runs.service_accounts.views import listed_key
 from stand_ins.authorization_service import Fails, Hangs
-from tests.register.world import ADA, LIFE_SECONDS, LIN, RegistrationWorld, Step
+from tests.register.world import ADA, LIFE_SECONDS, LIN, ROBOT, RegistrationWorld, Step
+from tests.runs.table_server import ACCESS_TABLE
 
 
 class ProcessDied(BaseException):
@@ -266,6 +270,18 @@ def test_grant_of_a_project_that_is_switched_off_is_still_revoked(
     world.delete_account()
     settle_everything(world)
     assert world.granted_persons == set()
+
+
+def test_grant_of_an_earlier_version_is_revoked(world: RegistrationWorld) -> None:
+    """Its row does not say that it was granted. The deletion revokes the grant all the same."""
+    row = world.register_account()
+    for key in (acts_for_key(principal_of(ROBOT)), listed_key("apollo", row["id"]["S"])):
+        world.client.update_item(
+            TableName=ACCESS_TABLE, Key=key, UpdateExpression="REMOVE granted_at"
+        )
+    world.delete_account()
+    settle_everything(world)
+    assert (world.granted_persons, world.pending()) == (set(), [])
 
 
 def test_project_that_is_switched_on_grants_at_the_next_registration(
