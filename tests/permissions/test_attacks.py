@@ -52,7 +52,7 @@ def test_attack_by_a_function_is_refused(
 
 
 def test_credential_is_deleted_at_once_only_where_the_operator_says_so(evaluator: None) -> None:
-    """With SecretRecoveryDays=0 the role allows what RunsFunction does then, for credentials only."""
+    """With SecretRecoveryDays=0 the role allows what RunsFunction does then, to credentials."""
     del evaluator
     forced = replace(DELETED_CREDENTIAL, conditions=((FORCED_DELETION, "true"),))
     requests = [

@@ -189,7 +189,7 @@ def test_worker_that_revokes_keeps_a_new_grant_away(world: RegistrationWorld) ->
 def test_worker_that_saw_the_revocation_before_a_new_registration_leaves_its_grant(
     world: RegistrationWorld,
 ) -> None:
-    """A registration began after the worker's look at the row. The worker does not revoke for it."""
+    """A registration began after the worker's look at the row. The worker does not revoke."""
     world.register_account()
     world.delete_account()
     [entry] = world.pending()
