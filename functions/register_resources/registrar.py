@@ -75,7 +75,7 @@ class Registrar:
         """
         if self._service.is_paused:
             return "unsettled"
-        if key.is_revocation and not self._is_due(key):
+        if key.is_revocation and self._due_revocation(key) is None:
             # A claim would make the request fail that is creating the grant at this moment.
             return "nothing"
         claim = self._claims.take(key, now=self._now(), until=claim_until)
@@ -101,7 +101,8 @@ class Registrar:
     def _settle_once(self, claim: RunClaim, until: float) -> Result | None:
         """The result; None if the row changed during the call of the service."""
         if claim.key.is_revocation:
-            revocation = self._pending.read_revocation(claim.key)
+            # Read again: a request may have begun to create the grant before the claim was taken.
+            revocation = self._due_revocation(claim.key)
             return "nothing" if revocation is None else self._revoke(claim, revocation, until)
         row = self._pending.read(claim.key)
         if row is None:
@@ -148,9 +149,10 @@ class Registrar:
         is_finished = self._claims.finish(claim, row, at=rfc3339(self._now()))
         return "revoked" if is_finished else "unsettled"
 
-    def _is_due(self, key: RunKey) -> bool:
+    def _due_revocation(self, key: RunKey) -> PendingRevocation | None:
         row = self._pending.read_revocation(key)
-        return row is not None and row.since <= rfc3339(self._now() + SKEW_SECONDS)
+        is_due = row is not None and row.since <= rfc3339(self._now() + SKEW_SECONDS)
+        return row if is_due else None
 
     def _has_time(self, until: float) -> bool:
         return self._now() + POST_TIMEOUT_SECONDS <= until

@@ -174,9 +174,7 @@ class Api:
         event: dict[str, Any] = self._resolver.current_event.raw_event
         context = self._resolver.lambda_context
         caller = None if route.is_public else self._identity.identify(event)
-        # A page of another site can make a browser send the session cookie, or a request from the
-        # browser's network, but no Bearer token.
-        is_foreign = (caller is None or caller.source == "alb") and is_cross_site(event)
+        is_foreign = is_foreign_page(event, caller)
         if is_foreign and not route.is_safe:
             raise RequestFailed("cross_site_request")
         if route.is_public:
@@ -212,6 +210,15 @@ class Api:
         if failed > self._failed_fetches:
             self._metrics.count("KeyFetchFailed", failed - self._failed_fetches)
             self._failed_fetches = failed
+
+
+def is_foreign_page(event: dict[str, Any], caller: Caller | None) -> bool:
+    """Whether a page of another site uses the caller's browser.
+
+    It can make the browser send the session cookie, or a request from the browser's network, but no
+    Bearer token.
+    """
+    return (caller is None or caller.source == "alb") and is_cross_site(event)
 
 
 def json_answer(status: int, document: Any, *, location: str | None = None) -> Response[str]:

@@ -10,15 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.permissions.accesses import FORCED_DELETION, Access
-from tests.permissions.policies import (
-    ACCOUNT,
-    DELETED_AT_ONCE,
-    STACK,
-    arn,
-    identity_policy,
-    role_of,
-)
+from tests.permissions.accesses import Access
+from tests.permissions.policies import ACCOUNT, STACK, arn, identity_policy, role_of
 
 PROGRAM = Path(__file__).with_name("evaluate.mjs")
 INSTALLED = PROGRAM.with_name("node_modules") / "@cloud-copilot/iam-simulate"
@@ -69,18 +62,16 @@ def request_of(access: Access) -> Request:
         context["dynamodb:LeadingKeys"] = [key.replace("*", SAMPLE) for key in access.keys]
     if access.attributes:
         context["dynamodb:Attributes"] = sorted(access.attributes)
-    role = role_of(access.function)
-    if role == "RunsRole" and context.get(FORCED_DELETION) == "true":
-        role = DELETED_AT_ONCE
-    return of_role(role, access.action, arn(service, f"{kind}{name}{ending}"), context)
+    return of_role(
+        role_of(access.function), access.action, arn(service, f"{kind}{name}{ending}"), context
+    )
 
 
 def of_role(
     role: str, action: str, resource: str, context: dict[str, Any] | None = None
 ) -> Request:
     """A request of a session of one of the template's roles."""
-    name = role.partition(" with ")[0]
-    principal = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/session"
+    principal = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/session"
     return Request(principal, action, resource, context or {}, identity=role)
 
 

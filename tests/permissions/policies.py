@@ -53,13 +53,13 @@ class NamedDeployment(Deployment):
 
 
 @cache
-def deployment(**changes: str) -> NamedDeployment:
-    """The stack under test, with changed parameters."""
-    return NamedDeployment({**PARAMETERS, **changes})
+def deployment(recovery_days: str = "7") -> NamedDeployment:
+    """The stack under test, with `SecretRecoveryDays`."""
+    return NamedDeployment({**PARAMETERS, "SecretRecoveryDays": recovery_days})
 
 
-DELETED_AT_ONCE = "RunsRole with SecretRecoveryDays=0"
-"""The identity of a function that deletes credentials at once, as this parameter asks for."""
+DELETES_AT_ONCE = "RunsRole with SecretRecoveryDays=0"
+"""The name of the policy of `RunsRole` in such a stack."""
 
 
 NOT_EVALUATED = {"KeysOfClients"}
@@ -67,12 +67,10 @@ NOT_EVALUATED = {"KeysOfClients"}
 The template's own tests hold them."""
 
 
-def identity_policy(role: str) -> Json:
+def identity_policy(role: str, *, recovery_days: str = "7") -> Json:
     """All statements of a role's own policies, as one policy."""
-    changes = {"SecretRecoveryDays": "0"} if role == DELETED_AT_ONCE else {}
-    role = role.partition(" with ")[0]
-    policies = deployment(**changes).properties(role)["Policies"]
-    documents = [each["PolicyDocument"] for each in policies]
+    properties_of_role = deployment(recovery_days).properties(role)
+    documents = [each["PolicyDocument"] for each in properties_of_role["Policies"]]
     statements = [statement for document in documents for statement in document["Statement"]]
     evaluated = [each for each in statements if each["Sid"] not in NOT_EVALUATED]
     return {"Version": "2012-10-17", "Statement": evaluated}

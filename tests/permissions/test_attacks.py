@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.permissions.attacks import ADMINISTRATION, attacks
-from tests.permissions.evaluator import Decision, Request, decide, of_role
+from tests.permissions.accesses import FORCED_DELETION
+from tests.permissions.attacks import ADMINISTRATION, DELETED_CREDENTIAL, TOKENS, attacks
+from tests.permissions.evaluator import Decision, Request, decide, of_role, request_of
 from tests.permissions.policies import (
     ACCOUNT,
+    DELETES_AT_ONCE,
     OTHER_ACCOUNT,
     arn,
     deployment,
@@ -47,6 +49,22 @@ def test_attack_by_a_function_is_refused(
     allowed, attack = decided[name]
     assert all(decision.is_allowed for decision in allowed)
     assert not all(decision.is_allowed for decision in attack)
+
+
+def test_credential_is_deleted_at_once_only_where_the_operator_says_so(evaluator: None) -> None:
+    """With SecretRecoveryDays=0 the role allows what RunsFunction does then, to credentials."""
+    del evaluator
+    forced = replace(DELETED_CREDENTIAL, conditions=((FORCED_DELETION, "true"),))
+    requests = [
+        request_of(forced),
+        *(
+            replace(request_of(each), identity=DELETES_AT_ONCE)
+            for each in (forced, replace(forced, resource=TOKENS))
+        ),
+    ]
+    policies = {DELETES_AT_ONCE: identity_policy("RunsRole", recovery_days="0")}
+    allowed = [decision.is_allowed for decision in decide(requests, policies)]
+    assert allowed == [False, True, False]
 
 
 def without_a_condition() -> Iterator[tuple[str, str, dict[str, Any]]]:

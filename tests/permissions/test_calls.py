@@ -5,14 +5,16 @@ functions make in tests. The calls that AWS itself makes with the roles follow f
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
+from tests.permissions.accesses import FORCED_DELETION, Access
 from tests.permissions.aws_requests import requests_of_aws
 from tests.permissions.evaluator import Decision, Request, decide, request_of
-from tests.permissions.policies import identity_policy
+from tests.permissions.policies import DELETES_AT_ONCE, identity_policy
 from tests.permissions.recording import recorded
 from tests.template.stack import listed, resources
 
@@ -25,8 +27,18 @@ type Permission = tuple[str, str, str, str]
 def decided(evaluator: None) -> Decided:
     """All requests that the stack makes, each with its decision."""
     del evaluator
-    requests = [*map(request_of, recorded()), *requests_of_aws()]
-    return list(zip(requests, decide(requests), strict=True))
+    requests = [*map(request_in_its_stack, recorded()), *requests_of_aws()]
+    policies = {DELETES_AT_ONCE: identity_policy("RunsRole", recovery_days="0")}
+    return list(zip(requests, decide(requests, policies), strict=True))
+
+
+def request_in_its_stack(access: Access) -> Request:
+    """The request, in a stack with the parameter without which RunsFunction does not make it."""
+    request = request_of(access)
+    is_at_once = (FORCED_DELETION, "true") in access.conditions
+    if request.identity == "RunsRole" and is_at_once:
+        return replace(request, identity=DELETES_AT_ONCE)
+    return request
 
 
 def allowing(role: str) -> Iterator[dict[str, Any]]:

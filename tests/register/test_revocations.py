@@ -3,15 +3,20 @@
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from threading import Event, Thread
 
 import pytest
 
+from byline.identity.caller import principal_of
 from byline.registration.authorization_service import ATTEMPTS
 from byline.registration.outbox import SETTLE_SECONDS, SHARDS, revocation_key
+from serve_runs.access.store import acts_for_key
 from serve_runs.errors import RequestFailed
 from serve_runs.service_accounts.grants import REQUEST_SECONDS
+from serve_runs.service_accounts.views import listed_key
 from stand_ins.authorization_service import Fails, Hangs
-from tests.register.world import ADA, LIFE_SECONDS, LIN, RegistrationWorld, Step
+from tests.register.world import ADA, LIFE_SECONDS, LIN, ROBOT, RegistrationWorld, Step
+from tests.runs.table_server import ACCESS_TABLE
 
 
 class ProcessDied(BaseException):
@@ -181,6 +186,40 @@ def test_worker_that_revokes_keeps_a_new_grant_away(world: RegistrationWorld) ->
     assert number > 6
 
 
+def test_worker_that_saw_the_revocation_before_a_new_registration_leaves_its_grant(
+    world: RegistrationWorld,
+) -> None:
+    """A registration began after the worker's look at the row. The worker does not revoke."""
+    world.register_account()
+    world.delete_account()
+    [entry] = world.pending()
+    has_looked, may_go_on, has_ended = Event(), Event(), Event()
+
+    def wait(name: str) -> None:
+        if name == "get_item answered" and not has_looked.is_set():
+            has_looked.set()
+            assert may_go_on.wait(10)
+
+    def work() -> None:
+        world.settle(entry.key, step=wait)
+        has_ended.set()
+
+    def go_on(name: str) -> None:
+        if name == "post answered":
+            may_go_on.set()
+            assert has_ended.wait(10)
+
+    worker = Thread(target=work)
+    worker.start()
+    assert has_looked.wait(10)
+    with suppress(RequestFailed):
+        world.register_account(step=go_on)
+    may_go_on.set()
+    worker.join()
+    settle_everything(world)
+    assert world.granted_persons == world.accounts_persons == {"ada"}
+
+
 def test_grant_that_was_certainly_refused_leaves_no_revocation(world: RegistrationWorld) -> None:
     """Otherwise the service would be asked to revoke what it never granted, and refuse that too."""
     world.faults.append(Fails(403))
@@ -231,6 +270,18 @@ def test_grant_of_a_project_that_is_switched_off_is_still_revoked(
     world.delete_account()
     settle_everything(world)
     assert world.granted_persons == set()
+
+
+def test_grant_of_an_earlier_version_is_revoked(world: RegistrationWorld) -> None:
+    """Its row does not say that it was granted. The deletion revokes the grant all the same."""
+    row = world.register_account()
+    for key in (acts_for_key(principal_of(ROBOT)), listed_key("apollo", row["id"]["S"])):
+        world.client.update_item(
+            TableName=ACCESS_TABLE, Key=key, UpdateExpression="REMOVE granted_at"
+        )
+    world.delete_account()
+    settle_everything(world)
+    assert (world.granted_persons, world.pending()) == (set(), [])
 
 
 def test_project_that_is_switched_on_grants_at_the_next_registration(

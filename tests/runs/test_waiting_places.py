@@ -16,7 +16,7 @@ from serve_runs.messages.places import (
     TAKEN_SECONDS,
     WaitingPlaces,
 )
-from tests.runs.identity_server import Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import TABLE, DynamoDb, LostAnswer
 
@@ -145,6 +145,25 @@ class TestRequests:
         assert self.get(one_place, ada, run, wait="1").status == 200
         assert self.get(one_place, web.browser("eve"), run, wait="1").status == 404
         assert [row for row in dynamodb.rows() if row["project"]["S"] == PARTITION] == []
+
+    @pytest.mark.parametrize("anonymous", ["refuse", "allow"])
+    def test_wait_that_another_site_started_is_refused(
+        self,
+        start_api: Callable[..., RunsApi],
+        ada: Credential,
+        dynamodb: DynamoDb,
+        anonymous: str,
+    ) -> None:
+        """A page cannot take its visitor's places. Without `wait` the link is answered."""
+        trust, visitor = ("ignore", NO_CREDENTIAL) if anonymous == "allow" else ("verify", ada)
+        api = start_api(ANONYMOUS_CALLERS=anonymous, IDENTITY_TRUST=trust)
+        run = api.create(visitor)["id"]
+        foreign = Credential((*visitor.headers, ("sec-fetch-site", "cross-site")), visitor.group)
+        dynamodb.calls.clear()
+        answer = self.get(api, foreign, run, wait="1")
+        assert (answer.status, answer.reason) == (403, "cross_site_request")
+        assert not [call for call in dynamodb.calls if call.operation == "PutItem"]
+        assert self.get(api, foreign, run).status == 200
 
     def test_existing_message_takes_no_place(
         self, one_place: RunsApi, ada: Credential, dynamodb: DynamoDb

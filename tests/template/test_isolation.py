@@ -75,11 +75,16 @@ def root() -> Json:
     return translate(template())
 
 
+PARAMETERS = ("SecretPrefix", "SecretRecoveryDays")
+CONDITIONS = ("OwnSecretPrefix", "RecoverableCredentials")
+"""Those of the statements on secrets."""
+
+
 def deploy(stack: str, *, prefix: str = "") -> dict[str, list[IAMPolicy]]:
     """Deploy the roles with their statements on secrets. Returns each role's policies."""
     parts = {
-        "Parameters": {"SecretPrefix": root()["Parameters"]["SecretPrefix"]},
-        "Conditions": {"OwnSecretPrefix": root()["Conditions"]["OwnSecretPrefix"]},
+        "Parameters": {name: root()["Parameters"][name] for name in PARAMETERS},
+        "Conditions": {name: root()["Conditions"][name] for name in CONDITIONS},
         "Resources": {role: _on_secrets(role) for role in ROLES},
         "Outputs": {"SecretPrefix": root()["Outputs"]["SecretPrefix"]},
     }

@@ -25,6 +25,7 @@ SETTINGS = {
     "ReservedConcurrency": "50",
     "Architecture": "arm64",
     "SevereAlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:severe",
+    "ExportBucket": "exports",
 }
 
 EVERYTHING = {**OWN, **BROWSERS, **BEARERS, "AuthorizationServiceUrl": "https://authz.example.com"}
@@ -94,8 +95,8 @@ def test_every_role_has_the_boundary_and_the_path() -> None:
 
 def test_every_policy_has_the_path() -> None:
     """A deploying role that may create policies under one path only can create these."""
-    deployment = _deployment("RolePath", "KmsKeyArn", "FunctionSubnetIds")
-    assert len(deployment.resources(POLICY)) == 4
+    deployment = _deployment("RolePath", "KmsKeyArn", "FunctionSubnetIds", "ExportBucket")
+    assert len(deployment.resources(POLICY)) == 5
     for policy in deployment.resources(POLICY):
         assert deployment.properties(policy)["Path"] == "/byline/"
     assert _deployment().resources(POLICY) == []

@@ -149,7 +149,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "delete_credential": _delete("credentials", "The credential is deleted."),
     "show_credential_token": _read("credentials", "The token.", CredentialToken, *TOKEN),
     "list_messages": _read(
-        "messages", "The messages.", MessageList, "forbidden", "invalid_parameter", "too_many_waits"
+        "messages", "The messages.", MessageList, *CHANGE, "invalid_parameter", "too_many_waits"
     ),
     "post_message": _change(
         "messages",

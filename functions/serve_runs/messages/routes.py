@@ -10,8 +10,8 @@ from aws_lambda_powertools.event_handler import Response
 
 from byline.identity.caller import Principal
 from byline.tables.rows import Item
-from serve_runs.calls import Call, json_answer
-from serve_runs.errors import forbidden, not_found
+from serve_runs.calls import Call, is_foreign_page, json_answer
+from serve_runs.errors import RequestFailed, forbidden, not_found
 from serve_runs.messages.places import WaitingPlaces
 from serve_runs.messages.requests import ListMessages, PostMessage
 from serve_runs.messages.store import MessageStore
@@ -53,12 +53,15 @@ class MessageRoutes:
         """A run's messages after the one with the id `after`, the oldest first.
 
         With `wait`, an empty list is answered only after so many seconds without a new message.
-        Raises `RequestFailed` (`too_many_waits`) where too many requests wait already.
+        Raises `RequestFailed`: `too_many_waits` where too many requests wait already,
+        `cross_site_request` where a page of another site would take one of the caller's places.
         """
         query = call.query(ListMessages)
         self._require("read_messages", call, run_id)
         found = self.store.after(call.project, run_id, after=query.after, limit=query.limit)
         if query.wait and not found:
+            if is_foreign_page(call.event, call.caller):
+                raise RequestFailed("cross_site_request")
             with self.places.take(call.caller, request_id=call.action.request_id):
                 found = self._wait(call, run_id, query)
             # During the wait a role may have been revoked, or the run deleted.

@@ -99,9 +99,10 @@ class Grants:
     def revocation(self, row: Item, person: Principal, *, request_id: str) -> "TransactActions":
         """The actions that revoke the grant of a service account, together with its deletion.
 
-        Empty where it has no grant.
+        Empty where it has no grant. An earlier version did not write `granted_at`, so it is revoked
+        wherever registration is on: that has no effect where the service knows no grant.
         """
-        if "granted_at" not in row:
+        if "granted_at" not in row and not self.are_on_for(row["project"]["S"]):
             return {}
         revocation = self._put(row["id"]["S"], person, request_id=request_id, due_at=self._now())
         return {"revocation": revocation}

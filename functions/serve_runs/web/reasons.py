@@ -129,7 +129,7 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     "cross_site_request": ReasonEntry(
         403,
         "A page of another site sent this request. Send it from the service's own origin.",
-        "A page of another site made a browser send a change, a read of a token or a sign-out.",
+        "A page of another site made a browser change something, read a token, wait or sign out.",
     ),
     "forbidden": ReasonEntry(
         403,
