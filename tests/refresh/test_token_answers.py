@@ -91,7 +91,82 @@ def test_nearly_dead_opaque_token_is_found_by_the_known_lifetime(issuer: TokenIs
     assert mint(issuer).lifetime == 320
 
 
-@pytest.mark.parametrize("expires_in", [0, -1, 29])
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "lifetime"),
+    [
+        (3_600, 3_600),
+        ("3600", 3_600),
+        ("3599.9", 3_599),
+        (" 3600 ", 3_600),
+        (400 * DAY, 365 * DAY),
+        (str(400 * DAY), 365 * DAY),
+    ],
+)
+def test_lifetime_is_read_the_same_way_from_text_and_number(
+    issuer: TokenIssuer, expires_in: Any, lifetime: int
+) -> None:
+    """Up to 400 days, of which a year is used."""
+    issuer.opaque, issuer.answer = True, {"expires_in": expires_in}
+    warnings: list[str] = []
+    assert mint(issuer, warnings=warnings).lifetime == lifetime
+    assert not warnings
+
+
+NO_LIFETIMES = [
+    -1,
+    "-1",
+    -0.5,
+    400 * DAY + 1,
+    str(400 * DAY + 1),
+    1_790_000_000,
+    "1790000000",
+    1_790_000_000_000,
+    "1790000000000",
+    2**63,
+    10**400,
+    1e308,
+    "1e308",
+    "1e999",
+    "NaN",
+    "Infinity",
+    "-inf",
+    "PT1H",
+    "",
+    SECRET,
+    [SECRET],
+    {"seconds": 3600},
+    True,
+]
+
+
+@pytest.mark.parametrize("expires_in", NO_LIFETIMES)
+def test_impossible_expires_in_is_unknown_and_warned_of(
+    issuer: TokenIssuer, expires_in: Any
+) -> None:
+    """The token's own expiry counts then, and the configured lifetime for an opaque token."""
+    issuer.answer, issuer.lifetime = {"expires_in": expires_in}, 1800
+    warnings: list[str] = []
+    assert mint(issuer, warnings=warnings).lifetime == 1800
+    assert warnings.pop().endswith("the token's own `exp` instead.")
+    issuer.opaque = True
+    assert mint(issuer, warnings=warnings).lifetime == DEFAULT_LIFETIME
+    (warning,) = warnings
+    assert warning.endswith("the default lifetime instead.")
+    assert SECRET not in warning
+
+
+def test_number_beyond_all_floats_is_an_unknown_lifetime(issuer: TokenIssuer) -> None:
+    """It is correct JSON, so the token is usable."""
+    for number in (b"1e999", b"-1e999", b"9" * 10_000):
+        body = b'{"access_token": "opaque", "token_type": "Bearer", "expires_in": %s}' % number
+        issuer.respond["/token"] = answer(body)
+        assert mint(issuer).lifetime == DEFAULT_LIFETIME
+
+
+@pytest.mark.parametrize("expires_in", [0, "0", 29, "29"])
 def test_token_shorter_than_the_clock_skew_is_a_failure(
     issuer: TokenIssuer, expires_in: int
 ) -> None:
@@ -101,7 +176,19 @@ def test_token_shorter_than_the_clock_skew_is_a_failure(
 
 
 @pytest.mark.parametrize(
-    "claims", [{"exp": "soon"}, {"exp": True}, {"exp": 10**400, "iat": 0}, {"iat": []}, {}]
+    "claims",
+    [
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": 10**400, "iat": 0},
+        {"exp": 1.7e308, "iat": -1.7e308},
+        {"exp": 1.7e308, "iat": 1_700_000_000},
+        {"exp": 1_790_000_000_000, "iat": 1_789_000_000_000},
+        {"exp": -1.7e308},
+        {"iat": -1.7e308},
+        {"iat": []},
+        {},
+    ],
 )
 def test_unreadable_times_in_a_token_are_ignored(
     issuer: TokenIssuer, claims: dict[str, Any]
@@ -272,12 +359,11 @@ TOKEN = {"access_token": f"eyJ{SECRET}", "token_type": "Bearer", "expires_in": 9
                 {"access_token": f"{SECRET}\x7f"},
                 {"access_token": f"{SECRET}ü"},
                 {"access_token": "x" * 60_001},
-                {"token_type": None},
+                {"token_type": 7},
+                {"token_type": ["Bearer"]},
                 {"token_type": "DPoP"},
                 {"token_type": "mac"},
                 {"token_type": SECRET},
-                {"expires_in": [SECRET]},
-                {"expires_in": True},
             )
         ),
     ],
@@ -288,12 +374,36 @@ def test_answer_without_a_usable_token_is_unusable(issuer: TokenIssuer, body: by
     assert failure_of(issuer).error_class == "answer_unusable"
 
 
-@pytest.mark.parametrize("token_type", ["bearer", "BEARER"])
+@pytest.mark.parametrize("token_type", ["DPoP", "mac", "N_A", "PoP", "bearish"])
+def test_another_token_type_is_refused_by_its_name(issuer: TokenIssuer, token_type: str) -> None:
+    """The reader of the log learns what to change at the issuer."""
+    issuer.answer = {"token_type": token_type}
+    assert failure_of(issuer).detail == f"the token's type is `{token_type}` and not Bearer"
+
+
+@pytest.mark.parametrize("token_type", [SECRET, "x" * 17, "mac mac"])
+def test_token_type_that_is_no_word_is_not_quoted(issuer: TokenIssuer, token_type: str) -> None:
+    """It may be anything, a secret too."""
+    issuer.answer = {"token_type": token_type}
+    assert failure_of(issuer).detail == "the token's type is another type and not Bearer"
+
+
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted", "203 Other", "299 So"])
+def test_token_with_any_status_of_success_is_accepted(issuer: TokenIssuer, status: str) -> None:
+    """The standard says 200; some issuers create a token and say so."""
+    issuer.respond["/token"] = answer(json.dumps(TOKEN).encode(), status=status)
+    assert mint(issuer).text == TOKEN["access_token"]
+
+
+@pytest.mark.parametrize(
+    "token_type",
+    [None, "", "bearer", "BEARER", "Bearer ", "BearerToken", "bearer_token", "jwt-bearer"],
+)
 @pytest.mark.parametrize("text", ["x" * 60_000, "!~", "1|a.b-c_d+e/f=="])
 def test_unusual_answer_with_a_usable_token_is_accepted(
-    issuer: TokenIssuer, text: str, token_type: str
+    issuer: TokenIssuer, text: str, token_type: str | None
 ) -> None:
-    """The type is case-insensitive (RFC 6749, section 5.1), and the token's form is free."""
+    """The type may be missing or spelled in any way, and the token's form is free."""
     issuer.answer = {"access_token": text, "token_type": token_type}
     assert mint(issuer).text == text
 
