@@ -138,6 +138,16 @@ def test_parameter_that_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert values["ProjectAdmins"] == ""
 
 
+@pytest.mark.parametrize("word", ["on", "off"])
+def test_switch_may_be_written_without_quotes(tmp_path: Path, word: str) -> None:
+    """YAML reads `on` and `off` as booleans, and the parameters Tracer and Alarms take the words."""
+    path = tmp_path / "dev.yaml"
+    path.write_text(f"ListenerArn: {LISTENER}\nTracer: {word}\nDeletionProtection: {word}\n")
+    values = read_parameters(path, discover=published)
+    assert values["Tracer"] == word
+    assert values["DeletionProtection"] == {"on": "true", "off": "false"}[word]
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [

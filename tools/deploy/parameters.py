@@ -43,9 +43,10 @@ def read_parameters(path: Path, *, discover: Discover) -> dict[str, str]:
     `discover`: the discovery document of an issuer. Raises `UnusableParameters`.
     """
     declared = cast(dict[str, dict[str, Any]], yaml_parse(TEMPLATE.read_text())["Parameters"])
-    given = {name: text_of(name, value) for name, value in _mapping(path).items()}
-    if unknown := given.keys() - declared.keys():
+    written = _mapping(path)
+    if unknown := written.keys() - declared.keys():
         raise UnusableParameters(f"{min(unknown)} is no parameter. See docs/settings.md.")
+    given = {name: text_of(name, value, declared[name]) for name, value in written.items()}
     values = {name: str(body.get("Default", "")) for name, body in declared.items()} | given
     values |= derived(values, given, discover=discover)
     for name, body in declared.items():
@@ -53,11 +54,13 @@ def read_parameters(path: Path, *, discover: Discover) -> dict[str, str]:
     return values
 
 
-def text_of(name: str, value: Any) -> str:
-    """A value of the file as CloudFormation takes it."""
+def text_of(name: str, value: Any, declared: Mapping[str, Any]) -> str:
+    """A value of the file as CloudFormation takes it. YAML reads `on` and `off` as booleans."""
     match value:
         case None:
             return ""
+        case bool() if "on" in declared.get("AllowedValues", ()):
+            return "on" if value else "off"
         case bool():
             return str(value).lower()
         case str() | int():
