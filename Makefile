@@ -43,9 +43,9 @@ check: lint types ## the loop while you work: lint, types and the tests that nee
 test: ## run all tests
 	@tools/setup project sam second-engine evaluator
 	BYLINE_AWS_CALLS=complete $(PYTHON) -m pytest $(PARALLEL)
-test-deploy: ## deploy, use, change, upgrade and delete the built stack on this machine
-	@tools/setup project sam second-engine
-	$(PYTHON) -m pytest tests/deploy
+test-deploy: ## deploy, check, use, change, upgrade and delete the built stack on this machine
+	@tools/setup project sam second-engine evaluator
+	$(PYTHON) -m pytest $(PARALLEL) tests/deploy
 test-second-engine: ## run the stores' tests on ministack, a second implementation of AWS
 	@tools/setup project second-engine
 	BYLINE_TEST_ENGINE=ministack $(PYTHON) -m pytest $(PARALLEL) -p tests.second_engine $(STORES)
@@ -86,6 +86,10 @@ build: ## build the artifacts that `sam deploy` uploads, and what they consist o
 .PHONY: deploy
 deploy: build ## build and deploy with params/<ENV>.yaml, and print what DNS and the OpenID provider need: ENV=dev
 	@$(PYTHON) -m tools.deploy "$(ENV)" $(ARGS)
+.PHONY: smoke
+smoke: ## check the deployed stack of an environment: ENV=dev; BYLINE_TOKEN, CLIENT as in docs/runbook.md
+	@tools/setup project
+	@PYTHONPATH=layers/identity:functions:. $(PYTHON) -m tools.smoke "$(ENV)" $(CHECKS)
 validate: ## check both templates with SAM's linter
 	@tools/setup sam
 	@for template in $(TEMPLATES); do .venv-sam/bin/sam validate --lint --template $$template || exit 1; done

@@ -140,7 +140,7 @@ def test_parameter_that_is_left_out_has_its_default(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["on", "off"])
 def test_switch_may_be_written_without_quotes(tmp_path: Path, word: str) -> None:
-    """YAML reads `on` and `off` as booleans, and the parameters Tracer and Alarms take the words."""
+    """YAML reads `on` and `off` as booleans; the parameters Tracer and Alarms take the words."""
     path = tmp_path / "dev.yaml"
     path.write_text(f"ListenerArn: {LISTENER}\nTracer: {word}\nDeletionProtection: {word}\n")
     values = read_parameters(path, discover=published)
