@@ -40,9 +40,9 @@ PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 check: lint types ## the loop while you work: lint, types and the tests that need no stack
 	@tools/setup evaluator
 	$(PYTHON) -m pytest -q $(PARALLEL) $(QUICK)
-test: ## run all tests
+test: ## run all tests but those of a whole deployment
 	@tools/setup project sam second-engine evaluator
-	BYLINE_AWS_CALLS=complete $(PYTHON) -m pytest $(PARALLEL)
+	BYLINE_AWS_CALLS=complete $(PYTHON) -m pytest $(PARALLEL) --ignore tests/deploy
 test-deploy: ## deploy, check, use, change, upgrade and delete the built stack on this machine
 	@tools/setup project sam second-engine evaluator
 	$(PYTHON) -m pytest $(PARALLEL) tests/deploy
