@@ -39,6 +39,7 @@ class RealWorker:
             fetch=_no_fetch,
             now=clock,
             default_lifetime=world.scenario.lifetime,
+            warn=lambda _key, _detail: None,
         )
         runners = SimulatedTable(world, sandbox)
         writer = SimulatedWriter(world, limiter=limiter)

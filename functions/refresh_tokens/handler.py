@@ -23,7 +23,7 @@ from byline.aws import dynamodb, error_name, secrets_manager, sqs
 from byline.fetch import fetch, post
 from byline.metrics import Metrics
 from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.work_units import WorkUnit, message_body, read_batch
+from byline.refresh.work_units import MintKey, WorkUnit, message_body, read_batch
 from byline.secret_names import SecretNames
 from byline.settings import required, whole_number
 from refresh_tokens.clients import ClientStates, ClientStore
@@ -72,7 +72,12 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
         limiter=limiter,
         kms_key=environ.get("SECRETS_KMS_KEY", ""),
     )
-    mint = Mint(post=post, fetch=fetch, now=time.time, default_lifetime=lifetime)
+    logger = Logger(service="byline")
+
+    def warn(key: MintKey, detail: str) -> None:
+        logger.warning("unusual answer", project=key.project, client=key.client, detail=detail)
+
+    mint = Mint(post=post, fetch=fetch, now=time.time, default_lifetime=lifetime, warn=warn)
     sweeper = Sweeper(
         runners=runners,
         writer=writer,
@@ -104,7 +109,7 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
         sqs=sqs(),
         queue_url=queue_url,
         metrics=Metrics(service),
-        logger=Logger(service="byline"),
+        logger=logger,
     )
     return worker.refresh_batch
 

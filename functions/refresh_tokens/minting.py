@@ -1,31 +1,28 @@
 """Minting tokens at an issuer by client credentials (RFC 6749, section 4.4), and revoking them.
 
-A token's own times are read without verification, for timing only: no access depends on them.
 One mint serves all runners of a work unit that may share its token.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
-import msgspec
-
 from byline.caching import Clock
-from byline.errors import Rejected
 from byline.fetch import Answer, AnswerRefused, Fetch, FetchFailed, Post, TimedOut
-from byline.identity.unverified import UnverifiedToken, parse
+from byline.identity.unverified import UnverifiedToken
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import (
     KnownToken,
     MintedToken,
     is_nearly_dead,
     known_token,
-    lifetime_of,
 )
 from byline.refresh.work_units import MintKey
 from refresh_tokens.clients import ClientSecret, ClientStates, ClientStore
 from refresh_tokens.errors import RefreshFailed, RetryLater, failure_of
 from refresh_tokens.issuers import PublishedEndpoints
 from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, after_failure, retry_at
+from refresh_tokens.token_answers import read_token
 
 SILENCE_SECONDS = 15
 """How long an endpoint gets no requests after a timeout. Otherwise each of its clients would wait,
@@ -34,36 +31,29 @@ and take time from clients whose issuers answer."""
 SILENT_ENDPOINTS = 256
 """The most endpoints with a timeout that are remembered."""
 
-MAX_TOKEN_CHARACTERS = 60_000
-"""A secret takes 65,536 bytes, and holds more than the token."""
-
 Revocation = Literal["revoked", "not_offered", "failed"]
-
-
-class _TokenAnswer(msgspec.Struct, frozen=True):
-    access_token: str
-    token_type: str
-    expires_in: int | float | str | None = None
-
-    def __repr__(self) -> str:
-        return "<answer of a token endpoint>"
-
-
-class _Times(msgspec.Struct, frozen=True):
-    iat: float | None = None
-    exp: float | None = None
 
 
 class Mint:
     """Asks issuers for tokens. Safe for several threads.
 
-    `default_lifetime`, in seconds, is for tokens whose lifetime is unknown.
+    `default_lifetime`, in seconds, is for tokens whose lifetime is unknown. `warn` gets a mint key
+    and a sentence about its issuer's answer, without text of it.
     """
 
-    def __init__(self, *, post: Post, fetch: Fetch, now: Clock, default_lifetime: int) -> None:
+    def __init__(
+        self,
+        *,
+        post: Post,
+        fetch: Fetch,
+        now: Clock,
+        default_lifetime: int,
+        warn: Callable[[MintKey, str], None],
+    ) -> None:
         self._post = post
         self._now = now
         self._default_lifetime = default_lifetime
+        self._warn = warn
         self._endpoints = PublishedEndpoints(fetch=fetch, now=now)
         self._silent_until: dict[str, float] = {}
 
@@ -81,7 +71,12 @@ class Mint:
         answer = self._answer(endpoint, form=form, headers=proof.headers)
         if answer.status != 200:
             raise failure_of(answer, now=self._now())
-        token = read_token(answer.body, asked_at=asked_at, default_lifetime=self._default_lifetime)
+        token = read_token(
+            answer.body,
+            asked_at=asked_at,
+            default_lifetime=self._default_lifetime,
+            warn=partial(self._warn, key),
+        )
         if is_nearly_dead(token.lifetime, full=token.full_lifetime, known=known, now=asked_at):
             # From a cache at the issuer or before it. Everything else in the answer is right.
             raise RefreshFailed("nearly_dead_token", f"{token.lifetime} s are left of the token")
@@ -127,31 +122,6 @@ class Mint:
             raise RefreshFailed("answer_unusable", str(failure)) from None
         except FetchFailed as failure:
             raise RefreshFailed("issuer_unavailable", str(failure)) from None
-
-
-def read_token(body: bytes, *, asked_at: float, default_lifetime: int) -> MintedToken:
-    """The token of a successful answer (RFC 6749, section 5.1). Raises `RefreshFailed`."""
-    answer = _decoded(body)
-    if answer is None:
-        raise RefreshFailed("answer_unusable", "the answer is not JSON with a token")
-    if answer.token_type.lower() != "bearer":
-        raise RefreshFailed("answer_unusable", "the token is of another type than Bearer")
-    text = answer.access_token
-    if not 0 < len(text) <= MAX_TOKEN_CHARACTERS:
-        raise RefreshFailed("answer_unusable", f"the token has {len(text)} characters")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        # Its users send it in a header (RFC 6750, section 2.1).
-        raise RefreshFailed("answer_unusable", "the token is not printable ASCII")
-    times = _times(UnverifiedToken(text))
-    lifetime = lifetime_of(
-        expires_in=_seconds(answer.expires_in),
-        issued=times.iat,
-        expires=times.exp,
-        now=asked_at,
-        default=default_lifetime,
-    )
-    full = None if times.iat is None or times.exp is None else times.exp - times.iat
-    return MintedToken(text=text, issued_at=int(asked_at), lifetime=lifetime, full_lifetime=full)
 
 
 class SharedMints:
@@ -254,26 +224,3 @@ def _requested(key: MintKey) -> dict[str, str]:
     """RFC 6749, section 4.4.2; RFC 8707, section 2; `audience` as Auth0 and RFC 8693 take it."""
     requested = {"audience": key.audience, "resource": key.resource, "scope": " ".join(key.scopes)}
     return {name: value for name, value in requested.items() if value}
-
-
-def _decoded(body: bytes) -> _TokenAnswer | None:
-    """None for another answer. No error leaves here, because it may carry the token."""
-    try:
-        return msgspec.json.decode(body, type=_TokenAnswer)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _seconds(expires_in: float | str | None) -> float | None:
-    """Some issuers send text. Text that is no number counts as no lifetime."""
-    if isinstance(expires_in, str):
-        return float(expires_in) if expires_in.isascii() and expires_in.isdigit() else None
-    return expires_in
-
-
-def _times(token: UnverifiedToken) -> _Times:
-    """The token's own times; none of an opaque token or of a JWT that cannot be read."""
-    try:
-        return msgspec.convert(parse(token, padded=False).claims, _Times)
-    except (Rejected, msgspec.ValidationError, OverflowError):
-        return _Times()

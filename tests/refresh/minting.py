@@ -29,12 +29,14 @@ SIGNING_EC = RegisteredClient("hourly-check", "private_key_jwt", key=ec_key())
 KEY = MintKey.of(project="payments", client="scheduler")
 
 
-def minting(*, timeout_seconds: float = 5.0) -> Mint:
+def minting(*, timeout_seconds: float = 5.0, warnings: list[str] | None = None) -> Mint:
+    """The deployed mint. Its warnings are appended to `warnings`."""
     return Mint(
         post=partial(post, timeout_seconds=timeout_seconds),
         fetch=fetch,
         now=time.time,
         default_lifetime=DEFAULT_LIFETIME,
+        warn=lambda _, detail: None if warnings is None else warnings.append(detail),
     )
 
 
@@ -61,8 +63,10 @@ def discovered(issuer: TokenIssuer, client: RegisteredClient = BASIC) -> ClientS
     return secret_of(issuer, client, token_endpoint=None, issuer=issuer.url)
 
 
-def mint(issuer: TokenIssuer, *, known: KnownToken | None = None) -> MintedToken:
-    return minting().mint(KEY, secret_of(issuer), known=known)
+def mint(
+    issuer: TokenIssuer, *, known: KnownToken | None = None, warnings: list[str] | None = None
+) -> MintedToken:
+    return minting(warnings=warnings).mint(KEY, secret_of(issuer), known=known)
 
 
 def failure_of(

@@ -204,7 +204,7 @@ def test_issuer_on_https_names_no_endpoint_on_loopback(member: str) -> None:
         return Answer(200, b"{}")
 
     client = discovered(TokenIssuer(url))
-    minted = Mint(post=post, fetch=fetch, now=time.time, default_lifetime=300)
+    minted = Mint(post=post, fetch=fetch, now=time.time, default_lifetime=300, warn=print)
     with pytest.raises(RefreshFailed):
         minted.mint(KEY, client)
     assert minted.revoke(UnverifiedToken("a.b.c"), client) == "failed"

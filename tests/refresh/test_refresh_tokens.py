@@ -401,6 +401,17 @@ def test_failed_mints_are_counted_by_class_and_logged_by_client(
     assert sorted(line["runner"] for line in waiting) == ["runner-0", "runner-1", "runner-2"]
 
 
+def test_unusual_answer_is_logged_by_client(deployment: Deployment, said: Said) -> None:
+    """The token is used, and an operator can tell the issuer's administrator what is wrong."""
+    deployment.world.issuer.answer["expires_in"] = 1_790_000_000
+    row = registered(deployment.world, "payments")
+    deployment.invoke([message_of(row.work_unit)])
+    assert has_token(deployment.world, row)
+    (line,) = logged(said(), "unusual answer")
+    assert (line["project"], line["client"]) == ("payments", "scheduler")
+    assert "`expires_in`" in line["detail"]
+
+
 def test_throttled_writes_are_counted(deployment: Deployment, said: Said) -> None:
     """They have an alarm: other writers use up the account's limit."""
     row = registered(deployment.world, "payments")

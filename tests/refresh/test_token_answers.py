@@ -91,7 +91,82 @@ def test_nearly_dead_opaque_token_is_found_by_the_known_lifetime(issuer: TokenIs
     assert mint(issuer).lifetime == 320
 
 
-@pytest.mark.parametrize("expires_in", [0, -1, 29])
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "lifetime"),
+    [
+        (3_600, 3_600),
+        ("3600", 3_600),
+        ("3599.9", 3_599),
+        (" 3600 ", 3_600),
+        (400 * DAY, 365 * DAY),
+        (str(400 * DAY), 365 * DAY),
+    ],
+)
+def test_lifetime_is_read_the_same_way_from_text_and_number(
+    issuer: TokenIssuer, expires_in: Any, lifetime: int
+) -> None:
+    """Up to 400 days, of which a year is used."""
+    issuer.opaque, issuer.answer = True, {"expires_in": expires_in}
+    warnings: list[str] = []
+    assert mint(issuer, warnings=warnings).lifetime == lifetime
+    assert not warnings
+
+
+NO_LIFETIMES = [
+    -1,
+    "-1",
+    -0.5,
+    400 * DAY + 1,
+    str(400 * DAY + 1),
+    1_790_000_000,
+    "1790000000",
+    1_790_000_000_000,
+    "1790000000000",
+    2**63,
+    10**400,
+    1e308,
+    "1e308",
+    "1e999",
+    "NaN",
+    "Infinity",
+    "-inf",
+    "PT1H",
+    "",
+    SECRET,
+    [SECRET],
+    {"seconds": 3600},
+    True,
+]
+
+
+@pytest.mark.parametrize("expires_in", NO_LIFETIMES)
+def test_impossible_expires_in_is_unknown_and_warned_of(
+    issuer: TokenIssuer, expires_in: Any
+) -> None:
+    """The token's own expiry counts then, and the configured lifetime for an opaque token."""
+    issuer.answer, issuer.lifetime = {"expires_in": expires_in}, 1800
+    warnings: list[str] = []
+    assert mint(issuer, warnings=warnings).lifetime == 1800
+    assert warnings.pop().endswith("the token's own `exp` instead.")
+    issuer.opaque = True
+    assert mint(issuer, warnings=warnings).lifetime == DEFAULT_LIFETIME
+    (warning,) = warnings
+    assert warning.endswith("the default lifetime instead.")
+    assert SECRET not in warning
+
+
+def test_number_beyond_all_floats_is_an_unknown_lifetime(issuer: TokenIssuer) -> None:
+    """It is correct JSON, so the token is usable."""
+    for number in (b"1e999", b"-1e999", b"9" * 10_000):
+        body = b'{"access_token": "opaque", "token_type": "Bearer", "expires_in": %s}' % number
+        issuer.respond["/token"] = answer(body)
+        assert mint(issuer).lifetime == DEFAULT_LIFETIME
+
+
+@pytest.mark.parametrize("expires_in", [0, "0", 29, "29"])
 def test_token_shorter_than_the_clock_skew_is_a_failure(
     issuer: TokenIssuer, expires_in: int
 ) -> None:
@@ -101,7 +176,19 @@ def test_token_shorter_than_the_clock_skew_is_a_failure(
 
 
 @pytest.mark.parametrize(
-    "claims", [{"exp": "soon"}, {"exp": True}, {"exp": 10**400, "iat": 0}, {"iat": []}, {}]
+    "claims",
+    [
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": 10**400, "iat": 0},
+        {"exp": 1.7e308, "iat": -1.7e308},
+        {"exp": 1.7e308, "iat": 1_700_000_000},
+        {"exp": 1_790_000_000_000, "iat": 1_789_000_000_000},
+        {"exp": -1.7e308},
+        {"iat": -1.7e308},
+        {"iat": []},
+        {},
+    ],
 )
 def test_unreadable_times_in_a_token_are_ignored(
     issuer: TokenIssuer, claims: dict[str, Any]
@@ -276,8 +363,6 @@ TOKEN = {"access_token": f"eyJ{SECRET}", "token_type": "Bearer", "expires_in": 9
                 {"token_type": "DPoP"},
                 {"token_type": "mac"},
                 {"token_type": SECRET},
-                {"expires_in": [SECRET]},
-                {"expires_in": True},
             )
         ),
     ],

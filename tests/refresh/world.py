@@ -51,6 +51,7 @@ class Worker:
     refreshed: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     failed_mints: list[str] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
 
     def refresh(
         self, unit: WorkUnit, *, up_to: int | None = None, due_by: int | None = None
@@ -209,6 +210,7 @@ class World:
             fetch=fetch,
             now=now,
             default_lifetime=300,
+            warn=lambda key, detail: worker.warnings.append((key.client, detail)),
         )
         limiter = pace or WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
         runners = RunnerTable(dynamodb, TABLE)
