@@ -20,10 +20,10 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import is_passing
-from byline.fetch import is_private
 from byline.refresh.runner_rows import client_key
 from byline.secret_names import SecretNames
 from byline.tables.rows import ConditionFailed, Contended, attributes, values_of, write_row
+from byline.urls import is_private
 from refresh_tokens.errors import RefreshFailed
 
 if TYPE_CHECKING:

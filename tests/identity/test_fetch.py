@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import create_server, socket
@@ -19,7 +20,15 @@ import pytest
 import trustme
 
 import byline
-from byline.fetch import MAX_ANSWER_BYTES, Answer, FetchFailed, fetch
+from byline.fetch import (
+    MAX_ANSWER_BYTES,
+    MAX_RECEIVED_BYTES,
+    Answer,
+    FetchFailed,
+    fetch,
+    post,
+    post_json,
+)
 from tests.identity.loopback import Respond, answer, drip, serve, silence
 
 LIMIT = 0.4
@@ -60,7 +69,17 @@ def test_headers_are_sent_and_nothing_else_that_tells_who_asks() -> None:
     with serve(answer(b"{}")) as server:
         fetch(server.url, headers={"Authorization": "Bearer a.b.c"})
     names = {line.split(b":")[0].lower() for line in server.requests[0].split(b"\r\n")[1:] if line}
-    assert names == {b"host", b"accept-encoding", b"authorization", b"connection"}
+    assert names == {b"host", b"accept-encoding", b"authorization", b"connection", b"user-agent"}
+
+
+def test_every_request_names_byline_and_its_version() -> None:
+    """Firewalls before issuers refuse requests without a user agent."""
+    line = f"\r\nUser-Agent: byline/{byline.VERSION}\r\n".encode()
+    with serve(answer(b"{}")) as server:
+        fetch(server.url)
+        post(server.url, form={"a": "b"})
+        post_json(server.url, document=b"{}")
+    assert [line in request for request in server.requests] == [True, True, True]
 
 
 def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,11 +118,103 @@ def test_endless_answer_is_given_up() -> None:
     assert "bytes" in failure_of(endless)
 
 
-def test_compressed_answer_is_not_unpacked() -> None:
-    """A bomb of a hundred megabytes stays the few kilobytes that it is on the way."""
-    bomb = gzip.compress(b"\0" * 100_000_000, compresslevel=9)
-    with serve(answer(bomb, headers="Content-Encoding: gzip\r\n")) as server:
-        assert fetch(server.url).body == bomb
+LARGE = 64_000_000
+"""Bytes that a server tries to send where the client must not keep them."""
+
+
+def pour(head: bytes, part: bytes) -> Respond:
+    """`head`, and `part` until the client hangs up or has taken `LARGE` bytes."""
+
+    def respond(connection: socket, over: threading.Event) -> None:
+        connection.sendall(head)
+        block = part * (65_536 // len(part))
+        for _ in range(LARGE // len(block)):
+            if over.is_set():
+                return
+            connection.sendall(block)
+
+    return respond
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "respond",
+    [
+        pour(CHUNKED + b"-1\r\n", b"x"),
+        pour(CHUNKED + b"-ffffffff\r\n", b"x"),
+        pour(CHUNKED + b"fffffffff\r\n", b"x"),
+        pour(CHUNKED, b"1\r\nx\r\n"),
+        pour(CHUNKED, b"1;" + b"e" * 1_000 + b"\r\nx\r\n"),
+        pour(CHUNKED + b"0\r\n", b"X: " + b"x" * 1_000 + b"\r\n"),
+        pour(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", b"x"),
+        pour(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b"x"),
+        pour(b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        pour(b"HTTP/1.1 200 OK\r\n", b"X: " + b"x" * 60_000 + b"\r\n"),
+        pour(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        pour(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        answer(gzip.compress(b"\0" * LARGE, compresslevel=9)),
+        answer(gzip.compress(b"\0" * LARGE, compresslevel=9), headers="Content-Encoding: gzip\r\n"),
+    ],
+    ids=[
+        "chunk of -1",
+        "very negative chunk",
+        "huge chunk",
+        "tiny chunks",
+        "chunk extensions",
+        "trailers",
+        "huge length",
+        "negative length",
+        "until close",
+        "many headers",
+        "long header",
+        "interim answers",
+        "bomb",
+        "announced bomb",
+    ],
+)
+def test_answer_takes_no_more_memory_than_its_bound(respond: Respond) -> None:
+    """Whatever its framing says. One answer must not end the process that others share."""
+    with serve(respond) as server:
+        tracemalloc.start()
+        try:
+            with pytest.raises(FetchFailed):
+                fetch(server.url)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 8 * MAX_RECEIVED_BYTES
+
+
+@pytest.mark.parametrize("headers", ["", "Content-Encoding: gzip\r\n"])
+def test_compressed_answer_within_the_bound_is_unpacked(headers: str) -> None:
+    """Some servers compress although nobody asked, and some do not say so."""
+    body = b"x" * MAX_ANSWER_BYTES
+    with serve(answer(gzip.compress(body), headers=headers)) as server:
+        assert fetch(server.url).body == body
+    assert "unpacked" in failure_of(answer(gzip.compress(body + b"x"), headers=headers))
+
+
+def test_compressed_answer_that_is_spoilt_is_refused() -> None:
+    """Cut short, or with another checksum."""
+    packed = gzip.compress(b"SECRET" * 100)
+    assert failure_of(answer(packed[:-9])) == "the compressed answer is incomplete"
+    assert "cannot be unpacked" in failure_of(answer(packed[:-8] + b"12345678"))
+
+
+def test_uncompressed_answer_that_claims_to_be_compressed_is_read() -> None:
+    """A proxy has unpacked it and left the header."""
+    with serve(answer(b"a key", headers="Content-Encoding: gzip\r\n")) as server:
+        assert fetch(server.url).body == b"a key"
+
+
+def test_byte_order_mark_is_left_out() -> None:
+    """RFC 8259, section 8.1: a reader may ignore it, and JSON readers refuse it."""
+    with serve(answer(b"\xef\xbb\xbf{}")) as server:
+        assert fetch(server.url).body == b"{}"
+    with serve(answer(gzip.compress(b"\xef\xbb\xbf{}"))) as server:
+        assert fetch(server.url).body == b"{}"
 
 
 @pytest.mark.parametrize(

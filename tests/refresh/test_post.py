@@ -15,7 +15,7 @@ FORM = {"client_secret": "S3CRET", "scope": "a b&c=ü"}
 
 
 def test_form_is_sent_encoded_and_once() -> None:
-    """`application/x-www-form-urlencoded`, with its length, without a user agent."""
+    """`application/x-www-form-urlencoded`, with its length and a user agent."""
     with serve(answer(b"{}")) as server:
         assert post(server.url + "/token", form=FORM, headers={"Accept": "text/x"}).body == b"{}"
     (request,) = server.requests
@@ -31,6 +31,7 @@ def test_form_is_sent_encoded_and_once() -> None:
         b"connection",
         b"content-type",
         b"content-length",
+        b"user-agent",
     }
     assert b"Content-Type: application/x-www-form-urlencoded" in lines
 

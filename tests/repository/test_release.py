@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import byline
 from tools.release_notes import main, notes, version
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,11 @@ def test_version_of_the_api_document_is_the_projects() -> None:
     """`docs/openapi.json` states the version of `pyproject.toml`."""
     document = json.loads((ROOT / "docs/openapi.json").read_text())
     assert document["info"]["version"] == version()
+
+
+def test_version_of_the_layer_is_the_projects() -> None:
+    """Requests to issuers carry it in `User-Agent`."""
+    assert version() == byline.VERSION
 
 
 def test_notes_of_a_release_are_its_section() -> None:

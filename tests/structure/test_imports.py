@@ -25,7 +25,7 @@ only. The routes of `audit` are above `calls`, as those of every subject."""
 
 LAYER: Sequence[frozenset[str]] = (
     frozenset({"errors", "names", "caching", "init_phase", "retries", "retry_after", "metrics"}),
-    frozenset({"tls"}),
+    frozenset({"tls", "urls"}),
     frozenset({"fetch"}),
     frozenset({"aws", "settings"}),
     frozenset({"tables", "secret_names"}),

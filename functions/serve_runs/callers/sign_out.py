@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 from aws_lambda_powertools.event_handler import Response
 
-from byline.fetch import require_https
+from byline.urls import require_https
 from serve_runs.calls import json_answer
 from serve_runs.web.routing import Route
 

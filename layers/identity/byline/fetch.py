@@ -2,27 +2,36 @@
 
 Errors quote neither the request nor the answer. The client is `http.client`: botocore has loaded it
 already, so it adds nothing to a cold start. It does not follow redirects, retry, use proxies, keep
-cookies or decompress.
+cookies or ask for compression. An answer that is compressed all the same is unpacked.
 """
 
-import os
 import ssl
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPSConnection
-from ipaddress import ip_address
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from io import BufferedReader, RawIOBase
 from queue import Empty, SimpleQueue
 from socket import SHUT_RDWR, socket
 from threading import Thread
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from byline.errors import Misconfigured
+from byline import VERSION
 from byline.tls import contexts
+from byline.urls import is_loopback, is_runtime_api
 
 MAX_ANSWER_BYTES = 262_144
 """The largest expected answer is a key set, with a few hundred bytes to a few KB a key."""
+
+MAX_RECEIVED_BYTES = 2 * MAX_ANSWER_BYTES
+"""The most that is received for an answer: status, headers, body, and the frames around its chunks.
+`http.client` limits none of their sums: it takes a chunk of -1 bytes for all that follows, and
+reads any number of interim answers (1xx)."""
+
+USER_AGENT = f"byline/{VERSION}"
+"""Firewalls before issuers refuse requests without a user agent."""
 
 TIMEOUT_SECONDS = 3.0
 
@@ -147,7 +156,7 @@ class _Request:
         self.outcome: SimpleQueue[Answer | FetchFailed] = SimpleQueue()
         self._method = method
         self._url = url
-        self._headers = {**headers, "Connection": "close"}
+        self._headers = {"User-Agent": USER_AGENT, **headers, "Connection": "close"}
         self._body = body
         self._timeout_seconds = timeout_seconds
         self._socket: socket | None = None
@@ -175,7 +184,7 @@ class _Request:
     def _answer(self) -> Answer:
         parts = urlsplit(self._url)
         host = parts.hostname or ""
-        if parts.scheme == "http" and is_loopback(host) and not _is_runtime_api(parts):
+        if parts.scheme == "http" and is_loopback(host) and not is_runtime_api(parts):
             connection = HTTPConnection(host, parts.port, timeout=self._timeout_seconds)
             try:
                 return self._exchange(connection, parts)
@@ -194,6 +203,7 @@ class _Request:
 
     def _exchange(self, connection: HTTPConnection, parts: SplitResult) -> Answer:
         target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        connection.response_class = _BoundedResponse
         try:
             connection.connect()
             self._socket = connection.sock
@@ -210,52 +220,56 @@ class _Request:
                     raise AnswerRefused(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
                 if response.length:
                     raise AnswerCutShort("the answer is incomplete")
-                return Answer(response.status, answered, response.getheader("Retry-After"))
+                retry_after = response.getheader("Retry-After")
+                return Answer(response.status, _unpacked(answered), retry_after)
         finally:
             connection.close()
 
 
-def require_https(variable: str, url: str) -> None:
-    """Raise `Misconfigured` unless `url` is https, or http to a loopback host."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        parts.port  # noqa: B018 - raises where the port is not a number
-    except ValueError:
-        # The message does not quote the URL, which may hold a password.
-        raise Misconfigured(variable, "is not a URL.") from None
-    if parts.username is not None or parts.password is not None:
-        raise Misconfigured(variable, "is a URL with a user name or password. Remove them.")
-    if parts.scheme == "https" and host:
-        return
-    if parts.scheme == "http" and is_loopback(host):
-        return
-    raise Misconfigured(variable, f"is {url!r}, and must be https (or http on loopback).")
+class _BoundedResponse(HTTPResponse):
+    """An answer of which at most `MAX_RECEIVED_BYTES` are received."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fp = BufferedReader(_Counted(self.fp.detach()))
 
 
-def is_private(url: str) -> bool:
-    """Whether a secret may be sent to `url`: `require_https` accepts it."""
-    try:
-        require_https("", url)
-    except Misconfigured:
-        return False
-    return True
+class _Counted(RawIOBase):
+    """The bytes of `stream`. Raises `AnswerRefused` beyond `MAX_RECEIVED_BYTES`."""
 
+    def __init__(self, stream: RawIOBase) -> None:
+        self._stream = stream
+        self._left = MAX_RECEIVED_BYTES
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1 (RFC 6761, 6.3)."""
-    if host == "localhost":
+    def readable(self) -> bool:
         return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+
+    def readinto(self, buffer: Any) -> int:
+        received = self._stream.readinto(buffer) or 0
+        self._left -= received
+        if self._left < 0:
+            raise AnswerRefused(f"the answer has more than {MAX_RECEIVED_BYTES} bytes in all")
+        return received
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
-def _is_runtime_api(parts: SplitResult) -> bool:
-    """Whether the URL is Lambda's runtime API, which is on loopback like a local issuer.
+def _unpacked(body: bytes) -> bytes:
+    """The body without gzip and without a byte order mark, which RFC 8259, 8.1, lets us ignore.
 
-    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+    Some servers compress unasked, and some without `Content-Encoding`. No other body that is
+    expected begins with gzip's two bytes (RFC 1952, section 2.3.1).
     """
-    port = os.environ.get("AWS_LAMBDA_RUNTIME_API", "").rpartition(":")[2]
-    return bool(port) and str(parts.port or 80) == port
+    if body.startswith(b"\x1f\x8b"):
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            body = unpacker.decompress(body, MAX_ANSWER_BYTES + 1)
+        except zlib.error:
+            raise AnswerRefused("the answer is compressed and cannot be unpacked") from None
+        if len(body) > MAX_ANSWER_BYTES:
+            raise AnswerRefused(f"the unpacked answer has more than {MAX_ANSWER_BYTES} bytes")
+        if not unpacker.eof:
+            raise AnswerCutShort("the compressed answer is incomplete")
+    return body.removeprefix(b"\xef\xbb\xbf")

@@ -7,7 +7,7 @@ names the variable.
 from collections.abc import Mapping
 
 from byline.errors import Misconfigured
-from byline.fetch import require_https
+from byline.urls import require_https
 
 
 def required(environment: Mapping[str, str], variable: str) -> str:

@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from byline.caching import Clock
-from byline.fetch import Fetch, FetchFailed, is_private
+from byline.fetch import Fetch, FetchFailed
 from byline.identity.documents import LastGood, fetch_document
+from byline.urls import is_private
 
 DISCOVERY_LIFETIME_SECONDS = 3_600
 

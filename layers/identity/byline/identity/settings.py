@@ -11,8 +11,8 @@ from typing import Annotated, Literal, cast, get_args
 import msgspec
 
 from byline.errors import Misconfigured
-from byline.fetch import require_https
 from byline.settings import choice, require_base_url
+from byline.urls import require_https
 
 Trust = Literal["verify", "forwarded", "ignore"]
 Anonymous = Literal["refuse", "allow"]

@@ -1,0 +1,53 @@
+"""Which addresses a request with a secret may have: https, or plain http on this machine."""
+
+import os
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from byline.errors import Misconfigured
+
+
+def require_https(variable: str, url: str) -> None:
+    """Raise `Misconfigured` unless `url` is https, or http to a loopback host."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        parts.port  # noqa: B018 - raises where the port is not a number
+    except ValueError:
+        # The message does not quote the URL, which may hold a password.
+        raise Misconfigured(variable, "is not a URL.") from None
+    if parts.username is not None or parts.password is not None:
+        raise Misconfigured(variable, "is a URL with a user name or password. Remove them.")
+    if parts.scheme == "https" and host:
+        return
+    if parts.scheme == "http" and is_loopback(host):
+        return
+    raise Misconfigured(variable, f"is {url!r}, and must be https (or http on loopback).")
+
+
+def is_private(url: str) -> bool:
+    """Whether a secret may be sent to `url`: `require_https` accepts it."""
+    try:
+        require_https("", url)
+    except Misconfigured:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1 (RFC 6761, 6.3)."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_runtime_api(parts: SplitResult) -> bool:
+    """Whether the URL is Lambda's runtime API, which is on loopback like a local issuer.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+    """
+    port = os.environ.get("AWS_LAMBDA_RUNTIME_API", "").rpartition(":")[2]
+    return bool(port) and str(parts.port or 80) == port
