@@ -16,13 +16,12 @@ from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import MintedToken, is_meant
 from byline.refresh.work_units import TokenSecret, WorkUnit
 from byline.secret_names import SecretNames
+from refresh_tokens.client_secrets import ClientSecret, read_client_secret
 from refresh_tokens.clients import (
-    ClientSecret,
     ClientState,
     ClientStates,
     ClientStore,
     VersionedClient,
-    read_client_secret,
 )
 from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter

@@ -1,20 +1,9 @@
-"""OAuth clients: their credentials in Secrets Manager, and their trouble in RunnersTable.
+"""OAuth clients: their credentials in Secrets Manager, and their trouble in RunnersTable."""
 
-The secret `{prefix}/clients/{project}/{name}` holds
-
-    {"token_endpoint" | "issuer", "client_id", "auth_method", "client_secret" | "private_key_pem",
-     "key_id"?}
-
-`auth_method` decides how a client proves itself, and nothing is negotiated: an issuer could
-otherwise make us send a secret where a signature was meant.
-"""
-
-from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote_plus
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,83 +12,12 @@ from byline.aws import is_passing
 from byline.refresh.runner_rows import client_key
 from byline.secret_names import SecretNames
 from byline.tables.rows import ConditionFailed, Contended, attributes, values_of, write_row
-from byline.urls import is_private
+from refresh_tokens.client_secrets import ClientSecret, read_client_secret
 from refresh_tokens.errors import RefreshFailed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
-
-    from refresh_tokens.assertions import PrivateKeyJwt
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """The client's authentication in a token request: headers, and members of the form."""
-
-    headers: dict[str, str]
-    form: dict[str, str]
-
-    def __repr__(self) -> str:
-        return "<proof of a client>"
-
-
-@dataclass(frozen=True, slots=True)
-class SharedSecret:
-    """`client_secret_basic` or `client_secret_post` (RFC 6749, section 2.3.1)."""
-
-    client_id: str
-    secret: str = field(repr=False)
-    method: Literal["client_secret_basic", "client_secret_post"]
-
-    def prove(self, *, audience: str, now: float) -> Proof:
-        """The proof, which is the same for every `audience` at any time."""
-        if self.method == "client_secret_post":
-            return Proof({}, {"client_id": self.client_id, "client_secret": self.secret})
-        # Both parts are form-encoded first, because either may hold a colon.
-        pair = f"{quote_plus(self.client_id)}:{quote_plus(self.secret)}"
-        return Proof({"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}, {})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientSecret:
-    """A client's credentials, and its token endpoint or its issuer; the other one is empty."""
-
-    token_endpoint: str
-    issuer: str
-    authentication: "SharedSecret | PrivateKeyJwt"
-
-
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The secret's members. All are optional here, so that errors are in our own words."""
-
-    client_id: str = ""
-    auth_method: str = ""
-    token_endpoint: str = ""
-    issuer: str = ""
-    client_secret: str = ""
-    private_key_pem: str = ""
-    key_id: str = ""
-
-    def __repr__(self) -> str:
-        return "<client secret>"
-
-
-def read_client_secret(text: str) -> ClientSecret:
-    """The client of a secret's text. Raises `RefreshFailed` (`client_secret_unusable`)."""
-    document = _document(text)
-    if not document.client_id:
-        raise _unusable("has no `client_id`")
-    if bool(document.token_endpoint) == bool(document.issuer):
-        raise _unusable("needs either `token_endpoint` or `issuer`")
-    member = "issuer" if document.issuer else "token_endpoint"
-    if not is_private(document.issuer or document.token_endpoint):
-        raise _unusable(f"`{member}` must be https (http only on loopback)")
-    return ClientSecret(
-        token_endpoint=document.token_endpoint,
-        issuer=document.issuer,
-        authentication=_authentication(document),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,39 +128,3 @@ def _unchanged(before: ClientState | None) -> Any:
             {":since": before.since, ":attempts": before.attempts}
         ),
     }
-
-
-def _document(text: str) -> _Document:
-    try:
-        return msgspec.json.decode(text.encode(), type=_Document)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        # Refused outside the handler: errors may carry the text.
-        pass
-    raise _unusable("is not a JSON object of texts, or has members that are not known")
-
-
-def _authentication(document: _Document) -> "SharedSecret | PrivateKeyJwt":
-    match document.auth_method:
-        case "client_secret_basic" | "client_secret_post" as method:
-            if not document.client_secret or document.private_key_pem or document.key_id:
-                raise _unusable("needs a `client_secret`, and no key, for its `auth_method`")
-            return SharedSecret(document.client_id, document.client_secret, method)
-        case "private_key_jwt":
-            return _private_key_jwt(document)
-        case _:
-            raise _unusable("has an `auth_method` that is not known")
-
-
-def _private_key_jwt(document: _Document) -> "PrivateKeyJwt":
-    # Loaded for the clients that sign: a JWT library costs 166 ms of a cold start.
-    from refresh_tokens.assertions import PrivateKeyJwt  # noqa: PLC0415
-
-    if not document.private_key_pem or document.client_secret:
-        raise _unusable("needs a `private_key_pem`, and no `client_secret`, for private_key_jwt")
-    return PrivateKeyJwt.of_pem(
-        document.client_id, document.private_key_pem, key_id=document.key_id
-    )
-
-
-def _unusable(detail: str) -> RefreshFailed:
-    return RefreshFailed("client_secret_unusable", f"the client secret {detail}")

@@ -18,11 +18,12 @@ from byline.refresh.timing import (
     known_token,
 )
 from byline.refresh.work_units import MintKey
-from refresh_tokens.clients import ClientSecret, ClientStates, ClientStore
+from refresh_tokens.client_secrets import ClientSecret, Proof
+from refresh_tokens.clients import ClientStates, ClientStore
 from refresh_tokens.errors import RefreshFailed, RetryLater, failure_of
 from refresh_tokens.issuers import PublishedEndpoints
 from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, after_failure, retry_at
-from refresh_tokens.token_answers import read_token
+from refresh_tokens.token_answers import is_success, read_token
 
 SILENCE_SECONDS = 15
 """How long an endpoint gets no requests after a timeout. Otherwise each of its clients would wait,
@@ -66,10 +67,10 @@ class Mint:
         """
         endpoint = self._token_endpoint(client)
         asked_at = self._now()
-        proof = client.authentication.prove(audience=endpoint, now=asked_at)
+        proof = _proof(client, endpoint=endpoint, now=asked_at)
         form = {"grant_type": "client_credentials", **_requested(key), **proof.form}
         answer = self._answer(endpoint, form=form, headers=proof.headers)
-        if answer.status != 200:
+        if not is_success(answer):
             raise failure_of(answer, now=self._now())
         token = read_token(
             answer.body,
@@ -94,13 +95,12 @@ class Mint:
             endpoint = self._endpoints.get(client.issuer, "revocation_endpoint")
             if endpoint is None:
                 return "not_offered"
-            audience = self._token_endpoint(client)
-            proof = client.authentication.prove(audience=audience, now=self._now())
+            proof = _proof(client, endpoint=self._token_endpoint(client), now=self._now())
             form = {"token": token.text, "token_type_hint": "access_token", **proof.form}
             answer = self._answer(endpoint, form=form, headers=proof.headers)
         except RefreshFailed:
             return "failed"
-        return "revoked" if answer.status == 200 else "failed"
+        return "revoked" if is_success(answer) else "failed"
 
     def _token_endpoint(self, client: ClientSecret) -> str:
         endpoint = client.token_endpoint or self._endpoints.get(client.issuer, "token_endpoint")
@@ -218,6 +218,15 @@ class SharedMints:
         if state is not None:
             self._states.clear(key.project, key.client, before=state)
         return token
+
+
+def _proof(client: ClientSecret, *, endpoint: str, now: float) -> Proof:
+    """The client's proof. An assertion is for the issuer, where the client names one.
+
+    An issuer that publishes another one's endpoint as its own then cannot use the assertion there
+    (FAPI 2.0 Security Profile).
+    """
+    return client.authentication.prove(audience=client.issuer or endpoint, now=now)
 
 
 def _requested(key: MintKey) -> dict[str, str]:

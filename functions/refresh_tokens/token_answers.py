@@ -4,12 +4,14 @@ Issuers differ in everything but the token itself, so members that are wrong cou
 token's own times are read without verification, for timing only: no access depends on them.
 """
 
+import re
 from collections.abc import Callable
 from math import isfinite
 
 import msgspec
 
 from byline.errors import Rejected
+from byline.fetch import Answer
 from byline.identity.unverified import UnverifiedToken, parse
 from byline.refresh.timing import DAY_SECONDS, MintedToken, lifetime_of
 from refresh_tokens.errors import RefreshFailed
@@ -24,9 +26,15 @@ _FIRST_MILLISECONDS = 1e11
 """A larger time is not in seconds since the epoch: that would be after the year 5000."""
 
 
+_BEARER = re.compile(r"(jwt[-_ ]?)?bearer([-_ ]?token)?", re.IGNORECASE)
+"""Some issuers write `BearerToken` or `jwt-bearer`, and some leave the type out."""
+
+_WORD = re.compile(r"[a-z_-]{1,16}", re.IGNORECASE)
+
+
 class _TokenAnswer(msgspec.Struct, frozen=True):
     access_token: str
-    token_type: str
+    token_type: str | None = None
     expires_in: msgspec.Raw = msgspec.Raw(b"null")
 
     def __repr__(self) -> str:
@@ -36,6 +44,11 @@ class _TokenAnswer(msgspec.Struct, frozen=True):
 class _Times(msgspec.Struct, frozen=True):
     iat: float | None = None
     exp: float | None = None
+
+
+def is_success(answer: Answer) -> bool:
+    """Whether the issuer did what was asked. Some answer 201 where the standard has 200."""
+    return 200 <= answer.status < 300
 
 
 def read_token(
@@ -48,8 +61,10 @@ def read_token(
     answer = _decoded(body)
     if answer is None:
         raise RefreshFailed("answer_unusable", "the answer is not JSON with a token")
-    if answer.token_type.lower() != "bearer":
-        raise RefreshFailed("answer_unusable", "the token is of another type than Bearer")
+    if (name := (answer.token_type or "").strip()) and not _BEARER.fullmatch(name):
+        # Another text than a plain word is not quoted: it may be anything.
+        named = f"`{name}`" if _WORD.fullmatch(name) else "another type"
+        raise RefreshFailed("answer_unusable", f"the token's type is {named} and not Bearer")
     text = answer.access_token
     if not 0 < len(text) <= MAX_TOKEN_CHARACTERS:
         raise RefreshFailed("answer_unusable", f"the token has {len(text)} characters")

@@ -11,10 +11,17 @@ import pytest
 from byline.fetch import fetch, post
 from byline.refresh.timing import KnownToken, MintedToken
 from byline.refresh.work_units import MintKey
-from refresh_tokens.clients import ClientSecret, read_client_secret
+from refresh_tokens.client_secrets import ClientSecret, read_client_secret
 from refresh_tokens.errors import ERROR_CLASSES, RefreshFailed
 from refresh_tokens.minting import Mint
-from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, ec_key, pem_of, rsa_key
+from tests.refresh.token_issuer import (
+    RegisteredClient,
+    TokenIssuer,
+    ec_key,
+    ed25519_key,
+    pem_of,
+    rsa_key,
+)
 
 SECRET = "S3CRET"
 DEFAULT_LIFETIME = 300
@@ -25,6 +32,7 @@ BASIC = RegisteredClient("nightly-train", "client_secret_basic", SECRET)
 POST = RegisteredClient("daily-report", "client_secret_post", SECRET)
 SIGNING = RegisteredClient("weekly-report", "private_key_jwt", key=rsa_key(), key_id="key-1")
 SIGNING_EC = RegisteredClient("hourly-check", "private_key_jwt", key=ec_key())
+SIGNING_ED25519 = RegisteredClient("yearly-check", "private_key_jwt", key=ed25519_key())
 
 KEY = MintKey.of(project="payments", client="scheduler")
 
@@ -58,9 +66,11 @@ def secret_of(
     )
 
 
-def discovered(issuer: TokenIssuer, client: RegisteredClient = BASIC) -> ClientSecret:
+def discovered(
+    issuer: TokenIssuer, client: RegisteredClient = BASIC, /, **changes: Any
+) -> ClientSecret:
     """The same client with an issuer, whose endpoints are found by discovery."""
-    return secret_of(issuer, client, token_endpoint=None, issuer=issuer.url)
+    return secret_of(issuer, client, token_endpoint=None, issuer=issuer.url, **changes)
 
 
 def mint(

@@ -5,7 +5,7 @@ import traceback
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from refresh_tokens.assertions import PrivateKeyJwt
-from refresh_tokens.clients import SharedSecret, read_client_secret
+from refresh_tokens.client_secrets import SharedSecret, read_client_secret
 from refresh_tokens.errors import RefreshFailed
-from tests.refresh.token_issuer import ec_key, pem_of, rsa_key
+from tests.refresh.token_issuer import certificate_of, ec_key, ed25519_key, pem_of, rsa_key
 
 SECRET = "S3CRET"
 
@@ -116,13 +116,18 @@ def test_other_endpoint_is_refused_and_not_quoted(member: str, url: str) -> None
         ({"auth_method": SECRET}, "auth_method"),
         ({"auth_method": "none"}, "auth_method"),
         ({"auth_method": "client_secret_jwt"}, "auth_method"),
-        ({"auth_method": "private_key_jwt"}, "private_key_pem"),
+        ({"auth_method": "private_key_jwt"}, "client_secret"),
         ({"client_secret": None}, "client_secret"),
         ({"client_secret": ""}, "client_secret"),
-        ({"private_key_pem": SECRET}, "client_secret"),
-        ({"key_id": "key-1"}, "client_secret"),
-        ({"client_secret": 7}, "JSON object"),
-        ({SECRET: "x"}, "not known"),
+        ({"private_key_pem": SECRET}, "private_key_pem"),
+        ({"key_id": "key-1"}, "key_id"),
+        ({"certificate_pem": SECRET}, "certificate_pem"),
+        ({"assertion_audience": SECRET}, "assertion_audience"),
+        ({"assertion_algorithm": SECRET}, "assertion_algorithm"),
+        ({"client_secret": 7}, "`client_secret`"),
+        ({"client_secret": [SECRET]}, "`client_secret`"),
+        ({SECRET: "x"}, "not known. Members: client_id, "),
+        ({"clientId": "x"}, "not known. Members: client_id, "),
     ],
 )
 def test_missing_or_contradictory_member_is_refused_by_name(
@@ -141,9 +146,9 @@ def test_text_that_is_no_json_object_is_refused_and_not_quoted(text: str) -> Non
     refusal_of(text)
 
 
-@pytest.mark.parametrize("key", [rsa_key(), rsa_key(3072), ec_key()])
-def test_rsa_and_p256_keys_are_accepted(key: Any) -> None:
-    """RSA keys from 2,048 bits on, and keys on P-256."""
+@pytest.mark.parametrize("key", [rsa_key(), rsa_key(3072), ec_key(), ed25519_key()])
+def test_usual_keys_are_accepted(key: Any) -> None:
+    """RSA keys from 2,048 bits on, keys on P-256, and Ed25519 keys."""
     read_client_secret(text_of(SIGNING, private_key_pem=pem_of(key)))
 
 
@@ -154,16 +159,109 @@ def test_rsa_and_p256_keys_are_accepted(key: Any) -> None:
         pem_of(rsa_key()).replace("MII", "MIJ"),
         pem_of(rsa_key(1024)),
         pem_of(ec.generate_private_key(ec.SECP384R1())),
-        pem_of(ed25519.Ed25519PrivateKey.generate()),
+        pem_of(ed448.Ed448PrivateKey.generate()),
         ec_key()
         .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"phrase"))
         .decode(),
     ],
-    ids=["none", "spoilt", "1024 bits", "P-384", "Ed25519", "passphrase"],
+    ids=["none", "spoilt", "1024 bits", "P-384", "Ed448", "passphrase"],
 )
 def test_other_key_is_refused_and_not_quoted(pem: str) -> None:
     """Short RSA keys, other types, and keys with a passphrase."""
     assert "private_key_pem" in refusal_of(text_of(SIGNING, private_key_pem=pem))
+
+
+SPACES = [" ", "\n", "\r\n", "\t", "\x00", "\x7f", "\u00a0", "\u200b", "\u2028", "\ufeff", "\u00ad"]
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("member", ["client_id", "client_secret", "token_endpoint", "auth_method"])
+def test_invisible_character_in_a_member_is_refused_by_name(member: str, space: str) -> None:
+    """A line end or a zero-width character was pasted with the value; the issuer would refuse."""
+    value = BASIC[member]
+    for spoilt in (value + space, space + value, value[:3] + space + value[3:]):
+        assert f"`{member}`" in refusal_of(text_of(BASIC, **{member: spoilt}))
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("member", ["issuer", "key_id", "assertion_audience"])
+def test_invisible_character_in_a_member_of_a_signer_is_refused(member: str, space: str) -> None:
+    """As for clients with a shared secret."""
+    document = {**SIGNING, "assertion_audience": "https://issuer.example.com"}
+    assert f"`{member}`" in refusal_of(text_of(document, **{member: document[member] + space}))
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://login.example.com/{tenantid}/v2.0",
+        "https://issuer.example.com/?p=policy",
+        "https://issuer.example.com/#part",
+    ],
+)
+def test_issuer_with_a_placeholder_query_or_fragment_is_refused(issuer: str) -> None:
+    """No discovery document is there (OpenID Connect Discovery 1.0, section 3)."""
+    assert "`issuer`" in refusal_of(text_of(SIGNING, issuer=issuer))
+
+
+def test_token_endpoint_may_have_a_query() -> None:
+    """RFC 6749, section 3.2, but no fragment and no placeholder."""
+    url = "https://issuer.example.com/token?p=policy"
+    assert read_client_secret(text_of(BASIC, token_endpoint=url)).token_endpoint == url
+    for wrong in (f"{url}#part", "https://issuer.example.com/{tenant}/token"):
+        assert "`token_endpoint`" in refusal_of(text_of(BASIC, token_endpoint=wrong))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        text_of(BASIC) + "\n",
+        "\ufeff" + text_of(BASIC),
+        "\u00a0" + text_of(BASIC) + "\r\n",
+        json.dumps(BASIC, indent=2).replace("\n", "\r\n"),
+        json.dumps({**BASIC, "private_key_pem": None, "issuer": ""}),
+    ],
+    ids=["line end", "byte order mark", "no-break space", "indented", "null and empty"],
+)
+def test_white_space_around_the_json_is_ignored(text: str) -> None:
+    """So are members that are null or empty."""
+    assert read_client_secret(text) == read_client_secret(text_of(BASIC))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is empty, or is stored as binary"),
+        (json.dumps(text_of(BASIC)), "store the object itself"),
+        (text_of(BASIC).replace('"', "'"), "is not a JSON object: check quotes"),
+        (text_of(BASIC)[:-1] + ",}", "is not a JSON object: check quotes"),
+        (text_of(BASIC).replace(SECRET, SECRET[:2] + "\n" + SECRET[2:]), "line ends within texts"),
+        (f'["{SECRET}"]', "is not a JSON object"),
+    ],
+    ids=["binary", "twice encoded", "quotes", "comma", "raw line end", "list"],
+)
+def test_text_that_is_not_the_object_is_refused_with_a_reason(text: str, reason: str) -> None:
+    """The reason says what to change."""
+    assert reason in refusal_of(text)
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "none", "ES256", "Ed25519", "rs256"])
+def test_algorithm_of_another_key_is_refused(algorithm: str) -> None:
+    """The error lists those of the key."""
+    refused = refusal_of(text_of(SIGNING, assertion_algorithm=algorithm))
+    assert "`assertion_algorithm`" in refused
+    assert refused.endswith("RS256, PS256")
+
+
+def test_certificate_must_be_of_the_private_key() -> None:
+    """With another one, the issuer would look for another key."""
+    own, other = (
+        certificate_of(key).public_bytes(Encoding.PEM).decode() for key in (rsa_key(), ec_key())
+    )
+    read_client_secret(text_of(SIGNING, certificate_pem=own))
+    assert "another key" in refusal_of(text_of(SIGNING, certificate_pem=other))
+    assert "`certificate_pem`" in refusal_of(text_of(SIGNING, certificate_pem=own[:-100]))
+    assert "`certificate_pem`" in refusal_of(text_of(SIGNING, certificate_pem=SECRET))
 
 
 def test_client_secret_beside_a_key_is_refused() -> None:

@@ -1,18 +1,22 @@
 """Minting at a real issuer on loopback: how clients prove themselves, and what is requested."""
 
+import gzip
 import json
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from byline.fetch import Answer
 from byline.identity.unverified import UnverifiedToken
 from byline.refresh.work_units import MintKey
-from refresh_tokens.clients import ClientSecret
+from refresh_tokens.client_secrets import ClientSecret
 from refresh_tokens.errors import RefreshFailed
 from refresh_tokens.minting import Mint
 from tests.identity.loopback import Respond, answer, silence
@@ -24,13 +28,21 @@ from tests.refresh.minting import (
     SECRET,
     SIGNING,
     SIGNING_EC,
+    SIGNING_ED25519,
     discovered,
     failure_of,
     mint,
     minting,
     secret_of,
 )
-from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, pem_of, serve_issuer
+from tests.refresh.token_issuer import (
+    RegisteredClient,
+    TokenIssuer,
+    certificate_of,
+    pem_of,
+    rsa_key,
+    serve_issuer,
+)
 
 
 @pytest.fixture
@@ -42,7 +54,7 @@ def issuer() -> Iterator[TokenIssuer]:
 # How a client proves itself
 
 
-@pytest.mark.parametrize("client", [BASIC, POST, SIGNING, SIGNING_EC])
+@pytest.mark.parametrize("client", [BASIC, POST, SIGNING, SIGNING_EC, SIGNING_ED25519])
 @pytest.mark.parametrize("find", [secret_of, discovered])
 def test_each_auth_method_gets_a_token(
     client: RegisteredClient, find: Callable[..., ClientSecret]
@@ -69,10 +81,12 @@ def test_client_uses_no_other_auth_method_than_its_own(
         assert len(issuer.received) == 1
 
 
-@pytest.mark.parametrize("client_id", ["a:b", "a b+c%20", "ümlaut/?&="])
-@pytest.mark.parametrize("secret", ["p:q", "p q+r%20", "geheimß&=#"])
+@pytest.mark.parametrize("client_id", ["a:b", "a+c%20", "ümlaut/?&="])
+@pytest.mark.parametrize("secret", ["p:q", "p+/q==", "$a!c*(d)%20", "geheimß&=#"])
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_id_and_secret_may_hold_any_character(client_id: str, secret: str, method: str) -> None:
+def test_id_and_secret_may_hold_any_visible_character(
+    client_id: str, secret: str, method: str
+) -> None:
     """RFC 6749, section 2.3.1: both are form-encoded, also before Basic."""
     client = RegisteredClient(client_id, method, secret)
     with serve_issuer(client) as issuer:
@@ -117,6 +131,69 @@ def test_assertion_lives_for_a_minute_and_allows_for_a_slow_clock() -> None:
         "exp": 1_800_000_000 + 60,
     }
     assert jwt.get_unverified_header(assertion) == {"typ": "JWT", "alg": "RS256", "kid": "key-1"}
+
+
+def assertion_of(issuer: TokenIssuer) -> str:
+    return issuer.received[-1].form["client_assertion"]
+
+
+@pytest.mark.parametrize("find", [secret_of, discovered])
+def test_assertion_is_for_what_the_client_names(find: Callable[..., ClientSecret]) -> None:
+    """The issuer where the secret names it, else the token endpoint; the same for a revocation."""
+    with serve_issuer(SIGNING) as issuer:
+        expected = issuer.url if find is discovered else f"{issuer.url}/token"
+        client = find(issuer, SIGNING)
+        minting().mint(KEY, client)
+        audiences = [claims_of(assertion_of(issuer))["aud"]]
+        if find is discovered:
+            minting().revoke(UnverifiedToken("a.b.c"), client)
+            audiences.append(claims_of(assertion_of(issuer))["aud"])
+        assert set(audiences) == {expected}
+
+
+@pytest.mark.parametrize("find", [secret_of, discovered])
+def test_audience_in_the_client_secret_decides(find: Callable[..., ClientSecret]) -> None:
+    """Some issuers accept one audience only, and not the one that follows from the secret."""
+    with serve_issuer(SIGNING) as issuer:
+        issuer.assertion_audience = "urn:the-issuer"
+        assert failure_of(issuer, find(issuer, SIGNING)).error_class == "invalid_client"
+        minting().mint(KEY, find(issuer, SIGNING, assertion_audience="urn:the-issuer"))
+
+
+def claims_of(assertion: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(assertion, options={"verify_signature": False})
+    return claims
+
+
+@pytest.mark.parametrize(
+    ("client", "asked", "algorithm"),
+    [
+        (SIGNING, None, "RS256"),
+        (SIGNING, "PS256", "PS256"),
+        (SIGNING_EC, "ES256", "ES256"),
+        (SIGNING_ED25519, None, "Ed25519"),
+        (SIGNING_ED25519, "EdDSA", "EdDSA"),
+    ],
+)
+def test_assertion_has_the_algorithm_of_the_client_secret(
+    client: RegisteredClient, asked: str | None, algorithm: str
+) -> None:
+    """Ed25519 keys have the name of RFC 9864, and the older one where it is asked for."""
+    with serve_issuer(client) as issuer:
+        minting().mint(KEY, secret_of(issuer, client, assertion_algorithm=asked))
+        assert jwt.get_unverified_header(assertion_of(issuer))["alg"] == algorithm
+
+
+def test_assertion_names_the_certificate() -> None:
+    """`x5t#S256` beside `kid`, and the issuer gives a token (RFC 7515, section 4.1.8)."""
+    certificate = certificate_of(rsa_key())
+    expected = urlsafe_b64encode(certificate.fingerprint(SHA256())).decode().rstrip("=")
+    with serve_issuer(SIGNING) as issuer:
+        pem = certificate.public_bytes(Encoding.PEM).decode()
+        minting().mint(KEY, secret_of(issuer, SIGNING, certificate_pem=pem))
+        header = jwt.get_unverified_header(assertion_of(issuer))
+    assert header["x5t#S256"] == expected
+    assert header["kid"] == "key-1"
 
 
 # What is requested
@@ -209,6 +286,29 @@ def test_issuer_on_https_names_no_endpoint_on_loopback(member: str) -> None:
         minted.mint(KEY, client)
     assert minted.revoke(UnverifiedToken("a.b.c"), client) == "failed"
     assert asked == ([f"{url}/token"] if member == "revocation_endpoint" else [])
+
+
+def test_mismatch_of_issuers_names_both(issuer: TokenIssuer) -> None:
+    """One character more is another issuer (OpenID Connect Discovery 1.0, section 4.3)."""
+    issuer.metadata = {"issuer": f"{issuer.url}/"}
+    detail = failure_of(issuer, discovered(issuer)).detail
+    assert f"'{issuer.url}/'" in detail
+    assert f"'{issuer.url}'" in detail
+    minting().mint(KEY, secret_of(issuer, token_endpoint=None, issuer=f"{issuer.url}/"))
+
+
+@pytest.mark.parametrize("pack", [lambda body: b"\xef\xbb\xbf" + body, gzip.compress])
+def test_discovery_with_a_byte_order_mark_or_gzip_is_read(
+    issuer: TokenIssuer, pack: Callable[[bytes], bytes]
+) -> None:
+    """Answers of the token endpoint too."""
+    _, document = issuer.get("/.well-known/openid-configuration")
+    token = {"access_token": "opaque", "expires_in": 900}
+    issuer.respond = {
+        "/.well-known/openid-configuration": answer(pack(json.dumps(document).encode())),
+        "/token": answer(pack(json.dumps(token).encode())),
+    }
+    assert minting().mint(KEY, discovered(issuer)).text == "opaque"
 
 
 def test_failed_discovery_is_an_unavailable_issuer(issuer: TokenIssuer) -> None:

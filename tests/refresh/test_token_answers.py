@@ -359,7 +359,8 @@ TOKEN = {"access_token": f"eyJ{SECRET}", "token_type": "Bearer", "expires_in": 9
                 {"access_token": f"{SECRET}\x7f"},
                 {"access_token": f"{SECRET}ü"},
                 {"access_token": "x" * 60_001},
-                {"token_type": None},
+                {"token_type": 7},
+                {"token_type": ["Bearer"]},
                 {"token_type": "DPoP"},
                 {"token_type": "mac"},
                 {"token_type": SECRET},
@@ -373,12 +374,36 @@ def test_answer_without_a_usable_token_is_unusable(issuer: TokenIssuer, body: by
     assert failure_of(issuer).error_class == "answer_unusable"
 
 
-@pytest.mark.parametrize("token_type", ["bearer", "BEARER"])
+@pytest.mark.parametrize("token_type", ["DPoP", "mac", "N_A", "PoP", "bearish"])
+def test_another_token_type_is_refused_by_its_name(issuer: TokenIssuer, token_type: str) -> None:
+    """The reader of the log learns what to change at the issuer."""
+    issuer.answer = {"token_type": token_type}
+    assert failure_of(issuer).detail == f"the token's type is `{token_type}` and not Bearer"
+
+
+@pytest.mark.parametrize("token_type", [SECRET, "x" * 17, "mac mac"])
+def test_token_type_that_is_no_word_is_not_quoted(issuer: TokenIssuer, token_type: str) -> None:
+    """It may be anything, a secret too."""
+    issuer.answer = {"token_type": token_type}
+    assert failure_of(issuer).detail == "the token's type is another type and not Bearer"
+
+
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted", "203 Other", "299 So"])
+def test_token_with_any_status_of_success_is_accepted(issuer: TokenIssuer, status: str) -> None:
+    """The standard says 200; some issuers create a token and say so."""
+    issuer.respond["/token"] = answer(json.dumps(TOKEN).encode(), status=status)
+    assert mint(issuer).text == TOKEN["access_token"]
+
+
+@pytest.mark.parametrize(
+    "token_type",
+    [None, "", "bearer", "BEARER", "Bearer ", "BearerToken", "bearer_token", "jwt-bearer"],
+)
 @pytest.mark.parametrize("text", ["x" * 60_000, "!~", "1|a.b-c_d+e/f=="])
 def test_unusual_answer_with_a_usable_token_is_accepted(
-    issuer: TokenIssuer, text: str, token_type: str
+    issuer: TokenIssuer, text: str, token_type: str | None
 ) -> None:
-    """The type is case-insensitive (RFC 6749, section 5.1), and the token's form is free."""
+    """The type may be missing or spelled in any way, and the token's form is free."""
     issuer.answer = {"access_token": text, "token_type": token_type}
     assert mint(issuer).text == text
 

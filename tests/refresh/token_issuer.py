@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -13,18 +14,22 @@ from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509.oid import NameOID
+from jwt.algorithms import OKPAlgorithm
 
 from tests.identity.loopback import Respond
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-type PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+type PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 @cache
@@ -37,8 +42,32 @@ def ec_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+@cache
+def ed25519_key() -> ed25519.Ed25519PrivateKey:
+    return ed25519.Ed25519PrivateKey.generate()
+
+
 def pem_of(key: Any) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()  # type: ignore[no-any-return]
+
+
+def certificate_of(key: PrivateKey) -> x509.Certificate:
+    """A certificate that the key has signed for itself."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "byline")])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2046, 1, 1, tzinfo=UTC))
+        .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else SHA256())
+    )
+
+
+_VERIFIER = jwt.PyJWT()
+_VERIFIER._jws.register_algorithm("Ed25519", OKPAlgorithm())
 
 
 @dataclass(frozen=True)
@@ -68,7 +97,8 @@ class TokenIssuer:
     `lifetime`: of its tokens, in seconds. `age`: how old the token is that it hands out, as out of
     a cache. `opaque`: whether its tokens are no JWTs. `respond`: by path, how it answers instead,
     byte by byte. `answer`, `metadata`: members of the token endpoint's answer and of the discovery
-    document that are different, None for those that are left out.
+    document that are different, None for those that are left out. `assertion_audience`: the only
+    `aud` of assertions that it accepts; empty for its own name and its token endpoint.
     """
 
     url: str = ""
@@ -81,6 +111,7 @@ class TokenIssuer:
     metadata: dict[str, Any] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    assertion_audience: str = ""
     assertion_ids: set[str] = field(default_factory=set)
     over: Event = field(default_factory=Event)
 
@@ -150,11 +181,11 @@ class TokenIssuer:
         ):
             return False
         try:
-            claims = jwt.decode(
+            claims = _VERIFIER.decode(
                 form["client_assertion"],
                 client.key.public_key(),
-                algorithms=["RS256" if isinstance(client.key, rsa.RSAPrivateKey) else "ES256"],
-                audience=f"{self.url}/token",
+                algorithms=["RS256", "PS256", "ES256", "Ed25519", "EdDSA"],
+                audience=self.assertion_audience or [self.url, f"{self.url}/token"],
                 issuer=client.client_id,
                 options={"require": ["exp", "iat", "jti", "sub"]},
             )

@@ -38,7 +38,10 @@ def discovery(issuer: str, *, fetch: Fetch, now: Clock) -> Discovery:
         metadata = fetch_document(url, Metadata, fetch=fetch)
         if metadata.issuer != issuer:
             # Section 4.3. Otherwise one issuer could publish another issuer's keys as its own.
-            raise FetchFailed("the discovery document names another issuer")
+            raise FetchFailed(
+                f"the discovery document names the issuer {metadata.issuer[:200]!a},"
+                f" and the configured issuer is {issuer!a}. They must be the same text"
+            )
         require_as_private(metadata.jwks_uri, issuer)
         if metadata.userinfo_endpoint is not None:
             require_as_private(metadata.userinfo_endpoint, issuer)
