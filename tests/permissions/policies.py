@@ -12,8 +12,13 @@ ACCOUNT, STACK = PSEUDO_PARAMETERS["AWS::AccountId"], PSEUDO_PARAMETERS["AWS::St
 OTHER_ACCOUNT = "999999999999"
 ROLE, FUNCTION = "AWS::IAM::Role", "AWS::Lambda::Function"
 
-PARAMETERS = {"AuthorizationServiceUrl": "https://authorization.example"}
-"""The stack registers runs. All other parameters have their defaults."""
+AUDIENCE = "https://issuer.example"
+PARAMETERS = {
+    "AuthorizationServiceUrl": "https://authorization.example",
+    "WebIdentityAudiences": AUDIENCE,
+}
+"""The stack registers runs and has clients without a secret. All other parameters have their
+defaults."""
 
 STREAM = "2026-11-26T00:00:00.000"
 RESOURCES = {
@@ -64,8 +69,11 @@ The template's own tests hold them."""
 
 
 def identity_policy(role: str) -> Json:
-    """All statements of a role's own policies, as one policy."""
-    documents = [each["PolicyDocument"] for each in deployment().properties(role)["Policies"]]
+    """All statements of a role's own and attached policies, as one policy."""
+    body = deployment().properties(role)
+    documents = [each["PolicyDocument"] for each in body["Policies"]]
+    attached = body.get("ManagedPolicyArns", [])
+    documents += [deployment().properties(name)["PolicyDocument"] for name in attached]
     statements = [statement for document in documents for statement in document["Statement"]]
     evaluated = [each for each in statements if each["Sid"] not in NOT_EVALUATED]
     return {"Version": "2012-10-17", "Statement": evaluated}
