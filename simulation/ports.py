@@ -17,12 +17,12 @@ from byline.refresh.timing import MintedToken, is_meant
 from byline.refresh.work_units import TokenSecret, WorkUnit
 from byline.secret_names import SecretNames
 from refresh_tokens.client_secrets import ClientSecret, read_client_secret
+from refresh_tokens.client_states import ClientStates
 from refresh_tokens.clients import (
-    ClientState,
-    ClientStates,
     ClientStore,
     VersionedClient,
 )
+from refresh_tokens.retries import ClientState
 from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from simulation.fleet import unit_of_audience

@@ -5,15 +5,11 @@ from copy import replace
 
 from byline.fetch import Answer
 from byline.refresh.work_units import WorkUnit
-from refresh_tokens.minting import Mint, SharedMints
-from refresh_tokens.refresher import (
-    DueSoonUnit,
-    DueSoonUnits,
-    Refresher,
-    RefreshReport,
-    SliceOutcome,
-)
+from refresh_tokens.minting import Mint
+from refresh_tokens.refresher import Refresher, RefreshReport
+from refresh_tokens.shared_mints import SharedMints
 from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.time_slices import DueSoonUnit, DueSoonUnits, SliceOutcome
 from refresh_tokens.token_writer import WriteLimiter
 from simulation.ports import (
     CrashingPost,

@@ -4,6 +4,7 @@ Whatever happened, the old token stays as it is. Errors are of a closed list, an
 our own words: an issuer's `error_description` is never read.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -26,6 +27,7 @@ ErrorClass = Literal[
     "rate_limited",
     "issuer_unavailable",
     "issuer_timeout",
+    "unexpected_status",
     "answer_unusable",
     "nearly_dead_token",
     # of Secrets Manager
@@ -57,12 +59,8 @@ may succeed, so they go on."""
 REFUSALS = REFUSALS_OF_A_CLIENT | REFUSALS_OF_A_REQUEST
 """Errors that last until somebody changes a configuration."""
 
-_OF_STATUS: Mapping[int, ErrorClass] = {
-    400: "invalid_request",
-    401: "invalid_client",
-    403: "access_denied",
-}
-"""The meaning of a status where the answer names no known error."""
+_VERDICT_STATUSES = frozenset({400, 401, 403})
+"""The statuses with which an error of RFC 6749 counts. Its section 5.2 names 400 and 401."""
 
 _REFUSALS: Mapping[str, ErrorClass] = {
     error: error for error in REFUSALS if error != "client_secret_unusable"
@@ -107,7 +105,10 @@ class _ErrorAnswer(msgspec.Struct, frozen=True):
 def failure_of(answer: Answer, *, now: float) -> RefreshFailed:
     """The error of a token endpoint's answer that has another status than 200.
 
-    RFC 6749, section 5.2. `now` is in seconds since the epoch.
+    Only an error of RFC 6749, section 5.2, in a JSON body is the issuer's verdict on a client or a
+    request. A firewall, a proxy or a gateway before the issuer answers 401 and 403 too, with a page
+    or with nothing, and so does an issuer that is overloaded: that passes. `now` is in seconds
+    since the epoch.
     """
     status = answer.status
     retry_after = seconds_of(answer.retry_after, now=now)
@@ -115,16 +116,20 @@ def failure_of(answer: Answer, *, now: float) -> RefreshFailed:
         return RefreshFailed("rate_limited", "status 429", retry_after=retry_after)
     if status >= 500:
         return RefreshFailed("issuer_unavailable", f"status {status}", retry_after=retry_after)
-    if status not in _OF_STATUS:
+    if status < 300:
         return RefreshFailed("answer_unusable", f"status {status}")
-    error = _error(answer.body)
+    error = _error(answer.body) if status in _VERDICT_STATUSES else ""
+    if error in _REFUSALS:
+        return RefreshFailed(_REFUSALS[error], f"status {status}")
     if error in _PASSING:
         return RefreshFailed("issuer_unavailable", f"status {status}", retry_after=retry_after)
-    return RefreshFailed(_REFUSALS.get(error, _OF_STATUS[status]), f"status {status}")
+    detail = f"status {status} without an error of RFC 6749"
+    return RefreshFailed("unexpected_status", detail, retry_after=retry_after)
 
 
 def _error(body: bytes) -> str:
+    """The error code of a JSON body; empty where it names none."""
     try:
-        return msgspec.json.decode(body, type=_ErrorAnswer).error
+        return msgspec.json.decode(body.removeprefix(BOM_UTF8), type=_ErrorAnswer).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""

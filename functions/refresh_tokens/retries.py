@@ -1,15 +1,15 @@
 """When a failed refresh is tried again, and what is kept of its client's trouble.
 
-Pure functions: rows and errors in, rows and times out. `make simulate` runs them on simulated time.
+Pure functions: errors, times and a client's state in, times and its new state out. They know no
+rows. `make simulate` runs them on simulated time.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
+from math import ceil
 
-from byline.refresh.runner_rows import LastError, RunnerRow
-from byline.refresh.timing import TICK_SECONDS
+from byline.refresh.timing import TICK_SECONDS, required_margin
 from byline.retries import jittered_wait
-from refresh_tokens.clients import ClientState
 from refresh_tokens.errors import (
     REFUSALS_OF_A_CLIENT,
     REFUSALS_OF_A_REQUEST,
@@ -23,9 +23,50 @@ BACK_OFF_CAP_SECONDS = 120
 BREAKER_RECHECK_SECONDS = 300
 """How often the secret of a refused client is read, to see whether it has another version."""
 
+LAST_TRY_SECONDS = TICK_SECONDS + 30
+"""The longest time before a token's deadline at which it is tried once more: until a tick finds it,
+and for the queue and the mint."""
+
 REFUSED_RETRY_SECONDS = 3_600
 """How often a refused client or request is tried again: an administrator may have corrected it at
 the issuer. One attempt an hour does not lock the client's account."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientState:
+    """Why an OAuth client is not asked for tokens, since `since`. Times: seconds since the epoch.
+
+    `retry_at`: when the issuer may be asked again. `attempts`: failures in a row. `broken_version`:
+    the version of the client's secret that the issuer refused, if it did. Another version may be
+    tried at once, because trying a refused one can lock the client (RFC 6749, section 5.2).
+    """
+
+    error_class: str
+    since: int
+    retry_at: int
+    attempts: int
+    broken_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLife:
+    """What decides about retries of a token that is to be replaced.
+
+    `deadline`: when it expires, in seconds since the epoch; without a token, a time in the past.
+    `lifetime`: in seconds; 0 without a token. `failures`: failed refreshes in a row.
+    """
+
+    deadline: int
+    lifetime: int
+    failures: int
+
+    @property
+    def last_try(self) -> int:
+        """When the last try is due that can still replace the token before its deadline.
+
+        A short-lived token does not wait for a tick, so half of its margin is enough.
+        """
+        return self.deadline - int(min(LAST_TRY_SECONDS, required_margin(self.lifetime) / 2))
 
 
 def back_off(attempts: int, *, random: Callable[[], float]) -> float:
@@ -42,43 +83,33 @@ def back_off(attempts: int, *, random: Callable[[], float]) -> float:
     return max(1.0, wait)
 
 
-def wait_as_asked(retry_after: float, *, deadline: float, now: float) -> float:
-    """Seconds until the next attempt where the issuer asked to wait `retry_after` seconds.
-
-    At most until a tick before the deadline, for one more attempt while the token lives. After that
-    there is no token to save, and the issuer is asked as often as after any other failure.
-    """
-    limit = max(deadline - now - TICK_SECONDS, BACK_OFF_CAP_SECONDS)
-    return max(1.0, min(retry_after, limit))
-
-
 def retry_at(
     *,
-    attempts: int,
+    failures: int,
     retry_after: float | None,
-    deadline: int,
+    life: TokenLife,
     now: int,
     random: Callable[[], float],
 ) -> int:
-    """When to try again, in seconds since the epoch: as the issuer asked, or after a back-off."""
-    if retry_after is not None:
-        return now + int(wait_as_asked(retry_after, deadline=deadline, now=now)) + 1
-    return now + int(back_off(attempts, random=random)) + 1
+    """When to try again, in seconds since the epoch: as the issuer asked, or after a back-off.
 
-
-def retried_later(row: RunnerRow, *, error_class: str, until: int, now: int) -> RunnerRow:
-    """The row after a failed refresh: due again at `until`, with the error's class."""
-    return replace(
-        row,
-        due_at=max(until, now + 1),
-        attempts=row.attempts + 1,
-        last_error=LastError(error_class=error_class, at=now),
-    )
+    It is not later than the token's last try. Once that is over, there is no token to save, and the
+    issuer is asked as often as after any other failure.
+    """
+    if retry_after is None:
+        wait = back_off(failures, random=random)
+    elif now < life.last_try:
+        wait = retry_after
+    else:
+        wait = min(retry_after, BACK_OFF_CAP_SECONDS)
+    if now < life.last_try:
+        wait = min(wait, life.last_try - now)
+    return now + max(1, ceil(wait))
 
 
 def after_failure(
     failure: RefreshFailed,
-    row: RunnerRow,
+    life: TokenLife,
     *,
     state: ClientState | None,
     version: str | None,
@@ -94,11 +125,11 @@ def after_failure(
     if error_class in REFUSALS_OF_A_REQUEST:
         return RetryLater(error_class, until=now + REFUSED_RETRY_SECONDS, asked=True), None
     of_this_token = error_class in ("answer_unusable", "nearly_dead_token")
-    attempts = 1 + (row.attempts if of_this_token or state is None else state.attempts)
+    attempts = 1 + (life.failures if of_this_token or state is None else state.attempts)
     until = retry_at(
-        attempts=attempts,
+        failures=attempts,
         retry_after=failure.retry_after,
-        deadline=row.deadline,
+        life=life,
         now=now,
         random=random,
     )

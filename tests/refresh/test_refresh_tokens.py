@@ -15,6 +15,7 @@ from stand_ins.refusal import ACCESS_DENIED, RATE_EXCEEDED
 from tests.identity.loopback import answer
 from tests.refresh.conftest import Said
 from tests.refresh.deployment import Deployment, deployed, message_of, sqs_record
+from tests.refresh.issuer_troubles import error
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import metrics
 
@@ -357,7 +358,7 @@ def test_failed_short_lived_token_gets_a_message(
 
 def test_refused_refresh_gets_no_message(deployment: Deployment) -> None:
     """Nobody can mend it within two minutes."""
-    deployment.world.issuer.respond["/token"] = answer(status="401 Who")
+    deployment.world.issuer.respond["/token"] = error("401 Who", "invalid_client")
     row = registered(deployment.world, "payments")
     deployment.invoke([message_of(row.work_unit)])
     assert deployment.sent() == []
@@ -381,7 +382,7 @@ def test_failed_mints_are_counted_by_class_and_logged_by_client(
     deployment: Deployment, said: Said
 ) -> None:
     """Once for each request to the issuer, however many runners wait for it."""
-    deployment.world.issuer.respond["/token"] = answer(status="401 Who")
+    deployment.world.issuer.respond["/token"] = error("401 Who", "invalid_client")
     row = registered(deployment.world, "payments", runners=3)
     deployment.invoke([message_of(row.work_unit)])
     by_class = {

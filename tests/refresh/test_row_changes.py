@@ -6,7 +6,7 @@ import pytest
 
 from byline.refresh.runner_rows import LastError, RunnerRow
 from byline.refresh.timing import DAY_SECONDS, due_window, refreshed
-from refresh_tokens.retries import retried_later
+from refresh_tokens.row_changes import retried_later
 
 NOW = 1_800_000_000
 ROW = RunnerRow(

@@ -1,0 +1,21 @@
+"""What the refresher reads from a runner's row for its policy, and writes there after a failure."""
+
+from dataclasses import replace
+
+from byline.refresh.runner_rows import LastError, RunnerRow
+from refresh_tokens.retries import TokenLife
+
+
+def life_of(row: RunnerRow) -> TokenLife:
+    """The runner's present token, as the policy of retries sees it."""
+    return TokenLife(deadline=row.deadline, lifetime=row.lifetime or 0, failures=row.attempts)
+
+
+def retried_later(row: RunnerRow, *, error_class: str, until: int, now: int) -> RunnerRow:
+    """The row after a failed refresh: due again at `until`, with the error's class."""
+    return replace(
+        row,
+        due_at=max(until, now + 1),
+        attempts=row.attempts + 1,
+        last_error=LastError(error_class=error_class, at=now),
+    )
