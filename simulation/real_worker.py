@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from copy import replace
 
 from byline.fetch import Answer
+from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import WorkUnit
 from refresh_tokens.minting import Mint
 from refresh_tokens.refresher import Refresher, RefreshReport
@@ -68,6 +69,7 @@ class RealWorker:
                 runner_refreshed=soon.note,
                 runner_failed=lambda row, error_class: soon.note(row),
                 mint_failed=lambda row, error_class: None,
+                unexpected_error=_fail,
             ),
             now=clock,
             random=world.random.random,
@@ -92,3 +94,8 @@ class RealWorker:
 def _no_fetch(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
     """Raise: no client needs discovery, because each names its token endpoint."""
     raise AssertionError(url)
+
+
+def _fail(row: RunnerRow, error: Exception) -> None:
+    """Raise the error: the deployed worker would count it, and the simulation would hide it."""
+    raise error

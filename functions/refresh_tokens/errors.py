@@ -34,6 +34,8 @@ ErrorClass = Literal[
     "client_secret_unusable",
     "store_throttled",
     "store_refused",
+    # of Byline itself
+    "unexpected_error",
 ]
 """The classes in rows, metrics and alarms."""
 

@@ -163,6 +163,7 @@ class RefreshWorker:
             runner_refreshed=self._runner_refreshed,
             runner_failed=self._runner_failed,
             mint_failed=self._mint_failed,
+            unexpected_error=self._unexpected_error,
         )
 
     def _unreadable(self, message_id: str) -> None:
@@ -175,8 +176,7 @@ class RefreshWorker:
             shard=work_unit.shard,
             project=work_unit.project,
             error=error_name(error),
-            # Not a traceback, which ends with the error's message: that may quote a secret.
-            at=[f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)],
+            at=_places(error),
         )
 
     def _runner_refreshed(self, row: RunnerRow) -> None:
@@ -199,6 +199,16 @@ class RefreshWorker:
             "mint failed", project=row.project, client=row.client, error_class=error_class
         )
 
+    def _unexpected_error(self, row: RunnerRow, error: Exception) -> None:
+        self.metrics.count("UnexpectedError")
+        self.logger.error(
+            "unexpected error",
+            project=row.project,
+            runner=row.runner,
+            error=error_name(error),
+            at=_places(error),
+        )
+
     def _send_soon(self) -> None:
         """Send messages for the runners that are due before the next tick may come.
 
@@ -214,6 +224,14 @@ class RefreshWorker:
                 )
             except (ClientError, BotoCoreError) as error:
                 self.logger.warning("message not sent", error=error_name(error))
+
+
+def _places(error: Exception) -> list[str]:
+    """The places in the code that an error came through.
+
+    Not a traceback, which ends with the error's message: that may quote a secret.
+    """
+    return [f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)]
 
 
 handler = build(os.environ)

@@ -19,8 +19,8 @@ from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import LEASE_SECONDS, MintedToken, by_deadline
 from byline.refresh.work_units import UnreadableSecret, WorkUnit
 from byline.tables.rows import Contended
-from refresh_tokens.errors import RetryLater
-from refresh_tokens.retries import retry_at
+from refresh_tokens.errors import ErrorClass, RetryLater
+from refresh_tokens.retries import back_off_until
 from refresh_tokens.row_changes import life_of, retried_later
 from refresh_tokens.runner_table import COMMITS_A_CALL, Change, RunnerTable, WorkUnitLeases
 from refresh_tokens.shared_mints import SharedMints
@@ -37,12 +37,14 @@ _TABLE_ERRORS = (ClientError, BotoCoreError, Contended)
 class RefreshReport:
     """The callbacks for each runner that was refreshed or failed, and for each failed mint.
 
-    The text is the error's class.
+    The text is the error's class. `unexpected_error` gets errors that no part of the refresher
+    knows; their messages may hold a secret.
     """
 
     runner_refreshed: Callable[[RunnerRow], None]
     runner_failed: Callable[[RunnerRow, str], None]
     mint_failed: Callable[[RunnerRow, str], None]
+    unexpected_error: Callable[[RunnerRow, Exception], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,8 @@ class Refresher:
             except RetryLater as failure:
                 if failure.asked:
                     self.report.mint_failed(row, failure.error_class)
+                if failure.asked and isinstance(failure.__cause__, Exception):
+                    self.report.unexpected_error(row, failure.__cause__)
                 changes.append((row, self._failed(row, failure.error_class, failure.until)))
         changes += self.threads.map(self._write, minted)
         stale = self.runners.commit(changes)
@@ -139,23 +143,28 @@ class Refresher:
             return row, self.writer.write_next(row, token, now=self.now)
         except (ClientError, BotoCoreError, UnreadableSecret) as error:
             passing = not isinstance(error, UnreadableSecret) and is_passing(error)
-            until = retry_at(
-                failures=row.attempts + 1,
-                retry_after=None,
-                life=life_of(row),
-                now=int(self.now()),
-                random=self.random,
-            )
-            return row, self._failed(row, "store_throttled" if passing else "store_refused", until)
+            return row, self._failed(row, "store_throttled" if passing else "store_refused")
+        except Exception as error:
+            self.report.unexpected_error(row, error)
+            return row, self._failed(row, "unexpected_error")
 
-    def _failed(self, row: RunnerRow, error_class: str, until: int) -> RunnerRow:
-        return retried_later(row, error_class=error_class, until=until, now=int(self.now()))
+    def _failed(
+        self, row: RunnerRow, error_class: ErrorClass | str, until: int | None = None
+    ) -> RunnerRow:
+        """The row after a failure: due at `until`, or after a back-off."""
+        now = int(self.now())
+        if until is None:
+            until = back_off_until(life_of(row), now=now, random=self.random)
+        return retried_later(row, error_class=error_class, until=until, now=now)
 
     def _swept(self, row: RunnerRow) -> RunnerRow:
         try:
             return self.sweeper.sweep(row)
         except _TABLE_ERRORS:
-            return replace(row, due_at=int(self.now()) + SWEEP_RETRY_SECONDS)
+            pass
+        except Exception as error:
+            self.report.unexpected_error(row, error)
+        return replace(row, due_at=int(self.now()) + SWEEP_RETRY_SECONDS)
 
     def _report(self, before: RunnerRow, after: RunnerRow) -> None:
         if after.generation != before.generation:

@@ -107,6 +107,11 @@ def retry_at(
     return now + max(1, ceil(wait))
 
 
+def back_off_until(life: TokenLife, *, now: int, random: Callable[[], float]) -> int:
+    """When to try again after a failure that is this token's alone, in seconds since the epoch."""
+    return retry_at(failures=life.failures + 1, retry_after=None, life=life, now=now, random=random)
+
+
 def after_failure(
     failure: RefreshFailed,
     life: TokenLife,

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import MintedToken, is_nearly_dead, known_token
@@ -10,7 +12,7 @@ from refresh_tokens.client_states import ClientStates
 from refresh_tokens.clients import ClientStore
 from refresh_tokens.errors import RefreshFailed, RetryLater
 from refresh_tokens.minting import Mint
-from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, after_failure, retry_at
+from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, after_failure, back_off_until
 from refresh_tokens.row_changes import life_of
 
 
@@ -51,7 +53,7 @@ class SharedMints:
             self._require_life(outcome, row)
             return outcome
         try:
-            token = self._minted(key, row)
+            token = self._new_token(key, row)
         except RetryLater as failure:
             self._outcomes[key] = RetryLater(failure.error_class, until=failure.until, asked=False)
             raise
@@ -68,14 +70,18 @@ class SharedMints:
         life = token.expires_at - now
         if not is_nearly_dead(life, full=token.full_lifetime, known=known_token(row), now=now):
             return
-        until = retry_at(
-            failures=row.attempts + 1,
-            retry_after=None,
-            life=life_of(row),
-            now=now,
-            random=self._random,
-        )
+        until = back_off_until(life_of(row), now=now, random=self._random)
         raise RetryLater("nearly_dead_token", until=until, asked=False)
+
+    def _new_token(self, key: MintKey, row: RunnerRow) -> MintedToken:
+        """A new token. Raises `RetryLater`, whose cause is the error if nobody expected it."""
+        try:
+            return self._minted(key, row)
+        except (RetryLater, ClientError, BotoCoreError):
+            raise
+        except Exception as error:
+            until = back_off_until(life_of(row), now=int(self._now()), random=self._random)
+            raise RetryLater("unexpected_error", until=until, asked=True) from error
 
     def _minted(self, key: MintKey, row: RunnerRow) -> MintedToken:
         now = int(self._now())

@@ -55,6 +55,7 @@ class Worker:
     failed: list[tuple[str, str]] = field(default_factory=list)
     failed_mints: list[str] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
+    unexpected: list[tuple[str, str]] = field(default_factory=list)
 
     def refresh(
         self, unit: WorkUnit, *, up_to: int | None = None, due_by: int | None = None
@@ -238,6 +239,9 @@ class World:
                 runner_refreshed=lambda row: worker.refreshed.append(row.runner),
                 runner_failed=lambda row, error: worker.failed.append((row.runner, error)),
                 mint_failed=lambda _, error: worker.failed_mints.append(error),
+                unexpected_error=lambda row, error: worker.unexpected.append(
+                    (row.runner, type(error).__name__)
+                ),
             ),
             now=now,
             random=lambda: 0.5,

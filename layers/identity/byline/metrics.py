@@ -29,7 +29,12 @@ PlannerMetric = Literal[
     "UnreadableRunner",
 ]
 RefreshMetric = Literal[
-    "Refreshed", "Postponed", "MintFailed", "StoreThrottled", "MessageNotUnderstood"
+    "Refreshed",
+    "Postponed",
+    "MintFailed",
+    "StoreThrottled",
+    "UnexpectedError",
+    "MessageNotUnderstood",
 ]
 AuthorizationMetric = Literal[
     "RegistrationAttempt", "RegistrationSuccess", "RegistrationRetry", "RegistrationFailure"
