@@ -61,6 +61,11 @@ may succeed, so they go on."""
 REFUSALS = REFUSALS_OF_A_CLIENT | REFUSALS_OF_A_REQUEST
 """Errors that last until somebody changes a configuration."""
 
+FAILURES_OF_A_TOKEN: frozenset[ErrorClass] = frozenset(
+    {"answer_unusable", "nearly_dead_token", "unexpected_error"}
+)
+"""The issuer answered, but without a token of use. The client's other requests go on."""
+
 _VERDICT_STATUSES = frozenset({400, 401, 403})
 """The statuses with which an error of RFC 6749 counts. Its section 5.2 names 400 and 401."""
 

@@ -11,6 +11,7 @@ from math import ceil
 from byline.refresh.timing import TICK_SECONDS, required_margin
 from byline.retries import jittered_wait
 from refresh_tokens.errors import (
+    FAILURES_OF_A_TOKEN,
     REFUSALS_OF_A_CLIENT,
     REFUSALS_OF_A_REQUEST,
     RefreshFailed,
@@ -21,7 +22,10 @@ BACK_OFF_BASE_SECONDS = 5
 BACK_OFF_CAP_SECONDS = 120
 
 BREAKER_RECHECK_SECONDS = 300
-"""How often the secret of a refused client is read, to see whether it has another version."""
+"""How often the secret of a client that waits is read, to see whether it has another version."""
+
+MAX_WAIT_SECONDS = 900
+"""The longest wait that an issuer's `Retry-After` causes. Some issuers ask for a day."""
 
 LAST_TRY_SECONDS = TICK_SECONDS + 30
 """The longest time before a token's deadline at which it is tried once more: until a tick finds it,
@@ -36,9 +40,10 @@ the issuer. One attempt an hour does not lock the client's account."""
 class ClientState:
     """Why an OAuth client is not asked for tokens, since `since`. Times: seconds since the epoch.
 
-    `retry_at`: when the issuer may be asked again. `attempts`: failures in a row. `broken_version`:
-    the version of the client's secret that the issuer refused, if it did. Another version may be
-    tried at once, because trying a refused one can lock the client (RFC 6749, section 5.2).
+    `retry_at`: when the issuer may be asked again. `attempts`: failures in a row. `asked_version`:
+    the version of the client's secret that was used; None where it could not be read.
+    `broken_version`: the same version if the issuer refused it. Trying a refused version can lock
+    the client (RFC 6749, section 5.2), so only another version is tried at once.
     """
 
     error_class: str
@@ -46,6 +51,25 @@ class ClientState:
     retry_at: int
     attempts: int
     broken_version: str | None = None
+    asked_version: str | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the issuer refused the client, or its secret is unusable."""
+        return self.broken_version is not None
+
+    @property
+    def version(self) -> str | None:
+        """The version of the client's secret that the trouble is about."""
+        return self.broken_version if self.asked_version is None else self.asked_version
+
+    def waits(self, *, now: float) -> bool:
+        """Whether the issuer is not asked at `now`, unless something else permits it.
+
+        No wait is longer than its limit, whatever the row says.
+        """
+        limit = REFUSED_RETRY_SECONDS if self.is_refused else MAX_WAIT_SECONDS
+        return now < self.retry_at and self.since - limit <= now < self.since + limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +92,10 @@ class TokenLife:
         """
         return self.deadline - int(min(LAST_TRY_SECONDS, required_margin(self.lifetime) / 2))
 
+    def is_last_try(self, *, now: float) -> bool:
+        """Whether a try at `now` is the last one that can replace the token while it lives."""
+        return self.last_try <= now < self.deadline
+
 
 def back_off(attempts: int, *, random: Callable[[], float]) -> float:
     """Seconds until the next attempt after `attempts` failures in a row, at least one second.
@@ -83,33 +111,39 @@ def back_off(attempts: int, *, random: Callable[[], float]) -> float:
     return max(1.0, wait)
 
 
-def retry_at(
-    *,
-    failures: int,
-    retry_after: float | None,
-    life: TokenLife,
-    now: int,
-    random: Callable[[], float],
-) -> int:
-    """When to try again, in seconds since the epoch: as the issuer asked, or after a back-off.
-
-    It is not later than the token's last try. Once that is over, there is no token to save, and the
-    issuer is asked as often as after any other failure.
-    """
-    if retry_after is None:
-        wait = back_off(failures, random=random)
-    elif now < life.last_try:
-        wait = retry_after
-    else:
-        wait = min(retry_after, BACK_OFF_CAP_SECONDS)
-    if now < life.last_try:
-        wait = min(wait, life.last_try - now)
-    return now + max(1, ceil(wait))
-
-
 def back_off_until(life: TokenLife, *, now: int, random: Callable[[], float]) -> int:
     """When to try again after a failure that is this token's alone, in seconds since the epoch."""
-    return retry_at(failures=life.failures + 1, retry_after=None, life=life, now=now, random=random)
+    return not_after_last_try(
+        now + ceil(back_off(life.failures + 1, random=random)), life=life, now=now
+    )
+
+
+def not_after_last_try(until: int, *, life: TokenLife, now: int) -> int:
+    """`until`, or the token's last try if that is sooner and still to come."""
+    return min(until, life.last_try) if now < life.last_try else until
+
+
+def may_ask(state: ClientState | None, life: TokenLife, *, version: str | None, now: int) -> bool:
+    """Whether the issuer may be asked for a token as the client whose trouble is `state`.
+
+    Another `version` of the client's secret may be tried at once. While a client waits that was not
+    refused, each of its tokens is tried once more before it expires.
+    """
+    if state is None or not state.waits(now=now):
+        return True
+    if version is not None and state.version is not None and version != state.version:
+        return True
+    return not state.is_refused and life.is_last_try(now=now)
+
+
+def next_look(state: ClientState, life: TokenLife, *, now: int) -> int:
+    """When a token of a client that waits is due again, in seconds since the epoch.
+
+    It is due before the wait is over, to see whether the client's secret has another version, and
+    for the token's last try.
+    """
+    until = min(state.retry_at, now + BREAKER_RECHECK_SECONDS)
+    return until if state.is_refused else not_after_last_try(until, life=life, now=now)
 
 
 def after_failure(
@@ -129,28 +163,25 @@ def after_failure(
     error_class = failure.error_class
     if error_class in REFUSALS_OF_A_REQUEST:
         return RetryLater(error_class, until=now + REFUSED_RETRY_SECONDS, asked=True), None
-    of_this_token = error_class in ("answer_unusable", "nearly_dead_token")
-    attempts = 1 + (life.failures if of_this_token or state is None else state.attempts)
-    until = retry_at(
-        failures=attempts,
-        retry_after=failure.retry_after,
-        life=life,
-        now=now,
-        random=random,
-    )
-    if of_this_token:
+    if error_class in FAILURES_OF_A_TOKEN:
+        until = back_off_until(life, now=now, random=random)
         return RetryLater(error_class, until=until, asked=True), None
-    recheck = until
-    broken_version = None
-    if error_class in REFUSALS_OF_A_CLIENT:
-        until = now + REFUSED_RETRY_SECONDS
-        recheck = now + BREAKER_RECHECK_SECONDS
-        broken_version = version or ""  # a missing secret has no version; a new one has another
+    attempts = 1 + (life.failures if state is None else state.attempts)
+    is_refused = error_class in REFUSALS_OF_A_CLIENT
+    if is_refused:
+        wait: float = REFUSED_RETRY_SECONDS
+    elif failure.retry_after is not None:
+        wait = min(failure.retry_after, MAX_WAIT_SECONDS)
+    else:
+        wait = back_off(attempts, random=random)
     new_state = ClientState(
         error_class=error_class,
         since=now,
-        retry_at=until,
+        retry_at=now + max(1, ceil(wait)),
         attempts=attempts,
-        broken_version=broken_version,
+        # A missing secret has no version; a new one has another.
+        broken_version=(version or "") if is_refused else None,
+        asked_version=version,
     )
-    return RetryLater(error_class, until=recheck, asked=True), new_state
+    until = next_look(new_state, life, now=now)
+    return RetryLater(error_class, until=until, asked=True), new_state

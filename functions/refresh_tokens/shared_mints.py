@@ -10,9 +10,17 @@ from byline.refresh.timing import MintedToken, is_nearly_dead, known_token
 from byline.refresh.work_units import MintKey
 from refresh_tokens.client_states import ClientStates
 from refresh_tokens.clients import ClientStore
-from refresh_tokens.errors import RefreshFailed, RetryLater
+from refresh_tokens.errors import REFUSALS, RefreshFailed, RetryLater
 from refresh_tokens.minting import Mint
-from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, after_failure, back_off_until
+from refresh_tokens.retries import (
+    ClientState,
+    TokenLife,
+    after_failure,
+    back_off_until,
+    may_ask,
+    next_look,
+    not_after_last_try,
+)
 from refresh_tokens.row_changes import life_of
 
 
@@ -48,17 +56,27 @@ class SharedMints:
         outcome = self._outcomes.get(key)
         now = self._now()
         if isinstance(outcome, RetryLater) and now < outcome.until:
-            raise outcome
+            self._require_last_try(outcome, life_of(row))
         if isinstance(outcome, MintedToken) and now < outcome.due_from:
             self._require_life(outcome, row)
             return outcome
         try:
             token = self._new_token(key, row)
         except RetryLater as failure:
-            self._outcomes[key] = RetryLater(failure.error_class, until=failure.until, asked=False)
+            self._outcomes[key] = failure
             raise
         self._outcomes[key] = token
         return token
+
+    def _require_last_try(self, outcome: RetryLater, life: TokenLife) -> None:
+        """Raise `RetryLater` unless this is a token's last try, which was not made yet."""
+        now = int(self._now())
+        if life.is_last_try(now=now) and not outcome.asked:
+            return
+        until = outcome.until
+        if outcome.error_class not in REFUSALS:
+            until = not_after_last_try(until, life=life, now=now)
+        raise RetryLater(outcome.error_class, until=until, asked=False)
 
     def _require_life(self, token: MintedToken, row: RunnerRow) -> None:
         """Raise `RetryLater` where another runner's token is too old for this one.
@@ -84,25 +102,23 @@ class SharedMints:
             raise RetryLater("unexpected_error", until=until, asked=True) from error
 
     def _minted(self, key: MintKey, row: RunnerRow) -> MintedToken:
-        now = int(self._now())
+        now, life = int(self._now()), life_of(row)
         state = self._states.get(key.project, key.client)
-        waits = state is not None and now < state.retry_at
-        if state is not None and waits and state.broken_version is None:
-            raise RetryLater(state.error_class, until=state.retry_at, asked=False)
+        if state is not None and state.version is None:
+            _require_turn(state, life, version=None, now=now)
         version: str | None = None
         try:
             client = self._clients.get(key.project, key.client)
             version = client.version
-            if state is not None and waits and version == state.broken_version:
-                until = min(now + BREAKER_RECHECK_SECONDS, state.retry_at)
-                raise RetryLater(state.error_class, until=until, asked=False)
+            if state is not None:
+                _require_turn(state, life, version=version, now=now)
             if isinstance(client.secret, RefreshFailed):
                 raise client.secret
             token = self._mint.mint(key, client.secret, known=known_token(row))
         except RefreshFailed as failure:
             later, new_state = after_failure(
                 failure,
-                life_of(row),
+                life,
                 state=state,
                 version=version,
                 now=int(self._now()),
@@ -114,3 +130,9 @@ class SharedMints:
         if state is not None:
             self._states.clear(key.project, key.client, before=state)
         return token
+
+
+def _require_turn(state: ClientState, life: TokenLife, *, version: str | None, now: int) -> None:
+    """Raise `RetryLater` where the client still waits."""
+    if not may_ask(state, life, version=version, now=now):
+        raise RetryLater(state.error_class, until=next_look(state, life, now=now), asked=False)

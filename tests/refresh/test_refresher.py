@@ -10,6 +10,7 @@ import pytest
 from byline.refresh.timing import LEASE_SECONDS, due_window
 from refresh_tokens.runner_table import COMMITS_A_CALL
 from stand_ins.faults import Meanwhile
+from tests.identity.loopback import answer
 from tests.refresh.world import SECRETS, World, new_world
 
 
@@ -127,6 +128,66 @@ def test_retry_after_holds_for_all_runners_of_the_client(world: World) -> None:
     assert waiting is not None
     assert waiting.due_at is not None
     assert waiting.due_at >= world.clock() + 40
+
+
+ASKS_FOR_A_DAY = answer(status="429 Slow down", headers="Retry-After: 86400\r\n")
+
+
+def test_retry_after_of_a_day_costs_no_token_of_the_client_its_life(world: World) -> None:
+    """A token meets it, the issuer is well at once, and another token falls due."""
+    other = world.register("other")
+    worker = world.worker()
+    worker.refresh(other.work_unit)
+    long_lived = world.register("long-lived", audience="other")
+    world.issuer.respond["/token"] = ASKS_FOR_A_DAY
+    world.clock.advance(500)
+    worker.refresh(long_lived.work_unit)
+    assert worker.failed_mints == ["rate_limited"]
+    del world.issuer.respond["/token"]
+    asked, first = world.mints(), world.row("other")
+    assert first is not None
+    row = first
+    while row.generation == first.generation:
+        assert row.due_at is not None
+        assert row.expires_at is not None
+        assert row.due_at < row.expires_at - 30
+        world.clock.advance(max(1, row.due_at - int(world.clock())))
+        worker.refresh(other.work_unit)
+        found = world.row("other")
+        assert found is not None
+        row = found
+    assert world.mints() == asked + 1
+    assert world.token(row)["generation"] == row.generation
+
+
+def test_retry_after_of_a_day_ends_with_another_version_of_the_secret(world: World) -> None:
+    """The next look at the secret finds the version and asks the issuer."""
+    row = world.register("nightly")
+    world.issuer.respond["/token"] = ASKS_FOR_A_DAY
+    worker = world.worker()
+    worker.refresh(row.work_unit)
+    del world.issuer.respond["/token"]
+    world.clock.advance(300)
+    worker.refresh(row.work_unit)
+    assert world.mints() == 1
+    world.give_client()
+    world.clock.advance(300)
+    worker.refresh(row.work_unit)
+    assert worker.refreshed == ["nightly"]
+
+
+def test_retry_after_of_a_day_ends_after_a_quarter_of_an_hour(world: World) -> None:
+    """Without any change, too."""
+    row = world.register("nightly")
+    world.issuer.respond["/token"] = ASKS_FOR_A_DAY
+    worker = world.worker()
+    for _ in range(3):
+        worker.refresh(row.work_unit)
+        world.clock.advance(300)
+    assert world.mints() == 1
+    del world.issuer.respond["/token"]
+    worker.refresh(row.work_unit)
+    assert worker.refreshed == ["nightly"]
 
 
 def too_many_requests(connection: socket, _: Event) -> None:

@@ -1,13 +1,31 @@
 """When a failed refresh is tried again: the policy as a table, without rows and without calls."""
 
 from math import inf
+from typing import Any
 
 import pytest
 
-from refresh_tokens.retries import BACK_OFF_CAP_SECONDS, TokenLife, back_off, retry_at
+from refresh_tokens.errors import (
+    ERROR_CLASSES,
+    REFUSALS_OF_A_CLIENT,
+    ErrorClass,
+    RefreshFailed,
+)
+from refresh_tokens.retries import (
+    BREAKER_RECHECK_SECONDS as RECHECK,
+)
+from refresh_tokens.retries import (
+    MAX_WAIT_SECONDS,
+    REFUSED_RETRY_SECONDS,
+    ClientState,
+    TokenLife,
+    after_failure,
+    back_off,
+    back_off_until,
+    may_ask,
+)
 
 NOW = 1_800_000_000
-CAP = BACK_OFF_CAP_SECONDS
 
 
 def life(left: int, *, lifetime: int = 900, failures: int = 0) -> TokenLife:
@@ -33,39 +51,152 @@ def test_last_try_is_a_tick_and_half_before_the_deadline(lifetime: int, seconds:
     assert life(900, lifetime=lifetime).last_try == NOW + 900 - seconds
 
 
-@pytest.mark.parametrize(
-    ("retry_after", "left", "wait"),
-    [
-        (10, 390, 10),
-        (300, 390, 300),
-        (301, 390, 300),
-        (inf, 390, 300),
-        (86_400, 91, 1),
-        (86_400, 90, CAP),
-        (86_400, -1000, CAP),
-        (30, -1000, 30),
-        (0, 390, 1),
-        (-5, 390, 1),
-    ],
-)
-def test_retry_after_leaves_one_more_try_while_the_token_lives(
-    retry_after: float, left: int, wait: int
-) -> None:
-    """An issuer that asks for a longer wait may be well again by then."""
-    at = retry_at(failures=1, retry_after=retry_after, life=life(left), now=NOW, random=lambda: 0.5)
-    assert at == NOW + wait
-
-
 @pytest.mark.parametrize(("lifetime", "left", "wait"), [(900, 100, 10), (60, 30, 15), (60, 14, 60)])
 def test_back_off_leaves_one_more_try_while_the_token_lives(
     lifetime: int, left: int, wait: int
 ) -> None:
     """After many failures the usual wait is longer than a short-lived token has left."""
-    at = retry_at(
-        failures=9,
-        retry_after=None,
-        life=life(left, lifetime=lifetime),
+    tried = life(left, lifetime=lifetime, failures=9)
+    assert back_off_until(tried, now=NOW, random=lambda: 0.5) == NOW + wait
+
+
+def failed(
+    error_class: ErrorClass,
+    left: int = 390,
+    *,
+    retry_after: float | None = None,
+    state: ClientState | None = None,
+) -> tuple[int, ClientState | None]:
+    """The wait until the token's next try, and the client's new state."""
+    later, new_state = after_failure(
+        RefreshFailed(error_class, "-", retry_after=retry_after),
+        life(left),
+        state=state,
+        version="v1",
         now=NOW,
-        random=lambda: 0.5,
+        random=lambda: 1.0,
     )
-    assert at == NOW + wait
+    assert later.asked
+    assert later.error_class == error_class
+    return later.until - NOW, new_state
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "left", "wait", "of_client"),
+    [
+        (10, 390, 10, 10),
+        (299, 390, 299, 299),
+        (86_400, 390, RECHECK, 900),
+        (inf, 380, 290, 900),
+        (86_400, 91, 1, 900),
+        (86_400, 90, RECHECK, 900),
+        (86_400, -1000, RECHECK, 900),
+        (86_400, 86_400, RECHECK, 900),
+        (200, -1000, 200, 200),
+        (0, 390, 1, 1),
+        (-5, 390, 1, 1),
+    ],
+)
+def test_retry_after_is_limited_and_leaves_one_more_try_while_the_token_lives(
+    retry_after: float, left: int, wait: int, of_client: int
+) -> None:
+    """An issuer that asks for a day is asked after a quarter of an hour, and for a token sooner."""
+    until, state = failed("rate_limited", left, retry_after=retry_after)
+    assert until == wait
+    assert state is not None
+    assert state.retry_at == NOW + of_client
+    assert (state.asked_version, state.is_refused) == ("v1", False)
+
+
+FIRST_FAILURES: list[tuple[ErrorClass, int, int | None]] = [
+    ("invalid_client", RECHECK, REFUSED_RETRY_SECONDS),
+    ("invalid_grant", RECHECK, REFUSED_RETRY_SECONDS),
+    ("unauthorized_client", RECHECK, REFUSED_RETRY_SECONDS),
+    ("unsupported_grant_type", RECHECK, REFUSED_RETRY_SECONDS),
+    ("client_secret_unusable", RECHECK, REFUSED_RETRY_SECONDS),
+    ("access_denied", REFUSED_RETRY_SECONDS, None),
+    ("invalid_request", REFUSED_RETRY_SECONDS, None),
+    ("invalid_scope", REFUSED_RETRY_SECONDS, None),
+    ("invalid_target", REFUSED_RETRY_SECONDS, None),
+    ("rate_limited", 5, 5),
+    ("issuer_unavailable", 5, 5),
+    ("issuer_timeout", 5, 5),
+    ("unexpected_status", 5, 5),
+    ("store_throttled", 5, 5),
+    ("store_refused", 5, 5),
+    ("answer_unusable", 5, None),
+    ("nearly_dead_token", 5, None),
+    ("unexpected_error", 5, None),
+]
+
+
+@pytest.mark.parametrize(("error_class", "wait", "of_client"), FIRST_FAILURES)
+def test_first_failure_of_each_class_waits_for_its_client_or_its_token(
+    error_class: ErrorClass, wait: int, of_client: int | None
+) -> None:
+    """Only a failure of the client makes its other tokens wait, and a refusal waits for an hour."""
+    until, state = failed(error_class)
+    assert until == wait
+    assert (None if state is None else state.retry_at - NOW) == of_client
+    assert (state is not None and state.is_refused) == (error_class in REFUSALS_OF_A_CLIENT)
+
+
+def test_every_error_class_is_in_the_table() -> None:
+    """The table above has all classes."""
+    assert {row[0] for row in FIRST_FAILURES} == ERROR_CLASSES
+
+
+def waiting(**changes: Any) -> ClientState:
+    """The state of a client that was asked to wait for 15 minutes a minute ago."""
+    values: dict[str, Any] = {
+        "error_class": "rate_limited",
+        "since": NOW - 60,
+        "retry_at": NOW - 60 + MAX_WAIT_SECONDS,
+        "attempts": 1,
+        "asked_version": "v1",
+        **changes,
+    }
+    return ClientState(**values)
+
+
+REFUSED = {"broken_version": "v1", "retry_at": NOW + 3_540}
+
+
+@pytest.mark.parametrize(
+    ("changes", "left", "version", "is_asked"),
+    [
+        ({}, 390, "v1", False),
+        ({}, -10, "v1", False),
+        ({}, 91, "v1", False),
+        ({}, 90, "v1", True),
+        ({}, 1, "v1", True),
+        ({}, 0, "v1", False),
+        ({}, 390, "v2", True),
+        ({}, 390, None, False),
+        ({"retry_at": NOW + 1}, 390, "v1", False),
+        ({"retry_at": NOW}, 390, "v1", True),
+        ({"asked_version": None}, 390, "v2", False),
+        ({"retry_at": NOW + 86_400}, 390, "v1", False),
+        ({"retry_at": NOW + 86_400, "since": NOW - MAX_WAIT_SECONDS + 1}, 390, "v1", False),
+        ({"retry_at": NOW + 86_400, "since": NOW - MAX_WAIT_SECONDS}, 390, "v1", True),
+        ({"retry_at": NOW + 86_400, "since": NOW + MAX_WAIT_SECONDS + 1}, 390, "v1", True),
+        (REFUSED, 390, "v1", False),
+        (REFUSED, 90, "v1", False),
+        (REFUSED, 390, "v2", True),
+        (REFUSED | {"asked_version": None}, 390, "v1", False),
+        (REFUSED | {"asked_version": None}, 390, "v2", True),
+        (REFUSED | {"broken_version": "", "asked_version": None}, 390, "v1", True),
+        (REFUSED | {"retry_at": NOW}, 390, "v1", True),
+    ],
+)
+def test_wait_ends_with_time_another_version_or_the_tokens_last_try(
+    changes: dict[str, Any], left: int, version: str | None, *, is_asked: bool
+) -> None:
+    """A refused version is not tried for a token's sake, because that can lock the client."""
+    state = waiting(**changes)
+    assert may_ask(state, life(left), version=version, now=NOW) is is_asked
+
+
+def test_client_without_trouble_is_asked() -> None:
+    """A client that works has no state."""
+    assert may_ask(None, life(390), version="v1", now=NOW)

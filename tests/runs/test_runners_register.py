@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from copy import replace
+from typing import Any
 
 import pytest
 
@@ -166,12 +167,19 @@ def test_restart_does_not_delay_the_next_try(runners: RunnersApi, ada: Credentia
     assert runners.registered_row() == failed
 
 
-@pytest.mark.parametrize(("state", "is_kept"), [("broken_version", False), ("retry_at", True)])
-def test_registration_closes_the_circuit_breaker_and_keeps_the_wait(
-    runners: RunnersApi, ada: Credential, state: str, *, is_kept: bool
+@pytest.mark.parametrize(
+    ("state", "is_kept"),
+    [
+        ({"broken_version": {"S": "-"}, "retry_at": {"N": "0"}}, False),
+        ({"retry_at": {"N": "9999999999"}}, False),
+        ({"retry_at": {"N": "0"}}, True),
+    ],
+)
+def test_registration_ends_the_wait_of_its_client(
+    runners: RunnersApi, ada: Credential, state: dict[str, Any], *, is_kept: bool
 ) -> None:
-    """A refused client may be repaired; a client that must wait still waits."""
-    row = client_key(runners.project, "scheduler") | {state: {"S": "-"}}
+    """A refused client may be repaired, and an issuer that asked to wait may be well again."""
+    row = client_key(runners.project, "scheduler") | state
     runners.world.aws.observer("dynamodb").put_item(TableName="RunnersTable", Item=row)
     runners.put(ada)
     assert bool(runners.items("client")) is is_kept

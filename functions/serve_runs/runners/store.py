@@ -197,11 +197,10 @@ class RunnerStore:
         return 0 if item is None else int(item["generation"]["N"])
 
     def _close_breaker(self, row: RunnerRow) -> None:
-        """Close the breaker of an OAuth client that its issuer refused, so that it is tried again.
+        """End the wait of an OAuth client that its issuer refused or asked to wait.
 
-        A `Retry-After` of the issuer stays in force. The breaker is closed before the runner is
-        written, and opens again at the next refusal if that write fails. After the write, a
-        repeated request would find an unchanged runner, and leave the breaker open.
+        So it is tried again. The wait ends before the runner is written, and begins again at the
+        next failure. After the write, a repeated request would find an unchanged runner.
         """
         with suppress(ConditionFailed):
             write_row(
@@ -209,7 +208,8 @@ class RunnerStore:
                 lambda: self._client.delete_item(
                     TableName=self._table,
                     Key=client_key(row.project, row.client),
-                    ConditionExpression="attribute_exists(broken_version)",
+                    ConditionExpression="attribute_exists(broken_version) OR retry_at > :now",
+                    ExpressionAttributeValues={":now": {"N": str(int(self._now()))}},
                 ),
             )
 
