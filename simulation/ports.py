@@ -22,7 +22,7 @@ from refresh_tokens.clients import (
     ClientStore,
     VersionedClient,
 )
-from refresh_tokens.retries import ClientState
+from refresh_tokens.retries import ClientState, SecretVersion
 from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from simulation.fleet import unit_of_audience
@@ -108,7 +108,8 @@ class SimulatedClients(ClientStore):
         """The client secret that the project has stored at this time."""
         self._sandbox.spend(DYNAMODB_SECONDS + SECRET_READ_SECONDS)  # DynamoDB: the client state
         secret = self._world.issuer.secret_of(project)
-        return VersionedClient(secret, _client_secret(project, secret))
+        version = SecretVersion(secret, self._world.issuer.written_at(secret))
+        return VersionedClient(version, _client_secret(project, secret))
 
 
 class SimulatedStates(ClientStates):
@@ -127,11 +128,6 @@ class SimulatedStates(ClientStates):
         """Write the client's state if it is still `before`."""
         if self._states.get((project, client)) == before:
             self._states[project, client] = state
-
-    def clear(self, project: str, client: str, *, before: ClientState) -> None:
-        """Delete the client's state if it is still `before`."""
-        if self._states.get((project, client)) == before:
-            del self._states[project, client]
 
 
 class SimulatedLeases(WorkUnitLeases):

@@ -1,4 +1,4 @@
-"""OAuth clients' trouble, kept in RunnersTable."""
+"""OAuth clients' states in RunnersTable."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
+STATE_LIFETIME_SECONDS = 2_592_000
+"""How long a state is kept: 30 days. A client that is not used any more leaves nothing behind."""
+
+
 class ClientStates:
-    """The states of clients in RunnersTable. A client that works has no row.
+    """The states of clients in RunnersTable: their trouble, or the secret that worked.
 
     Writes are best effort: a lost state is found out again by asking the issuer, each runner's own
     row says when, and a minted token must not be lost because of it.
@@ -27,13 +31,18 @@ class ClientStates:
         self._table = table
 
     def get(self, project: str, client: str) -> ClientState | None:
-        """The client's state. None for a client that works, and for a row that cannot be read."""
-        answer = self._client.get_item(
-            TableName=self._table, Key=client_key(project, client), ConsistentRead=True
-        )
+        """The client's state, None where it has none.
+
+        A row that cannot be read is deleted. It would keep every later state from being written.
+        """
+        key = client_key(project, client)
+        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        if "Item" not in answer:
+            return None
         try:
             return msgspec.convert(values_of(answer["Item"]), ClientState)
         except (KeyError, ValueError, msgspec.ValidationError):
+            self._write(lambda: self._client.delete_item(TableName=self._table, Key=key))
             return None
 
     def put(
@@ -41,16 +50,10 @@ class ClientStates:
     ) -> None:
         """Keep `state`, unless another worker has changed it since `before` was read."""
         values: dict[str, Any] = msgspec.to_builtins(state)
+        values["ttl"] = state.since + STATE_LIFETIME_SECONDS
         item = attributes(values) | client_key(project, client)
         self._write(
             lambda: self._client.put_item(TableName=self._table, Item=item, **_unchanged(before))
-        )
-
-    def clear(self, project: str, client: str, *, before: ClientState) -> None:
-        """Delete the state, unless another worker has changed it since `before` was read."""
-        key = client_key(project, client)
-        self._write(
-            lambda: self._client.delete_item(TableName=self._table, Key=key, **_unchanged(before))
         )
 
     def _write(self, write: Callable[[], object]) -> None:

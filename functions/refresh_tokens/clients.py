@@ -9,6 +9,7 @@ from byline.aws import is_passing
 from byline.secret_names import SecretNames
 from refresh_tokens.client_secrets import ClientSecret, read_client_secret
 from refresh_tokens.errors import RefreshFailed
+from refresh_tokens.retries import SecretVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
@@ -21,7 +22,7 @@ class VersionedClient:
     A client that was refused is tried again with another `version`.
     """
 
-    version: str
+    version: SecretVersion
     secret: ClientSecret | RefreshFailed
 
 
@@ -51,4 +52,5 @@ class ClientStore:
             secret = read_client_secret(answer.get("SecretString", ""))
         except RefreshFailed as unusable:
             secret = unusable
-        return VersionedClient(answer["VersionId"], secret)
+        version = SecretVersion(answer["VersionId"], answer["CreatedDate"].timestamp())
+        return VersionedClient(version, secret)

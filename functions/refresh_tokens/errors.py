@@ -52,6 +52,9 @@ REFUSALS_OF_A_CLIENT: frozenset[ErrorClass] = frozenset(
 )
 """Another attempt with the same credentials fails too, and may lock the client."""
 
+REFUSALS_OF_A_SECRET: frozenset[ErrorClass] = frozenset({"invalid_client", "unauthorized_client"})
+"""What an issuer answers that does not know a new secret or a new client yet."""
+
 REFUSALS_OF_A_REQUEST: frozenset[ErrorClass] = frozenset(
     {"access_denied", "invalid_request", "invalid_scope", "invalid_target"}
 )

@@ -7,6 +7,7 @@ rows. `make simulate` runs them on simulated time.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
+from typing import Self
 
 from byline.refresh.timing import TICK_SECONDS, required_margin
 from byline.retries import jittered_wait
@@ -14,6 +15,7 @@ from refresh_tokens.errors import (
     FAILURES_OF_A_TOKEN,
     REFUSALS_OF_A_CLIENT,
     REFUSALS_OF_A_REQUEST,
+    REFUSALS_OF_A_SECRET,
     RefreshFailed,
     RetryLater,
 )
@@ -27,6 +29,13 @@ BREAKER_RECHECK_SECONDS = 300
 MAX_WAIT_SECONDS = 900
 """The longest wait that an issuer's `Retry-After` causes. Some issuers ask for a day."""
 
+NEW_SECRET_SECONDS = 900
+"""How long a version of a client's secret is new. Issuers take up to two minutes to know a new
+secret on all their servers, and people write it here before or after they write it there."""
+
+EARLY_TRIES_SECONDS = (10, 30, 60)
+"""The waits after the first refusals of a secret that is new, or has never worked."""
+
 LAST_TRY_SECONDS = TICK_SECONDS + 30
 """The longest time before a token's deadline at which it is tried once more: until a tick finds it,
 and for the queue and the mint."""
@@ -36,14 +45,23 @@ REFUSED_RETRY_SECONDS = 3_600
 the issuer. One attempt an hour does not lock the client's account."""
 
 
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """A version of a client's secret. `written_at`: in seconds since the epoch."""
+
+    id: str
+    written_at: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientState:
-    """Why an OAuth client is not asked for tokens, since `since`. Times: seconds since the epoch.
+    """An OAuth client's trouble since `since`, or that it works. Times: seconds since the epoch.
 
-    `retry_at`: when the issuer may be asked again. `attempts`: failures in a row. `asked_version`:
-    the version of the client's secret that was used; None where it could not be read.
-    `broken_version`: the same version if the issuer refused it. Trying a refused version can lock
-    the client (RFC 6749, section 5.2), so only another version is tried at once.
+    `error_class`: empty for a client that works. `retry_at`: when the issuer may be asked again.
+    `attempts`: failures in a row. `refusals`: those by which the issuer refused this version of the
+    client's secret. `asked_version`: the version that was used; None where it could not be read.
+    `broken_version`: the same version once it is not tried any more for an hour, because that can
+    lock the client (RFC 6749, section 5.2). `worked_version`: the last one that got a token.
     """
 
     error_class: str
@@ -52,10 +70,17 @@ class ClientState:
     attempts: int
     broken_version: str | None = None
     asked_version: str | None = None
+    refusals: int = 0
+    worked_version: str | None = None
+
+    @classmethod
+    def working(cls, version: str, *, now: int) -> Self:
+        """The state of a client that got a token with this version of its secret."""
+        return cls(error_class="", since=now, retry_at=0, attempts=0, worked_version=version)
 
     @property
     def is_refused(self) -> bool:
-        """Whether the issuer refused the client, or its secret is unusable."""
+        """Whether the client waits for another secret, or for an hour."""
         return self.broken_version is not None
 
     @property
@@ -133,7 +158,7 @@ def may_ask(state: ClientState | None, life: TokenLife, *, version: str | None, 
         return True
     if version is not None and state.version is not None and version != state.version:
         return True
-    return not state.is_refused and life.is_last_try(now=now)
+    return not state.refusals and not state.is_refused and life.is_last_try(now=now)
 
 
 def next_look(state: ClientState, life: TokenLife, *, now: int) -> int:
@@ -143,7 +168,9 @@ def next_look(state: ClientState, life: TokenLife, *, now: int) -> int:
     for the token's last try.
     """
     until = min(state.retry_at, now + BREAKER_RECHECK_SECONDS)
-    return until if state.is_refused else not_after_last_try(until, life=life, now=now)
+    if state.refusals or state.is_refused:
+        return until
+    return not_after_last_try(until, life=life, now=now)
 
 
 def after_failure(
@@ -151,7 +178,7 @@ def after_failure(
     life: TokenLife,
     *,
     state: ClientState | None,
-    version: str | None,
+    version: SecretVersion | None,
     now: int,
     random: Callable[[], float],
 ) -> tuple[RetryLater, ClientState | None]:
@@ -159,6 +186,9 @@ def after_failure(
 
     `state`: the client's state before; `version`: of its secret, None where the secret could not be
     read. The new state is None where the failure is the request's alone, and not the client's.
+
+    A secret that is new or has never worked may be unknown to some of the issuer's servers, so it
+    is tried three more times within two minutes before its refusal counts.
     """
     error_class = failure.error_class
     if error_class in REFUSALS_OF_A_REQUEST:
@@ -166,10 +196,24 @@ def after_failure(
     if error_class in FAILURES_OF_A_TOKEN:
         until = back_off_until(life, now=now, random=random)
         return RetryLater(error_class, until=until, asked=True), None
-    attempts = 1 + (life.failures if state is None else state.attempts)
-    is_refused = error_class in REFUSALS_OF_A_CLIENT
-    if is_refused:
-        wait: float = REFUSED_RETRY_SECONDS
+    attempts = 1 + (state.attempts if state is not None and state.attempts else life.failures)
+    asked_version = None if version is None else version.id
+    worked_version = None if state is None else state.worked_version
+    refusals = 0
+    if error_class in REFUSALS_OF_A_CLIENT:
+        refusals = 1
+        if state is not None and state.version == asked_version:
+            refusals += state.refusals
+    is_early = (
+        error_class in REFUSALS_OF_A_SECRET
+        and version is not None
+        and (version.id != worked_version or now < version.written_at + NEW_SECRET_SECONDS)
+        and refusals <= len(EARLY_TRIES_SECONDS)
+    )
+    if is_early:
+        wait: float = EARLY_TRIES_SECONDS[refusals - 1]
+    elif refusals:
+        wait = REFUSED_RETRY_SECONDS
     elif failure.retry_after is not None:
         wait = min(failure.retry_after, MAX_WAIT_SECONDS)
     else:
@@ -180,8 +224,10 @@ def after_failure(
         retry_at=now + max(1, ceil(wait)),
         attempts=attempts,
         # A missing secret has no version; a new one has another.
-        broken_version=(version or "") if is_refused else None,
-        asked_version=version,
+        broken_version=(asked_version or "") if refusals and not is_early else None,
+        asked_version=asked_version,
+        refusals=refusals,
+        worked_version=worked_version,
     )
     until = next_look(new_state, life, now=now)
     return RetryLater(error_class, until=until, asked=True), new_state

@@ -14,6 +14,7 @@ from refresh_tokens.errors import REFUSALS, RefreshFailed, RetryLater
 from refresh_tokens.minting import Mint
 from refresh_tokens.retries import (
     ClientState,
+    SecretVersion,
     TokenLife,
     after_failure,
     back_off_until,
@@ -106,12 +107,12 @@ class SharedMints:
         state = self._states.get(key.project, key.client)
         if state is not None and state.version is None:
             _require_turn(state, life, version=None, now=now)
-        version: str | None = None
+        version: SecretVersion | None = None
         try:
             client = self._clients.get(key.project, key.client)
             version = client.version
             if state is not None:
-                _require_turn(state, life, version=version, now=now)
+                _require_turn(state, life, version=version.id, now=now)
             if isinstance(client.secret, RefreshFailed):
                 raise client.secret
             token = self._mint.mint(key, client.secret, known=known_token(row))
@@ -127,8 +128,9 @@ class SharedMints:
             if new_state is not None:
                 self._states.put(key.project, key.client, new_state, before=state)
             raise later from None
-        if state is not None:
-            self._states.clear(key.project, key.client, before=state)
+        if state is None or state.error_class or state.worked_version != version.id:
+            works = ClientState.working(version.id, now=int(self._now()))
+            self._states.put(key.project, key.client, works, before=state)
         return token
 
 

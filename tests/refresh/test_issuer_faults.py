@@ -114,13 +114,14 @@ def fresh(world: World, row: RunnerRow) -> RunnerRow:
 
 def test_refused_client_is_tried_again_with_another_secret(world: World, row: RunnerRow) -> None:
     """Before that, neither a message nor a recheck asks the issuer."""
-    world.give_client(client_secret="wr0ng-secret")
+    world.issuer.respond["/token"] = error("401 Who", "invalid_client")
     asked = world.mints()
     worker = world.worker()
     for _ in range(3):
         worker.refresh(row.work_unit)
         world.clock.advance(BREAKER_RECHECK_SECONDS)
     assert world.mints() - asked == 1
+    del world.issuer.respond["/token"]
     world.give_client()
     assert_all_recover(world, row)
 

@@ -418,10 +418,25 @@ def test_failed_short_lived_token_gets_a_message(
 
 def test_refused_refresh_gets_no_message(deployment: Deployment) -> None:
     """Nobody can mend it within two minutes."""
-    deployment.world.issuer.respond["/token"] = error("401 Who", "invalid_client")
+    deployment.world.issuer.respond["/token"] = error("400 No", "invalid_scope")
     row = registered(deployment.world, "payments")
     deployment.invoke([message_of(row.work_unit)])
     assert deployment.sent() == []
+
+
+def test_refused_new_secret_gets_a_message(deployment: Deployment) -> None:
+    """Its next try comes before the tick, although the runner has a token that lives long."""
+    world = deployment.world
+    row = registered(world, "payments")
+    deployment.invoke([message_of(row.work_unit)])
+    after = world.row(row.runner)
+    assert after is not None
+    assert after.due_at is not None
+    world.put(replace(after, due_at=int(time.time())))
+    world.issuer.respond["/token"] = error("401 Who", "invalid_client")
+    deployment.invoke([message_of(row.work_unit)])
+    (message,) = deployment.sent()
+    assert 8 <= message["DelaySeconds"] <= 10
 
 
 def test_refused_message_fails_nothing(deployment: Deployment, said: Said) -> None:

@@ -7,11 +7,13 @@ from threading import Event
 
 import pytest
 
+from byline.refresh.runner_rows import client_key
 from byline.refresh.timing import LEASE_SECONDS, due_window
+from refresh_tokens.retries import NEW_SECRET_SECONDS
 from refresh_tokens.runner_table import COMMITS_A_CALL
 from stand_ins.faults import Meanwhile
 from tests.identity.loopback import answer
-from tests.refresh.world import SECRETS, World, new_world
+from tests.refresh.world import SECRETS, TABLE, World, new_world
 
 
 @pytest.fixture
@@ -78,20 +80,23 @@ def test_most_urgent_runner_comes_first(world: World) -> None:
 
 
 def test_refused_client_is_not_asked_until_its_secret_changes(world: World) -> None:
-    """One request opens the breaker; another version of the secret closes it."""
-    world.give_client(client_secret="wr0ng-secret")
+    """A secret that worked is refused once; another version closes the breaker."""
     row = world.register("nightly")
     worker = world.worker()
     worker.refresh(row.work_unit)
-    assert worker.failed_mints == ["invalid_client"]
-    for _ in range(3):
-        world.clock.advance(300)
+    world.clock.advance(NEW_SECRET_SECONDS)
+    world.issuer.respond["/token"] = UNKNOWN_CLIENT
+    asked = world.mints()
+    for _ in range(4):
         worker.refresh(row.work_unit)
-    assert world.mints() == 1
+        world.clock.advance(300)
+    assert worker.failed_mints == ["invalid_client"]
+    assert world.mints() == asked + 1
     broken = world.row("nightly")
     assert broken is not None
     assert broken.last_error is not None
     assert broken.last_error.error_class == "invalid_client"
+    del world.issuer.respond["/token"]
     world.give_client()
     world.clock.advance(300)
     worker.refresh(row.work_unit)
@@ -99,7 +104,59 @@ def test_refused_client_is_not_asked_until_its_secret_changes(world: World) -> N
     assert mended is not None
     assert mended.last_error is None
     assert world.token(mended)["token"]
-    assert not [item for item in world.rows() if item["project"]["S"].startswith("client#")]
+
+
+UNKNOWN_CLIENT = answer(b'{"error": "invalid_client"}', status="401 Unauthorized")
+
+
+def test_new_secret_that_the_issuer_learns_late_gets_a_token_within_two_minutes(
+    world: World,
+) -> None:
+    """Some of the issuer's servers know it seconds after others."""
+    row = world.register("nightly")
+    worker = world.worker()
+    world.issuer.respond["/token"] = UNKNOWN_CLIENT
+    began = world.clock()
+    while worker.refreshed == []:
+        worker.refresh(row.work_unit)
+        world.clock.advance(5)
+        if world.clock() >= began + 45:
+            world.issuer.respond.clear()
+    assert world.clock() < began + 120
+    assert worker.failed_mints == ["invalid_client"] * 3
+    asked = world.mints()
+    world.clock.advance(600)
+    worker.refresh(row.work_unit)
+    assert world.mints() == asked + 1
+
+
+def test_new_secret_that_stays_wrong_is_tried_four_times_for_all_runners(world: World) -> None:
+    """Then the breaker opens for an hour, and the next refusal opens it at once."""
+    world.give_client(client_secret="wr0ng-secret")
+    rows = [world.register("first"), world.register("second", audience="other")]
+    worker = world.worker()
+    asked: list[int] = []
+    began = int(world.clock())
+    while world.clock() < began + 2 * 3_600:
+        for row in rows:
+            worker.refresh(row.work_unit)
+        if len(asked) < world.mints():
+            asked += [int(world.clock()) - began] * (world.mints() - len(asked))
+        world.clock.advance(10)
+    assert asked[:4] == [0, 10, 40, 100]
+    assert len(asked) == 5
+    assert 3_600 <= asked[4] - asked[3] <= 3_900
+
+
+def test_client_row_that_cannot_be_read_is_written_anew(world: World) -> None:
+    """Otherwise no later failure of the client would be remembered."""
+    key = client_key("payments", "scheduler")
+    world.dynamodb.put_item(TableName=TABLE, Item=key | {"since": {"S": "soon"}})
+    row = world.register("nightly")
+    world.worker().refresh(row.work_unit)
+    item = world.dynamodb.get_item(TableName=TABLE, Key=key)["Item"]
+    assert item["worked_version"]["S"]
+    assert int(item["ttl"]["N"]) > world.clock() + 86_400
 
 
 def test_refused_client_delays_no_other_project(world: World) -> None:

@@ -15,9 +15,12 @@ from refresh_tokens.retries import (
     BREAKER_RECHECK_SECONDS as RECHECK,
 )
 from refresh_tokens.retries import (
+    EARLY_TRIES_SECONDS,
     MAX_WAIT_SECONDS,
+    NEW_SECRET_SECONDS,
     REFUSED_RETRY_SECONDS,
     ClientState,
+    SecretVersion,
     TokenLife,
     after_failure,
     back_off,
@@ -26,6 +29,8 @@ from refresh_tokens.retries import (
 )
 
 NOW = 1_800_000_000
+OLD = SecretVersion("v1", NOW - NEW_SECRET_SECONDS)
+WORKS = ClientState.working("v1", now=NOW - 86_400)
 
 
 def life(left: int, *, lifetime: int = 900, failures: int = 0) -> TokenLife:
@@ -65,14 +70,15 @@ def failed(
     left: int = 390,
     *,
     retry_after: float | None = None,
-    state: ClientState | None = None,
+    state: ClientState | None = WORKS,
+    version: SecretVersion = OLD,
 ) -> tuple[int, ClientState | None]:
     """The wait until the token's next try, and the client's new state."""
     later, new_state = after_failure(
         RefreshFailed(error_class, "-", retry_after=retry_after),
         life(left),
         state=state,
-        version="v1",
+        version=version,
         now=NOW,
         random=lambda: 1.0,
     )
@@ -159,6 +165,70 @@ def waiting(**changes: Any) -> ClientState:
     return ClientState(**values)
 
 
+def refused(times: int, **changes: Any) -> ClientState:
+    """The state of a client that was refused so many times with the version `v1`."""
+    values: dict[str, Any] = {
+        "error_class": "invalid_client",
+        "since": NOW - 10,
+        "retry_at": NOW,
+        "attempts": times,
+        "asked_version": "v1",
+        "refusals": times,
+        "worked_version": "v1",
+        **changes,
+    }
+    return ClientState(**values)
+
+
+@pytest.mark.parametrize("error_class", ["invalid_client", "unauthorized_client"])
+@pytest.mark.parametrize(
+    ("state", "age", "wait"),
+    [
+        (WORKS, NEW_SECRET_SECONDS - 1, 10),
+        (WORKS, NEW_SECRET_SECONDS, None),
+        (None, NEW_SECRET_SECONDS, 10),
+        (ClientState.working("v0", now=NOW - 86_400), NEW_SECRET_SECONDS, 10),
+        (refused(1), 60, 30),
+        (refused(2), 60, 60),
+        (refused(3), 60, None),
+        (refused(1), NEW_SECRET_SECONDS, None),
+        (refused(2, worked_version=None), NEW_SECRET_SECONDS, 60),
+        (refused(3, worked_version=None), NEW_SECRET_SECONDS, None),
+        (refused(9, worked_version=None), NEW_SECRET_SECONDS, None),
+        (refused(9, asked_version="v0", worked_version="v0"), 60, 10),
+        (refused(9, asked_version=None, broken_version="v0"), 60, 10),
+        (waiting(), 60, 10),
+    ],
+)
+def test_secret_that_is_new_or_never_worked_is_tried_three_more_times(
+    error_class: ErrorClass, state: ClientState | None, age: int, wait: int | None
+) -> None:
+    """Some of the issuer's servers may not know it yet; the count is the version's."""
+    version = SecretVersion("v1", NOW - age)
+    until, new_state = failed(error_class, state=state, version=version)
+    assert new_state is not None
+    assert new_state.is_refused is (wait is None)
+    assert until == (RECHECK if wait is None else wait)
+    if wait is None:
+        assert new_state.retry_at == NOW + REFUSED_RETRY_SECONDS
+
+
+def test_early_tries_are_made_within_two_minutes() -> None:
+    """So a secret that is wrong stops its client soon."""
+    assert len(EARLY_TRIES_SECONDS) == 3
+    assert sum(EARLY_TRIES_SECONDS) < 120
+
+
+@pytest.mark.parametrize(
+    "error_class", sorted(REFUSALS_OF_A_CLIENT - {"invalid_client", "unauthorized_client"})
+)
+def test_other_refusal_of_a_new_secret_counts_at_once(error_class: ErrorClass) -> None:
+    """It does not depend on what the issuer's servers know of the secret."""
+    _, state = failed(error_class, state=None, version=SecretVersion("v1", NOW))
+    assert state is not None
+    assert state.is_refused
+
+
 REFUSED = {"broken_version": "v1", "retry_at": NOW + 3_540}
 
 
@@ -187,6 +257,7 @@ REFUSED = {"broken_version": "v1", "retry_at": NOW + 3_540}
         (REFUSED | {"asked_version": None}, 390, "v2", True),
         (REFUSED | {"broken_version": "", "asked_version": None}, 390, "v1", True),
         (REFUSED | {"retry_at": NOW}, 390, "v1", True),
+        ({"refusals": 1}, 90, "v1", False),
     ],
 )
 def test_wait_ends_with_time_another_version_or_the_tokens_last_try(

@@ -19,7 +19,7 @@ from byline.refresh.runner_rows import (
 from byline.tables.rows import ConditionFailed, Item, write_row, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import contended, not_found
-from serve_runs.runners.changes import deleted, new_runner, registered
+from serve_runs.runners.changes import RESTART_SPACING_SECONDS, deleted, new_runner, registered
 from serve_runs.runners.requests import RunnerRegistration
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class RunnerStore:
             permit(before, after)
             if after.generation != before.generation:
                 self._close_breaker(after)
+            elif before.last_error is not None:
+                self._shorten_wait(after)
             is_changed = after.revision == registration.action.request_id
             # A restart, which only makes the runner due sooner, has no audit record.
             records = {"record": record} if is_changed else {}
@@ -210,6 +212,34 @@ class RunnerStore:
                     Key=client_key(row.project, row.client),
                     ConditionExpression="attribute_exists(broken_version) OR retry_at > :now",
                     ExpressionAttributeValues={":now": {"N": str(int(self._now()))}},
+                ),
+            )
+
+    def _shorten_wait(self, row: RunnerRow) -> None:
+        """Let the runner's OAuth client be tried again, a while after its last failure.
+
+        A runner that restarts in a loop must not lock its client. So the wait does not end at once.
+        """
+        item = self._read(client_key(row.project, row.client)) or {}
+        if not {"since", "retry_at", "attempts"} <= item.keys():
+            return
+        earliest = max(row.due_at or 0, int(item["since"]["N"]) + RESTART_SPACING_SECONDS)
+        if "broken_version" not in item and int(item["retry_at"]["N"]) <= earliest:
+            return
+        shorter = {"asked_version": item.get("broken_version", {"S": ""}), **item}
+        shorter.pop("broken_version", None)
+        shorter["retry_at"] = {"N": str(earliest)}
+        with suppress(ConditionFailed):
+            write_row(
+                self._client,
+                lambda: self._client.put_item(
+                    TableName=self._table,
+                    Item=shorter,
+                    ConditionExpression="since = :since AND attempts = :attempts",
+                    ExpressionAttributeValues={
+                        ":since": item["since"],
+                        ":attempts": item["attempts"],
+                    },
                 ),
             )
 
