@@ -70,6 +70,7 @@ class RealWorker:
                 runner_failed=lambda row, error_class: soon.note(row),
                 mint_failed=lambda row, error_class: None,
                 unexpected_error=_fail,
+                sweep_failed=_fail,
             ),
             now=clock,
             random=world.random.random,

@@ -164,6 +164,7 @@ class RefreshWorker:
             runner_failed=self._runner_failed,
             mint_failed=self._mint_failed,
             unexpected_error=self._unexpected_error,
+            sweep_failed=self._sweep_failed,
         )
 
     def _unreadable(self, message_id: str) -> None:
@@ -203,6 +204,16 @@ class RefreshWorker:
         self.metrics.count("UnexpectedError")
         self.logger.error(
             "unexpected error",
+            project=row.project,
+            runner=row.runner,
+            error=error_name(error),
+            at=_places(error),
+        )
+
+    def _sweep_failed(self, row: RunnerRow, error: Exception) -> None:
+        self.metrics.count("SweepFailed")
+        self.logger.error(
+            "sweep failed",
             project=row.project,
             runner=row.runner,
             error=error_name(error),

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import is_passing
 from byline.caching import Clock
-from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.runner_rows import RunnerRow, UnreadableRow
 from byline.refresh.timing import LEASE_SECONDS, MintedToken, by_deadline
 from byline.refresh.work_units import UnreadableSecret, WorkUnit
 from byline.tables.rows import Contended
@@ -45,6 +45,7 @@ class RefreshReport:
     runner_failed: Callable[[RunnerRow, str], None]
     mint_failed: Callable[[RunnerRow, str], None]
     unexpected_error: Callable[[RunnerRow, Exception], None]
+    sweep_failed: Callable[[RunnerRow, Exception], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +142,11 @@ class Refresher:
         row, token = work
         try:
             return row, self.writer.write_next(row, token, now=self.now)
-        except (ClientError, BotoCoreError, UnreadableSecret) as error:
-            passing = not isinstance(error, UnreadableSecret) and is_passing(error)
-            return row, self._failed(row, "store_throttled" if passing else "store_refused")
         except Exception as error:
-            self.report.unexpected_error(row, error)
-            return row, self._failed(row, "unexpected_error")
+            error_class = _class_of(error)
+            if error_class == "unexpected_error":
+                self.report.unexpected_error(row, error)
+            return row, self._failed(row, error_class)
 
     def _failed(
         self, row: RunnerRow, error_class: ErrorClass | str, until: int | None = None
@@ -160,11 +160,11 @@ class Refresher:
     def _swept(self, row: RunnerRow) -> RunnerRow:
         try:
             return self.sweeper.sweep(row)
-        except _TABLE_ERRORS:
-            pass
         except Exception as error:
-            self.report.unexpected_error(row, error)
-        return replace(row, due_at=int(self.now()) + SWEEP_RETRY_SECONDS)
+            self.report.sweep_failed(row, error)
+            until = int(self.now()) + SWEEP_RETRY_SECONDS
+            # Its row must not vanish while its secrets exist. Earlier versions set an end of life.
+            return replace(self._failed(row, _class_of(error), until), ttl=None)
 
     def _report(self, before: RunnerRow, after: RunnerRow) -> None:
         if after.generation != before.generation:
@@ -197,3 +197,13 @@ class Refresher:
         ):
             # This worker's token may stand over a newer one, or over another registration's.
             self.runners.make_due_now(found, now=int(self.now()))
+
+
+def _class_of(error: Exception) -> ErrorClass:
+    """The class of an error of AWS, of a secret or a row with another form, or of any other one."""
+    if isinstance(error, (ClientError, BotoCoreError)):
+        return "store_throttled" if is_passing(error) else "store_refused"
+    if isinstance(error, Contended):
+        return "store_throttled"
+    known = isinstance(error, (UnreadableSecret, UnreadableRow))
+    return "store_refused" if known else "unexpected_error"

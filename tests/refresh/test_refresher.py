@@ -7,11 +7,12 @@ from threading import Event
 
 import pytest
 
-from byline.refresh.runner_rows import client_key
+from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, client_key
 from byline.refresh.timing import LEASE_SECONDS, due_window
 from refresh_tokens.retries import NEW_SECRET_SECONDS
 from refresh_tokens.runner_table import COMMITS_A_CALL
 from stand_ins.faults import Meanwhile
+from stand_ins.refusal import ACCESS_DENIED
 from tests.identity.loopback import answer
 from tests.refresh.world import SECRETS, TABLE, World, new_world
 
@@ -270,6 +271,31 @@ def test_deleted_runner_is_swept_twice_and_then_left(world: World) -> None:
     (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
     assert "shard" not in left
     assert "due_at" not in left
+    assert int(left["ttl"]["N"]) == int(world.clock()) + DELETED_LIFETIME_SECONDS
+
+
+def test_deleted_runner_stays_while_its_secrets_cannot_be_deleted(world: World) -> None:
+    """The sweep is reported and repeated, and the row has no end of life until it succeeds."""
+    row = world.register("nightly")
+    worker = world.worker()
+    worker.refresh(row.work_unit)
+    after = world.row("nightly")
+    assert after is not None
+    world.put(replace(world.delete(after), ttl=int(world.clock()) + 1))
+    world.aws.faults.follow("DeleteSecret", afterwards=ACCESS_DENIED)
+    for _ in range(3):
+        worker.refresh(row.work_unit)
+        (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
+        assert "ttl" not in left
+        assert left["last_error"]["M"]["class"]["S"] == "store_refused"
+        world.clock.advance(600)
+    assert worker.failed_sweeps == [("nightly", "AccessDeniedException")] * 3
+    world.aws.faults.clear()
+    worker.refresh(row.work_unit)
+    (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
+    assert "shard" not in left
+    assert "last_error" not in left
+    assert int(left["ttl"]["N"]) == int(world.clock()) + DELETED_LIFETIME_SECONDS
 
 
 def test_token_of_the_last_runner_is_revoked_and_a_shared_one_is_not(world: World) -> None:

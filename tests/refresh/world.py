@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
+from byline.aws import error_name
 from byline.fetch import fetch
 from byline.fetch import post as send
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
@@ -56,6 +57,7 @@ class Worker:
     failed_mints: list[str] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     unexpected: list[tuple[str, str]] = field(default_factory=list)
+    failed_sweeps: list[tuple[str, str]] = field(default_factory=list)
 
     def refresh(
         self, unit: WorkUnit, *, up_to: int | None = None, due_by: int | None = None
@@ -241,6 +243,9 @@ class World:
                 mint_failed=lambda _, error: worker.failed_mints.append(error),
                 unexpected_error=lambda row, error: worker.unexpected.append(
                     (row.runner, type(error).__name__)
+                ),
+                sweep_failed=lambda row, error: worker.failed_sweeps.append(
+                    (row.runner, error_name(error))
                 ),
             ),
             now=now,

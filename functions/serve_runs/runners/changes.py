@@ -2,7 +2,7 @@
 
 from copy import replace
 
-from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow
+from byline.refresh.runner_rows import RunnerRow
 from byline.tables.rows import rfc3339
 from serve_runs.audit.trail import ActionContext
 from serve_runs.runners.requests import RunnerRegistration
@@ -89,7 +89,10 @@ def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
 
 
 def deleted(row: RunnerRow, *, action: ActionContext, now: float) -> RunnerRow:
-    """The tombstone of a runner, due at once, so that the refresher deletes its secrets."""
+    """The tombstone of a runner, due at once, so that the refresher deletes its secrets.
+
+    It has no end of life before that.
+    """
     return replace(
         row,
         shard=row.work_unit.shard,
@@ -97,7 +100,6 @@ def deleted(row: RunnerRow, *, action: ActionContext, now: float) -> RunnerRow:
         deleted_at=int(now),
         deleted_by=action.identity,
         last_request=action.request_id,
-        ttl=int(now) + DELETED_LIFETIME_SECONDS,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from byline.caching import Clock
 from byline.refresh.runner_rows import (
+    DELETED_LIFETIME_SECONDS,
     RunnerRow,
     client_key,
     minimum_generation_key,
@@ -159,7 +160,7 @@ class RunnerStore:
         generation = {"N": str(row.generation)}
         minimum = minimum_generation_key(row.project, row.runner) | {
             "generation": generation,
-            "ttl": {"N": str(tombstone.ttl)},
+            "ttl": {"N": str((tombstone.deleted_at or 0) + DELETED_LIFETIME_SECONDS)},
         }
         return self._write(
             {

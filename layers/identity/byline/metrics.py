@@ -34,6 +34,7 @@ RefreshMetric = Literal[
     "MintFailed",
     "StoreThrottled",
     "UnexpectedError",
+    "SweepFailed",
     "MessageNotUnderstood",
 ]
 AuthorizationMetric = Literal[

@@ -15,7 +15,7 @@ from byline.tables.rows import Item, attributes, values_of
 DUE_INDEX = "by-due"
 
 DELETED_LIFETIME_SECONDS = 2_592_000
-"""How long a deleted runner's row is kept: 30 days."""
+"""How long a deleted runner's row is kept after its secrets are deleted: 30 days."""
 
 _DELETED = "deleted#"
 
