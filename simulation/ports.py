@@ -45,7 +45,11 @@ class SimulatedTable(RunnerTable):
 
     def due(self, unit: WorkUnit, *, up_to: int | None, now: int) -> list[RunnerRow]:
         """The due rows of a work unit with deadlines `up_to`."""
-        rows = [row for row in self._world.index.due(unit, now=now) if is_meant(row, up_to=up_to)]
+        rows = [
+            row
+            for row in self._world.index.due(unit, now=now)
+            if is_meant(row, up_to=up_to) and (row.try_at or 0) <= now
+        ]
         # The query, the reads, and one call for the lease, before or after.
         self._sandbox.spend(DYNAMODB_SECONDS * (2 + 2 * -(-len(rows) // ROWS_A_READ)))
         return rows

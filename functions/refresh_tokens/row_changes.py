@@ -12,10 +12,18 @@ def life_of(row: RunnerRow) -> TokenLife:
 
 
 def retried_later(row: RunnerRow, *, error_class: str, until: int, now: int) -> RunnerRow:
-    """The row after a failed refresh: due again at `until`, with the error's class."""
+    """The row after a failed refresh: tried again at `until`, with the error's class.
+
+    Without a live token it is due before that: the planner counts what is due.
+    """
+    until = max(until, now + 1)
+    due_at = until
+    if row.is_live:
+        due_at = min(until, max(row.expires_at or 0, now + 1))
     return replace(
         row,
-        due_at=max(until, now + 1),
+        due_at=due_at,
+        next_try_at=until if until > due_at else None,
         attempts=row.attempts + 1,
         last_error=LastError(error_class=error_class, at=now),
     )

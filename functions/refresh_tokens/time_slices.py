@@ -45,13 +45,13 @@ class DueSoonUnits:
 
     def note(self, row: RunnerRow) -> None:
         """Add a runner that was refreshed or that failed, if it is due soon."""
-        if row.shard is None or row.due_at is None or not is_due_soon(row, now=int(self._now())):
+        if row.shard is None or row.try_at is None or not is_due_soon(row, now=int(self._now())):
             return
         unit = WorkUnit(shard=row.shard, project=row.project)
         with self._lock:
-            known = self._units.get(unit, DueSoonUnit(unit, row.due_at, row.deadline))
+            known = self._units.get(unit, DueSoonUnit(unit, row.try_at, row.deadline))
             self._units[unit] = DueSoonUnit(
-                unit, min(known.due_at, row.due_at), max(known.deadline, row.deadline)
+                unit, min(known.due_at, row.try_at), max(known.deadline, row.deadline)
             )
 
     def take(self) -> list[DueSoonUnit]:

@@ -184,8 +184,8 @@ def test_retry_after_holds_for_all_runners_of_the_client(world: World) -> None:
     assert world.mints() == asked == 1
     waiting = world.row("second")
     assert waiting is not None
-    assert waiting.due_at is not None
-    assert waiting.due_at >= world.clock() + 40
+    assert waiting.try_at is not None
+    assert waiting.try_at >= world.clock() + 40
 
 
 ASKS_FOR_A_DAY = answer(status="429 Slow down", headers="Retry-After: 86400\r\n")

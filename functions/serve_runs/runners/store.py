@@ -224,7 +224,7 @@ class RunnerStore:
         item = self._read(client_key(row.project, row.client)) or {}
         if not {"since", "retry_at", "attempts"} <= item.keys():
             return
-        earliest = max(row.due_at or 0, int(item["since"]["N"]) + RESTART_SPACING_SECONDS)
+        earliest = max(row.try_at or 0, int(item["since"]["N"]) + RESTART_SPACING_SECONDS)
         if "broken_version" not in item and int(item["retry_at"]["N"]) <= earliest:
             return
         shorter = {"asked_version": item.get("broken_version", {"S": ""}), **item}

@@ -235,6 +235,7 @@ def refreshed(
         deadline=expires_at,
         refreshed_at=now,
         due_at=issued_at + due_after(lifetime, seed=seed),
+        next_try_at=None,
         attempts=0,
         last_error=None,
         window_started_at=started,
@@ -249,7 +250,7 @@ def is_due_soon(row: RunnerRow, *, now: int) -> bool:
     cannot wait for a tick. The planner decides about all others, because only it sees which
     deadlines are the earliest.
     """
-    if row.shard is None or row.due_at is None or row.due_at - now >= SOON_SECONDS:
+    if row.shard is None or row.try_at is None or row.try_at - now >= SOON_SECONDS:
         return False
     if not row.attempts or row.expires_at is None or _is_tried_early(row):
         return True
