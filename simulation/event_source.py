@@ -7,7 +7,7 @@ from itertools import count
 from typing import Protocol
 
 from byline.refresh.work_units import Selection, WorkUnit
-from refresh_tokens.refresher import UNITS_AT_ONCE, DueSoonUnit, SliceOutcome, run_time_slices
+from refresh_tokens.time_slices import UNITS_AT_ONCE, DueSoonUnit, SliceOutcome, run_time_slices
 from simulation.threads import TurnThreads
 from simulation.timeline import Died
 from simulation.world import Sandbox, World

@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 
 from byline.fetch import POST_TIMEOUT_SECONDS, Answer, TimedOut
-from byline.refresh.timing import TICK_SECONDS
+from byline.refresh.timing import DAY_SECONDS, TICK_SECONDS
 from byline.refresh.work_units import WorkUnit
 from simulation.fleet import unit_of_audience
 from simulation.scenario import Scenario
@@ -24,6 +24,7 @@ RETRY_AFTER_SECONDS = 30
 
 BROKEN_PROJECT = "project-3"
 WRONG = "wrong"
+MENDED = "mended"
 
 type Key = tuple[str, str]
 """A project and an audience: in the simulation, this is a mint key."""
@@ -72,7 +73,12 @@ class Issuer:
         wrong, now = self._scenario.wrong_secret, self._timeline.now
         if project != BROKEN_PROJECT or now < wrong.start:
             return "right"
-        return WRONG if wrong.covers(now) else "mended"
+        return WRONG if wrong.covers(now) else MENDED
+
+    def written_at(self, secret: str) -> float:
+        """When a client secret was written: the right one long before the run."""
+        wrong = self._scenario.wrong_secret
+        return {WRONG: wrong.start, MENDED: wrong.end}.get(secret, -DAY_SECONDS)
 
     def post(
         self, url: str, *, form: Mapping[str, str], headers: Mapping[str, str] | None = None

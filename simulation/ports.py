@@ -17,12 +17,12 @@ from byline.refresh.timing import MintedToken, is_meant
 from byline.refresh.work_units import TokenSecret, WorkUnit
 from byline.secret_names import SecretNames
 from refresh_tokens.client_secrets import ClientSecret, read_client_secret
+from refresh_tokens.client_states import ClientStates
 from refresh_tokens.clients import (
-    ClientState,
-    ClientStates,
     ClientStore,
     VersionedClient,
 )
+from refresh_tokens.retries import ClientState, SecretVersion
 from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from simulation.fleet import unit_of_audience
@@ -45,7 +45,11 @@ class SimulatedTable(RunnerTable):
 
     def due(self, unit: WorkUnit, *, up_to: int | None, now: int) -> list[RunnerRow]:
         """The due rows of a work unit with deadlines `up_to`."""
-        rows = [row for row in self._world.index.due(unit, now=now) if is_meant(row, up_to=up_to)]
+        rows = [
+            row
+            for row in self._world.index.due(unit, now=now)
+            if is_meant(row, up_to=up_to) and (row.try_at or 0) <= now
+        ]
         # The query, the reads, and one call for the lease, before or after.
         self._sandbox.spend(DYNAMODB_SECONDS * (2 + 2 * -(-len(rows) // ROWS_A_READ)))
         return rows
@@ -108,7 +112,8 @@ class SimulatedClients(ClientStore):
         """The client secret that the project has stored at this time."""
         self._sandbox.spend(DYNAMODB_SECONDS + SECRET_READ_SECONDS)  # DynamoDB: the client state
         secret = self._world.issuer.secret_of(project)
-        return VersionedClient(secret, _client_secret(project, secret))
+        version = SecretVersion(secret, self._world.issuer.written_at(secret))
+        return VersionedClient(version, _client_secret(project, secret))
 
 
 class SimulatedStates(ClientStates):
@@ -127,11 +132,6 @@ class SimulatedStates(ClientStates):
         """Write the client's state if it is still `before`."""
         if self._states.get((project, client)) == before:
             self._states[project, client] = state
-
-    def clear(self, project: str, client: str, *, before: ClientState) -> None:
-        """Delete the client's state if it is still `before`."""
-        if self._states.get((project, client)) == before:
-            del self._states[project, client]
 
 
 class SimulatedLeases(WorkUnitLeases):

@@ -4,16 +4,13 @@ from collections.abc import Mapping
 from copy import replace
 
 from byline.fetch import Answer
+from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import WorkUnit
-from refresh_tokens.minting import Mint, SharedMints
-from refresh_tokens.refresher import (
-    DueSoonUnit,
-    DueSoonUnits,
-    Refresher,
-    RefreshReport,
-    SliceOutcome,
-)
+from refresh_tokens.minting import Mint
+from refresh_tokens.refresher import Refresher, RefreshReport
+from refresh_tokens.shared_mints import SharedMints
 from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.time_slices import DueSoonUnit, DueSoonUnits, SliceOutcome
 from refresh_tokens.token_writer import WriteLimiter
 from simulation.ports import (
     CrashingPost,
@@ -72,6 +69,8 @@ class RealWorker:
                 runner_refreshed=soon.note,
                 runner_failed=lambda row, error_class: soon.note(row),
                 mint_failed=lambda row, error_class: None,
+                unexpected_error=_fail,
+                sweep_failed=_fail,
             ),
             now=clock,
             random=world.random.random,
@@ -96,3 +95,8 @@ class RealWorker:
 def _no_fetch(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
     """Raise: no client needs discovery, because each names its token endpoint."""
     raise AssertionError(url)
+
+
+def _fail(row: RunnerRow, error: Exception) -> None:
+    """Raise the error: the deployed worker would count it, and the simulation would hide it."""
+    raise error

@@ -15,7 +15,7 @@ from byline.fetch import TimedOut
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import LEASE_SECONDS, MintedToken, by_deadline, is_meant, slots_for
 from byline.refresh.work_units import WorkUnit, slot_of
-from refresh_tokens.refresher import DueSoonUnit, SliceOutcome
+from refresh_tokens.time_slices import DueSoonUnit, SliceOutcome
 from simulation.issuer import Key
 from simulation.ports import DYNAMODB_SECONDS, SECRET_NAMES, SECRET_WRITE_SECONDS
 from simulation.rival_rules import Rule

@@ -93,7 +93,9 @@ def _simulate(
         """Do what PlanRefreshFunction does."""
         now = int(timeline.now)
         begins = work_begins(scheduled=scheduled, now=now)
-        for due in planned_units(world.index.all_due(now=begins), now=begins):
+        due_rows = world.index.all_due(now=begins)
+        tried = (row for row in due_rows if (row.try_at or 0) <= begins)
+        for due in planned_units(tried, now=begins):
             queue.send(
                 due.work_unit, Selection(due.up_to, None, (f"tick-{begins}",)), delay=begins - now
             )

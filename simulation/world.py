@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from byline.refresh.work_units import WorkUnit
-from refresh_tokens.clients import ClientState
+from refresh_tokens.retries import ClientState
 from simulation.deployment import Deployment
 from simulation.issuer import Issuer
 from simulation.measures import Measures

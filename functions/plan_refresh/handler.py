@@ -106,7 +106,7 @@ class Planner:
                 self.logger.error("shard not read", shard=shard, error=error_name(error))
                 unread.append(error)
         units = planned_units(
-            (row for row in rows if row.due_at is not None and row.due_at <= begins),
+            (row for row in rows if row.try_at is not None and row.try_at <= begins),
             now=begins,
             writes=self.writes,
         )

@@ -153,14 +153,14 @@ def failure_of(rows: Sequence[RunnerRow], *, now: int) -> Failure:
 def token_health(rows: Iterable[RunnerRow], *, now: int) -> TokenHealth:
     """The health of `rows`: all rows that are due, and the next due row of each shard.
 
-    A runner that is not due has its full margin left, so these rows stand for all runners, except
-    for those that failed and wait for their next attempt. They are counted when that is due.
+    A runner that is not due has its full margin left, so these rows stand for all runners. A runner
+    that failed is due while it waits for its next attempt, once it has no live token any more.
     """
     live = [row for row in rows if row.is_live]
     due_since = [
-        (row.due_at, _work_unit(row))
+        (row.try_at, _work_unit(row))
         for row in live
-        if row.due_at is not None and row.due_at <= now
+        if row.try_at is not None and row.try_at <= now
     ]
     lives = [row.expires_at - now for row in live if row.expires_at is not None]
     return TokenHealth(

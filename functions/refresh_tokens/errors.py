@@ -4,6 +4,7 @@ Whatever happened, the old token stays as it is. Errors are of a closed list, an
 our own words: an issuer's `error_description` is never read.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -26,12 +27,15 @@ ErrorClass = Literal[
     "rate_limited",
     "issuer_unavailable",
     "issuer_timeout",
+    "unexpected_status",
     "answer_unusable",
     "nearly_dead_token",
     # of Secrets Manager
     "client_secret_unusable",
     "store_throttled",
     "store_refused",
+    # of Byline itself
+    "unexpected_error",
 ]
 """The classes in rows, metrics and alarms."""
 
@@ -48,6 +52,9 @@ REFUSALS_OF_A_CLIENT: frozenset[ErrorClass] = frozenset(
 )
 """Another attempt with the same credentials fails too, and may lock the client."""
 
+REFUSALS_OF_A_SECRET: frozenset[ErrorClass] = frozenset({"invalid_client", "unauthorized_client"})
+"""What an issuer answers that does not know a new secret or a new client yet."""
+
 REFUSALS_OF_A_REQUEST: frozenset[ErrorClass] = frozenset(
     {"access_denied", "invalid_request", "invalid_scope", "invalid_target"}
 )
@@ -57,12 +64,13 @@ may succeed, so they go on."""
 REFUSALS = REFUSALS_OF_A_CLIENT | REFUSALS_OF_A_REQUEST
 """Errors that last until somebody changes a configuration."""
 
-_OF_STATUS: Mapping[int, ErrorClass] = {
-    400: "invalid_request",
-    401: "invalid_client",
-    403: "access_denied",
-}
-"""The meaning of a status where the answer names no known error."""
+FAILURES_OF_A_TOKEN: frozenset[ErrorClass] = frozenset(
+    {"answer_unusable", "nearly_dead_token", "unexpected_error"}
+)
+"""The issuer answered, but without a token of use. The client's other requests go on."""
+
+_VERDICT_STATUSES = frozenset({400, 401, 403})
+"""The statuses with which an error of RFC 6749 counts. Its section 5.2 names 400 and 401."""
 
 _REFUSALS: Mapping[str, ErrorClass] = {
     error: error for error in REFUSALS if error != "client_secret_unusable"
@@ -107,7 +115,10 @@ class _ErrorAnswer(msgspec.Struct, frozen=True):
 def failure_of(answer: Answer, *, now: float) -> RefreshFailed:
     """The error of a token endpoint's answer that has another status than 200.
 
-    RFC 6749, section 5.2. `now` is in seconds since the epoch.
+    Only an error of RFC 6749, section 5.2, in a JSON body is the issuer's verdict on a client or a
+    request. A firewall, a proxy or a gateway before the issuer answers 401 and 403 too, with a page
+    or with nothing, and so does an issuer that is overloaded: that passes. `now` is in seconds
+    since the epoch.
     """
     status = answer.status
     retry_after = seconds_of(answer.retry_after, now=now)
@@ -115,16 +126,20 @@ def failure_of(answer: Answer, *, now: float) -> RefreshFailed:
         return RefreshFailed("rate_limited", "status 429", retry_after=retry_after)
     if status >= 500:
         return RefreshFailed("issuer_unavailable", f"status {status}", retry_after=retry_after)
-    if status not in _OF_STATUS:
+    if status < 300:
         return RefreshFailed("answer_unusable", f"status {status}")
-    error = _error(answer.body)
+    error = _error(answer.body) if status in _VERDICT_STATUSES else ""
+    if error in _REFUSALS:
+        return RefreshFailed(_REFUSALS[error], f"status {status}")
     if error in _PASSING:
         return RefreshFailed("issuer_unavailable", f"status {status}", retry_after=retry_after)
-    return RefreshFailed(_REFUSALS.get(error, _OF_STATUS[status]), f"status {status}")
+    detail = f"status {status} without an error of RFC 6749"
+    return RefreshFailed("unexpected_status", detail, retry_after=retry_after)
 
 
 def _error(body: bytes) -> str:
+    """The error code of a JSON body; empty where it names none."""
     try:
-        return msgspec.json.decode(body, type=_ErrorAnswer).error
+        return msgspec.json.decode(body.removeprefix(BOM_UTF8), type=_ErrorAnswer).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""

@@ -26,18 +26,14 @@ from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import MintKey, WorkUnit, message_body, read_batch
 from byline.secret_names import SecretNames
 from byline.settings import required, whole_number
-from refresh_tokens.clients import ClientStates, ClientStore
-from refresh_tokens.minting import Mint, SharedMints
-from refresh_tokens.refresher import (
-    UNITS_AT_ONCE,
-    DueSoonUnits,
-    Refresher,
-    RefreshReport,
-    SliceOutcome,
-    run_time_slices,
-)
+from refresh_tokens.client_states import ClientStates
+from refresh_tokens.clients import ClientStore
+from refresh_tokens.minting import Mint
+from refresh_tokens.refresher import Refresher, RefreshReport
 from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
+from refresh_tokens.shared_mints import SharedMints
 from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.time_slices import UNITS_AT_ONCE, DueSoonUnits, SliceOutcome, run_time_slices
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 
 if TYPE_CHECKING:
@@ -167,6 +163,8 @@ class RefreshWorker:
             runner_refreshed=self._runner_refreshed,
             runner_failed=self._runner_failed,
             mint_failed=self._mint_failed,
+            unexpected_error=self._unexpected_error,
+            sweep_failed=self._sweep_failed,
         )
 
     def _unreadable(self, message_id: str) -> None:
@@ -179,8 +177,7 @@ class RefreshWorker:
             shard=work_unit.shard,
             project=work_unit.project,
             error=error_name(error),
-            # Not a traceback, which ends with the error's message: that may quote a secret.
-            at=[f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)],
+            at=_places(error),
         )
 
     def _runner_refreshed(self, row: RunnerRow) -> None:
@@ -203,6 +200,26 @@ class RefreshWorker:
             "mint failed", project=row.project, client=row.client, error_class=error_class
         )
 
+    def _unexpected_error(self, row: RunnerRow, error: Exception) -> None:
+        self.metrics.count("UnexpectedError")
+        self.logger.error(
+            "unexpected error",
+            project=row.project,
+            runner=row.runner,
+            error=error_name(error),
+            at=_places(error),
+        )
+
+    def _sweep_failed(self, row: RunnerRow, error: Exception) -> None:
+        self.metrics.count("SweepFailed")
+        self.logger.error(
+            "sweep failed",
+            project=row.project,
+            runner=row.runner,
+            error=error_name(error),
+            at=_places(error),
+        )
+
     def _send_soon(self) -> None:
         """Send messages for the runners that are due before the next tick may come.
 
@@ -218,6 +235,14 @@ class RefreshWorker:
                 )
             except (ClientError, BotoCoreError) as error:
                 self.logger.warning("message not sent", error=error_name(error))
+
+
+def _places(error: Exception) -> list[str]:
+    """The places in the code that an error came through.
+
+    Not a traceback, which ends with the error's message: that may quote a secret.
+    """
+    return [f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)]
 
 
 handler = build(os.environ)

@@ -1,7 +1,4 @@
-"""Minting tokens at an issuer by client credentials (RFC 6749, section 4.4), and revoking them.
-
-One mint serves all runners of a work unit that may share its token.
-"""
+"""Minting tokens at an issuer by client credentials (RFC 6749, section 4.4), and revoking them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,19 +7,11 @@ from typing import Literal
 from byline.caching import Clock
 from byline.fetch import Answer, AnswerRefused, Fetch, FetchFailed, Post, TimedOut
 from byline.identity.unverified import UnverifiedToken
-from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.timing import (
-    KnownToken,
-    MintedToken,
-    is_nearly_dead,
-    known_token,
-)
+from byline.refresh.timing import KnownToken, MintedToken, is_nearly_dead
 from byline.refresh.work_units import MintKey
 from refresh_tokens.client_secrets import ClientSecret, Proof
-from refresh_tokens.clients import ClientStates, ClientStore
-from refresh_tokens.errors import RefreshFailed, RetryLater, failure_of
+from refresh_tokens.errors import RefreshFailed, failure_of
 from refresh_tokens.issuers import PublishedEndpoints
-from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, after_failure, retry_at
 from refresh_tokens.token_answers import is_success, read_token
 
 SILENCE_SECONDS = 15
@@ -122,102 +111,6 @@ class Mint:
             raise RefreshFailed("answer_unusable", str(failure)) from None
         except FetchFailed as failure:
             raise RefreshFailed("issuer_unavailable", str(failure)) from None
-
-
-class SharedMints:
-    """The mints of one invocation: one per mint key for as long as its outcome holds.
-
-    A client that its issuer refused, or asked to wait, is not asked for any of its runners until
-    that is over. For several threads that work on different work units.
-    """
-
-    def __init__(
-        self,
-        *,
-        mint: Mint,
-        clients: ClientStore,
-        states: ClientStates,
-        now: Clock,
-        random: Callable[[], float],
-    ) -> None:
-        self._mint = mint
-        self._clients = clients
-        self._states = states
-        self._now = now
-        self._random = random
-        self._outcomes: dict[MintKey, MintedToken | RetryLater] = {}
-
-    def token_for(self, row: RunnerRow) -> MintedToken:
-        """A token for the runner, minted just now for it or for another one. Raises `RetryLater`.
-
-        A token that is already due itself is minted anew.
-        """
-        key = row.mint_key
-        outcome = self._outcomes.get(key)
-        now = self._now()
-        if isinstance(outcome, RetryLater) and now < outcome.until:
-            raise outcome
-        if isinstance(outcome, MintedToken) and now < outcome.due_from:
-            self._require_life(outcome, row)
-            return outcome
-        try:
-            token = self._minted(key, row)
-        except RetryLater as failure:
-            self._outcomes[key] = RetryLater(failure.error_class, until=failure.until, asked=False)
-            raise
-        self._outcomes[key] = token
-        return token
-
-    def _require_life(self, token: MintedToken, row: RunnerRow) -> None:
-        """Raise `RetryLater` where another runner's token is too old for this one.
-
-        A runner without a token takes what an issuer's cache has left; one with a token may have a
-        better one.
-        """
-        now = int(self._now())
-        life = token.expires_at - now
-        if not is_nearly_dead(life, full=token.full_lifetime, known=known_token(row), now=now):
-            return
-        until = retry_at(
-            attempts=row.attempts + 1,
-            retry_after=None,
-            deadline=row.deadline,
-            now=now,
-            random=self._random,
-        )
-        raise RetryLater("nearly_dead_token", until=until, asked=False)
-
-    def _minted(self, key: MintKey, row: RunnerRow) -> MintedToken:
-        now = int(self._now())
-        state = self._states.get(key.project, key.client)
-        waits = state is not None and now < state.retry_at
-        if state is not None and waits and state.broken_version is None:
-            raise RetryLater(state.error_class, until=state.retry_at, asked=False)
-        version: str | None = None
-        try:
-            client = self._clients.get(key.project, key.client)
-            version = client.version
-            if state is not None and waits and version == state.broken_version:
-                until = min(now + BREAKER_RECHECK_SECONDS, state.retry_at)
-                raise RetryLater(state.error_class, until=until, asked=False)
-            if isinstance(client.secret, RefreshFailed):
-                raise client.secret
-            token = self._mint.mint(key, client.secret, known=known_token(row))
-        except RefreshFailed as failure:
-            later, new_state = after_failure(
-                failure,
-                row,
-                state=state,
-                version=version,
-                now=int(self._now()),
-                random=self._random,
-            )
-            if new_state is not None:
-                self._states.put(key.project, key.client, new_state, before=state)
-            raise later from None
-        if state is not None:
-            self._states.clear(key.project, key.client, before=state)
-        return token
 
 
 def _proof(client: ClientSecret, *, endpoint: str, now: float) -> Proof:

@@ -1,43 +1,34 @@
-"""Refreshing work units, each in time slices, until all are done or time is nearly over.
+"""Refreshing the due runners of a work unit in one time slice.
 
 lease → due rows, earliest deadline first → one mint per mint key → write → commit → look again. A
 crash may follow any step: the next worker finds the rows still due, and the tokens that were
 written.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import batched, groupby
-from threading import Lock
 from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import is_passing
 from byline.caching import Clock
-from byline.refresh.runner_rows import RunnerRow
-from byline.refresh.timing import LEASE_SECONDS, MintedToken, by_deadline, is_due_soon
+from byline.refresh.runner_rows import RunnerRow, UnreadableRow
+from byline.refresh.timing import LEASE_SECONDS, MintedToken, by_deadline
 from byline.refresh.work_units import UnreadableSecret, WorkUnit
 from byline.tables.rows import Contended
-from refresh_tokens.errors import RetryLater
-from refresh_tokens.minting import SharedMints
-from refresh_tokens.retries import retried_later, retry_at
+from refresh_tokens.errors import ErrorClass, RetryLater
+from refresh_tokens.retries import back_off_until
+from refresh_tokens.row_changes import life_of, retried_later
 from refresh_tokens.runner_table import COMMITS_A_CALL, Change, RunnerTable, WorkUnitLeases
+from refresh_tokens.shared_mints import SharedMints
 from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.time_slices import SliceOutcome
 from refresh_tokens.token_writer import TokenWriter
 
-UNITS_AT_ONCE = 10
-"""A work unit mostly waits for its issuer and for AWS, so several are refreshed side by side."""
-
-SHORTEST_SLICE_SECONDS = 5
-
 SWEEP_RETRY_SECONDS = 60
-
-type SliceOutcome = Literal["done", "unfinished", "held"]
-"""How a time slice ended. "held": another worker has the lease, and looks again before it releases
-it. "unfinished": rows are still due."""
 
 _TABLE_ERRORS = (ClientError, BotoCoreError, Contended)
 
@@ -46,12 +37,15 @@ _TABLE_ERRORS = (ClientError, BotoCoreError, Contended)
 class RefreshReport:
     """The callbacks for each runner that was refreshed or failed, and for each failed mint.
 
-    The text is the error's class.
+    The text is the error's class. `unexpected_error` gets errors that no part of the refresher
+    knows; their messages may hold a secret.
     """
 
     runner_refreshed: Callable[[RunnerRow], None]
     runner_failed: Callable[[RunnerRow, str], None]
     mint_failed: Callable[[RunnerRow, str], None]
+    unexpected_error: Callable[[RunnerRow, Exception], None]
+    sweep_failed: Callable[[RunnerRow, Exception], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +127,8 @@ class Refresher:
             except RetryLater as failure:
                 if failure.asked:
                     self.report.mint_failed(row, failure.error_class)
+                if failure.asked and isinstance(failure.__cause__, Exception):
+                    self.report.unexpected_error(row, failure.__cause__)
                 changes.append((row, self._failed(row, failure.error_class, failure.until)))
         changes += self.threads.map(self._write, minted)
         stale = self.runners.commit(changes)
@@ -146,25 +142,29 @@ class Refresher:
         row, token = work
         try:
             return row, self.writer.write_next(row, token, now=self.now)
-        except (ClientError, BotoCoreError, UnreadableSecret) as error:
-            passing = not isinstance(error, UnreadableSecret) and is_passing(error)
-            until = retry_at(
-                attempts=row.attempts + 1,
-                retry_after=None,
-                deadline=row.deadline,
-                now=int(self.now()),
-                random=self.random,
-            )
-            return row, self._failed(row, "store_throttled" if passing else "store_refused", until)
+        except Exception as error:
+            error_class = _class_of(error)
+            if error_class == "unexpected_error":
+                self.report.unexpected_error(row, error)
+            return row, self._failed(row, error_class)
 
-    def _failed(self, row: RunnerRow, error_class: str, until: int) -> RunnerRow:
-        return retried_later(row, error_class=error_class, until=until, now=int(self.now()))
+    def _failed(
+        self, row: RunnerRow, error_class: ErrorClass | str, until: int | None = None
+    ) -> RunnerRow:
+        """The row after a failure: due at `until`, or after a back-off."""
+        now = int(self.now())
+        if until is None:
+            until = back_off_until(life_of(row), now=now, random=self.random)
+        return retried_later(row, error_class=error_class, until=until, now=now)
 
     def _swept(self, row: RunnerRow) -> RunnerRow:
         try:
             return self.sweeper.sweep(row)
-        except _TABLE_ERRORS:
-            return replace(row, due_at=int(self.now()) + SWEEP_RETRY_SECONDS)
+        except Exception as error:
+            self.report.sweep_failed(row, error)
+            until = int(self.now()) + SWEEP_RETRY_SECONDS
+            # Its row must not vanish while its secrets exist. Earlier versions set an end of life.
+            return replace(self._failed(row, _class_of(error), until), ttl=None)
 
     def _report(self, before: RunnerRow, after: RunnerRow) -> None:
         if after.generation != before.generation:
@@ -199,80 +199,11 @@ class Refresher:
             self.runners.make_due_now(found, now=int(self.now()))
 
 
-@dataclass(frozen=True, slots=True)
-class DueSoonUnit:
-    """A work unit with runners that are due before the next tick may find them.
-
-    They are due from `due_at` on, and their deadlines are not later than `deadline`; both are
-    seconds since the epoch.
-    """
-
-    work_unit: WorkUnit
-    due_at: int
-    deadline: int
-
-
-class DueSoonUnits:
-    """Collects the runners that are due before the next tick. For several threads."""
-
-    def __init__(self, *, now: Clock) -> None:
-        self._now = now
-        self._units: dict[WorkUnit, DueSoonUnit] = {}
-        self._lock = Lock()
-
-    def note(self, row: RunnerRow) -> None:
-        """Add a runner that was refreshed or that failed, if it is due soon."""
-        if row.shard is None or row.due_at is None or not is_due_soon(row, now=int(self._now())):
-            return
-        unit = WorkUnit(shard=row.shard, project=row.project)
-        with self._lock:
-            known = self._units.get(unit, DueSoonUnit(unit, row.due_at, row.deadline))
-            self._units[unit] = DueSoonUnit(
-                unit, min(known.due_at, row.due_at), max(known.deadline, row.deadline)
-            )
-
-    def take(self) -> list[DueSoonUnit]:
-        """The work units since the last call."""
-        with self._lock:
-            units, self._units = self._units, {}
-        return list(units.values())
-
-
-def run_time_slices(
-    work_units: Iterable[WorkUnit],
-    *,
-    refresh: Callable[[WorkUnit, float], SliceOutcome],
-    failed: Callable[[WorkUnit, Exception], None],
-    threads: Executor,
-    now: Clock,
-    end: float,
-) -> list[WorkUnit]:
-    """Give each work unit time slices that start before `end`, `UNITS_AT_ONCE` at a time.
-
-    An unfinished work unit gets its next slice after all others, so one with a slow issuer or with
-    thousands of runners does not delay them. `refresh` gets a work unit and the end of its slice,
-    which it may overrun. An error ends that work unit's slices and goes to `failed`. Returns the
-    work units that failed; those without time are left to the next tick.
-    """
-    waiting = deque(work_units)
-    failures: list[WorkUnit] = []
-
-    def work(_: int) -> None:
-        while now() < end:
-            try:
-                work_unit = waiting.popleft()
-            except IndexError:
-                return
-            share = (end - now()) * UNITS_AT_ONCE / (len(waiting) + UNITS_AT_ONCE)
-            try:
-                outcome = refresh(work_unit, min(end, now() + max(share, SHORTEST_SLICE_SECONDS)))
-            except Exception as error:
-                failures.append(work_unit)
-                failed(work_unit, error)
-                continue
-            if outcome == "unfinished":
-                waiting.append(work_unit)
-
-    for _ in threads.map(work, range(min(UNITS_AT_ONCE, len(waiting)))):
-        pass
-    return failures
+def _class_of(error: Exception) -> ErrorClass:
+    """The class of an error of AWS, of a secret or a row with another form, or of any other one."""
+    if isinstance(error, (ClientError, BotoCoreError)):
+        return "store_throttled" if is_passing(error) else "store_refused"
+    if isinstance(error, Contended):
+        return "store_throttled"
+    known = isinstance(error, (UnreadableSecret, UnreadableRow))
+    return "store_refused" if known else "unexpected_error"

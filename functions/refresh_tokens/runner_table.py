@@ -64,8 +64,8 @@ class RunnerTable:
             row
             for row in _readable(rows.items)
             if row.shard == work_unit.shard
-            and row.due_at is not None
-            and row.due_at <= now
+            and row.try_at is not None
+            and row.try_at <= now
             and is_meant(row, up_to=up_to)
         ]
 
@@ -99,7 +99,7 @@ class RunnerTable:
 
     def make_due_now(self, row: RunnerRow, *, now: int) -> None:
         """Make the runner due, unless its row has changed since it was read."""
-        self.commit([(row, replace(row, due_at=now))])
+        self.commit([(row, replace(row, due_at=now, next_try_at=None))])
 
     def commit(self, changes: Sequence[Change]) -> list[RunnerRow]:
         """Write each pair's second row where its first row is unchanged.

@@ -6,7 +6,7 @@ from functools import partial
 
 from byline.caching import Clock
 from byline.identity.unverified import UnverifiedToken
-from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow, UnreadableRow
 from byline.refresh.timing import MIN_LIFETIME_SECONDS, slots_for
 from byline.refresh.work_units import UnreadableSecret
 from refresh_tokens.clients import ClientStore
@@ -42,20 +42,25 @@ class Sweeper:
         """Revoke a deleted runner's token unless it is shared, and delete the runner's secrets.
 
         A runner that was registered under the name since then overwrites them, so they are kept.
-        Returns the row to commit: due once more, then never again.
+        Returns the row to commit: due once more, then never again, and only then with an end of
+        life. Raises `UnreadableRow` where the name's row cannot be read, so that nothing is known.
         """
         again_at = (row.deleted_at or 0) + SWEEP_AGAIN_SECONDS
         is_first = self.now() < again_at
         self._revoke(row)
-        if self.runners.registered(row) == "absent":
+        found = self.runners.registered(row)
+        if found == "unreadable":
+            raise UnreadableRow(f"{row.project}/{row.runner}")
+        if found == "absent":
             self._discard(row, slots=(row.slots or 1) if is_first else MOST_SLOTS)
             registered = self.runners.registered(row)
             if isinstance(registered, RunnerRow):
                 # Registered meanwhile: its own token may have been deleted with the old ones.
                 self.runners.make_due_now(registered, now=int(self.now()))
         if is_first:
-            return replace(row, due_at=again_at)
-        return replace(row, shard=None, due_at=None)
+            return replace(row, due_at=again_at, last_error=None, ttl=None)
+        ttl = int(self.now()) + DELETED_LIFETIME_SECONDS
+        return replace(row, shard=None, due_at=None, last_error=None, ttl=ttl)
 
     def discard(self, row: RunnerRow) -> None:
         """Delete every secret that the runner may have had."""

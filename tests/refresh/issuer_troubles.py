@@ -52,9 +52,11 @@ TROUBLES: dict[str, Trouble] = {
         f"400 {code}": Trouble(error("400 Bad", code), code, REFUSED_RETRY_SECONDS)
         for code in sorted(OF_REQUESTS | OF_CLIENTS)
     },
-    "401": Trouble(answer(status="401 Who"), "invalid_client", REFUSED_RETRY_SECONDS),
-    "403": Trouble(answer(status="403 No"), "access_denied", REFUSED_RETRY_SECONDS),
-    "404": Trouble(answer(status="404 Gone"), "answer_unusable"),
+    "401": Trouble(answer(status="401 Who"), "unexpected_status"),
+    "403 with a page": Trouble(
+        answer(b"<html>", status="403 No", headers="Retry-After: 40\r\n"), "unexpected_status"
+    ),
+    "404": Trouble(answer(status="404 Gone"), "unexpected_status"),
     "429": Trouble(answer(status="429 Slow"), "rate_limited"),
     "429 for a while": Trouble(
         answer(status="429 Slow", headers="Retry-After: 40\r\n"), "rate_limited"

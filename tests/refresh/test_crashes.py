@@ -10,11 +10,11 @@ from copy import replace
 import pytest
 
 from byline.refresh.runner_rows import RunnerRow, lease_key
-from refresh_tokens.clients import ClientState, ClientStates
-from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
+from refresh_tokens.client_states import ClientStates
+from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, ClientState
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.secret_store import Behaviour
-from tests.identity.loopback import answer
+from tests.refresh.issuer_troubles import error
 from tests.refresh.troubles import (
     NEW,
     OLD,
@@ -40,7 +40,7 @@ def slice_that_refreshes(world: World) -> RunnerRow:
 def slice_that_fails(world: World) -> RunnerRow:
     """The same runners, and an issuer that refuses."""
     row = prepared(world)
-    world.issuer.respond["/token"] = answer(status="401 Who")
+    world.issuer.respond["/token"] = error("401 Who", "invalid_client")
     return row
 
 

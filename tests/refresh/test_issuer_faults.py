@@ -47,10 +47,10 @@ def register_with_well_client(world: World, row: RunnerRow, runner: str = "well"
 
 
 def test_every_error_class_of_an_issuer_is_tried() -> None:
-    """The faults of this module cover all classes but those of Secrets Manager."""
+    """The faults of this module cover all classes but those of Secrets Manager and of Byline."""
     of_secrets_manager = {"client_secret_unusable", "store_throttled", "store_refused"}
     tried = {trouble.error_class for trouble in TROUBLES.values()}
-    assert tried == ERROR_CLASSES - of_secrets_manager
+    assert tried == ERROR_CLASSES - of_secrets_manager - {"unexpected_error"}
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -79,15 +79,49 @@ def test_failing_issuer_loses_no_runner_and_no_token(
     assert_all_recover(world, row, after=TROUBLES[trouble].over_after)
 
 
+@pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized", "403 Forbidden"])
+@pytest.mark.parametrize("retry_after", [None, 30, 86_400])
+def test_firewall_before_the_issuer_costs_no_token_its_life(
+    world: World, status: str, retry_after: int | None
+) -> None:
+    """A page in place of an answer, once, is over at the next try, while the old token lives."""
+    row = fresh(world, world.register("trainer"))
+    assert row.due_at is not None
+    world.clock.advance(row.due_at - int(world.clock()))
+    headers = f"Retry-After: {retry_after}\r\n" if retry_after else ""
+    world.issuer.respond["/token"] = answer(b"<html>", status=status, headers=headers)
+    world.worker().refresh(row.work_unit)
+    del world.issuer.respond["/token"]
+    failed = world.row("trainer")
+    assert failed is not None
+    assert failed.due_at is not None
+    assert failed.expires_at is not None
+    assert failed.last_error is not None
+    assert failed.last_error.error_class == "unexpected_status"
+    assert world.clock() + min(retry_after or 1, 200) <= failed.due_at < failed.expires_at
+    world.clock.advance(failed.due_at - int(world.clock()))
+    assert fresh(world, failed).generation == failed.generation + 1
+
+
+def fresh(world: World, row: RunnerRow) -> RunnerRow:
+    """The row after its refresh."""
+    world.worker().refresh(row.work_unit)
+    after = world.row(row.runner, project=row.project)
+    assert after is not None
+    assert after.last_error is None
+    return after
+
+
 def test_refused_client_is_tried_again_with_another_secret(world: World, row: RunnerRow) -> None:
     """Before that, neither a message nor a recheck asks the issuer."""
-    world.give_client(client_secret="wr0ng-secret")
+    world.issuer.respond["/token"] = error("401 Who", "invalid_client")
     asked = world.mints()
     worker = world.worker()
     for _ in range(3):
         worker.refresh(row.work_unit)
         world.clock.advance(BREAKER_RECHECK_SECONDS)
     assert world.mints() - asked == 1
+    del world.issuer.respond["/token"]
     world.give_client()
     assert_all_recover(world, row)
 

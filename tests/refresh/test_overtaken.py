@@ -107,8 +107,10 @@ def test_sweep_spares_the_secrets_of_a_row_that_cannot_be_read(
     """A deleted runner's name was registered again, and the new row was changed by hand."""
     world.delete(due)
     spoil(world, world.register("nightly"))
-    world.worker().refresh(due.work_unit)
+    worker = world.worker()
+    worker.refresh(due.work_unit)
     assert world.aws.count("DeleteSecret") == 0
+    assert worker.failed_sweeps == [("nightly", "UnreadableRow")]
 
 
 def test_token_is_not_revoked_while_an_unreadable_runner_may_share_it(world: World) -> None:

@@ -20,7 +20,8 @@ from plan_refresh.planning import REPEAT_SECONDS
 from stand_ins.faults import LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR
 from tests.refresh.conftest import Said
-from tests.refresh.deployment import Deployment, deployed, sqs_record
+from tests.refresh.deployment import Deployment, deployed, message_of, sqs_record
+from tests.refresh.issuer_troubles import error
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import metrics
 
@@ -331,6 +332,32 @@ def test_health_is_computed_from_the_rows_alone(written: dict[str, float]) -> No
         "MostWritesPerSecret": 40,
         "DueUnits": 3,
     }
+
+
+def test_expired_and_missing_tokens_are_counted_while_their_refresh_waits(
+    deployment: Deployment, said: Said
+) -> None:
+    """A refused request is tried once an hour. Every tick counts it, and none sends a message."""
+    world = deployment.world
+    world.issuer.respond["/token"] = error("400 No", "invalid_scope")
+    now = int(time.time())
+    rows = rows_of(world, 3)
+    for row in rows[1:]:
+        world.put(replace(row, expires_at=now - 5, deadline=now - 5, lifetime=900, slots=1, slot=0))
+    assert deployment.tick() == {"units": 3}
+    deployment.work_off()
+    asked = world.mints()
+    world.aws.calls.clear()
+    time.sleep(2)  # the rows are due from the next second on
+    assert deployment.tick() == {"units": 0}
+    assert deployment.sent() == []
+    document = metrics(said(), "Ticks")[-1]
+    assert document["TokensExpired"] == [2.0]
+    assert document["RunnersWithoutToken"] == [1.0]
+    assert document["OldestDueAge"] == [0.0]
+    assert document["DueUnits"] == [0.0]
+    deployment.invoke([message_of(row.work_unit) for row in rows])
+    assert world.mints() == asked
 
 
 def test_tick_without_runners_is_counted(deployment: Deployment, said: Said) -> None:

@@ -1,8 +1,7 @@
-"""When a token is due, how many secrets it needs, and how long a failed refresh waits."""
+"""When a token is due, and how many secrets it needs."""
 
 from collections import Counter, deque
 from itertools import count, takewhile
-from math import inf
 
 import pytest
 from hypothesis import given
@@ -23,7 +22,6 @@ from byline.refresh.timing import (
     slots_for,
     spread_seed,
 )
-from refresh_tokens.retries import BACK_OFF_CAP_SECONDS, back_off, wait_as_asked
 
 NOW = 1_800_000_000.0
 DEFAULT = 300
@@ -247,34 +245,3 @@ def test_age_in_the_token_counts_before_the_lifetime_before() -> None:
     assert is_nearly_dead(200, full=900, known=expired, now=NOW)
     long_lived = KnownToken(lifetime=3600, expires_at=int(NOW) + 1200)
     assert not is_nearly_dead(300, full=300, known=long_lived, now=NOW)
-
-
-@pytest.mark.parametrize(
-    ("attempts", "most"), [(0, 5), (1, 5), (2, 10), (3, 20), (5, 80), (6, 120), (10**6, 120)]
-)
-def test_back_off_doubles_up_to_its_cap_with_full_jitter(attempts: int, most: float) -> None:
-    """From one second to the cap, at any point between."""
-    assert back_off(attempts, random=lambda: 1.0) == most
-    assert back_off(attempts, random=lambda: 0.5) == most / 2
-    assert back_off(attempts, random=lambda: 0.0) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("retry_after", "left", "wait"),
-    [
-        (10, 390, 10),
-        (330, 390, 330),
-        (331, 390, 330),
-        (inf, 390, 330),
-        (600, 100, BACK_OFF_CAP_SECONDS),
-        (600, -1000, BACK_OFF_CAP_SECONDS),
-        (30, -1000, 30),
-        (0, 390, 1),
-        (-5, 390, 1),
-    ],
-)
-def test_retry_after_counts_while_the_token_lives(
-    retry_after: float, left: float, wait: float
-) -> None:
-    """One more attempt is made before the token expires."""
-    assert wait_as_asked(retry_after, deadline=NOW + left, now=NOW) == wait

@@ -5,9 +5,10 @@ import time
 from copy import replace
 from typing import Any
 
+import jwt
 import pytest
 
-from byline.aws import dynamodb
+from byline.aws import dynamodb, secrets_manager
 from byline.errors import Misconfigured
 from byline.refresh.runner_rows import RunnerRow, lease_key
 from refresh_tokens.handler import RESERVE_SECONDS
@@ -15,6 +16,7 @@ from stand_ins.refusal import ACCESS_DENIED, RATE_EXCEEDED
 from tests.identity.loopback import answer
 from tests.refresh.conftest import Said
 from tests.refresh.deployment import Deployment, deployed, message_of, sqs_record
+from tests.refresh.issuer_troubles import error, token
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import metrics
 
@@ -124,6 +126,65 @@ def test_unexpected_error_fails_one_work_unit(deployment: Deployment, said: Said
     assert line["error"] == "ZeroDivisionError"
     assert line["at"]
     assert "t0ken" not in "".join(said())
+
+
+@pytest.mark.parametrize("operation", ["GetSecretValue", "CreateSecret"])
+def test_unexpected_error_of_one_token_touches_no_other(
+    deployment: Deployment, said: Said, operation: str
+) -> None:
+    """At its mint or at its write: it is counted, postponed and logged without its message."""
+    world = deployment.world
+    world.give_client("odd")
+    row = world.register("odd", client="odd")
+    others = same_unit(world, row)
+
+    def fail(params: dict[str, Any], **_: object) -> None:
+        if "/odd" in str(params.get("Name", params.get("SecretId"))):
+            raise ZeroDivisionError("with a t0ken in its message")
+
+    event = f"provide-client-params.secrets-manager.{operation}"
+    secrets_manager().meta.events.register(event, fail)
+    assert deployment.invoke([message_of(row.work_unit)]) == []
+    assert [has_token(world, other) for other in others] == [True, True]
+    after = world.row("odd")
+    assert after is not None
+    assert after.last_error is not None
+    assert after.last_error.error_class == "unexpected_error"
+    assert after.due_at is not None
+    assert row.due_at is not None
+    assert after.due_at > row.due_at
+    (counted,) = metrics(said(), "UnexpectedError")
+    assert counted["UnexpectedError"] == [1.0]
+    (line,) = logged(said(), "unexpected error")
+    assert (line["runner"], line["error"]) == ("odd", "ZeroDivisionError")
+    assert line["at"]
+    assert "t0ken" not in "".join(said())
+
+
+def test_token_with_impossible_times_touches_no_other(deployment: Deployment) -> None:
+    """No text of an issuer stops another client's runners."""
+    world = deployment.world
+    odd = jwt.encode({"exp": 1.7e308, "iat": -1.7e308}, "k" * 32)
+    world.issuer.respond["/odd"] = token(access_token=odd)
+    world.give_client("odd", token_endpoint=f"{world.issuer.url}/odd")
+    row = world.register("odd", client="odd")
+    others = same_unit(world, row)
+    assert deployment.invoke([message_of(row.work_unit)]) == []
+    assert [has_token(world, other) for other in others] == [True, True]
+
+
+def same_unit(world: World, row: RunnerRow) -> list[RunnerRow]:
+    """Two runners of another client in the work unit of `row`, both less urgent."""
+    others: list[RunnerRow] = []
+    for number in range(200):
+        found = world.register(f"other-{number}", audience=f"api-{number}")
+        if found.work_unit == row.work_unit:
+            others.append(found)
+        else:
+            world.dynamodb.delete_item(TableName=TABLE, Key=found.key)
+        if len(others) == 2:
+            return others
+    raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -357,10 +418,25 @@ def test_failed_short_lived_token_gets_a_message(
 
 def test_refused_refresh_gets_no_message(deployment: Deployment) -> None:
     """Nobody can mend it within two minutes."""
-    deployment.world.issuer.respond["/token"] = answer(status="401 Who")
+    deployment.world.issuer.respond["/token"] = error("400 No", "invalid_scope")
     row = registered(deployment.world, "payments")
     deployment.invoke([message_of(row.work_unit)])
     assert deployment.sent() == []
+
+
+def test_refused_new_secret_gets_a_message(deployment: Deployment) -> None:
+    """Its next try comes before the tick, although the runner has a token that lives long."""
+    world = deployment.world
+    row = registered(world, "payments")
+    deployment.invoke([message_of(row.work_unit)])
+    after = world.row(row.runner)
+    assert after is not None
+    assert after.due_at is not None
+    world.put(replace(after, due_at=int(time.time())))
+    world.issuer.respond["/token"] = error("401 Who", "invalid_client")
+    deployment.invoke([message_of(row.work_unit)])
+    (message,) = deployment.sent()
+    assert 8 <= message["DelaySeconds"] <= 10
 
 
 def test_refused_message_fails_nothing(deployment: Deployment, said: Said) -> None:
@@ -381,7 +457,7 @@ def test_failed_mints_are_counted_by_class_and_logged_by_client(
     deployment: Deployment, said: Said
 ) -> None:
     """Once for each request to the issuer, however many runners wait for it."""
-    deployment.world.issuer.respond["/token"] = answer(status="401 Who")
+    deployment.world.issuer.respond["/token"] = error("401 Who", "invalid_client")
     row = registered(deployment.world, "payments", runners=3)
     deployment.invoke([message_of(row.work_unit)])
     by_class = {

@@ -7,10 +7,14 @@ from threading import Event
 
 import pytest
 
+from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, client_key
 from byline.refresh.timing import LEASE_SECONDS, due_window
+from refresh_tokens.retries import NEW_SECRET_SECONDS
 from refresh_tokens.runner_table import COMMITS_A_CALL
 from stand_ins.faults import Meanwhile
-from tests.refresh.world import SECRETS, World, new_world
+from stand_ins.refusal import ACCESS_DENIED
+from tests.identity.loopback import answer
+from tests.refresh.world import SECRETS, TABLE, World, new_world
 
 
 @pytest.fixture
@@ -77,20 +81,23 @@ def test_most_urgent_runner_comes_first(world: World) -> None:
 
 
 def test_refused_client_is_not_asked_until_its_secret_changes(world: World) -> None:
-    """One request opens the breaker; another version of the secret closes it."""
-    world.give_client(client_secret="wr0ng-secret")
+    """A secret that worked is refused once; another version closes the breaker."""
     row = world.register("nightly")
     worker = world.worker()
     worker.refresh(row.work_unit)
-    assert worker.failed_mints == ["invalid_client"]
-    for _ in range(3):
-        world.clock.advance(300)
+    world.clock.advance(NEW_SECRET_SECONDS)
+    world.issuer.respond["/token"] = UNKNOWN_CLIENT
+    asked = world.mints()
+    for _ in range(4):
         worker.refresh(row.work_unit)
-    assert world.mints() == 1
+        world.clock.advance(300)
+    assert worker.failed_mints == ["invalid_client"]
+    assert world.mints() == asked + 1
     broken = world.row("nightly")
     assert broken is not None
     assert broken.last_error is not None
     assert broken.last_error.error_class == "invalid_client"
+    del world.issuer.respond["/token"]
     world.give_client()
     world.clock.advance(300)
     worker.refresh(row.work_unit)
@@ -98,7 +105,59 @@ def test_refused_client_is_not_asked_until_its_secret_changes(world: World) -> N
     assert mended is not None
     assert mended.last_error is None
     assert world.token(mended)["token"]
-    assert not [item for item in world.rows() if item["project"]["S"].startswith("client#")]
+
+
+UNKNOWN_CLIENT = answer(b'{"error": "invalid_client"}', status="401 Unauthorized")
+
+
+def test_new_secret_that_the_issuer_learns_late_gets_a_token_within_two_minutes(
+    world: World,
+) -> None:
+    """Some of the issuer's servers know it seconds after others."""
+    row = world.register("nightly")
+    worker = world.worker()
+    world.issuer.respond["/token"] = UNKNOWN_CLIENT
+    began = world.clock()
+    while worker.refreshed == []:
+        worker.refresh(row.work_unit)
+        world.clock.advance(5)
+        if world.clock() >= began + 45:
+            world.issuer.respond.clear()
+    assert world.clock() < began + 120
+    assert worker.failed_mints == ["invalid_client"] * 3
+    asked = world.mints()
+    world.clock.advance(600)
+    worker.refresh(row.work_unit)
+    assert world.mints() == asked + 1
+
+
+def test_new_secret_that_stays_wrong_is_tried_four_times_for_all_runners(world: World) -> None:
+    """Then the breaker opens for an hour, and the next refusal opens it at once."""
+    world.give_client(client_secret="wr0ng-secret")
+    rows = [world.register("first"), world.register("second", audience="other")]
+    worker = world.worker()
+    asked: list[int] = []
+    began = int(world.clock())
+    while world.clock() < began + 2 * 3_600:
+        for row in rows:
+            worker.refresh(row.work_unit)
+        if len(asked) < world.mints():
+            asked += [int(world.clock()) - began] * (world.mints() - len(asked))
+        world.clock.advance(10)
+    assert asked[:4] == [0, 10, 40, 100]
+    assert len(asked) == 5
+    assert 3_600 <= asked[4] - asked[3] <= 3_900
+
+
+def test_client_row_that_cannot_be_read_is_written_anew(world: World) -> None:
+    """Otherwise no later failure of the client would be remembered."""
+    key = client_key("payments", "scheduler")
+    world.dynamodb.put_item(TableName=TABLE, Item=key | {"since": {"S": "soon"}})
+    row = world.register("nightly")
+    world.worker().refresh(row.work_unit)
+    item = world.dynamodb.get_item(TableName=TABLE, Key=key)["Item"]
+    assert item["worked_version"]["S"]
+    assert int(item["ttl"]["N"]) > world.clock() + 86_400
 
 
 def test_refused_client_delays_no_other_project(world: World) -> None:
@@ -125,8 +184,68 @@ def test_retry_after_holds_for_all_runners_of_the_client(world: World) -> None:
     assert world.mints() == asked == 1
     waiting = world.row("second")
     assert waiting is not None
-    assert waiting.due_at is not None
-    assert waiting.due_at >= world.clock() + 40
+    assert waiting.try_at is not None
+    assert waiting.try_at >= world.clock() + 40
+
+
+ASKS_FOR_A_DAY = answer(status="429 Slow down", headers="Retry-After: 86400\r\n")
+
+
+def test_retry_after_of_a_day_costs_no_token_of_the_client_its_life(world: World) -> None:
+    """A token meets it, the issuer is well at once, and another token falls due."""
+    other = world.register("other")
+    worker = world.worker()
+    worker.refresh(other.work_unit)
+    long_lived = world.register("long-lived", audience="other")
+    world.issuer.respond["/token"] = ASKS_FOR_A_DAY
+    world.clock.advance(500)
+    worker.refresh(long_lived.work_unit)
+    assert worker.failed_mints == ["rate_limited"]
+    del world.issuer.respond["/token"]
+    asked, first = world.mints(), world.row("other")
+    assert first is not None
+    row = first
+    while row.generation == first.generation:
+        assert row.due_at is not None
+        assert row.expires_at is not None
+        assert row.due_at < row.expires_at - 30
+        world.clock.advance(max(1, row.due_at - int(world.clock())))
+        worker.refresh(other.work_unit)
+        found = world.row("other")
+        assert found is not None
+        row = found
+    assert world.mints() == asked + 1
+    assert world.token(row)["generation"] == row.generation
+
+
+def test_retry_after_of_a_day_ends_with_another_version_of_the_secret(world: World) -> None:
+    """The next look at the secret finds the version and asks the issuer."""
+    row = world.register("nightly")
+    world.issuer.respond["/token"] = ASKS_FOR_A_DAY
+    worker = world.worker()
+    worker.refresh(row.work_unit)
+    del world.issuer.respond["/token"]
+    world.clock.advance(300)
+    worker.refresh(row.work_unit)
+    assert world.mints() == 1
+    world.give_client()
+    world.clock.advance(300)
+    worker.refresh(row.work_unit)
+    assert worker.refreshed == ["nightly"]
+
+
+def test_retry_after_of_a_day_ends_after_a_quarter_of_an_hour(world: World) -> None:
+    """Without any change, too."""
+    row = world.register("nightly")
+    world.issuer.respond["/token"] = ASKS_FOR_A_DAY
+    worker = world.worker()
+    for _ in range(3):
+        worker.refresh(row.work_unit)
+        world.clock.advance(300)
+    assert world.mints() == 1
+    del world.issuer.respond["/token"]
+    worker.refresh(row.work_unit)
+    assert worker.refreshed == ["nightly"]
 
 
 def too_many_requests(connection: socket, _: Event) -> None:
@@ -152,6 +271,31 @@ def test_deleted_runner_is_swept_twice_and_then_left(world: World) -> None:
     (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
     assert "shard" not in left
     assert "due_at" not in left
+    assert int(left["ttl"]["N"]) == int(world.clock()) + DELETED_LIFETIME_SECONDS
+
+
+def test_deleted_runner_stays_while_its_secrets_cannot_be_deleted(world: World) -> None:
+    """The sweep is reported and repeated, and the row has no end of life until it succeeds."""
+    row = world.register("nightly")
+    worker = world.worker()
+    worker.refresh(row.work_unit)
+    after = world.row("nightly")
+    assert after is not None
+    world.put(replace(world.delete(after), ttl=int(world.clock()) + 1))
+    world.aws.faults.follow("DeleteSecret", afterwards=ACCESS_DENIED)
+    for _ in range(3):
+        worker.refresh(row.work_unit)
+        (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
+        assert "ttl" not in left
+        assert left["last_error"]["M"]["class"]["S"] == "store_refused"
+        world.clock.advance(600)
+    assert worker.failed_sweeps == [("nightly", "AccessDeniedException")] * 3
+    world.aws.faults.clear()
+    worker.refresh(row.work_unit)
+    (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
+    assert "shard" not in left
+    assert "last_error" not in left
+    assert int(left["ttl"]["N"]) == int(world.clock()) + DELETED_LIFETIME_SECONDS
 
 
 def test_token_of_the_last_runner_is_revoked_and_a_shared_one_is_not(world: World) -> None:

@@ -39,6 +39,7 @@ REFRESHED = replace(
     subject_issuer="https://issuer.example.com",
     shard="07",
     due_at=1_800_000_540,
+    next_try_at=1_800_000_600,
     lifetime=900,
     issued_at=1_800_000_000,
     expires_at=1_800_000_900,

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.refresh.runner_rows import RunnerRow
 from byline.tables.rows import Contended
-from refresh_tokens.retries import BACK_OFF_CAP_SECONDS
+from refresh_tokens.retries import BACK_OFF_CAP_SECONDS, NEW_SECRET_SECONDS
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.faults import Call
 from tests.refresh.world import LEASE_SECONDS, SECRETS, Worker, World
@@ -25,6 +25,7 @@ MOST_CALLS_A_SLICE = 40
 def prepared(world: World) -> RunnerRow:
     """A runner whose token is due, a new one, a deleted one, and one of another project."""
     world.give_client(project="others", token_endpoint=f"{world.issuer.url}/others")
+    world.clock.advance(NEW_SECRET_SECONDS)
     old, gone = world.register(OLD), world.register(GONE)
     world.worker().refresh(old.work_unit)
     world.clock.advance(600)

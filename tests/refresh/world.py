@@ -11,16 +11,20 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
+from byline.aws import error_name
 from byline.fetch import fetch
 from byline.fetch import post as send
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
 from byline.refresh.work_units import WorkUnit, version_token
 from byline.secret_names import SecretNames
-from refresh_tokens.clients import ClientStates, ClientStore
-from refresh_tokens.minting import Mint, SharedMints
-from refresh_tokens.refresher import Refresher, RefreshReport, SliceOutcome
+from refresh_tokens.client_states import ClientStates
+from refresh_tokens.clients import ClientStore
+from refresh_tokens.minting import Mint
+from refresh_tokens.refresher import Refresher, RefreshReport
 from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
+from refresh_tokens.shared_mints import SharedMints
 from refresh_tokens.sweeper import Sweeper
+from refresh_tokens.time_slices import SliceOutcome
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from stand_ins.aws_server import AwsServer, serve_aws
 from stand_ins.clock import Clock
@@ -52,6 +56,8 @@ class Worker:
     failed: list[tuple[str, str]] = field(default_factory=list)
     failed_mints: list[str] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
+    unexpected: list[tuple[str, str]] = field(default_factory=list)
+    failed_sweeps: list[tuple[str, str]] = field(default_factory=list)
 
     def refresh(
         self, unit: WorkUnit, *, up_to: int | None = None, due_by: int | None = None
@@ -235,6 +241,12 @@ class World:
                 runner_refreshed=lambda row: worker.refreshed.append(row.runner),
                 runner_failed=lambda row, error: worker.failed.append((row.runner, error)),
                 mint_failed=lambda _, error: worker.failed_mints.append(error),
+                unexpected_error=lambda row, error: worker.unexpected.append(
+                    (row.runner, type(error).__name__)
+                ),
+                sweep_failed=lambda row, error: worker.failed_sweeps.append(
+                    (row.runner, error_name(error))
+                ),
             ),
             now=now,
             random=lambda: 0.5,

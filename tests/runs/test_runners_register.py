@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from copy import replace
+from typing import Any
 
 import pytest
 
@@ -166,24 +167,63 @@ def test_restart_does_not_delay_the_next_try(runners: RunnersApi, ada: Credentia
     assert runners.registered_row() == failed
 
 
-@pytest.mark.parametrize(("state", "is_kept"), [("broken_version", False), ("retry_at", True)])
-def test_registration_closes_the_circuit_breaker_and_keeps_the_wait(
-    runners: RunnersApi, ada: Credential, state: str, *, is_kept: bool
+@pytest.mark.parametrize(
+    ("state", "is_kept"),
+    [
+        ({"broken_version": {"S": "-"}, "retry_at": {"N": "0"}}, False),
+        ({"retry_at": {"N": "9999999999"}}, False),
+        ({"retry_at": {"N": "0"}}, True),
+    ],
+)
+def test_registration_ends_the_wait_of_its_client(
+    runners: RunnersApi, ada: Credential, state: dict[str, Any], *, is_kept: bool
 ) -> None:
-    """A refused client may be repaired; a client that must wait still waits."""
-    row = client_key(runners.project, "scheduler") | {state: {"S": "-"}}
+    """A refused client may be repaired, and an issuer that asked to wait may be well again."""
+    row = client_key(runners.project, "scheduler") | state
     runners.world.aws.observer("dynamodb").put_item(TableName="RunnersTable", Item=row)
     runners.put(ada)
     assert bool(runners.items("client")) is is_kept
 
 
-def test_restart_leaves_the_circuit_breaker_open(runners: RunnersApi, ada: Credential) -> None:
-    """A runner that restarts in a loop must not lock its client."""
+@pytest.mark.parametrize(("age", "wait"), [(10, 50), (1_000, 0)])
+@pytest.mark.parametrize("state", [{"broken_version": {"S": "v1"}}, {"asked_version": {"S": "v1"}}])
+def test_restart_of_a_failed_runner_shortens_the_wait_of_its_client(
+    runners: RunnersApi, ada: Credential, state: dict[str, Any], age: int, wait: int
+) -> None:
+    """It is tried again a minute after its last failure: a loop of restarts must not lock it."""
+    runners.put(ada)
+    now = int(time.time())
+    error = LastError(error_class="invalid_client", at=now - age)
+    runners.store(replace(runners.registered_row(), due_at=now + 300, last_error=error))
+    row = client_key(runners.project, "scheduler") | {
+        "error_class": {"S": "invalid_client"},
+        "since": {"N": str(now - age)},
+        "retry_at": {"N": str(now + 3_000)},
+        "attempts": {"N": "4"},
+        "refusals": {"N": "4"},
+    }
+    runners.world.aws.observer("dynamodb").put_item(TableName="RunnersTable", Item=row | state)
+    assert runners.put(ada).status == 200
+    (after,) = runners.items("client")
+    retry_at = int(after.pop("retry_at")["N"])
+    assert wait <= retry_at - now <= wait + 5
+    assert after["asked_version"] == {"S": "v1"}
+    assert "broken_version" not in after
+    assert after["refusals"] == {"N": "4"}
+    due_at = runners.registered_row().due_at
+    assert due_at is not None
+    assert 0 <= due_at - retry_at <= 5
+
+
+def test_restart_of_a_runner_that_works_leaves_its_client_alone(
+    runners: RunnersApi, ada: Credential
+) -> None:
+    """Only a failed runner has a reason to try again."""
     runners.put(ada)
     row = client_key(runners.project, "scheduler") | {"broken_version": {"S": "-"}}
     runners.world.aws.observer("dynamodb").put_item(TableName="RunnersTable", Item=row)
     runners.put(ada)
-    assert runners.items("client")
+    assert runners.items("client") == [row]
 
 
 def test_runner_names_the_caller_of_its_last_change(

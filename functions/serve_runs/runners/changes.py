@@ -2,7 +2,7 @@
 
 from copy import replace
 
-from byline.refresh.runner_rows import DELETED_LIFETIME_SECONDS, RunnerRow
+from byline.refresh.runner_rows import RunnerRow
 from byline.tables.rows import rfc3339
 from serve_runs.audit.trail import ActionContext
 from serve_runs.runners.requests import RunnerRegistration
@@ -77,6 +77,7 @@ def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
         generation=_generation(above=row.generation, now=now),
         shard=after.work_unit.shard,
         due_at=int(now),
+        next_try_at=None,
         deadline=int(now),
         slot=None,
         lifetime=None,
@@ -89,26 +90,31 @@ def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
 
 
 def deleted(row: RunnerRow, *, action: ActionContext, now: float) -> RunnerRow:
-    """The tombstone of a runner, due at once, so that the refresher deletes its secrets."""
+    """The tombstone of a runner, due at once, so that the refresher deletes its secrets.
+
+    It has no end of life before that.
+    """
     return replace(
         row,
         shard=row.work_unit.shard,
         due_at=int(now),
+        next_try_at=None,
         deleted_at=int(now),
         deleted_by=action.identity,
         last_request=action.request_id,
-        ttl=int(now) + DELETED_LIFETIME_SECONDS,
     )
 
 
 def _restarted(row: RunnerRow, registration: RunnerRegistration, *, now: float) -> RunnerRow:
     """The row of a restarted runner. If its last refresh failed, the next one is due sooner."""
-    if row.last_error is None or row.due_at is None:
+    if row.last_error is None or row.try_at is None:
         return row
     due_at = max(int(now), row.last_error.at + RESTART_SPACING_SECONDS)
-    if due_at >= row.due_at:
+    if due_at >= row.try_at:
         return row
-    return replace(row, due_at=due_at, last_request=registration.action.request_id)
+    return replace(
+        row, due_at=due_at, next_try_at=None, last_request=registration.action.request_id
+    )
 
 
 def _generation(*, above: int, now: float) -> int:

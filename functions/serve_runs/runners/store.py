@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from byline.caching import Clock
 from byline.refresh.runner_rows import (
+    DELETED_LIFETIME_SECONDS,
     RunnerRow,
     client_key,
     minimum_generation_key,
@@ -19,7 +20,7 @@ from byline.refresh.runner_rows import (
 from byline.tables.rows import ConditionFailed, Item, write_row, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import contended, not_found
-from serve_runs.runners.changes import deleted, new_runner, registered
+from serve_runs.runners.changes import RESTART_SPACING_SECONDS, deleted, new_runner, registered
 from serve_runs.runners.requests import RunnerRegistration
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class RunnerStore:
             permit(before, after)
             if after.generation != before.generation:
                 self._close_breaker(after)
+            elif before.last_error is not None:
+                self._shorten_wait(after)
             is_changed = after.revision == registration.action.request_id
             # A restart, which only makes the runner due sooner, has no audit record.
             records = {"record": record} if is_changed else {}
@@ -157,7 +160,7 @@ class RunnerStore:
         generation = {"N": str(row.generation)}
         minimum = minimum_generation_key(row.project, row.runner) | {
             "generation": generation,
-            "ttl": {"N": str(tombstone.ttl)},
+            "ttl": {"N": str((tombstone.deleted_at or 0) + DELETED_LIFETIME_SECONDS)},
         }
         return self._write(
             {
@@ -197,11 +200,10 @@ class RunnerStore:
         return 0 if item is None else int(item["generation"]["N"])
 
     def _close_breaker(self, row: RunnerRow) -> None:
-        """Close the breaker of an OAuth client that its issuer refused, so that it is tried again.
+        """End the wait of an OAuth client that its issuer refused or asked to wait.
 
-        A `Retry-After` of the issuer stays in force. The breaker is closed before the runner is
-        written, and opens again at the next refusal if that write fails. After the write, a
-        repeated request would find an unchanged runner, and leave the breaker open.
+        So it is tried again. The wait ends before the runner is written, and begins again at the
+        next failure. After the write, a repeated request would find an unchanged runner.
         """
         with suppress(ConditionFailed):
             write_row(
@@ -209,7 +211,36 @@ class RunnerStore:
                 lambda: self._client.delete_item(
                     TableName=self._table,
                     Key=client_key(row.project, row.client),
-                    ConditionExpression="attribute_exists(broken_version)",
+                    ConditionExpression="attribute_exists(broken_version) OR retry_at > :now",
+                    ExpressionAttributeValues={":now": {"N": str(int(self._now()))}},
+                ),
+            )
+
+    def _shorten_wait(self, row: RunnerRow) -> None:
+        """Let the runner's OAuth client be tried again, a while after its last failure.
+
+        A runner that restarts in a loop must not lock its client. So the wait does not end at once.
+        """
+        item = self._read(client_key(row.project, row.client)) or {}
+        if not {"since", "retry_at", "attempts"} <= item.keys():
+            return
+        earliest = max(row.try_at or 0, int(item["since"]["N"]) + RESTART_SPACING_SECONDS)
+        if "broken_version" not in item and int(item["retry_at"]["N"]) <= earliest:
+            return
+        shorter = {"asked_version": item.get("broken_version", {"S": ""}), **item}
+        shorter.pop("broken_version", None)
+        shorter["retry_at"] = {"N": str(earliest)}
+        with suppress(ConditionFailed):
+            write_row(
+                self._client,
+                lambda: self._client.put_item(
+                    TableName=self._table,
+                    Item=shorter,
+                    ConditionExpression="since = :since AND attempts = :attempts",
+                    ExpressionAttributeValues={
+                        ":since": item["since"],
+                        ":attempts": item["attempts"],
+                    },
                 ),
             )
 

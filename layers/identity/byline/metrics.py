@@ -29,7 +29,13 @@ PlannerMetric = Literal[
     "UnreadableRunner",
 ]
 RefreshMetric = Literal[
-    "Refreshed", "Postponed", "MintFailed", "StoreThrottled", "MessageNotUnderstood"
+    "Refreshed",
+    "Postponed",
+    "MintFailed",
+    "StoreThrottled",
+    "UnexpectedError",
+    "SweepFailed",
+    "MessageNotUnderstood",
 ]
 AuthorizationMetric = Literal[
     "RegistrationAttempt", "RegistrationSuccess", "RegistrationRetry", "RegistrationFailure"

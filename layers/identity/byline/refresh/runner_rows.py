@@ -15,7 +15,7 @@ from byline.tables.rows import Item, attributes, values_of
 DUE_INDEX = "by-due"
 
 DELETED_LIFETIME_SECONDS = 2_592_000
-"""How long a deleted runner's row is kept: 30 days."""
+"""How long a deleted runner's row is kept after its secrets are deleted: 30 days."""
 
 _DELETED = "deleted#"
 
@@ -44,6 +44,8 @@ class RunnerRow:
     only grows, across deletions too, so that a secret's version tokens never repeat.
     `shard` and `due_at`: set together. The row is in the index while the runner is live, and after
     its deletion until its secrets are deleted.
+    `next_try_at`: where it is later than `due_at`, when a failed refresh is tried again. Rows whose
+    token has expired are due before that, so that every tick counts them.
     `deadline`: when its token expires; without a token, when the runner was registered.
     `slots`: the number of secrets that its tokens are written to in turn. It never falls, so these
     are all secrets that were ever written. `slot`: the newest token's.
@@ -65,6 +67,7 @@ class RunnerRow:
     subject_issuer: str | None = None
     shard: str | None = None
     due_at: int | None = None
+    next_try_at: int | None = None
     lifetime: int | None = None
     issued_at: int | None = None
     expires_at: int | None = None
@@ -85,6 +88,11 @@ class RunnerRow:
     def is_live(self) -> bool:
         """Whether the runner is registered and its token is kept fresh."""
         return self.shard is not None and self.deleted_at is None
+
+    @property
+    def try_at(self) -> int | None:
+        """When there is work to do for the runner, None where there is none."""
+        return self.due_at if self.next_try_at is None else self.next_try_at
 
     @property
     def mint_key(self) -> MintKey:

@@ -52,6 +52,8 @@ once there are 100 (https://docs.aws.amazon.com/secretsmanager/latest/userguide/
 
 DAY_SECONDS = 86_400
 
+_TRIED_EARLY = frozenset({"invalid_client", "unauthorized_client"})
+
 _SHORT_LIFETIME_SECONDS = 2 * MARGIN_SECONDS
 _SPACED_SECONDS = -(-DAY_SECONDS // WRITES_PER_DAY)  # 960: one secret's shortest interval
 _SPREAD_SECONDS = 60
@@ -233,6 +235,7 @@ def refreshed(
         deadline=expires_at,
         refreshed_at=now,
         due_at=issued_at + due_after(lifetime, seed=seed),
+        next_try_at=None,
         attempts=0,
         last_error=None,
         window_started_at=started,
@@ -243,11 +246,20 @@ def refreshed(
 def is_due_soon(row: RunnerRow, *, now: int) -> bool:
     """Whether a refreshed or failed runner is due again before the next tick may find it.
 
-    After a failure only runners without a token and short-lived tokens cannot wait for a tick. The
-    planner decides about all others, because only it sees which deadlines are the earliest.
+    After a failure only runners without a token, short-lived tokens and a client's new secret
+    cannot wait for a tick. The planner decides about all others, because only it sees which
+    deadlines are the earliest.
     """
-    if row.shard is None or row.due_at is None or row.due_at - now >= SOON_SECONDS:
+    if row.shard is None or row.try_at is None or row.try_at - now >= SOON_SECONDS:
         return False
-    if not row.attempts or row.expires_at is None:
+    if not row.attempts or row.expires_at is None or _is_tried_early(row):
         return True
     return row.expires_at > now and is_short_lived(row.lifetime or 0)
+
+
+def _is_tried_early(row: RunnerRow) -> bool:
+    """Whether the refusal of the runner's client is tried again, because its secret may be new.
+
+    Any other refusal is due much later than the next tick.
+    """
+    return row.last_error is not None and row.last_error.error_class in _TRIED_EARLY
