@@ -86,6 +86,10 @@ build: ## build the artifacts that `sam deploy` uploads, and what they consist o
 .PHONY: deploy
 deploy: build ## build and deploy with params/<ENV>.yaml, and print what DNS and the OpenID provider need: ENV=dev
 	@$(PYTHON) -m tools.deploy "$(ENV)" $(ARGS)
+.PHONY: smoke
+smoke: ## check the deployed stack of an environment: ENV=dev; BYLINE_TOKEN, CLIENT as in docs/runbook.md
+	@tools/setup project
+	@PYTHONPATH=layers/identity:functions:. $(PYTHON) -m tools.smoke "$(ENV)" $(CHECKS)
 validate: ## check both templates with SAM's linter
 	@tools/setup sam
 	@for template in $(TEMPLATES); do .venv-sam/bin/sam validate --lint --template $$template || exit 1; done

@@ -1,0 +1,1 @@
+"""Checks of a deployed stack, for an operator after each deployment."""
