@@ -70,7 +70,7 @@ class Account:
         Raises `DeployFailed`.
         """
         deployment = Deployment(name, aws=self.aws, built=built)
-        deployment.deploy({**self._parameters(), **parameters})
+        deployment.deploy({**self.parameters(), **parameters})
         return deployment
 
     def load_balancer(
@@ -118,8 +118,11 @@ class Account:
             SecretString=json.dumps(document),
         )
 
-    def _parameters(self) -> dict[str, str]:
-        """The parameters of a first deployment, as an operator of this account gives them."""
+    def parameters(self) -> dict[str, str]:
+        """The parameters of a first deployment, as an operator of this account gives them.
+
+        Each call has other priorities of listener rules, for another stack.
+        """
         endpoints = self._openid.discovery
         trusted = {
             "issuer": self.issuer,

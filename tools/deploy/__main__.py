@@ -3,7 +3,7 @@
     python -m tools.deploy dev [arguments of `sam deploy`]
 
 Reads `params/dev.yaml`. The stack is `byline-dev`, or what STACK says. Credentials and region are
-those of the AWS CLI.
+those of the AWS CLI. `--template-file` names the template of another artifact.
 """
 
 import json
@@ -45,12 +45,15 @@ def main(environment: str, arguments: list[str]) -> None:
         sys.exit(f"params/{environment}.yaml: {unusable}")
     stack = os.environ.get("STACK") or f"byline-{environment}"
     overrides = ROOT / f".aws-sam/parameters-{environment}.yaml"
+    overrides.parent.mkdir(exist_ok=True)
     overrides.write_text(json.dumps(parameters, indent=1))  # JSON is YAML, and needs no quotes
-    subprocess.run(
+    finished = subprocess.run(
         [SAM, "deploy", "--stack-name", stack, "--parameter-overrides", f"file://{overrides}",
-         *arguments],
-        cwd=ROOT, check=True,
+         "--config-file", ROOT / "samconfig.toml", *arguments],
+        cwd=ROOT, check=False,
     )  # fmt: skip
+    if finished.returncode != 0:
+        sys.exit(finished.returncode)  # the SAM CLI has said why
     outputs = stack_outputs(boto3.client("cloudformation"), stack)
     arn = outputs.get("LoadBalancerArn") or load_balancer_of(parameters["ListenerArn"])
     address = load_balancer_address(boto3.client("elbv2"), arn)

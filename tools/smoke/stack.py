@@ -21,7 +21,7 @@ class DeployedStack:
 
     def __init__(self, name: str) -> None:
         """Read the stack. Raises `NoStack`."""
-        self.client = cache(boto3.client)
+        self.client = cache(boto3.Session().client)
         self._cloudformation = self.client("cloudformation")
         try:
             [found] = self._cloudformation.describe_stacks(StackName=name)["Stacks"]

@@ -74,15 +74,25 @@ type Check = Callable[[Cleanup], str]
 
 
 def verdicts(checks: Iterable[tuple[str, Check]]) -> Iterator[Verdict]:
-    """The verdict of each named check, in order. What a check created is gone afterwards."""
+    """The verdict of each named check, in order. What a check created is gone afterwards.
+
+    Raises `KeyboardInterrupt` after the verdict of the check that was interrupted.
+    """
     for name, check in checks:
+        interrupt: KeyboardInterrupt | None = None
         with Cleanup() as cleanup:
-            verdict = _verdict(name, partial(check, cleanup))
+            try:
+                verdict = _verdict(name, partial(check, cleanup))
+            except KeyboardInterrupt as raised:
+                interrupt = raised
+                verdict = Verdict(name, "not checked", "interrupted")
         if cleanup.left:
             left = f"left behind: {', '.join(cleanup.left)}"
             detail = f"{verdict.detail}; {left}" if verdict.outcome == "FAILED" else left
             verdict = Verdict(name, "FAILED", detail)
         yield verdict
+        if interrupt is not None:
+            raise interrupt
 
 
 def _verdict(name: str, check: Callable[[], str]) -> Verdict:
