@@ -43,9 +43,9 @@ check: lint types ## the loop while you work: lint, types and the tests that nee
 test: ## run all tests
 	@tools/setup project sam second-engine evaluator
 	BYLINE_AWS_CALLS=complete $(PYTHON) -m pytest $(PARALLEL)
-test-deploy: ## deploy, use, change, upgrade and delete the built stack on this machine
-	@tools/setup project sam second-engine
-	$(PYTHON) -m pytest tests/deploy
+test-deploy: ## deploy, check, use, change, upgrade and delete the built stack on this machine
+	@tools/setup project sam second-engine evaluator
+	$(PYTHON) -m pytest $(PARALLEL) tests/deploy
 test-second-engine: ## run the stores' tests on ministack, a second implementation of AWS
 	@tools/setup project second-engine
 	BYLINE_TEST_ENGINE=ministack $(PYTHON) -m pytest $(PARALLEL) -p tests.second_engine $(STORES)

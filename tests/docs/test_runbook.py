@@ -1,6 +1,7 @@
 """The runbook has what an operator looks up: alarms, error classes, metrics, log lines."""
 
 import ast
+import inspect
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from byline.registration.counters import EXCEPTION_CLASSES
 from tests.docs.documents import ROOT, names, section, table
 from tests.docs.facts import METRICS, REFRESH_ERROR_CLASSES, REGISTRATION_ERROR_CLASSES
 from tests.docs.templates import alarms
+from tools.smoke import __main__ as smoke
 
 RUNBOOK = "docs/runbook.md"
 METRIC_ROWS = {
@@ -109,3 +111,18 @@ def test_every_error_class_has_the_exception_that_agentex_raises() -> None:
         for error_class in names(row["error class"])
     }
     assert listed == EXCEPTION_CLASSES
+
+
+def test_checks_of_a_deployment_are_those_of_the_program() -> None:
+    """An operator finds each verdict's check, in the order in which `make smoke` prints them."""
+    rows = table(section(RUNBOOK, "## Check a deployment"), "check")
+    assert [names(row["check"])[0] for row in rows] == list(smoke.CHECKS)
+
+
+def test_variables_of_the_checks_are_those_that_the_program_reads() -> None:
+    """An operator finds each variable that `make smoke` reads, and its help has the same."""
+    rows = table(section(RUNBOOK, "## Check a deployment"), "variable")
+    read = set(re.findall(r'environ\.get\("(\w+)"', inspect.getsource(smoke)))
+    assert {names(row["variable"])[0] for row in rows} == read
+    assert smoke.__doc__ is not None
+    assert all(name in smoke.__doc__ for name in read)
