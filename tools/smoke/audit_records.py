@@ -38,7 +38,7 @@ def check(surroundings: Surroundings, _: Cleanup) -> str:
             if not _evaluates_leading_keys(client):
                 raise NotChecked(f"the IAM of this account does not evaluate {LEADING_KEYS}")
             raise Failed(f"explicitDeny for {action} of an audit record", decision)
-    for action, key in (("dynamodb:PutItem", record), (CONTROL, "smoke")):
+    for action, key in (("dynamodb:PutItem", record), (CONTROL, f"project#{surroundings.project}")):
         if (decision := decisions(action, key=key)[action]) != "allowed":
             raise Failed(f"allowed for {action} of {key.partition('#')[0]}", decision)
     return ""

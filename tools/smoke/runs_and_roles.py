@@ -1,4 +1,4 @@
-"""A run is created once, read, cancelled and deleted; a role is granted and revoked."""
+"""A run is created once, read, started, cancelled and deleted; a role is granted and revoked."""
 
 import secrets
 from functools import partial
@@ -24,6 +24,7 @@ def check(surroundings: Surroundings, cleanup: Cleanup) -> str:
     expect(read, 200, "GET of the run")
     if read.json()["executed_by"] != caller["executed_by"]:
         raise Failed("`executed_by` of the caller", "another one")
+    expect(endpoint.call("POST", f"{path}/start"), 200, "starting the run")
     cancelled = endpoint.call("POST", f"{path}/cancel")
     expect(cancelled, 200, "cancelling the run")
     if cancelled.json()["status"] != "cancelled":
