@@ -17,8 +17,8 @@ from byline.refresh.timing import MintedToken, is_meant
 from byline.refresh.work_units import TokenSecret, WorkUnit
 from byline.secret_names import SecretNames
 from refresh_tokens.client_secrets import ClientSecret, read_client_secret
-from refresh_tokens.client_states import ClientStates
 from refresh_tokens.clients import (
+    ClientStates,
     ClientStore,
     VersionedClient,
 )

@@ -26,8 +26,7 @@ from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.work_units import MintKey, WorkUnit, message_body, read_batch
 from byline.secret_names import SecretNames
 from byline.settings import required, whole_number
-from refresh_tokens.client_states import ClientStates
-from refresh_tokens.clients import ClientStore
+from refresh_tokens.clients import ClientStates, ClientStore
 from refresh_tokens.minting import Mint
 from refresh_tokens.refresher import Refresher, RefreshReport
 from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases

@@ -7,7 +7,6 @@ rows. `make simulate` runs them on simulated time.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Self
 
 from byline.refresh.timing import TICK_SECONDS, required_margin
 from byline.retries import jittered_wait
@@ -72,11 +71,6 @@ class ClientState:
     asked_version: str | None = None
     refusals: int = 0
     worked_version: str | None = None
-
-    @classmethod
-    def working(cls, version: str, *, now: int) -> Self:
-        """The state of a client that got a token with this version of its secret."""
-        return cls(error_class="", since=now, retry_at=0, attempts=0, worked_version=version)
 
     @property
     def is_refused(self) -> bool:

@@ -8,8 +8,7 @@ from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import MintedToken, is_nearly_dead, known_token
 from byline.refresh.work_units import MintKey
-from refresh_tokens.client_states import ClientStates
-from refresh_tokens.clients import ClientStore
+from refresh_tokens.clients import ClientStates, ClientStore
 from refresh_tokens.errors import REFUSALS, RefreshFailed, RetryLater
 from refresh_tokens.minting import Mint
 from refresh_tokens.retries import (
@@ -103,23 +102,24 @@ class SharedMints:
             raise RetryLater("unexpected_error", until=until, asked=True) from error
 
     def _minted(self, key: MintKey, row: RunnerRow) -> MintedToken:
-        now, life = int(self._now()), life_of(row)
+        now = int(self._now())
         state = self._states.get(key.project, key.client)
-        if state is not None and state.version is None:
-            _require_turn(state, life, version=None, now=now)
+        in_trouble = state is not None and state.error_class
+        if state is not None and in_trouble and state.version is None:
+            _require_turn(state, life_of(row), version=None, now=now)
         version: SecretVersion | None = None
         try:
             client = self._clients.get(key.project, key.client)
             version = client.version
-            if state is not None:
-                _require_turn(state, life, version=version.id, now=now)
+            if state is not None and in_trouble:
+                _require_turn(state, life_of(row), version=version.id, now=now)
             if isinstance(client.secret, RefreshFailed):
                 raise client.secret
             token = self._mint.mint(key, client.secret, known=known_token(row))
         except RefreshFailed as failure:
             later, new_state = after_failure(
                 failure,
-                life,
+                life_of(row),
                 state=state,
                 version=version,
                 now=int(self._now()),
@@ -129,7 +129,13 @@ class SharedMints:
                 self._states.put(key.project, key.client, new_state, before=state)
             raise later from None
         if state is None or state.error_class or state.worked_version != version.id:
-            works = ClientState.working(version.id, now=int(self._now()))
+            works = ClientState(
+                error_class="",
+                since=int(self._now()),
+                retry_at=0,
+                attempts=0,
+                worked_version=version.id,
+            )
             self._states.put(key.project, key.client, works, before=state)
         return token
 

@@ -10,7 +10,7 @@ from copy import replace
 import pytest
 
 from byline.refresh.runner_rows import RunnerRow, lease_key
-from refresh_tokens.client_states import ClientStates
+from refresh_tokens.clients import ClientStates
 from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, ClientState
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.secret_store import Behaviour

@@ -1,5 +1,6 @@
 """When a failed refresh is tried again: the policy as a table, without rows and without calls."""
 
+from copy import replace
 from math import inf
 from typing import Any
 
@@ -30,7 +31,7 @@ from refresh_tokens.retries import (
 
 NOW = 1_800_000_000
 OLD = SecretVersion("v1", NOW - NEW_SECRET_SECONDS)
-WORKS = ClientState.working("v1", now=NOW - 86_400)
+WORKS = ClientState(error_class="", since=NOW - 86_400, retry_at=0, attempts=0, worked_version="v1")
 
 
 def life(left: int, *, lifetime: int = 900, failures: int = 0) -> TokenLife:
@@ -187,7 +188,7 @@ def refused(times: int, **changes: Any) -> ClientState:
         (WORKS, NEW_SECRET_SECONDS - 1, 10),
         (WORKS, NEW_SECRET_SECONDS, None),
         (None, NEW_SECRET_SECONDS, 10),
-        (ClientState.working("v0", now=NOW - 86_400), NEW_SECRET_SECONDS, 10),
+        (replace(WORKS, worked_version="v0"), NEW_SECRET_SECONDS, 10),
         (refused(1), 60, 30),
         (refused(2), 60, 60),
         (refused(3), 60, None),

@@ -17,8 +17,7 @@ from byline.fetch import post as send
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
 from byline.refresh.work_units import WorkUnit, version_token
 from byline.secret_names import SecretNames
-from refresh_tokens.client_states import ClientStates
-from refresh_tokens.clients import ClientStore
+from refresh_tokens.clients import ClientStates, ClientStore
 from refresh_tokens.minting import Mint
 from refresh_tokens.refresher import Refresher, RefreshReport
 from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
