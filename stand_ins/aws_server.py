@@ -3,7 +3,8 @@
     with serve_aws() as aws:
         aws.faults.follow("PutSecretValue", LoseAnswer(), RATE_EXCEEDED)
 
-Secrets Manager is our own stand-in. moto answers every other service with AWS's JSON protocol.
+Secrets Manager and STS are our own stand-ins. moto answers every other service with AWS's JSON
+protocol.
 The server records every call, can apply a fault to it, and can search it for secret texts.
 A client finds the server by `AWS_ENDPOINT_URL`, or by the variable of one service, such as
 `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 from typing import Any
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
 import boto3
@@ -36,9 +38,12 @@ from stand_ins.refusal import Refusal, Refused
 from stand_ins.secret_store import Behaviour, SecretStore
 from stand_ins.secret_texts import without_value
 from stand_ins.secrets_manager import SecretsManager
+from stand_ins.security_token_service import SecurityTokenService
 
 SECRETS_MANAGER = "secretsmanager"
 OBSERVER = "observer-of-a-test"
+QUERY_PROTOCOL = "application/x-www-form-urlencoded"
+"""The content type by which STS is told apart: it alone has AWS's query protocol."""
 
 
 class AwsServer:
@@ -52,6 +57,7 @@ class AwsServer:
         self.ended = Event()
         self._clock = clock
         self._secrets_manager = SecretsManager(self.secrets)
+        self.sts = SecurityTokenService(clock=clock, texts=self.secrets.texts)
         self._moto = MotoServices(clock=clock)
 
     def client(self, service: str, **config: Any) -> Any:
@@ -80,8 +86,16 @@ class AwsServer:
             call for call in self.calls if self.secrets.texts.occur_in(_without_secret_value(call))
         ]
 
+    def receive_any(self, request: HttpRequest) -> HttpAnswer | NoAnswer:
+        """The answer to a request of either protocol. STS meets no fault of the script."""
+        if not request.headers.get("Content-Type", "").startswith(QUERY_PROTOCOL):
+            return self.receive(request)
+        form = dict(parse_qsl(request.body.decode()))
+        self.calls.append(Call(self._clock(), "sts", form.get("Action", ""), form))
+        return self.sts.answer(form)
+
     def receive(self, request: HttpRequest) -> HttpAnswer | NoAnswer:
-        """The answer to a request, after any fault of the script was applied."""
+        """The answer to a request of the JSON protocol, after any fault of the script."""
         service, _, operation = request.headers.get("X-Amz-Target", "").rpartition(".")
         call = Call(self._clock(), service, operation, _document(request.body))
         if OBSERVER in request.headers.get("User-Agent", "") or _is_profile_write(call):
@@ -134,7 +148,7 @@ def serve_aws(
     `clock`: seconds since the epoch.
     """
     aws = AwsServer(clock=clock, behaviour=behaviour or Behaviour())
-    with serve(aws.receive, ended=aws.ended) as aws.url:
+    with serve(aws.receive_any, ended=aws.ended) as aws.url:
         yield aws
 
 

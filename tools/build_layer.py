@@ -22,7 +22,7 @@ LAYER = Path(__file__).parents[1] / "layers/identity"
 CHECK = Path(__file__).with_name("build_check.py")
 DEPLOYED_AS = "/opt/python"
 
-SERVICES = ("dynamodb", "secretsmanager", "sqs", "xray")
+SERVICES = ("dynamodb", "secretsmanager", "sqs", "sts", "xray")
 """The AWS services that the code calls. Only their models are shipped. X-Ray is among them because
 its SDK, loaded with the tracer, creates a client on import."""
 

@@ -17,7 +17,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from jwt import PyJWS
 from jwt.algorithms import OKPAlgorithm
 
-from refresh_tokens.client_secrets import Members, Proof, unusable
+from refresh_tokens.client_secrets import ASSERTION_TYPE, Members, Proof, unusable
 
 ASSERTION_LIFETIME_SECONDS = 60
 
@@ -26,8 +26,6 @@ CLOCK_SKEW_SECONDS = 60
 
 MIN_RSA_BITS = 2_048
 """RFC 7518, section 3.3."""
-
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 type PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
 

@@ -17,6 +17,9 @@ from refresh_tokens.errors import RefreshFailed
 
 if TYPE_CHECKING:
     from refresh_tokens.assertions import PrivateKeyJwt
+    from refresh_tokens.web_identity import WebIdentity
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class ClientSecret:
 
     token_endpoint: str
     issuer: str
-    authentication: "SharedSecret | PrivateKeyJwt"
+    authentication: "SharedSecret | PrivateKeyJwt | WebIdentity"
 
 
 class Members(msgspec.Struct, frozen=True):
@@ -85,6 +88,7 @@ _OF_METHOD = {
     "client_secret_basic": _OF_SHARED_SECRETS,
     "client_secret_post": _OF_SHARED_SECRETS,
     "private_key_jwt": _OF_PRIVATE_KEYS,
+    "aws_web_identity": frozenset({"assertion_audience", "assertion_algorithm"}),
 }
 """The members that each `auth_method` has beside those of every client."""
 
@@ -161,7 +165,7 @@ def _require_address(members: Members) -> None:
         raise unusable(f"has a query or a fragment in `{member}`")
 
 
-def _authentication(members: Members) -> "SharedSecret | PrivateKeyJwt":
+def _authentication(members: Members) -> "SharedSecret | PrivateKeyJwt | WebIdentity":
     method = members.auth_method
     if method not in _OF_METHOD:
         known = ", ".join(_OF_METHOD)
@@ -174,6 +178,10 @@ def _authentication(members: Members) -> "SharedSecret | PrivateKeyJwt":
             if not members.client_secret:
                 raise unusable(f"has no `client_secret`, which {method} needs")
             return SharedSecret(members.client_id, members.client_secret, shared)
+        case "aws_web_identity":
+            from refresh_tokens.web_identity import WebIdentity  # noqa: PLC0415
+
+            return WebIdentity.of(members)
         case _:
             # Loaded for the clients that sign: a JWT library costs 166 ms of a cold start.
             from refresh_tokens.assertions import PrivateKeyJwt  # noqa: PLC0415

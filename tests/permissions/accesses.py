@@ -16,6 +16,7 @@ type Json = Mapping[str, Any]
 TABLE = "AWS::DynamoDB::Table"
 SELECT, RETURN_VALUES = "dynamodb:Select", "dynamodb:ReturnValues"
 FORCED_DELETION = "secretsmanager:ForceDeleteWithoutRecovery"
+LIFETIME = "sts:DurationSeconds"
 WORDS = {"SET", "REMOVE", "ADD", "DELETE", "AND", "OR", "NOT", "BETWEEN", "IN"}
 """The words of DynamoDB's expressions that are not names of attributes."""
 
@@ -60,6 +61,10 @@ def accesses(function: str, service: str, operation: str, call: Json) -> Iterato
             yield Access(function, f"{service}:{operation}", f"{folder}/*", (), conditions)
             if call.get("Tags"):
                 yield Access(function, f"{service}:TagResource", f"{folder}/*")
+        case "sts":
+            # The audience differs from client to client. Which ones are allowed is a parameter.
+            lifetime = (LIFETIME, str(call["DurationSeconds"]))
+            yield Access(function, f"{service}:{operation}", "", (), (lifetime,))
         case _:
             yield Access(function, f"{service}:{operation}", "")
 

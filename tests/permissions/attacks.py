@@ -5,6 +5,7 @@ The role allows the first request of a pair. The second one differs in one thing
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from tests.permissions.accesses import (
     FORCED_DELETION,
@@ -13,8 +14,8 @@ from tests.permissions.accesses import (
     Access,
     accesses,
 )
-from tests.permissions.evaluator import Request, request_of
-from tests.permissions.policies import OTHER_ACCOUNT, STACK, arn
+from tests.permissions.evaluator import Request, of_role, request_of
+from tests.permissions.policies import AUDIENCE, OTHER_ACCOUNT, STACK, arn
 
 type Attack = tuple[list[Request], list[Request]]
 """The requests of a call that is allowed, and of the attack. IAM must refuse one of the latter."""
@@ -109,6 +110,25 @@ def attacks() -> Iterator[tuple[str, Attack]]:
     yield from _by_the_registrar()
     yield from _on_secrets()
     yield from _by_the_planner_and_the_refresher()
+    yield from _on_web_identities()
+
+
+def _on_web_identities() -> Iterator[tuple[str, Attack]]:
+    """JWTs of the refresher's role for others than the operator's audiences, or for longer."""
+
+    def request(*audiences: str, seconds: str = "60") -> Request:
+        context: dict[str, Any] = {"sts:DurationSeconds": seconds}
+        if audiences:
+            context["sts:IdentityTokenAudience"] = [*audiences]
+        return of_role("RefreshTokensRole", "sts:GetWebIdentityToken", "*", context)
+
+    for name, attack in (
+        ("another audience", request("https://another.example")),
+        ("another audience beside its own", request(AUDIENCE, "https://another.example")),
+        ("no audience", request()),
+        ("an hour", request(AUDIENCE, seconds="3600")),
+    ):
+        yield f"JWT of the refresher for {name}", ([request(AUDIENCE)], [attack])
 
 
 def _pair(name: str, allowed: Access, **changes: object) -> tuple[str, Attack]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.permissions.accesses import Access
-from tests.permissions.policies import ACCOUNT, STACK, arn, identity_policy, role_of
+from tests.permissions.policies import ACCOUNT, AUDIENCE, STACK, arn, identity_policy, role_of
 
 PROGRAM = Path(__file__).with_name("evaluate.mjs")
 INSTALLED = PROGRAM.with_name("node_modules") / "@cloud-copilot/iam-simulate"
@@ -62,6 +62,9 @@ def request_of(access: Access) -> Request:
         context["dynamodb:LeadingKeys"] = [key.replace("*", SAMPLE) for key in access.keys]
     if access.attributes:
         context["dynamodb:Attributes"] = sorted(access.attributes)
+    if service == "sts":
+        context["sts:IdentityTokenAudience"] = [AUDIENCE]
+        return of_role(role_of(access.function), access.action, "*", context)
     return of_role(
         role_of(access.function), access.action, arn(service, f"{kind}{name}{ending}"), context
     )

@@ -12,8 +12,13 @@ ACCOUNT, STACK = PSEUDO_PARAMETERS["AWS::AccountId"], PSEUDO_PARAMETERS["AWS::St
 OTHER_ACCOUNT = "999999999999"
 ROLE, FUNCTION = "AWS::IAM::Role", "AWS::Lambda::Function"
 
-PARAMETERS = {"AuthorizationServiceUrl": "https://authorization.example"}
-"""The stack registers runs. All other parameters have their defaults."""
+AUDIENCE = "https://issuer.example"
+PARAMETERS = {
+    "AuthorizationServiceUrl": "https://authorization.example",
+    "WebIdentityAudiences": AUDIENCE,
+}
+"""The stack registers runs and has clients without a secret. All other parameters have their
+defaults."""
 
 STREAM = "2026-11-26T00:00:00.000"
 RESOURCES = {
@@ -68,9 +73,12 @@ The template's own tests hold them."""
 
 
 def identity_policy(role: str, *, recovery_days: str = "7") -> Json:
-    """All statements of a role's own policies, as one policy."""
-    properties_of_role = deployment(recovery_days).properties(role)
-    documents = [each["PolicyDocument"] for each in properties_of_role["Policies"]]
+    """All statements of a role's own and attached policies, as one policy."""
+    stack = deployment(recovery_days)
+    body = stack.properties(role)
+    attached = body.get("ManagedPolicyArns", [])
+    documents = [each["PolicyDocument"] for each in body["Policies"]]
+    documents += [stack.properties(name)["PolicyDocument"] for name in attached]
     statements = [statement for document in documents for statement in document["Statement"]]
     evaluated = [each for each in statements if each["Sid"] not in NOT_EVALUATED]
     return {"Version": "2012-10-17", "Statement": evaluated}

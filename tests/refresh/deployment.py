@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from byline.aws import dynamodb, secrets_manager, sqs
+from byline.aws import dynamodb, secrets_manager, sqs, sts
 from byline.refresh.work_units import WorkUnit
 from plan_refresh.handler import build as build_planner
 from refresh_tokens.handler import build as build_worker
@@ -134,5 +134,5 @@ def deployed(world: World, **changes: str) -> Iterator[Deployment]:
 
 def forget_clients() -> None:
     """Drop the cached clients of AWS, which belong to another endpoint."""
-    for client in (dynamodb, sqs, secrets_manager):
+    for client in (dynamodb, sqs, secrets_manager, sts):
         client.cache_clear()

@@ -3,7 +3,7 @@
 import json
 import time
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -98,7 +98,8 @@ class TokenIssuer:
     a cache. `opaque`: whether its tokens are no JWTs. `respond`: by path, how it answers instead,
     byte by byte. `answer`, `metadata`: members of the token endpoint's answer and of the discovery
     document that are different, None for those that are left out. `assertion_audience`: the only
-    `aud` of assertions that it accepts; empty for its own name and its token endpoint.
+    `aud` of assertions that it accepts; empty for its own name and its token endpoint. `federated`:
+    verifies JWTs of AWS, whose `sub` must be the `secret` of a client of `aws_web_identity`.
     """
 
     url: str = ""
@@ -112,6 +113,7 @@ class TokenIssuer:
     received: list[Received] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     assertion_audience: str = ""
+    federated: Callable[[str], dict[str, Any]] = lambda _: {}
     assertion_ids: set[str] = field(default_factory=set)
     over: Event = field(default_factory=Event)
 
@@ -166,10 +168,25 @@ class TokenIssuer:
                 "client_secret_basic": _proves_by_header,
                 "client_secret_post": _proves_by_form,
                 "private_key_jwt": self._proves_by_assertion,
+                "aws_web_identity": self._proves_by_federation,
             }[client.auth_method]
             if proven(client, request):
                 return client
         return None
+
+    def _proves_by_federation(self, client: RegisteredClient, request: Received) -> bool:
+        """Check a JWT of the account that the client is federated with."""
+        form = request.form
+        if (form.get("client_id"), form.get("client_assertion_type")) != (
+            client.client_id,
+            ASSERTION_TYPE,
+        ):
+            return False
+        try:
+            claims = self.federated(form["client_assertion"])
+        except jwt.InvalidTokenError:
+            return False
+        return bool(claims["sub"] == client.secret)
 
     def _proves_by_assertion(self, client: RegisteredClient, request: Received) -> bool:
         """Check an assertion by RFC 7523, section 3, without leeway."""

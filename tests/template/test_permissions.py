@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from refresh_tokens.web_identity import LIFETIME_SECONDS
 from serve_runs.audit.trail import AUDIT
 from tests.template.stack import NO_VALUE, listed, properties, resources, statements, template
 
@@ -15,10 +16,12 @@ WITHOUT_RESOURCES = {
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
     "dynamodb:ListStreams",
+    "sts:GetWebIdentityToken",
 }
 """Actions for which IAM knows no resource but `*`.
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
-https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html"""
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html"""
 
 SECRETS = re.compile(
     r"arn:\$\{AWS::Partition\}:secretsmanager:\$\{AWS::Region\}:\$\{AWS::AccountId\}"
@@ -108,6 +111,28 @@ def test_audit_records_are_never_changed() -> None:
     assert denied["Condition"] == {
         "ForAnyValue:StringLike": {"dynamodb:LeadingKeys": [f"{AUDIT}*"]}
     }
+
+
+AUDIENCES = {"Fn::Split": [",", {"Ref": "WebIdentityAudiences"}]}
+
+
+def test_role_gets_web_identity_tokens_for_the_named_audiences_only() -> None:
+    """One role has the policy, none by default, and each token lives for a minute."""
+    policy = resources("AWS::IAM::ManagedPolicy")["WebIdentityPolicy"]
+    assert policy["Condition"] == "WebIdentity"
+    [statement] = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "sts:GetWebIdentityToken"
+    assert statement["Condition"] == {
+        "ForAllValues:StringEquals": {"sts:IdentityTokenAudience": AUDIENCES},
+        "Null": {"sts:IdentityTokenAudience": "false"},
+        "NumericLessThanEquals": {"sts:DurationSeconds": LIFETIME_SECONDS},
+    }
+    attached = {
+        name
+        for name, role in resources("AWS::IAM::Role").items()
+        if "WebIdentityPolicy" in str(role["Properties"]["ManagedPolicyArns"])
+    }
+    assert attached == {"RefreshTokensRole"}
 
 
 @pytest.mark.parametrize("function", resources("AWS::Lambda::Function"))

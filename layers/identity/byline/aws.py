@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
     from mypy_boto3_sqs.client import SQSClient
+    from mypy_boto3_sts.client import STSClient
 
 CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3
@@ -70,6 +71,13 @@ def sqs() -> "SQSClient":
 def secrets_manager() -> "SecretsManagerClient":
     """The client of Secrets Manager."""
     client: SecretsManagerClient = _client("secretsmanager")
+    return client
+
+
+@cache
+def sts() -> "STSClient":
+    """The client of STS in the region, where web identity tokens are signed."""
+    client: STSClient = _client("sts")
     return client
 
 
