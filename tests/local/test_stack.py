@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item
+from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import PortTaken, WebServer, listen, url_of
 from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
@@ -203,7 +203,8 @@ def test_tick_refreshes_a_due_runner_without_a_message() -> None:
         dynamodb = stack.aws.client("dynamodb")
         dynamodb.put_item(TableName="RunnersTable", Item=runner_item(row))
         end = time.monotonic() + 20
-        while "slot" not in (item := dynamodb.scan(TableName="RunnersTable")["Items"][0]):
+        key = runner_key("research", "trainer")
+        while "slot" not in (item := dynamodb.get_item(TableName="RunnersTable", Key=key)["Item"]):
             assert time.monotonic() < end, stack.log_text()
             time.sleep(0.2)
         secret = stack.aws.client("secretsmanager").get_secret_value(

@@ -83,7 +83,7 @@ def test_threads_share_the_rate(writes_per_second: int) -> None:
     for thread in threads:
         thread.join()
     assert busiest(times, span=1) <= writes_per_second
-    assert max(times) - min(times) < 3
+    assert max(times) - min(times) < 10
 
 
 @pytest.mark.parametrize("operation", ["CreateSecret", "PutSecretValue"])

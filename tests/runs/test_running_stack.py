@@ -1,5 +1,6 @@
 """The running stack answers as the OpenAPI document says: real HTTP, runtime and token."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from local.stack import Stack
 from tests.identity.alb_tokens import segments_of
 from tests.runs import contract
 
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SCHEMATHESIS = shutil.which("schemathesis", path=str(Path(sys.executable).parent)) or ""
 
@@ -58,6 +60,7 @@ def test_running_stack_passes_all_checks_of_the_document(
             *("--max-examples", "20"),
         ],
         cwd=tmp_path,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS)},
         capture_output=True,
         text=True,
         timeout=300,
