@@ -147,7 +147,11 @@ def test_passed_checks_leave_only_what_byline_keeps(operator: Operator) -> None:
     runs = {row["project"]["S"].partition("#")[0] for row in rows(account, outputs["RunsTable"])}
     assert runs <= {"deleted", "idempotency"}
     runners = rows(account, outputs["RunnersTable"])
-    assert {row["project"]["S"].partition("#")[0] for row in runners} <= {"deleted", "floor"}
+    assert {row["project"]["S"].partition("#")[0] for row in runners} <= {
+        "client",
+        "deleted",
+        "floor",
+    }
     granted = [row for row in rows(account, outputs["AccessTable"]) if "roles" in row]
     assert granted == []
 

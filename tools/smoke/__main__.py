@@ -15,8 +15,9 @@ a permission.
 
 Prints a verdict for each check: `ok`, `FAILED` or `not checked`. The exit status is 1 if a check
 failed or none could be made. No token is printed. What is created is deleted, also after an
-interrupt. What Byline keeps by design stays: audit records, the last rows of deleted runs, runners
-and roles, the caller's profile, and with ProjectCreation=anyone the role of a new project's admin.
+interrupt. What Byline keeps by design stays: audit records, the client's row, the last rows of
+deleted runs, runners and roles, the caller's profile, and with ProjectCreation=anyone the role of a
+new project's admin.
 """
 
 import os
