@@ -1,4 +1,4 @@
-"""One mint for all runners of a work unit that may share its token, and its client's trouble."""
+"""Shares one minted token among the runners that may have it, and keeps the client's state."""
 
 from collections.abc import Callable
 
