@@ -1,6 +1,7 @@
 """A release is tagged with the project's version and described by the changelog."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,16 @@ def test_release_without_a_recording_is_refused(
     monkeypatch.setattr("tools.release_notes.RECORDINGS", tmp_path)
     with pytest.raises(SystemExit, match=r"no recording .* Run `make recording`"):
         main(f"v{version()}")
+
+
+def test_recording_of_a_tagged_version_is_unchanged() -> None:
+    """What a released version left is read by later versions as it was tagged."""
+    tags = subprocess.run(
+        ["git", "tag", "--list", "v*"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    for tag in tags:
+        recording = f"tests/releases/recorded/{tag.removeprefix('v')}.json"
+        tagged = subprocess.run(
+            ["git", "show", f"{tag}:{recording}"], cwd=ROOT, capture_output=True, check=True
+        ).stdout
+        assert (ROOT / recording).read_bytes() == tagged, tag
