@@ -16,9 +16,8 @@ from itertools import count, islice
 import cedarpy
 
 from byline.identity.caller import Principal
-from serve_runs.access.control import Access, RoleAssignment
+from serve_runs.access.control import Access, ActsFor, RoleAssignment
 from serve_runs.access.decisions import Resource
-from serve_runs.access.store import ActsFor
 
 DECISIONS_A_ROUND = 500
 

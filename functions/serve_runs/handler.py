@@ -24,7 +24,6 @@ from byline.secret_names import SecretNames
 from byline.settings import choice, required, whole_number
 from serve_runs.access.admins import default_issuer, read_admins
 from serve_runs.access.control import AccessControl
-from serve_runs.access.store import RoleReader
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.callers.routes import CallerRoutes
 from serve_runs.callers.sign_out import SignOut
@@ -69,7 +68,8 @@ def build(environ: Mapping[str, str]) -> Api:
     audit = AuditTrail(client, access_table, now=now, retention_days=audit_days)
     profiles = Profiles(client, access_table, now=now, failed=profile_failed)
     access_control = AccessControl(
-        RoleReader(client, access_table),
+        client,
+        access_table,
         admins=read_admins(environ.get("PROJECT_ADMINS", ""), settings=settings),
         callers_are_verified=is_verified,
     )

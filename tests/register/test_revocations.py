@@ -10,7 +10,7 @@ import pytest
 from byline.identity.caller import principal_of
 from byline.registration.authorization_service import ATTEMPTS
 from byline.registration.outbox import SETTLE_SECONDS, SHARDS, revocation_key
-from serve_runs.access.store import acts_for_key
+from serve_runs.access.control import acts_for_key
 from serve_runs.errors import RequestFailed
 from serve_runs.service_accounts.grants import REQUEST_SECONDS
 from serve_runs.service_accounts.views import listed_key

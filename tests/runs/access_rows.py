@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from byline.identity.caller import Principal, PrincipalKind
-from serve_runs.access.store import roles_key
+from serve_runs.access.control import roles_key
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import ACCESS_TABLE, DynamoDb

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_runs.access.store import project_key
+from serve_runs.access.projects import project_key
 from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer

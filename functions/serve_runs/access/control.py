@@ -6,28 +6,39 @@ allow the action to both. A right that the person loses is lost to the service a
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from byline.identity.caller import Caller, Principal, principal_of
-from serve_runs.access.decisions import Question, Resource, decisions
-from serve_runs.access.store import ActsFor, PrincipalRoles, RoleReader
+from byline.identity.caller import Caller, Principal, principal_of, read_principal
+from byline.tables.rows import Item, read_rows
+from serve_runs.access.decisions import VISIBILITY, Question, Resource, decisions
 from serve_runs.errors import forbidden, not_found
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ADMIN_ROLE = "project:admin"
 
-VISIBILITY = {
-    "Project": "read_run",
-    "Run": "read_run",
-    "Runner": "read_runner",
-    "ServiceAccount": "read_service_account",
-    "Credential": "read_credential",
-    "RoleBindings": "read_roles",
-    "Audit": "read_audit",
-}
-"""By resource type: the action whose permission lets a caller know that a resource exists."""
+
+class ActsFor(msgspec.Struct, frozen=True):
+    """The person that an application acts for, with `role` in `project` only.
+
+    `identity`: the person at the time of registration, as JSON in the shape of `executed_by`.
+    """
+
+    person: Principal
+    identity: str
+    project: str
+    role: str
+
+
+class PrincipalRoles(msgspec.Struct, frozen=True):
+    """A principal's roles by project, and the person that it acts for."""
+
+    by_project: dict[str, frozenset[str]]
+    acts_for: ActsFor | None
 
 
 class RoleAssignment(msgspec.Struct, frozen=True):
@@ -133,12 +144,21 @@ def question(
 
 
 class AccessControl:
-    """Reads callers' rights. `admins` administer every project, without a role in the table."""
+    """Reads callers' rights from `AccessTable`, consistently: a revoked role has no effect at once.
+
+    `admins` administer every project, without a role in the table.
+    """
 
     def __init__(
-        self, roles: RoleReader, *, admins: frozenset[Principal], callers_are_verified: bool
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        admins: frozenset[Principal],
+        callers_are_verified: bool,
     ) -> None:
-        self._roles = roles
+        self._client = client
+        self._table = table
         self._admins = admins
         self._callers_are_verified = callers_are_verified
 
@@ -184,19 +204,58 @@ class AccessControl:
         if principal not in self._admins:
             return RoleAssignment(principal, roles)
         # Cached, so that all decisions of a request see the same roles.
-        read_others = cache(partial(self._roles_in_table, principal, project))
+        read_others = cache(lambda: self._read_rows(principal, [project]).by_project[project])
         return RoleAssignment(principal, roles, read_others)
-
-    def _roles_in_table(self, principal: Principal, project: str) -> frozenset[str]:
-        return self._roles.read(principal, [project]).by_project[project]
 
     def _read(self, principal: Principal, projects: Sequence[str]) -> PrincipalRoles:
         if principal in self._admins:
             # An application that acts for a person never has more rights than the person, even
             # among the admins. So its person is read here too.
             is_application = principal.kind == "application"
-            acts_for = self._roles.read(principal, ()).acts_for if is_application else None
+            acts_for = self._read_rows(principal, ()).acts_for if is_application else None
             return PrincipalRoles(dict.fromkeys(projects, frozenset({ADMIN_ROLE})), acts_for)
         if not projects and principal.kind != "application":
             return PrincipalRoles({}, None)
-        return self._roles.read(principal, projects)
+        return self._read_rows(principal, projects)
+
+    def _read_rows(self, principal: Principal, projects: Sequence[str]) -> PrincipalRoles:
+        """A principal's roles in these projects, in one call for every hundred rows.
+
+        Raises `RowsUnread`, because roles that could not be read must not count as absent.
+        """
+        keys = [roles_key(project, principal) for project in projects]
+        if principal.kind == "application":
+            keys.append(acts_for_key(principal))
+        found = read_rows(self._client, self._table, keys).complete()
+        items = {_key(item): item for item in found}
+        roles = {
+            project: frozenset(
+                items.get(_key(roles_key(project, principal)), {}).get("roles", {}).get("SS", ())
+            )
+            for project in projects
+        }
+        link = items.get(_key(acts_for_key(principal)))
+        return PrincipalRoles(roles, None if link is None else _acts_for(link))
+
+
+def roles_key(project: str, principal: Principal) -> Item:
+    """The key of a principal's roles in a project."""
+    return {"scope": {"S": f"project#{project}"}, "entry": {"S": f"roles#{principal.text}"}}
+
+
+def acts_for_key(application: Principal) -> Item:
+    """The key of the person that an application acts for: one person, in one project."""
+    return {"scope": {"S": f"principal#{application.text}"}, "entry": {"S": "acts-for"}}
+
+
+def _acts_for(item: Item) -> ActsFor:
+    return ActsFor(
+        person=read_principal(item["person"]["S"]),
+        identity=item["identity"]["S"],
+        project=item["project"]["S"],
+        role=item["role"]["S"],
+    )
+
+
+def _key(item: Item) -> tuple[str, str]:
+    return item["scope"]["S"], item["entry"]["S"]

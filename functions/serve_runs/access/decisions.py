@@ -17,6 +17,17 @@ POLICIES = Path(__file__).parent / "policies"
 
 REMEMBERED_ANSWERS = 1_024
 
+VISIBILITY = {
+    "Project": "read_run",
+    "Run": "read_run",
+    "Runner": "read_runner",
+    "ServiceAccount": "read_service_account",
+    "Credential": "read_credential",
+    "RoleBindings": "read_roles",
+    "Audit": "read_audit",
+}
+"""By resource type: the action whose permission lets a caller know that a resource exists."""
+
 
 class Resource(msgspec.Struct, frozen=True):
     """The resource of a question: an entity of the Cedar schema, with its attributes."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
 from byline.tables.rows import ConditionFailed, Item, rfc3339, write_row, write_together
-from serve_runs.access.store import keep_project_row, project_key
+from serve_runs.access.projects import keep_project_row, project_key
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.credentials.secrets import CredentialSecret, CredentialSecrets, secret_of

@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 from byline.identity.caller import read_executed_by
 from byline.tables.rows import Item
-from serve_runs.access.store import project_key
+from serve_runs.access.projects import project_key
 from serve_runs.audit.trail import ActionContext
 
 PREFIX = "credential#"

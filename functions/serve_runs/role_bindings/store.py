@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from byline.caching import Clock
 from byline.identity.caller import Principal, read_principal
 from byline.tables.rows import Item, rfc3339, write_together
-from serve_runs.access.control import ADMIN_ROLE
-from serve_runs.access.store import project_key, roles_key
+from serve_runs.access.control import ADMIN_ROLE, roles_key
+from serve_runs.access.projects import project_key
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.role_bindings.views import binding_json
 

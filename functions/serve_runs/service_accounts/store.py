@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from byline.caching import Clock
 from byline.identity.caller import read_principal
 from byline.tables.rows import Item, rfc3339, write_together
-from serve_runs.access.store import acts_for_key, keep_project_row, project_key
+from serve_runs.access.control import acts_for_key
+from serve_runs.access.projects import keep_project_row, project_key
 from serve_runs.errors import RequestFailed, contended
 from serve_runs.service_accounts.views import ENTRY, ServiceAccountRegistration, listed_key
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from byline.identity.caller import Principal, read_executed_by, read_principal
 from byline.tables.rows import Item
-from serve_runs.access.store import project_key
+from serve_runs.access.projects import project_key
 from serve_runs.service_accounts.requests import id_of
 
 ENTRY = "service-account#"
