@@ -101,9 +101,11 @@ scan: ## check both templates against the policy scan
 policies: ## check the Cedar policies against their schema and roles.json
 	@tools/setup project
 	$(PYTHON) -m tools.check_policies
-property: ## run 10,000 random sequences of requests against the model of the access rules
+property: ## run the random tests at length: 10,000 sequences of requests, 200 orders of faults, 100 requests an operation
 	@tools/setup project
 	PROPERTY_SEQUENCES=10000 $(PYTHON) -m pytest tests/access/test_model.py -s
+	REGISTRATION_SEEDS=200 OPENAPI_EXAMPLES=100 $(PYTHON) -m pytest $(PARALLEL) \
+	    tests/register/test_registration_faults.py tests/runs/test_running_stack.py
 
 .PHONY: bench
 bench: ## measure against the baselines, and write docs/benchmarks.md

@@ -18,10 +18,10 @@ from wsgiref.types import WSGIApplication
 import boto3
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from local.listening import listen
 from local.ministack import Ministack
+from stand_ins.moto_application import moto_application
 
 MOTO, MINISTACK = "moto", "ministack"
 ACCOUNT_HEADER = "HTTP_X_MOTO_ACCOUNT_ID"
@@ -47,8 +47,7 @@ def new_account() -> str:
 def application() -> WSGIApplication:
     """The engine as a WSGI application. The header `x-moto-account-id` names the account."""
     if selected_engine() == MOTO:
-        moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
-        return moto
+        return moto_application()
     return _Forwarder(int(_ministack().url.rpartition(":")[2]))
 
 

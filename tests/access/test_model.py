@@ -20,7 +20,7 @@ from tests.access.model import ROLES
 from tests.identity.alb_tokens import segments_of
 from tests.runs.runs_api import log_to_standard_output
 
-SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "150"))
+SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "60"))
 SEED = int(os.environ.get("PROPERTY_SEED", "4"))
 
 OPERATIONS = [

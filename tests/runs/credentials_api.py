@@ -74,7 +74,14 @@ class CredentialsApi:
 
     def rows(self, scope: str = "project") -> list[dict[str, Any]]:
         """The project's rows of a scope, without role bindings and the project row."""
-        page = self.world.dynamodb.scan(TableName=ACCESS_TABLE, ConsistentRead=True)
+        page = self.world.dynamodb.scan(
+            TableName=ACCESS_TABLE,
+            ConsistentRead=True,
+            # The tests of a session share the table.
+            FilterExpression="begins_with(#scope, :scope)",
+            ExpressionAttributeNames={"#scope": "scope"},
+            ExpressionAttributeValues={":scope": {"S": f"{scope}#{self.project}"}},
+        )
         items: list[dict[str, Any]] = page["Items"]
         return [
             item

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from botocore.session import get_session
+from moto.core.serialize import get_serializer_class
 
 from stand_ins.aws_server import AwsServer, serve_aws
 from stand_ins.clock import Clock
@@ -28,6 +29,7 @@ from stand_ins.faults import (
     Meanwhile,
     Reset,
 )
+from stand_ins.moto_application import moto_application
 from stand_ins.refusal import (
     ACCESS_DENIED,
     INTERNAL_ERROR,
@@ -84,6 +86,37 @@ def dynamodb(aws: AwsServer) -> Iterator[Any]:
 def item(project: str, **attributes: str) -> dict[str, Any]:
     """A row whose attributes are strings."""
     return {"project": {"S": project}, **{name: {"S": text} for name, text in attributes.items()}}
+
+
+def test_attribute_values_of_every_type_are_read_as_they_were_written(dynamodb: Any) -> None:
+    """The stand-in passes plain values through, and moto's own code answers the other ones."""
+    key = item("payments")
+    row = {
+        **key,
+        "text": {"S": "a"},
+        "number": {"N": "1"},
+        "flag": {"BOOL": False},
+        "nothing": {"NULL": True},
+        "texts": {"SS": ["a", "b"]},
+        "numbers": {"NS": ["1", "2"]},
+        "bytes": {"B": b"a"},
+        "members": {"M": {"text": {"S": "a"}, "bytes": {"B": b"a"}, "empty": {"M": {}}}},
+        "values": {"L": [{"N": "1"}, {"B": b"a"}, {"L": []}]},
+    }
+    dynamodb.put_item(TableName=TABLE, Item=row)
+    assert dynamodb.get_item(TableName=TABLE, Key=key)["Item"] == row
+    [found] = dynamodb.query(
+        TableName=TABLE,
+        KeyConditionExpression="project = :project",
+        ExpressionAttributeValues={":project": key["project"]},
+    )["Items"]
+    assert found == row
+
+
+def test_moto_takes_the_serializer_of_the_stand_in() -> None:
+    """moto still selects a serializer by the service, so the one of the stand-in is used."""
+    moto_application()
+    assert get_serializer_class("dynamodb", "json").__module__ == moto_application.__module__
 
 
 def get(dynamodb: Any, project: str) -> dict[str, Any] | None:
