@@ -3,7 +3,7 @@
 SHELL := bash
 export SAM_CLI_TELEMETRY := 0
 PYTHON := .venv/bin/python
-TEMPLATES := template.yaml observability.yaml
+TEMPLATES := template.yaml permissions.yaml observability.yaml
 
 .PHONY: help
 help: ## list the commands

@@ -2,7 +2,7 @@
 
 SAM's own translator reads it. Tables, queues and the like are created by CloudFormation (moto's),
 which also resolves every intrinsic function in the environment of the functions: each value is an
-output of the stack. The nested application `observability.yaml` is left out: nothing here raises
+output of the stack. The nested applications are left out: nothing here checks permissions or raises
 alarms.
 """
 

@@ -19,7 +19,7 @@ def root() -> Json:
 @cache
 def alarms() -> dict[str, Json]:
     """The properties of every alarm, by logical id."""
-    files = [ROOT / "template.yaml", ROOT / "observability.yaml"]
+    files = [ROOT / f"{name}.yaml" for name in ("template", "permissions", "observability")]
     found: dict[str, Json] = {}
     for path in files:
         if path.exists():

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
 
-from tests.template.stack import NO_VALUE, Json, evaluate, template, translate
+from tests.template.stack import NO_VALUE, Json, evaluate, flatten, template
 
 REGION = "us-east-1"
 
@@ -33,7 +33,7 @@ class Deployment:
         source = source or template()
         self.parameters = {name: body["Default"] for name, body in source["Parameters"].items()}
         self.parameters |= given
-        self._translated = translate(source, self.parameters)
+        self._translated = flatten(source, self.parameters, applications=["Permissions"])
         self._physical_ids: dict[str, str] = {}
 
     def resources(self, kind: str) -> list[str]:

@@ -1,5 +1,7 @@
-"""`template.yaml` and `observability.yaml`, as CloudFormation gets them."""
+"""`template.yaml` and its nested applications, as CloudFormation gets them."""
 
+import re
+from collections.abc import Iterable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,9 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
 OBSERVABILITY = "observability.yaml"
+PERMISSIONS = "permissions.yaml"
+NESTED = {"Permissions": PERMISSIONS, "Observability": OBSERVABILITY}
+"""The nested applications, by logical id."""
 
 type Json = dict[str, Any]
 
@@ -40,21 +45,43 @@ def translate(template: Json, parameters: Json | None = None) -> Json:
     return cast(Json, translator.translate(template, parameter_values=parameters or {}))
 
 
+def flatten(
+    root: Json, parameters: Json | None = None, *, applications: Iterable[str] = NESTED
+) -> Json:
+    """`translate` with the resources of nested applications among those of the root.
+
+    The values that the root passes replace the parameters of a nested application, and for a
+    resource with a condition these are the values under that condition. The outputs of an
+    application are replaced by their values.
+    """
+    flat = translate(root, parameters)
+    own = frozenset(flat["Resources"])
+    outputs: Json = {}
+    for name in applications:
+        nested = _nested(NESTED[name])
+        passed = flat["Resources"][name]["Properties"]["Parameters"]
+        assert not flat["Resources"].keys() & nested["Resources"].keys()
+        for resource, body in nested["Resources"].items():
+            values = {key: _under(body.get("Condition"), value) for key, value in passed.items()}
+            flat["Resources"][resource] = _with_values(body, values, own)
+        for condition, body in nested["Conditions"].items():
+            flat["Conditions"].setdefault(condition, _with_values(body, passed))
+        outputs |= {
+            f"{name}.Outputs.{output}": body["Value"]
+            for output, body in nested.get("Outputs", {}).items()
+        }
+    return cast(Json, _with_values(flat, outputs))
+
+
+@cache
+def _nested(location: str) -> Json:
+    return translate(template(location))
+
+
 @cache
 def _resources() -> Json:
-    """The translated resources of both templates.
-
-    In those of `observability.yaml`, the values that the root passes replace the parameters. For a
-    resource with a condition, these are the values under that condition.
-    """
-    root = translate(template())["Resources"]
-    nested = translate(template(OBSERVABILITY))["Resources"]
-    passed = root["Observability"]["Properties"]["Parameters"]
-    assert not root.keys() & nested.keys()
-    for name, body in nested.items():
-        values = {key: _under(body.get("Condition"), value) for key, value in passed.items()}
-        nested[name] = _with_parameters(body, values)
-    return {**root, **nested}
+    """The translated resources of all templates."""
+    return cast(Json, flatten(template())["Resources"])
 
 
 def _under(condition: str | None, value: Any) -> Any:
@@ -64,19 +91,44 @@ def _under(condition: str | None, value: Any) -> Any:
     return value
 
 
-def _with_parameters(value: Any, passed: Json) -> Any:
+def _with_values(value: Any, values: Json, own: frozenset[str] = frozenset()) -> Any:
+    """`value` with `values` in place of parameters (`Name`) and attributes (`Name.Attribute`).
+
+    A text keeps the names of the root's `own` resources.
+    """
     match value:
-        case {"Ref": name} if name in passed:
-            return deepcopy(passed[name])
+        case {"Ref": name} if name in values:
+            return deepcopy(values[name])
+        case {"Fn::GetAtt": [*path]} if ".".join(path) in values:
+            return deepcopy(values[".".join(path)])
+        case {"Fn::Sub": inner}:
+            text, names = inner if isinstance(inner, list) else (inner, {})
+            return _with_values_in_text(text, _with_values(names, values, own), values, own)
         case dict():
-            return {key: _with_parameters(inner, passed) for key, inner in value.items()}
+            return {key: _with_values(inner, values, own) for key, inner in value.items()}
         case list():
-            return [_with_parameters(inner, passed) for inner in value]
+            return [_with_values(inner, values, own) for inner in value]
     return value
 
 
+def _with_values_in_text(text: str, names: Json, values: Json, own: frozenset[str]) -> Json:
+    def one(found: re.Match[str]) -> str:
+        match None if found[1] in own else values.get(found[1]):
+            case None | {"Ref": _}:
+                pass  # a parameter that is passed under its own name
+            case {"Fn::GetAtt": path}:
+                return f"${{{'.'.join(path)}}}"
+            case value:
+                names[found[1]] = deepcopy(value)
+        return found[0]
+
+    names = dict(names)
+    text = re.sub(r"\$\{([^!}]+)\}", one, text)
+    return {"Fn::Sub": [text, names] if names else text}
+
+
 def resources(kind: str) -> dict[str, Json]:
-    """The resources of the CloudFormation type `kind` in both templates, by logical id.
+    """The resources of the CloudFormation type `kind` in all templates, by logical id.
 
     Not a copy.
     """

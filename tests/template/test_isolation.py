@@ -21,12 +21,12 @@ from byline.errors import Misconfigured
 from byline.secret_names import SecretNames
 from tests.template.stack import (
     Json,
+    flatten,
     listed,
     properties,
     resources,
     statements,
     template,
-    translate,
 )
 
 STACKS = [("prod", "stage"), ("prod", "prod-stage"), ("a", "a-clients")]
@@ -70,9 +70,9 @@ def aws() -> Iterator[None]:
 
 
 @cache
-def root() -> Json:
-    """The root template after SAM's translation."""
-    return translate(template())
+def flat() -> Json:
+    """The templates after SAM's translation, as one."""
+    return flatten(template())
 
 
 PARAMETERS = ("SecretPrefix", "SecretRecoveryDays")
@@ -83,10 +83,10 @@ CONDITIONS = ("OwnSecretPrefix", "RecoverableCredentials")
 def deploy(stack: str, *, prefix: str = "") -> dict[str, list[IAMPolicy]]:
     """Deploy the roles with their statements on secrets. Returns each role's policies."""
     parts = {
-        "Parameters": {name: root()["Parameters"][name] for name in PARAMETERS},
-        "Conditions": {name: root()["Conditions"][name] for name in CONDITIONS},
+        "Parameters": {name: flat()["Parameters"][name] for name in PARAMETERS},
+        "Conditions": {name: flat()["Conditions"][name] for name in CONDITIONS},
         "Resources": {role: _on_secrets(role) for role in ROLES},
-        "Outputs": {"SecretPrefix": root()["Outputs"]["SecretPrefix"]},
+        "Outputs": {"SecretPrefix": flat()["Outputs"]["SecretPrefix"]},
     }
     boto3.client("cloudformation").create_stack(
         StackName=stack,
@@ -111,18 +111,11 @@ def deploy(stack: str, *, prefix: str = "") -> dict[str, list[IAMPolicy]]:
     }
 
 
-@cache
-def everything() -> Json:
-    """All resources of both templates after SAM's translation, by logical id."""
-    nested = translate(template("observability.yaml"))
-    return {**root()["Resources"], **nested["Resources"]}
-
-
 def of_this_stack(value: Any) -> bool:
     """Whether a name depends on the stack, or on a resource of the stack."""
     match value:
         case {"Ref": str(name)}:
-            return name in OF_THIS_STACK or name in everything()
+            return name in OF_THIS_STACK or name in flat()["Resources"]
         case {"Fn::Sub": str(text)}:
             return any(f"${{{name}}}" in text for name in OF_THIS_STACK)
         case {"Fn::Sub": [str(text), dict(parts)]}:
@@ -132,7 +125,7 @@ def of_this_stack(value: Any) -> bool:
 
 
 def _on_secrets(role: str) -> Json:
-    body = root()["Resources"][role]
+    body = flat()["Resources"][role]
     kept = [each for each in statements(role) if SECRETS in str(each["Action"])]
     policy = {"Version": "2012-10-17", "Statement": kept}
     properties = {"AssumeRolePolicyDocument": body["Properties"]["AssumeRolePolicyDocument"]}
@@ -227,7 +220,7 @@ def test_every_name_that_the_template_chooses_differs_between_stacks() -> None:
     """CloudFormation chooses all other names, and begins them with the stack's name."""
     constant = [
         (name, key, value)
-        for name, body in everything().items()
+        for name, body in flat()["Resources"].items()
         for key, value in body.get("Properties", {}).items()
         if key.endswith("Name")
         and (body["Type"], key) not in NO_NAMES_OF_THE_ACCOUNT

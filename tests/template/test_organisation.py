@@ -9,7 +9,7 @@ import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
 
 from tests.template.deployment import REGION, Deployment
-from tests.template.stack import OBSERVABILITY, Json, listed, resources, template, translate
+from tests.template.stack import NESTED, Json, listed, resources, template, translate
 from tests.template.test_parameters import BEARERS, BROWSERS, OWN
 
 ROLE, POLICY = "AWS::IAM::Role", "AWS::IAM::ManagedPolicy"
@@ -264,7 +264,7 @@ def test_stack_tags_reach_every_resource_that_can_have_tags() -> None:
     """CloudFormation passes the tags of `sam deploy --tags` on, also to the nested stack."""
     kinds = {
         body["Type"]
-        for name in ("template.yaml", OBSERVABILITY)
+        for name in ("template.yaml", *NESTED.values())
         for body in translate(template(name))["Resources"].values()
     }
     kinds.remove("AWS::CloudFormation::Stack")

@@ -139,7 +139,7 @@ def _property(source: Json) -> None:
 
 
 def _role(source: Json) -> None:
-    source["Resources"]["RunsRole"]["Properties"]["RoleName"] = "other"
+    source["Parameters"]["RolePath"]["Default"] = "/other/"
 
 
 def _table(source: Json) -> None:
