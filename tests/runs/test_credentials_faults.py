@@ -392,6 +392,64 @@ def test_hundred_versions_in_a_day_are_the_limit(
     assert stored.put(ada, token=OTHER).status == 200
 
 
+def test_put_over_the_limit_keeps_a_deleted_secret_deleted(
+    stored: CredentialsApi, ada: Credential
+) -> None:
+    """A put that AWS refuses after it has restored a deleted secret deletes the secret again."""
+    name = stored.secrets()[0]
+    for number in range(99):
+        stored.world.clock.advance(1)
+        stored.world.aws.secrets.seed(name, f"another version {number}")
+    assert stored.delete(ada).status == 204
+    assert stored.put(ada, token=OTHER).reason == "too_many_changes"
+    assert stored.secrets() == []
+    assert stored.rows() == []
+    stored.world.clock.advance(86_400)
+    assert stored.put(ada, token=OTHER).status == 201
+    assert stored.secret()["token"] == OTHER
+
+
+@pytest.mark.parametrize(
+    "fault", [RATE_EXCEEDED, INTERNAL_ERROR, Reset(), ACCESS_DENIED], ids=["r", "i", "x", "a"]
+)
+@pytest.mark.parametrize("operation", ["PutSecretValue", "TransactWriteItems"])
+def test_failed_put_keeps_a_deleted_secret_deleted(
+    stored: CredentialsApi, ada: Credential, operation: str, fault: Any
+) -> None:
+    """Whatever fails after a deleted secret was restored, no secret remains without its row."""
+    assert stored.delete(ada).status == 204
+    stored.world.aws.faults.follow(operation, *[fault] * (1 if fault is ACCESS_DENIED else 3))
+    assert stored.put(ada, token=OTHER).status in {500, 503}
+    assert stored.secrets() == []
+    assert stored.rows() == []
+    assert stored.put(ada, token=OTHER).status == 201
+
+
+def test_restored_secret_that_cannot_be_taken_back_can_be_deleted(
+    stored: CredentialsApi, ada: Credential
+) -> None:
+    """Where AWS does not delete the restored secret either, a later DELETE does."""
+    assert stored.delete(ada).status == 204
+    stored.world.aws.faults.follow("PutSecretValue", *[RATE_EXCEEDED] * 3)
+    stored.world.aws.faults.follow("DeleteSecret", *[RATE_EXCEEDED] * 3)
+    assert stored.put(ada, token=OTHER).reason == "store_unavailable"
+    assert stored.get(ada).status == 404
+    assert stored.delete(ada).status == 204
+    assert stored.secrets() == []
+    assert stored.rows() == []
+
+
+def test_lost_answer_to_the_commit_keeps_the_new_secret(
+    stored: CredentialsApi, ada: Credential
+) -> None:
+    """A put whose row was written, but whose answers were lost, leaves the new credential."""
+    assert stored.delete(ada).status == 204
+    stored.world.aws.faults.follow("TransactWriteItems", *[LoseAnswer()] * 3)
+    assert stored.put(ada, token=OTHER).reason == "store_unavailable"
+    assert stored.get(ada).status == 200
+    assert stored.secret()["token"] == OTHER
+
+
 @pytest.mark.parametrize(
     ("fault", "status"),
     [(RATE_EXCEEDED, 503), (INTERNAL_ERROR, 503), (Reset(), 503), (ACCESS_DENIED, 500)],

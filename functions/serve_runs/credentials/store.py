@@ -74,32 +74,39 @@ class CredentialStore:
         resource = AuditedResource(project, "credential", name)
         record = self._audit.record(action, "write_credential", resource)
         secret, at = secret_of(body), self._now()
-        for attempt in range(ATTEMPTS):
-            item = self._read(project, name)
-            before = None if item is None or DELETING_UNTIL in item else read_credential(item)
-            if attempt and item is not None and before is None:
-                break  # a deletion began meanwhile, perhaps before the secret was written
-            if before is None:
-                self._refuse_during_deletion(item)
-            elif self._is_same(before, secret):
-                return before, "unchanged"
-            after = Credential(
-                project,
-                name,
-                # New for each attempt: a put of an existing version would not make it current.
-                new_version(project, name, action, f"put {attempt}"),
-                body.provider,
-                url=body.url,
-                email=body.email,
-                created_at=rfc3339(at) if before is None else before.created_at,
-                created_by=action.identity if before is None else before.created_by,
-                updated_at=rfc3339(at),
-                updated_by=action.identity,
-            )
-            write = self._secrets.create if before is None else self._secrets.put
-            write(self._secret_name(project, name), secret, version=after.version)
-            if self._commit(item, credential_item(after), record=record):
-                return after, "created" if before is None else "changed"
+        is_written = False
+        try:
+            for attempt in range(ATTEMPTS):
+                item = self._read(project, name)
+                before = None if item is None or DELETING_UNTIL in item else read_credential(item)
+                if attempt and item is not None and before is None:
+                    break  # a deletion began meanwhile, perhaps before the secret was written
+                if before is None:
+                    self._refuse_during_deletion(item)
+                elif self._is_same(before, secret):
+                    return before, "unchanged"
+                after = Credential(
+                    project,
+                    name,
+                    # New for each attempt: a put of an existing version would not make it current.
+                    new_version(project, name, action, f"put {attempt}"),
+                    body.provider,
+                    url=body.url,
+                    email=body.email,
+                    created_at=rfc3339(at) if before is None else before.created_at,
+                    created_by=action.identity if before is None else before.created_by,
+                    updated_at=rfc3339(at),
+                    updated_by=action.identity,
+                )
+                write = self._secrets.create if before is None else self._secrets.put
+                is_written = True
+                write(self._secret_name(project, name), secret, version=after.version)
+                if self._commit(item, credential_item(after), record=record):
+                    return after, "created" if before is None else "changed"
+        except Exception:
+            if is_written:
+                self._delete_orphaned_secret(project, name, action)
+            raise
         self._delete_orphaned_secret(project, name, action)
         raise contended("credential")
 
@@ -144,19 +151,8 @@ class CredentialStore:
                 break
         else:
             raise contended("credential")
-        try:
-            self._secrets.delete(self._secret_name(project, name))
-        except self._client.exceptions.ClientError:
-            # AWS refused the deletion, so it cannot happen later: the next request need not wait.
-            self._commit(marker, marker | {DELETING_UNTIL: {"N": "0"}})
-            raise
-        with suppress(ConditionFailed):
-            write_row(
-                self._client,
-                lambda: self._client.delete_item(
-                    TableName=self._table, Key=credential_key(project, name), **unchanged(marker)
-                ),
-            )
+        self._delete_secret(project, name, marker)
+        self._delete_marker(project, name, marker)
 
     def list_credentials(
         self, project: str, *, limit: int, after: str | None
@@ -187,10 +183,10 @@ class CredentialStore:
         return shown, shown[-1].name if len(found) > limit else None
 
     def _delete_orphaned_secret(self, project: str, name: str, action: ActionContext) -> None:
-        """Delete the secret that this request has written, unless the credential exists.
+        """Delete the secret that a failed put may have written or restored, unless its row exists.
 
-        After a concurrent deletion this request has restored the deleted secret, and no other
-        request would delete it. The marker stays for its time: this deletion may be delayed too.
+        A restored secret has its old token again, which direct readers of the secret would get. The
+        marker of another deletion is replaced by one that stays: that deletion may be delayed.
         """
         marker = self._marker(project, name, action, "take back")
         for _ in range(ATTEMPTS):
@@ -198,8 +194,27 @@ class CredentialStore:
             if item is not None and DELETING_UNTIL not in item:
                 return
             if self._commit(item, marker):
-                self._secrets.delete(self._secret_name(project, name))
+                self._delete_secret(project, name, marker)
+                if item is None:
+                    self._delete_marker(project, name, marker)
                 return
+
+    def _delete_secret(self, project: str, name: str, marker: Item) -> None:
+        try:
+            self._secrets.delete(self._secret_name(project, name))
+        except self._client.exceptions.ClientError:
+            # AWS refused the deletion, so it cannot happen later: the next request need not wait.
+            self._commit(marker, marker | {DELETING_UNTIL: {"N": "0"}})
+            raise
+
+    def _delete_marker(self, project: str, name: str, marker: Item) -> None:
+        with suppress(ConditionFailed):
+            write_row(
+                self._client,
+                lambda: self._client.delete_item(
+                    TableName=self._table, Key=credential_key(project, name), **unchanged(marker)
+                ),
+            )
 
     def _marker(self, project: str, name: str, action: ActionContext, step: str) -> Item:
         return credential_key(project, name) | {
