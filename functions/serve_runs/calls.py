@@ -138,7 +138,8 @@ class Api:
         self._metrics = metrics
         self._problems = Problems(metrics)
         self._failed_fetches = 0
-        self._resolver = ALBResolver()
+        # Explicit, because by default POWERTOOLS_DEV makes the resolver print each event.
+        self._resolver = ALBResolver(debug=False)
         self._resolver.exception_handler(Exception)(self._answer_error)
         self._resolver.not_found(self._answer_unknown_route)
         self.routes = RouteTable(routes, groups, add=self._add)

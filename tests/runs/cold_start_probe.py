@@ -4,12 +4,17 @@ Reads events from standard input as a JSON list. Prints a JSON object as its las
 """
 
 import json
+import logging
+import os
 import random
 import sys
 from types import SimpleNamespace
 from typing import Any
 
-from serve_runs import handler as serve_runs
+# What Lambda's runtime does with the function's ApplicationLogLevel, before it loads the handler.
+logging.basicConfig(stream=sys.stdout, level=os.environ.get("AWS_LAMBDA_LOG_LEVEL", "WARNING"))
+
+from serve_runs import handler as serve_runs  # noqa: E402
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ class RunsApi:
         return cast(dict[str, Any], answer.json)
 
 
-class _StandardOutput:
+class StandardOutput:
     """The current `sys.stdout`: pytest's capture replaces it in each phase of a test."""
 
     def write(self, text: str) -> None:
@@ -164,7 +164,7 @@ def log_to_standard_output() -> None:
     """Let the logger write to the current standard output; Powertools keeps the one at import."""
     for handler in logging.getLogger("byline").handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.stream = _StandardOutput()
+            handler.stream = StandardOutput()
 
 
 def metrics(lines: Sequence[str], name: str) -> list[dict[str, Any]]:

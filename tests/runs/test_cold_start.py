@@ -282,3 +282,50 @@ class TestTracer:
         assert not [
             segment for segment in segments_of(web.tokens) if segment in sent + cold_start.log
         ]
+
+
+class TestDebugSwitches:
+    """No switch that an operator can set in Lambda makes a token or a secret appear in a log."""
+
+    @pytest.mark.parametrize(
+        "switch",
+        [
+            {"AWS_LAMBDA_LOG_LEVEL": "DEBUG"},
+            {"POWERTOOLS_DEV": "true"},
+            {"POWERTOOLS_DEBUG": "true"},
+            {"POWERTOOLS_LOG_LEVEL": "DEBUG", "LOG_LEVEL": "DEBUG"},
+            {"POWERTOOLS_LOGGER_LOG_EVENT": "true", "POWERTOOLS_LOGGER_SAMPLE_RATE": "1"},
+            {
+                "POWERTOOLS_DEV": "true",
+                "POWERTOOLS_DEBUG": "true",
+                "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
+                "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+            },
+        ],
+        ids=lambda switch: "+".join(switch),
+    )
+    def test_switch_shows_no_token_and_no_body(
+        self, start: Start, web: Web, switch: dict[str, str]
+    ) -> None:
+        """Requests with tokens and with a credential, and their answers, are not logged."""
+        secret = "ghp_S3CRETofGitHub"
+        grant = {"kind": "user", "subject": "ada", "role": "credential:token-reader"}
+        json_type = [("content-type", "application/json")]
+        path = "/v1/projects/apollo/credentials/github"
+
+        def sent(method: str, path: str, document: dict[str, str] | None = None) -> dict[str, Any]:
+            body = None if document is None else json.dumps(document)
+            return request(method, path, by=web.browser("ada"), body=body, headers=json_type)
+
+        cold_start = start(
+            request("GET", "/v1/whoami", by=web.bearer("nightly", client="nightly")),
+            request("GET", "/v1/whoami", by=web.bearer("nightly", exp=1)),
+            sent("PUT", "/v1/projects/apollo/role-bindings", grant),
+            sent("PUT", path, {"provider": "github", "token": secret}),
+            sent("PUT", path, {"provider": "github", "token": f"{secret}-two", "other": secret}),
+            sent("GET", f"{path}/token"),
+            **switch,
+        )
+        assert cold_start.answers == [200, 401, 201, 201, 400, 200]
+        assert secret not in cold_start.log
+        assert not [segment for segment in segments_of(web.tokens) if segment in cold_start.log]

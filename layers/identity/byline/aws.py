@@ -3,6 +3,7 @@
 botocore is used directly: boto3 would add its import time and nothing that Byline uses.
 """
 
+import logging
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
     from mypy_boto3_sqs.client import SQSClient
     from mypy_boto3_sts.client import STSClient
+
+for _library in ("botocore", "urllib3"):
+    # At DEBUG botocore logs each request and answer, with the secrets in them. Lambda sets the root
+    # logger to the level that an operator chooses for the function.
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3
