@@ -136,9 +136,8 @@ handler = build(os.environ).handle
 
 if os.environ.get("POWERTOOLS_TRACE_DISABLED") == "false":
     # Off by default, because the tracer patches botocore: a cold start takes about 280 ms longer.
-    from aws_lambda_powertools import Tracer
+    from serve_runs.tracing import traced
 
-    tracer = Tracer(patch_modules=["botocore"])
-    handler = tracer.capture_lambda_handler(handler, capture_response=False)
+    handler = traced(handler)
 
 end_init()

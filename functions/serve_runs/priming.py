@@ -15,7 +15,7 @@ from aws_lambda_powertools import Logger
 from botocore.awsrequest import AWSRequest, AWSResponse, HTTPHeaders
 from urllib3 import HTTPResponse
 
-from byline.aws import dynamodb, secrets_manager, sqs
+from byline.aws import dynamodb, error_name, error_places, secrets_manager, sqs
 from byline.identity.caller import ANONYMOUS
 from byline.identity.identity import Identity
 from byline.tls import contexts
@@ -42,8 +42,9 @@ def prime(handler: Callable[..., Any], *, identity: Identity) -> None:
     for step, run in steps.items():
         try:
             run()
-        except Exception:
-            logger.warning("not primed", step=step, exc_info=True)
+        except Exception as error:
+            name, places = error_name(error), error_places(error)
+            logger.warning("not primed", step=step, error=name, at=places)
 
 
 def _load_tls() -> None:

@@ -22,7 +22,7 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from byline.aws import dynamodb, error_name, is_passing
+from byline.aws import dynamodb, error_name, error_places, is_passing
 from tests.identity.loopback import Server, answer, serve
 
 type Trust = Callable[[trustme.CA], None]
@@ -172,3 +172,36 @@ def test_name_of_an_error_quotes_nothing_of_its_message() -> None:
     error = ClientError({"Error": {"Code": "ValidationException", "Message": "SECRET"}}, "PutItem")
     assert error_name(error) == "ValidationException"
     assert error_name(ValueError("SECRET")) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("ThrottlingException", "ThrottlingException"),
+        ("AWS.SimpleQueueService.QueueNotFound", "AWS.SimpleQueueService.QueueNotFound"),
+        ("403", "403"),
+        ("ghp_S3CRETofGitHub", "ClientError"),
+        ("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2ln", "ClientError"),
+        ("what was sent: S3CRET", "ClientError"),
+        ("", "ClientError"),
+        ("A" * 65, "ClientError"),
+    ],
+)
+def test_only_a_code_of_aws_names_an_error(code: str, name: str) -> None:
+    """Text that a peer sends in place of a code is not logged."""
+    error = ClientError({"Error": {"Code": code, "Message": "S3CRET"}}, "GetItem")
+    assert error_name(error) == name
+
+
+def test_places_of_an_error_are_files_and_lines() -> None:
+    """An error's places show where it came from, without its message."""
+
+    def fail() -> None:
+        raise ValueError("S3CRET")
+
+    try:
+        fail()
+    except ValueError as error:
+        places = error_places(error)
+    assert [place.partition(":")[0] for place in places] == ["test_aws.py", "test_aws.py"]
+    assert "S3CRET" not in str(places)

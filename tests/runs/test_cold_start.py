@@ -18,7 +18,7 @@ import pytest
 from tests.identity.alb_tokens import segments_of
 from tests.runs.identity_server import NO_CREDENTIAL, Web
 from tests.runs.runs_api import request
-from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb
+from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Refusal
 
 ROOT = Path(__file__).parents[2]
 PROBE = Path(__file__).with_name("cold_start_probe.py")
@@ -246,6 +246,8 @@ class TestWithSnapStart:
             json.loads(line) for line in cold_start.log.splitlines() if "not primed" in line
         ]
         assert [warning["step"] for warning in warnings] == ["tls"]
+        assert [warning["error"] for warning in warnings] == ["FileNotFoundError"]
+        assert "/nowhere/at/all.pem" not in cold_start.log
 
 
 class TestTracer:
@@ -261,27 +263,50 @@ class TestTracer:
 
     def test_enabled_tracer_sends_no_answer_and_no_token(self, start: Start, web: Web) -> None:
         """Segments show the handler and its DynamoDB call, without answers and tokens."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
-            daemon.bind(("127.0.0.1", 0))
-            daemon.settimeout(5)
-            host, port = daemon.getsockname()
-            cold_start = start(
-                request("POST", RUNS, by=web.browser("ada")),
-                request("POST", RUNS, by=web.bearer("grace", exp=1)),
-                POWERTOOLS_TRACE_DISABLED="false",
-                LAMBDA_TASK_ROOT=str(ROOT),
-                AWS_XRAY_DAEMON_ADDRESS=f"{host}:{port}",
-                _X_AMZN_TRACE_ID="Root=1-5759e988-bd862e3fe1be46a994272793;"
-                "Parent=53995c3f42cd8ad8;Sampled=1",
-            )
-            assert cold_start.answers == [201, 401]
-            sent = ""
-            while "## " not in sent or "TransactWriteItems" not in sent:
-                sent += daemon.recv(65_536).decode()
+        cold_start, sent = traced(
+            start,
+            request("POST", RUNS, by=web.browser("ada")),
+            request("POST", RUNS, by=web.bearer("grace", exp=1)),
+            until="TransactWriteItems",
+        )
+        assert cold_start.answers == [201, 401]
         assert "executed_by" not in sent
         assert not [
             segment for segment in segments_of(web.tokens) if segment in sent + cold_start.log
         ]
+
+    def test_enabled_tracer_sends_no_text_of_an_error(
+        self, start: Start, web: Web, dynamodb: DynamoDb
+    ) -> None:
+        """A segment names the class of AWS's error, whose text may quote what was sent."""
+        quoting = {"Message": "what was sent: S3CRET"}
+        refusal = Refusal("TransactWriteItems", "AccessDeniedException", members=quoting)
+        dynamodb.faults.append(refusal)
+        cold_start, sent = traced(
+            start, request("POST", RUNS, by=web.browser("ada")), until="ClientError"
+        )
+        assert cold_start.answers == [500]
+        assert "S3CRET" not in sent + cold_start.log
+
+
+def traced(start: Start, *events: dict[str, Any], until: str) -> tuple[ColdStart, str]:
+    """A cold start with the tracer, and what it sent to X-Ray until a segment has this text."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(5)
+        host, port = daemon.getsockname()
+        cold_start = start(
+            *events,
+            POWERTOOLS_TRACE_DISABLED="false",
+            LAMBDA_TASK_ROOT=str(ROOT),
+            AWS_XRAY_DAEMON_ADDRESS=f"{host}:{port}",
+            _X_AMZN_TRACE_ID="Root=1-5759e988-bd862e3fe1be46a994272793;"
+            "Parent=53995c3f42cd8ad8;Sampled=1",
+        )
+        sent = ""
+        while "## " not in sent or until not in sent:
+            sent += daemon.recv(65_536).decode()
+    return cold_start, sent
 
 
 class TestDebugSwitches:
@@ -302,7 +327,7 @@ class TestDebugSwitches:
                 "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
             },
         ],
-        ids=lambda switch: "+".join(switch),
+        ids="+".join,
     )
     def test_switch_shows_no_token_and_no_body(
         self, start: Start, web: Web, switch: dict[str, str]

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from byline.errors import REASONS
+from byline.metrics import Metrics
+from serve_runs.web.problems import Problems
 from tests.identity import alb_tokens, bearer_issuer
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi, build_function, metrics
@@ -301,7 +303,21 @@ class TestUnavailable:
         [line] = [line for line in log_lines() if "unexpected error" in line]
         assert f'"error":"{code}"' in line
         assert '"operation":"TransactWriteItems"' in line
+        assert any(place.startswith("rows.py:") for place in json.loads(line)["at"])
         assert "arn:secret" not in line
+
+    def test_unexpected_error_is_logged_without_its_message(self, log_lines: LogLines) -> None:
+        """An error of any library may quote a token, so the log has its class and its places."""
+        problems = Problems(Metrics("stage"))
+        try:
+            int("S3CRET")
+        except ValueError as error:
+            answer = problems.answer(error, request_id="request-1")
+        assert (answer.status_code, "S3CRET" in str(answer.body)) == (500, False)
+        [line] = [line for line in log_lines() if "unexpected error" in line]
+        assert '"error":"ValueError"' in line
+        assert '"at":["test_refusals.py:' in line
+        assert "S3CRET" not in line
 
 
 def test_create_with_a_hanging_dynamodb_is_answered_before_lambdas_timeout(

@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.aws import error_name, is_passing
+from byline.aws import error_name, error_places, is_passing
 from byline.errors import Rejected, Unavailable
 from byline.metrics import Metrics
 from byline.tables.rows import Contended, RowsUnread
@@ -50,14 +50,12 @@ class Problems:
                 self._metrics.count("Unavailable")
                 logger.error("store unavailable", error=error_name(error))
                 return problem("store_unavailable", request_id=request_id)
-            case ClientError():
-                # No message and no traceback: AWS may quote the request, and a secret in it.
-                self._metrics.count("InternalError")
-                name, operation = error_name(error), error.operation_name
-                logger.error("unexpected error", error=name, operation=operation)
             case _:
+                # No message and no traceback: they may quote the request, and a secret in it.
                 self._metrics.count("InternalError")
-                logger.exception("unexpected error")  # noqa: LOG004 - runs while it is handled
+                operation = error.operation_name if isinstance(error, ClientError) else None
+                name, places = error_name(error), error_places(error)
+                logger.error("unexpected error", error=name, operation=operation, at=places)
         return problem("internal", request_id=request_id)
 
     def _reject(self, error: Rejected, request_id: str) -> Response[str]:

@@ -5,7 +5,10 @@ botocore is used directly: boto3 would add its import time and nothing that Byli
 
 import logging
 import os
+import re
 from functools import cache
+from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import botocore
@@ -46,6 +49,10 @@ _CONFIG = Config(
     max_pool_connections=CONNECTIONS,
     tcp_keepalive=True,
 )
+
+_CODE = re.compile(r"(?=.{3,64}$)(?:[A-Z][A-Za-z]*\.)*[A-Z][A-Za-z]*|[1-5]\d\d")
+"""AWS's codes, such as `ThrottlingException` and `AWS.SimpleQueueService.QueueDeletedRecently`. The
+code of an answer without one is its HTTP status."""
 
 _PASSING = frozenset(
     {
@@ -109,11 +116,21 @@ def is_passing(error: ClientError | BotoCoreError) -> bool:
 def error_name(error: Exception) -> str:
     """The name of an error for logs: AWS's error code, or the class of any other error.
 
-    The error's message is not used, because it may quote the request.
+    The error's message is not used, because it may quote the request. A code is whatever the peer
+    sent as one, so text that does not look like a code is not used either.
     """
     if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code", "ClientError"))
+        code = str(error.response.get("Error", {}).get("Code"))
+        return code if _CODE.fullmatch(code) else "ClientError"
     return type(error).__name__
+
+
+def error_places(error: Exception) -> list[str]:
+    """The places in the code that an error came through, as `file:line`, for logs.
+
+    A traceback ends with the error's message, which may quote a secret.
+    """
+    return [f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)]
 
 
 def _client(service: str) -> Any:
