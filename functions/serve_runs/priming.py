@@ -4,7 +4,9 @@ Without SnapStart this module is not imported, because it would make cold starts
 https://docs.aws.amazon.com/lambda/latest/dg/snapstart-best-practices.html
 """
 
+import os
 import random
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -18,18 +20,21 @@ from urllib3 import HTTPResponse
 from byline.aws import dynamodb, error_name, error_places, secrets_manager, sqs
 from byline.identity.caller import ANONYMOUS
 from byline.identity.identity import Identity
+from byline.later_credentials import throwaway_credentials
 from byline.tls import contexts
 from serve_runs.access.control import question
 from serve_runs.access.decisions import Resource, decisions, role_names
 
 logger = Logger(service="byline")
 
+_SEED_BYTES = 48
+
 
 def prime(handler: Callable[..., Any], *, identity: Identity) -> None:
     """Load the modules and run the code that requests need, before the snapshot.
 
-    No request leaves the function, so the snapshot has no connection and no key that may be
-    withdrawn later. A failed step is logged, and left to the first request.
+    No request leaves the function, so the snapshot has no connection, no credentials and no key
+    that may be withdrawn later. A failed step is logged, and left to the first request.
     """
     steps: dict[str, Callable[[], object]] = {
         "bearer": lambda: identity.bearer_tokens,
@@ -73,16 +78,16 @@ def _answer_requests(handler: Callable[..., Any]) -> None:
 def _build_requests() -> None:
     """Build each kind of request to AWS, without sending it."""
     of_table: dict[str, Any] = {"TableName": "priming"}
-    with _answered(dynamodb()) as table:
+    with throwaway_credentials(), _answered(dynamodb()) as table:
         table.put_item(**of_table, Item={})
         table.get_item(**of_table, Key={})
         table.batch_get_item(RequestItems={})
         table.delete_item(**of_table, Key={})
         table.query(**of_table)
         table.transact_write_items(TransactItems=[])
-    with _answered(sqs()) as queue:
+    with throwaway_credentials(), _answered(sqs()) as queue:
         queue.send_message(QueueUrl="https://queue.example/priming", MessageBody="{}")
-    with _answered(secrets_manager()) as secrets:
+    with throwaway_credentials(), _answered(secrets_manager()) as secrets:
         secrets.get_secret_value(SecretId="priming")
 
 
@@ -112,10 +117,13 @@ def _renew_after_restore() -> None:
 
 
 def renew() -> None:
-    """Renew the connections and `random` after a restore: snapshot copies must not share them.
+    """Renew connections and random numbers after a restore: snapshot copies must not share them.
 
-    `random` spreads retries. Ids and tokens use the operating system's random numbers.
+    `random` spreads retries. Ids use the operating system's random numbers. TLS uses OpenSSL's, and
+    AWS names no version after 1.0.2 whose generator is renewed after a restore.
+    https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html
     """
     random.seed()
+    ssl.RAND_add(os.urandom(_SEED_BYTES), _SEED_BYTES)
     for client in (dynamodb(), sqs(), secrets_manager()):
         client.close()

@@ -39,10 +39,11 @@ WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that reached the server: its operation and its document."""
+    """One request that reached the server: its operation, its document and who signed it."""
 
     operation: str
     document: dict[str, Any]
+    signer: str
 
     @property
     def is_profile_write(self) -> bool:
@@ -140,7 +141,9 @@ class DynamoDb:
         operation = environ.get("HTTP_X_AMZ_TARGET", ".").partition(".")[2]
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = BytesIO(body)
-        call = Call(operation, json.loads(body or b"{}"))
+        signature = environ.get("HTTP_AUTHORIZATION", "")
+        signer = signature.partition("Credential=")[2].partition("/")[0]
+        call = Call(operation, json.loads(body or b"{}"), signer)
         (self.profile_writes if call.is_profile_write else self.calls).append(call)
         fault = None
         if self.faults and self.faults[0].operation == operation:

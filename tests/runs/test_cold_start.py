@@ -16,6 +16,7 @@ import boto3
 import pytest
 
 from tests.identity.alb_tokens import segments_of
+from tests.identity.loopback import answer, serve
 from tests.runs.identity_server import NO_CREDENTIAL, Web
 from tests.runs.runs_api import request
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Refusal
@@ -226,6 +227,25 @@ class TestWithSnapStart:
             web.down = False
         assert dynamodb.calls == []
         assert cold_start.log == ""
+
+    def test_snapshot_has_no_credentials(self, start: Start, web: Web, dynamodb: DynamoDb) -> None:
+        """Credentials are asked for at the first request after the restore, not during init."""
+        keys = {"AccessKeyId": "AKIDofTheRole", "SecretAccessKey": "s", "Token": "t"}
+        body = json.dumps({**keys, "Expiration": "2099-01-01T00:00:00Z"}).encode()
+        with serve(answer(body, headers="Content-Type: application/json\r\n")) as endpoint:
+            of_lambda = {
+                "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+                "AWS_ACCESS_KEY_ID": "",
+                "AWS_SECRET_ACCESS_KEY": "",
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{endpoint.url}/credentials",
+            }
+            assert start(**of_lambda).log == ""
+            assert endpoint.requests == []
+            post = request("POST", RUNS, by=web.browser("ada"))
+            assert start(post, post, **of_lambda).answers == [201, 201]
+            assert len(endpoint.requests) == 1
+        signed_by = {call.signer for call in dynamodb.calls}
+        assert signed_by == {"AKIDofTheRole"}
 
     def test_restore_seeds_random_again(self, start: Start) -> None:
         """Two restores of one snapshot draw different random numbers."""

@@ -17,14 +17,15 @@ SERVE_RUNS: Sequence[frozenset[str]] = (
     frozenset({"callers", "role_bindings", "runners", "credentials"}),
     frozenset({"runs", "service_accounts"}),
     frozenset({"messages"}),
-    frozenset({"later_routes", "priming"}),
+    frozenset({"later_routes", "priming", "tracing"}),
     frozenset({"handler"}),
 )
 """The floors of RunsFunction, the lowest first. A package imports its own floor never, lower floors
 only. The routes of `audit` are above `calls`, as those of every subject."""
 
 LAYER: Sequence[frozenset[str]] = (
-    frozenset({"errors", "names", "caching", "init_phase", "retries", "retry_after", "metrics"}),
+    frozenset({"errors", "names", "caching", "init_phase", "retries", "retry_after", "metrics"})
+    | {"later_credentials"},
     frozenset({"tls", "urls"}),
     frozenset({"fetch"}),
     frozenset({"aws", "settings"}),

@@ -134,7 +134,12 @@ def error_places(error: Exception) -> list[str]:
 
 
 def _client(service: str) -> Any:
-    client = get_session().create_client(service, config=_CONFIG, verify=aws_bundle())
+    session = get_session()
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        from byline.later_credentials import load_credentials_later  # noqa: PLC0415
+
+        load_credentials_later(session)
+    client = session.create_client(service, config=_CONFIG, verify=aws_bundle())
     if "AWS_CA_BUNDLE" not in os.environ:
         service_id = client.meta.service_model.service_id.hyphenize()
         hook = f"needs-retry.{service_id}"
