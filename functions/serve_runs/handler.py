@@ -65,7 +65,13 @@ def build(environ: Mapping[str, str]) -> Api:
         logger.warning("profile unavailable", error=error_name(error))
 
     identity = Identity(settings)
-    audit = AuditTrail(client, access_table, now=now, retention_days=audit_days)
+    audit = AuditTrail(
+        client,
+        access_table,
+        now=now,
+        retention_days=audit_days,
+        callers_are_verified=is_verified,
+    )
     profiles = Profiles(client, access_table, now=now, failed=profile_failed)
     access_control = AccessControl(
         client,

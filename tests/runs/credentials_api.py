@@ -96,8 +96,11 @@ class CredentialsApi:
         return row
 
     def records(self) -> list[dict[str, str]]:
-        """The project's audit records, in the order of time."""
-        records = [{name: value["S"] for name, value in row.items()} for row in self.rows("audit")]
+        """The texts of the project's audit records, in the order of time."""
+        records = [
+            {name: value["S"] for name, value in row.items() if "S" in value}
+            for row in self.rows("audit")
+        ]
         return sorted(records, key=lambda record: record["entry"])
 
     def secret(self, name: str = "github") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args
 
@@ -27,7 +28,7 @@ from serve_runs.runs.store import RunStore
 from serve_runs.runs.views import run_json
 from tests.identity.alb_tokens import segments_of
 from tests.runs.audit_api import actions, records
-from tests.runs.identity_server import Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi, reason_of
 from tests.runs.table_server import ACCESS_TABLE, TABLE, DynamoDb, Refusal, conflict
 
@@ -72,6 +73,8 @@ def test_created_run_has_a_complete_audit_record(
         "project": "apollo",
         "resource": {"type": "run", "id": run["id"]},
         "principal": f"user:{web.url}#ada",
+        "source": "alb",
+        "verified": True,
         "actor": ADA,
         "on_behalf_of": None,
         "request_id": row["last_request"]["S"],
@@ -278,6 +281,54 @@ class TestOnBehalfOf:
         [record] = dynamodb.rows(ACCESS_TABLE)
         assert record["answerable"]["S"] == "unknown:https://issuer.example#x"
         assert "actor" not in record
+
+
+@pytest.mark.parametrize(
+    ("trust", "by", "source", "verified"),
+    [
+        ("verify", "nightly", "bearer", True),
+        ("verify", "nobody", "none", True),
+        ("forwarded", "ada", "alb", False),
+        ("forwarded", "nightly", "bearer", False),
+        ("ignore", "ada", "none", False),
+    ],
+)
+def test_record_says_whether_its_caller_was_verified(
+    start_api: Callable[..., RunsApi],
+    web: Web,
+    dynamodb: DynamoDb,
+    trust: str,
+    by: str,
+    source: str,
+    *,
+    verified: bool,
+) -> None:
+    """A record keeps how the caller was identified, because the setting may change later."""
+    api = start_api(
+        IDENTITY_TRUST=trust,
+        ANONYMOUS_CALLERS="allow",
+        PROJECT_ADMINS="ada,application:nightly,anonymous",
+    )
+    callers = {
+        "ada": web.browser("ada"),
+        "nightly": web.bearer("nightly", client="nightly"),
+        "nobody": NO_CREDENTIAL,
+    }
+    api.create(callers[by])
+    [row] = [row for row in dynamodb.rows(ACCESS_TABLE) if row["scope"]["S"].startswith(AUDIT)]
+    assert (row["source"], row["verified"]) == ({"S": source}, {"BOOL": verified})
+
+
+def test_record_of_an_earlier_version_does_not_say_whether_its_caller_was_verified(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb
+) -> None:
+    """Records without these attributes are listed with null for both."""
+    run = api.create(ada)
+    [row] = [row for row in dynamodb.rows(ACCESS_TABLE) if row["scope"]["S"].startswith(AUDIT)]
+    earlier = {name: value for name, value in row.items() if name not in {"source", "verified"}}
+    dynamodb.client.put_item(TableName=ACCESS_TABLE, Item=earlier)
+    [record] = records(api, ada, run=run["id"])
+    assert (record["source"], record["verified"]) == (None, None)
 
 
 def test_records_contain_no_token(

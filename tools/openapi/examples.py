@@ -78,6 +78,8 @@ AUDIT_RECORD: Mapping[str, Any] = {
     "project": PROJECT,
     "resource": {"type": "run", "id": RUN_ID},
     "principal": "application:https://issuer.example.com#nightly-train",
+    "source": "bearer",
+    "verified": True,
     "actor": NIGHTLY,
     "on_behalf_of": ADA,
     "request_id": "5c3f1a52-8d0e-4a57-9f51-6a1f5d3c2b10",

@@ -184,6 +184,20 @@ class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
     project: Name
     resource: AuditedResource
     principal: Annotated[str, Meta(description="The actor by kind, issuer and subject.")]
+    source: Annotated[
+        Literal["alb", "bearer", "none"] | None,
+        Meta(
+            description="The actor's credential: the load balancer's token, a Bearer token, or "
+            "none. Null in records of earlier versions."
+        ),
+    ]
+    verified: Annotated[
+        bool | None,
+        Meta(
+            description="Whether the deployment verified callers then: false with another "
+            "`IdentityTrust` than `verify`. Null in records of earlier versions."
+        ),
+    ]
     actor: Identity
     on_behalf_of: Annotated[
         ExecutedBy | None, Meta(description="The person that the actor acts for.")

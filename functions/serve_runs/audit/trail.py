@@ -109,15 +109,26 @@ class AuditedResource(msgspec.Struct, frozen=True):
 
 
 class AuditTrail:
-    """The records in `AccessTable`, each kept for `retention_days`; 0 for ever."""
+    """The records in `AccessTable`, each kept for `retention_days`; 0 for ever.
+
+    `callers_are_verified`: whether the deployment verifies callers. Each record has it, because the
+    setting may change later.
+    """
 
     def __init__(
-        self, client: "DynamoDBClient", table: str, *, now: Clock, retention_days: int = 0
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        now: Clock,
+        retention_days: int = 0,
+        callers_are_verified: bool = True,
     ) -> None:
         self._client = client
         self._table = table
         self._now = now
         self._retention_days = retention_days
+        self._callers_are_verified = callers_are_verified
 
     def record(
         self, context: ActionContext, action: Action, resource: AuditedResource
@@ -165,6 +176,7 @@ class AuditTrail:
             "resource_type": resource.type,
             "resource_id": resource.id,
             "principal": context.principal,
+            "source": "none" if context.caller is None else context.caller.source,
             "actor": context.identity,
             "on_behalf_of": context.on_behalf_of and context.on_behalf_of.identity,
             "answerable": context.accountable,
@@ -175,6 +187,7 @@ class AuditTrail:
             "TableName": self._table,
             "Item": {
                 **{name: {"S": text} for name, text in texts.items() if text is not None},
+                "verified": {"BOOL": self._callers_are_verified},
                 **expiry(self._retention_days, now=at),
             },
             "ConditionExpression": "attribute_not_exists(entry)",

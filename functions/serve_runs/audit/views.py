@@ -17,6 +17,8 @@ def record_json(item: Item) -> dict[str, Any]:
         "project": text["project"],
         "resource": {"type": text["resource_type"], "id": text["resource_id"]},
         "principal": text["principal"],
+        "source": text.get("source"),
+        "verified": item.get("verified", {}).get("BOOL"),
         "actor": actor and read_executed_by(actor),
         "on_behalf_of": person and read_executed_by(person),
         "request_id": text["request_id"],
