@@ -270,16 +270,14 @@ def test_bad_credential_is_refused_in_every_mode_that_reads_it(
     IdentityWorld(anonymous=anonymous, trust=trust).assert_refused(reason, header, group=group)
 
 
-def test_caller_of_unknown_kind_is_not_identified() -> None:
-    """A verified subject of unknown kind identifies no caller."""
-    for anonymous in ("refuse", "allow"):
-        world = IdentityWorld(anonymous=anonymous)
-        token = world.issuer.token(without(PERSON, "client_id"), header={"typ": "at+jwt"})
-        header = ("authorization", f"Bearer {token.text}")
-        if anonymous == "refuse":
-            world.assert_refused("unknown_caller_kind", header, group=BEARER_GROUP)
-        else:
-            assert world.identify(header, group=BEARER_GROUP) is None
+@pytest.mark.parametrize("anonymous", ["refuse", "allow"])
+@pytest.mark.parametrize("trust", ["verify", "forwarded"])
+def test_caller_of_unknown_kind_is_refused(anonymous: str, trust: str) -> None:
+    """A verified subject of unknown kind does not become an anonymous caller."""
+    world = IdentityWorld(anonymous=anonymous, trust=trust)
+    token = world.issuer.token(without(PERSON, "client_id"), header={"typ": "at+jwt"})
+    header = ("authorization", f"Bearer {token.text}")
+    world.assert_refused("unknown_caller_kind", header, group=BEARER_GROUP)
 
 
 def test_outage_of_the_keys_is_no_refusal_in_any_mode() -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 Kind = Literal["user", "application", "unknown"]
 """A person, a service account, or a verified subject whose kind the claim rules do not prove.
-A caller of unknown kind is treated as anonymous."""
+A caller of unknown kind is refused."""
 
 Source = Literal["alb", "bearer"]
 """The credential that was verified: the load balancer's own token, or a Bearer token."""

@@ -78,20 +78,21 @@ class Identity:
         signing keys could not be fetched, a retry may succeed).
         """
         caller = self._caller(event)
-        if caller is not None and caller.kind != "unknown":
-            return caller
-        if self._settings.anonymous == "allow":
-            return None
         if caller is None:
+            if self._settings.anonymous == "allow":
+                return None
             raise Rejected(
                 "no_credentials",
                 "The request has no credential that this target group accepts. Sign in, or send"
                 " `Authorization: Bearer` with an access token.",
             )
-        raise Rejected(
-            "unknown_caller_kind",
-            "The token does not prove whether its subject is a person or a service account.",
-        )
+        if caller.kind == "unknown":
+            # Where anonymous callers are allowed too: a credential never counts as none.
+            raise Rejected(
+                "unknown_caller_kind",
+                "The token does not prove whether its subject is a person or a service account.",
+            )
+        return caller
 
     def verify_bearer(self, token: UnverifiedToken) -> Caller:
         """The person or service account that a Bearer token names. The signature is always checked.
