@@ -55,6 +55,7 @@ class Call:
         event: dict[str, Any],
         context: LambdaContext,
         *,
+        identity: Identity,
         caller: Caller | None,
         project: str,
         access_control: AccessControl,
@@ -63,6 +64,7 @@ class Call:
         self.context = context
         self.caller = caller
         self.project = project
+        self._identity = identity
         self._access_control = access_control
         self._access: Access | None = None
 
@@ -76,6 +78,14 @@ class Call:
     def forget_access(self) -> None:
         """Let the next use of `access` read the roles again, because they may have changed."""
         self._access = None
+
+    def renew(self) -> None:
+        """Verify the credential again, because it may have expired during a wait.
+
+        The next use of `access` reads the roles again. Raises `Rejected` and `Unavailable`.
+        """
+        self.caller = self._identity.identify(self.event)
+        self.forget_access()
 
     def read_accesses(self, projects: Sequence[str]) -> dict[str, Access]:
         """The caller's rights in several projects, by project."""
@@ -185,6 +195,7 @@ class Api:
         call = Call(
             event,
             context,
+            identity=self._identity,
             caller=caller,
             project=path_name(project, of="project") if project else "",
             access_control=self._access_control,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import replace
 from dataclasses import dataclass
+from functools import partial
 from threading import Timer
 from typing import Any
 from uuid import uuid4
@@ -479,6 +480,24 @@ class TestWaiting:
         answer = conversation.get(mary, wait="3")
         timer.join()
         assert answer.reason == "not_found"
+
+    @pytest.mark.parametrize("by", ["browser", "bearer"])
+    def test_wait_ends_with_the_token(self, conversation: Conversation, web: Web, by: str) -> None:
+        """A caller whose token expires during the wait is refused, and gets no later message."""
+        conversation.grant("mary", "project:viewer")
+        expiry = int(time.time()) + 3
+        mary = (
+            web.browser_token({"exp": expiry}, {"sub": "mary"})
+            if by == "browser"
+            else web.bearer("mary", exp=expiry)
+        )
+        late = partial(conversation.write, conversation.store(), "too late")
+        timer = Timer(max(expiry + 0.1 - time.time(), 0), late)
+        timer.start()
+        answer = conversation.get(mary, wait="20")
+        timer.join()
+        assert (answer.status, answer.reason) == (401, "expired")
+        assert "Query" in conversation.reads()
 
     @pytest.mark.parametrize("wait", ["-1", "21", "1.5", "x", ""])
     def test_wait_outside_its_bounds_is_refused(

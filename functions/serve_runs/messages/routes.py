@@ -65,7 +65,7 @@ class MessageRoutes:
             with self.places.take(call.caller, request_id=call.action.request_id):
                 found = self._wait(call, run_id, query)
             # During the wait a role may have been revoked, or the run deleted.
-            call.forget_access()
+            call.renew()
             self._require("read_messages", call, run_id)
         shown = fitting([message_json(item) for item in found])
         next_after = shown[-1]["id"] if shown else query.after
@@ -108,11 +108,15 @@ class MessageRoutes:
         return None if row is None else own_principal(row)
 
     def _wait(self, call: Call, run_id: str, query: ListMessages) -> list[Item]:
-        """The messages as soon as one exists; an empty list when the time is over."""
+        """The messages as soon as one exists; an empty list when the time is over.
+
+        Raises `Rejected` when the caller's token expires.
+        """
         left = call.context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS
         until = time.monotonic() + min(query.wait, left)
         found: list[Item] = []
         while not found and (rest := until - time.monotonic()) > 0:
             time.sleep(min(POLL_SECONDS, rest))
+            call.renew()
             found = self.store.after(call.project, run_id, after=query.after, limit=query.limit)
         return found
