@@ -99,6 +99,7 @@ def build(environ: Mapping[str, str]) -> Api:
         secrets_kms_key=environ.get("SECRETS_KMS_KEY", ""),
         secret_recovery_days=int(choice(environ, "SECRET_RECOVERY_DAYS", of=RECOVERY_DAYS)),
         default_issuer=default_issuer(settings),
+        anonymous_may_call=settings.anonymous == "allow",
         identity=identity,
         audit=audit,
         profiles=profiles,

@@ -31,8 +31,9 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     """Builds the routes of rarely used subjects from clients, stores and settings.
 
     `registration`: the settings of the authorization service. `default_issuer`: the issuer of a
-    subject given without one, empty where several issuers are trusted. `message_days`: how long
-    messages are kept. `waiting_requests`: how many requests may wait for messages at once.
+    subject given without one, empty where several issuers are trusted. `anonymous_may_call`:
+    whether callers without a credential are accepted. `message_days`: how long messages are kept.
+    `waiting_requests`: how many requests may wait for messages at once.
     """
 
     client: "DynamoDBClient"
@@ -45,6 +46,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     secret_recovery_days: int
     registration: RegistrationSettings
     default_issuer: str
+    anonymous_may_call: bool
     identity: Identity
     audit: AuditTrail
     profiles: Profiles
@@ -93,7 +95,9 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     def _role_bindings(self) -> Sequence[Route]:
         from serve_runs.role_bindings.routes import RoleBindingRoutes  # noqa: PLC0415
 
-        return RoleBindingRoutes(self._role_store(), self.audit, self.default_issuer).routes()
+        return RoleBindingRoutes(
+            self._role_store(), self.audit, self.default_issuer, self.anonymous_may_call
+        ).routes()
 
     def _service_accounts(self) -> Sequence[Route]:
         from serve_runs.service_accounts.routes import ServiceAccountRoutes  # noqa: PLC0415

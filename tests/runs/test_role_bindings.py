@@ -177,6 +177,46 @@ def test_invalid_binding_is_refused(
     assert audit_records(dynamodb) == []
 
 
+@pytest.mark.parametrize(
+    ("anonymous", "role", "status"),
+    [
+        ("allow", "project:viewer", 201),
+        ("allow", "project:editor", 201),
+        ("allow", "project:admin", 400),
+        ("refuse", "project:viewer", 400),
+        ("refuse", "project:admin", 400),
+    ],
+)
+def test_anonymous_callers_are_no_admin_and_have_roles_only_where_they_may_call(
+    start_api: Callable[..., RunsApi],
+    ada: Credential,
+    dynamodb: DynamoDb,
+    anonymous: str,
+    role: str,
+    status: int,
+) -> None:
+    """A refused grant writes nothing, and does not count as one of the project's admins."""
+    api = start_api(PROJECT_ADMINS="ada", ANONYMOUS_CALLERS=anonymous)
+    document = {"role": role, "kind": "anonymous"}
+    answer = api.call("PUT", BINDINGS, by=ada, document=document)
+    assert answer.status == status
+    if status == 400:
+        assert answer.reason == "invalid_body"
+        rows = dynamodb.rows(ACCESS_TABLE)
+        assert [row for row in rows if row["entry"]["S"] != "profile"] == []
+
+
+def test_role_of_anonymous_callers_can_be_revoked_where_it_has_no_effect(
+    start_api: Callable[..., RunsApi], ada: Credential
+) -> None:
+    """A binding from the time when anonymous callers were allowed does not stay for good."""
+    document = {"role": "project:viewer", "kind": "anonymous"}
+    allowing = start_api(PROJECT_ADMINS="ada", ANONYMOUS_CALLERS="allow")
+    assert allowing.call("PUT", BINDINGS, by=ada, document=document).status == 201
+    refusing = start_api(PROJECT_ADMINS="ada", ANONYMOUS_CALLERS="refuse")
+    assert refusing.call("DELETE", BINDINGS, by=ada, query=document).status == 204
+
+
 @pytest.mark.parametrize(("issuer_bytes", "status"), [(69, 201), (70, 400)])
 def test_principal_at_and_over_its_limit(
     strict: RunsApi, ada: Credential, issuer_bytes: int, status: int

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.caller import ANONYMOUS, MAX_PRINCIPAL_BYTES, Principal
+from serve_runs.access.control import ADMIN_ROLE
 from serve_runs.access.decisions import role_names
 from serve_runs.errors import RequestFailed
 from serve_runs.web.requests import END, PRINTABLE
@@ -52,3 +53,22 @@ def require_role(role: str) -> None:
     if role not in role_names():
         roles = ", ".join(sorted(role_names()))
         raise RequestFailed("invalid_body", f"Unknown role `{role}`. Roles: {roles}.")
+
+
+def require_grantable(role: str, principal: Principal, *, anonymous_may_call: bool) -> None:
+    """Raise `RequestFailed` (`invalid_body`) unless `principal` can be granted `role`.
+
+    `anonymous_may_call`: whether the deployment accepts callers without a credential.
+    """
+    require_role(role)
+    if principal == ANONYMOUS and not anonymous_may_call:
+        raise RequestFailed(
+            "invalid_body",
+            "This deployment refuses callers without a credential (`AnonymousCallers`), so a role"
+            " of `anonymous` would have no effect.",
+        )
+    if principal == ANONYMOUS and role == ADMIN_ROLE:
+        # Anyone could then lock out all others. Such an admin would also count as the last one.
+        raise RequestFailed(
+            "invalid_body", f"`{ADMIN_ROLE}` cannot be granted to `anonymous`. Name a principal."
+        )

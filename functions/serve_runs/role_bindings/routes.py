@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler import Response
 from byline.identity.caller import Principal
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
-from serve_runs.role_bindings.requests import RoleBinding, require_role
+from serve_runs.role_bindings.requests import RoleBinding, require_grantable
 from serve_runs.role_bindings.store import RoleStore
 from serve_runs.role_bindings.views import binding_json, binding_resource
 from serve_runs.web.paging import PageQuery, decode_cursor, encode_cursor
@@ -21,11 +21,15 @@ ROLE_BINDINGS = "/v1/projects/<project>/role-bindings"
 
 @dataclass(frozen=True, slots=True)
 class RoleBindingRoutes:
-    """The routes. `default_issuer`: the issuer of a subject given without one, or empty."""
+    """The routes. `default_issuer`: the issuer of a subject given without one, or empty.
+
+    `anonymous_may_call`: whether callers without a credential are accepted.
+    """
 
     store: RoleStore
     audit: AuditTrail
     default_issuer: str
+    anonymous_may_call: bool
 
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
@@ -50,7 +54,7 @@ class RoleBindingRoutes:
         self._require(call, "grant_role")
         body = call.body(RoleBinding)
         principal = self._principal(body)
-        require_role(body.role)
+        require_grantable(body.role, principal, anonymous_may_call=self.anonymous_may_call)
         resource = binding_resource(call.project, principal, body.role)
         record = self.audit.record(call.action, "grant_role", resource)
         outcome = self.store.grant(call.project, principal, body.role, record=record)
