@@ -7,10 +7,12 @@ import pytest
 from byline.refresh.work_units import (
     Selection,
     UnreadableMessage,
+    UnreadableSecret,
     WorkUnit,
     message_body,
     read_batch,
     read_message,
+    read_token_secret,
 )
 from tests.refresh.deployment import sqs_record
 
@@ -43,6 +45,23 @@ def test_message_of_a_later_format_is_not_guessed_at() -> None:
     body = json.dumps({**json.loads(message_body(UNIT)), "format": 2})
     with pytest.raises(UnreadableMessage):
         read_message(body)
+
+
+@pytest.mark.parametrize("levels", [10_000, 100_000])
+def test_deeply_nested_message_stops_no_other_of_its_batch(levels: int) -> None:
+    """Only the message that cannot be read is reported, and the other work units are refreshed."""
+    deep = f'{{"shard":"07","project":"p","more":{"[" * levels}{"]" * levels}}}'
+    records = [sqs_record(message_body(UNIT)), sqs_record(deep)]
+    missed: list[str] = []
+    assert list(read_batch(records, unreadable=missed.append)) == [UNIT]
+    assert missed == [records[1]["messageId"]]
+
+
+@pytest.mark.parametrize("levels", [10_000, 100_000])
+def test_deeply_nested_secret_is_unreadable(levels: int) -> None:
+    """A secret that was changed by hand counts as one of another form."""
+    with pytest.raises(UnreadableSecret):
+        read_token_secret(f'{{"more":{"[" * levels}{"]" * levels}}}')
 
 
 @pytest.mark.parametrize(

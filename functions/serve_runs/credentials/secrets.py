@@ -74,7 +74,7 @@ class CredentialSecrets:
             return None
         try:
             return msgspec.json.decode(answer.get("SecretString", ""), type=CredentialSecret)
-        except (msgspec.MsgspecError, UnicodeError):
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
 
     def create(self, name: str, secret: CredentialSecret, *, version: str) -> None:

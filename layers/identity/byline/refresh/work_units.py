@@ -116,7 +116,7 @@ def read_message(body: str) -> RefreshMessage:
     """The message of a body. Raises `UnreadableMessage`."""
     try:
         message = msgspec.json.decode(body, type=RefreshMessage)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise UnreadableMessage from None  # the error may quote the body
     if message.shard not in shards():
         raise UnreadableMessage
@@ -186,7 +186,7 @@ def read_token_secret(text: str) -> TokenSecret:
     """The token of a secret's text. Raises `UnreadableSecret`."""
     try:
         return msgspec.json.decode(text, type=TokenSecret)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     raise UnreadableSecret  # outside the handler: the first error may carry the text
 
