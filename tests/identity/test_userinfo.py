@@ -282,27 +282,24 @@ class TestOkta:
     def issuer(self) -> BearerIssuer:
         return BearerIssuer(profile="okta")
 
-    def test_answer_names_the_person_where_the_token_names_the_client(
-        self, issuer: BearerIssuer
-    ) -> None:
-        """The one exception to equal subjects: the answer's becomes the caller's, both are kept."""
+    def test_answer_of_the_signed_user_id_completes_the_profile(self, issuer: BearerIssuer) -> None:
+        """Where the token's `sub` is the client, its `uid` names the person."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u1"})
         caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token(OKTA_PERSON_BY_CLIENT))
         assert (caller.subject, caller.token_subject) == ("00u1", "0oa1")
         assert (caller.name, caller.email) == ("00u1", "ada@example.com")
 
-    def test_complete_profile_is_not_a_name(self, issuer: BearerIssuer) -> None:
-        """The person is asked for even where every other claim is there."""
-        issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u1"})
+    def test_complete_profile_asks_nothing(self, issuer: BearerIssuer) -> None:
+        """The signed `uid` is the subject, so the answer could add nothing."""
         token = issuer.token({**OKTA_PERSON_BY_CLIENT, **PROFILE})
         assert issuer.verifier(userinfo=True).verify_bearer(token).subject == "00u1"
-        assert issuer.web.count(USERINFO_URL) == 1
+        assert issuer.web.count(USERINFO_URL) == 0
 
-    @pytest.mark.parametrize("subject", ["0oa1", "", None, 7, "a\nb"])
-    def test_answer_that_names_no_person_is_discarded(
+    @pytest.mark.parametrize("subject", ["00u2", "0oa1", "", None, 7, "a\nb"])
+    def test_answer_does_not_overrule_the_signed_user_id(
         self, issuer: BearerIssuer, subject: object
     ) -> None:
-        """An answer that names the client or no person leaves the verified `uid` as subject."""
+        """An answer that names another person, the client or no person is discarded."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": subject})
         caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token(OKTA_PERSON_BY_CLIENT))
         assert (caller.subject, caller.email) == ("00u1", "")

@@ -1,12 +1,15 @@
 """Settings of credentials' secrets: their key, and for how long a deleted one can be restored."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from byline.errors import Misconfigured
+from serve_runs.credentials.secrets import CredentialSecrets
 from tests.identity.bearer_issuer import without
+from tests.refresh.world import SECRETS
 from tests.runs.credentials_api import CredentialsApi
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runners_api import RunnersApi
@@ -68,6 +71,17 @@ def test_credential_deleted_at_once_can_be_written_again(
     assert credentials.put(ada).status == 503
     credentials.world.clock.advance(120)
     assert credentials.put(ada).status == 201
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"more":' + "[" * 10_000 + "]" * 10_000 + "}"])
+def test_secret_of_another_form_is_unreadable(text: str) -> None:
+    """A secret that was changed by hand is not answered, however deeply it is nested."""
+    refusals = SimpleNamespace(ResourceNotFoundException=KeyError, InvalidRequestException=KeyError)
+    client: Any = SimpleNamespace(
+        get_secret_value=lambda **_: {"SecretString": text}, exceptions=refusals
+    )
+    secrets = CredentialSecrets(lambda: client, names=SECRETS, kms_key="", recovery_days=7)
+    assert secrets.read("a", "b" * 32) is None
 
 
 @pytest.mark.parametrize("days", ["1", "6", "31", "-7", "a week"])

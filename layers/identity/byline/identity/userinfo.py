@@ -40,9 +40,9 @@ class Incomplete:
 
 
 def is_incomplete(caller: Caller) -> bool:
-    """Whether userinfo could add values to a person's profile, or the person's own subject."""
+    """Whether userinfo could add values to a person's profile."""
     profile = (caller.email, caller.given_name, caller.family_name)
-    return caller.kind == "user" and (not all(profile) or _is_named_by_client(caller))
+    return caller.kind == "user" and not all(profile)
 
 
 class Userinfo:
@@ -89,15 +89,15 @@ class Userinfo:
 
 
 def _filled(incomplete: Incomplete, answer: dict[str, Any]) -> Caller:
-    """The caller with the answer's values. Raises `Rejected` for another subject (5.3.2)."""
+    """The caller with the answer's values. Raises `Rejected` for another subject (5.3.2).
+
+    The answer is not signed. So where a signed claim other than `sub` names the person, the answer
+    must name the same person.
+    """
     caller = incomplete.caller
-    subject = required_text(answer, "sub")
-    if _is_named_by_client(caller):
-        # The token's `sub` is the client's id, so only the answer's `sub` names the person.
-        if subject == caller.token_subject:
-            raise Rejected("subject_mismatch", "userinfo names the client, not the person")
-        caller = replace(caller, subject=subject, name=_name(caller, subject))
-    elif subject not in incomplete.subjects:
+    is_named_apart = caller.subject != caller.token_subject
+    expected = {caller.subject} if is_named_apart else incomplete.subjects
+    if required_text(answer, "sub") not in expected:
         raise Rejected("subject_mismatch", "userinfo names another subject than the token")
     return replace(
         caller,
@@ -105,11 +105,3 @@ def _filled(incomplete: Incomplete, answer: dict[str, Any]) -> Caller:
         family_name=caller.family_name or optional_text(answer, "family_name"),
         email=caller.email or optional_text(answer, "email"),
     )
-
-
-def _is_named_by_client(caller: Caller) -> bool:
-    return caller.subject != caller.token_subject
-
-
-def _name(caller: Caller, subject: str) -> str:
-    return subject if caller.name == caller.subject else caller.name
