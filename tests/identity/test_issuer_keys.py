@@ -254,18 +254,38 @@ class TestUnknownKey:
     def test_invented_ids_make_one_fetch_per_cooldown(
         self, issuer: BearerIssuer, unseen: Tokens
     ) -> None:
-        """However many ids a stranger invents, the issuer is asked once a minute."""
+        """However many ids a stranger invents, the issuer is asked once in the cooldown."""
         verifier = issuer.verifier()
         verifier.verify_bearer(unseen())
         issuer.clock.pass_seconds(1)
+        assert refused(verifier, unseen(header={"kid": "invented"})) == "unknown_key"
+        issuer.clock.pass_seconds(1)
         for number in range(20):
-            assert refused(verifier, unseen(header={"kid": f"invented-{number}"})) == "unknown_key"
-        issuer.clock.pass_seconds(RENEWAL_COOLDOWN_SECONDS - 1)
+            token = unseen(header={"kid": f"invented-{number}"})
+            assert unavailable(verifier, token) == "issuer_keys"
+        issuer.clock.pass_seconds(RENEWAL_COOLDOWN_SECONDS - 1.5)
         assert refused(verifier, unseen(header={"kid": "invented"})) == "unknown_key"
         assert issuer.web.count(KEYS_URL) == 2
+        issuer.clock.pass_seconds(0.5)
+        assert refused(verifier, unseen(header={"kid": "invented-1"})) == "unknown_key"
+        assert issuer.web.count(KEYS_URL) == 3
+        assert verifier.failed_fetches == 0
+
+    def test_new_key_beside_invented_ids_is_unavailable_for_seconds_and_never_refused(
+        self, issuer: BearerIssuer, unseen: Tokens
+    ) -> None:
+        """A stranger's ids do not make a token of a rotated key count as forged."""
+        verifier = issuer.verifier()
+        verifier.verify_bearer(unseen())
         issuer.clock.pass_seconds(1)
         assert refused(verifier, unseen(header={"kid": "invented"})) == "unknown_key"
-        assert issuer.web.count(KEYS_URL) == 3
+        key = private_key("RS256", "next")
+        issuer.publish_keys([public_jwk(issuer.key), public_jwk(key, kid="key-2")])
+        issuer.clock.pass_seconds(RENEWAL_COOLDOWN_SECONDS - 1)
+        token = unseen(key=key, header={"kid": "key-2"})
+        assert unavailable(verifier, token) == "issuer_keys"
+        issuer.clock.pass_seconds(1)
+        assert verifier.verify_bearer(token).subject == "ada"
 
     def test_id_unknown_in_a_copy_fetched_for_it_makes_no_second_fetch(
         self, issuer: BearerIssuer, unseen: Tokens
@@ -402,6 +422,42 @@ class TestFitness:
         """Nothing says which is meant, and trying both is guessing."""
         issuer.publish_keys([public_jwk(issuer.key), public_jwk(private_key("RS256", "stranger"))])
         assert refused(issuer.verifier(), unseen()) == "unusable_key"
+
+    def test_same_key_twice_under_one_id_is_one_key(
+        self, issuer: BearerIssuer, unseen: Tokens
+    ) -> None:
+        """Issuers that publish a key with and without `alg`, or twice, leave no doubt."""
+        twice = [
+            public_jwk(issuer.key),
+            public_jwk(issuer.key),
+            public_jwk(issuer.key, alg="RS256"),
+        ]
+        issuer.publish_keys(twice)
+        assert issuer.verifier().verify_bearer(unseen()).subject == "ada"
+        forged = unseen(key=private_key("RS256", "stranger"))
+        assert refused(issuer.verifier(), forged) == "bad_signature"
+
+    @pytest.mark.parametrize("published", ["Ed25519", "EdDSA", None])
+    @pytest.mark.parametrize("named", ["Ed25519", "EdDSA"])
+    def test_ed25519_has_two_names(
+        self, issuer: BearerIssuer, unseen: Tokens, published: str | None, named: str
+    ) -> None:
+        """RFC 9864 names the algorithm of a key and a token by its curve, RFC 8037 did not."""
+        key = private_key("EdDSA")
+        issuer.publish_keys([public_jwk(key, alg=published)])
+        token = unseen(key=key, algorithm="EdDSA", header={"alg": named})
+        verifier = issuer.verifier(algorithms=("Ed25519", "EdDSA"))
+        assert verifier.verify_bearer(token).subject == "ada"
+
+    @pytest.mark.parametrize("published", ["ES256", "Ed448", "none", ""])
+    def test_ed25519_key_of_another_algorithm_is_unusable(
+        self, issuer: BearerIssuer, unseen: Tokens, published: str
+    ) -> None:
+        """A key's own `alg` is binding, whatever its curve."""
+        key = private_key("EdDSA")
+        issuer.publish_keys([public_jwk(key, alg=published)])
+        token = unseen(key=key, algorithm="EdDSA", header={"alg": "Ed25519"})
+        assert refused(issuer.verifier(algorithms=("Ed25519",)), token) == "unusable_key"
 
     def test_token_without_id_needs_one_key_that_fits(
         self, issuer: BearerIssuer, unseen: Tokens

@@ -26,6 +26,7 @@ from byline.identity.load_balancer_keys import (
     OUTAGE_COOLDOWN_SECONDS,
     REFUSED_KEY_COOLDOWN_SECONDS,
     STALE_LIFETIME_SECONDS,
+    WITHDRAWAL_SECONDS,
     LoadBalancerKeys,
 )
 from tests.identity.alb_tokens import (
@@ -107,7 +108,41 @@ def test_key_is_kept_in_its_last_second_and_fetched_anew_in_the_next() -> None:
     assert cache.fetches == 2
 
 
-@pytest.mark.parametrize("failure", [*OUTAGES, *WITHDRAWN, *UNUSABLE])
+@pytest.mark.parametrize("answer", WITHDRAWN)
+def test_withdrawn_key_counts_a_few_minutes_longer(answer: Answer) -> None:
+    """A key that the region no longer publishes is refused, once that was no single answer."""
+    cache = Cache()
+    good = cache.get()
+    cache.publish(answer)
+    cache.clock.time = withdrawn_at = NOW + KEY_LIFETIME_SECONDS
+    assert cache.get() is good
+    cache.clock.time = withdrawn_at + WITHDRAWAL_SECONDS - 0.001
+    assert cache.get() is good
+    cache.clock.time += REFUSED_KEY_COOLDOWN_SECONDS
+    for _ in range(2):
+        with pytest.raises(Rejected) as rejection:
+            cache.get()
+        assert rejection.value.reason == "unknown_key"
+
+
+@pytest.mark.parametrize("between", [PUBLISHED, FetchFailed("late")])
+def test_key_with_single_answers_that_it_is_unpublished_goes_on_counting(
+    between: Answer | FetchFailed,
+) -> None:
+    """Between two such answers the key was published, or nobody knows: the time starts again."""
+    cache = Cache()
+    cache.get()
+    for second in (0, 1, 2):
+        cache.clock.time = NOW + KEY_LIFETIME_SECONDS + second * (WITHDRAWAL_SECONDS + 1)
+        cache.publish(Answer(404, b"NoSuchKey"))
+        assert pem(cache.get()) == PEM
+        cache.clock.time += REFUSED_KEY_COOLDOWN_SECONDS
+        cache.publish(between)
+        assert pem(cache.get()) == PEM
+        cache.clock.time += KEY_LIFETIME_SECONDS if between is PUBLISHED else 0
+
+
+@pytest.mark.parametrize("failure", [*OUTAGES, *UNUSABLE])
 def test_good_key_lives_through_an_outage_until_it_is_too_old(
     failure: Answer | FetchFailed,
 ) -> None:
@@ -203,6 +238,17 @@ def test_flood_of_invented_key_ids_makes_few_fetches(answer: Answer | FetchFaile
             cache.get(kid(number))
     assert cache.fetches == 1 + FRUITLESS_FETCHES_A_MINUTE
     assert cache.get() is good
+
+
+def test_flood_of_one_region_does_not_stop_another() -> None:
+    """Each region has fetches of its own, so a new key of another one is found at once."""
+    cache = Cache()
+    for number in range(FRUITLESS_FETCHES_A_MINUTE + 1):
+        with pytest.raises((Rejected, Unavailable)):
+            cache.get(kid(number))
+    other = "https://public-keys.auth.elb.eu-west-1.amazonaws.com"
+    cache.published.answers[f"{other}/{KID}"] = PUBLISHED
+    assert pem(cache.keys.get(other, KID)) == PEM
 
 
 def test_flood_does_not_stop_the_renewal_of_a_known_key() -> None:

@@ -209,7 +209,8 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "keys_unavailable": _unavailable(
         "Could not fetch the keys that verify the caller's token. Retry.",
-        "The issuer or the region did not answer, so the token was neither accepted nor rejected.",
+        "The issuer or the region did not answer, or was asked for another unknown key a few "
+        "seconds ago. So the token was neither accepted nor rejected.",
     ),
     "store_unavailable": _unavailable(
         "The tables or secrets cannot be read or written right now. Retry.",

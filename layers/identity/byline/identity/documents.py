@@ -14,9 +14,9 @@ STALE_LIFETIME_SECONDS = 86_400
 """The age up to which a copy is used while no newer one can be fetched. Neither an outage nor a bad
 answer erases a good copy."""
 
-RENEWAL_COOLDOWN_SECONDS = 60
+RENEWAL_COOLDOWN_SECONDS = 10
 """The least time between two early fetches of a document that lacks a key. It limits the fetches
-that a stranger can cause with invented key ids."""
+that a stranger can cause with invented key ids, and how long these can delay a new key."""
 
 OUTAGE_COOLDOWN_SECONDS = 5
 """The time after a failed fetch in which the same document is not fetched again."""
@@ -74,15 +74,19 @@ class LastGood[T]:
                 return copy
 
     def newer_than(self, copy: Copy[T]) -> Copy[T]:
-        """A newer copy, because `copy` lacks a key; `copy` itself during the cooldown.
+        """A newer copy, because `copy` lacks a key.
 
-        Raises `Unavailable` where the fetch failed: the issuer may publish the key by now.
+        Raises `Unavailable` where none can be fetched, and during the cooldown: the issuer may
+        publish the key by now.
         """
         with self._lock:
             if self._copy is not None and self._copy is not copy:
                 return self._copy
             if self._now() < self._renewed_at + RENEWAL_COOLDOWN_SECONDS:
-                return copy
+                raise Unavailable(
+                    self._source,
+                    "the key is not in the copy, which was fetched a few seconds ago",
+                )
             renewed = self._fetch()
             self._renewed_at = renewed.fetched_at
             return renewed

@@ -14,11 +14,16 @@ import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from jwt.algorithms import Algorithm
 
-from byline.caching import Clock
+from byline.caching import BoundedCache, Clock
 from byline.errors import Rejected
 from byline.fetch import Fetch, FetchFailed
 from byline.identity.discovery import Discovery
-from byline.identity.documents import Copy, LastGood, fetch_document
+from byline.identity.documents import (
+    RENEWAL_COOLDOWN_SECONDS,
+    Copy,
+    LastGood,
+    fetch_document,
+)
 from byline.identity.settings import TrustedIssuer
 
 KEYS_LIFETIME_SECONDS = 600
@@ -34,9 +39,13 @@ _ALGORITHMS: Mapping[tuple[str, str | None], frozenset[AlgorithmName]] = {
     ("EC", "P-256"): frozenset({"ES256"}),
     ("EC", "P-384"): frozenset({"ES384"}),
     ("EC", "P-521"): frozenset({"ES512"}),
-    ("OKP", "Ed25519"): frozenset({"EdDSA"}),
+    ("OKP", "Ed25519"): frozenset({"EdDSA", "Ed25519"}),
 }
-"""The algorithms of each key type and curve (RFC 7518, section 3.1; RFC 8037, section 3.1)."""
+"""The algorithms of each key type and curve (RFC 7518, section 3.1; RFC 8037, section 3.1). With
+curve Ed25519, `EdDSA` and `Ed25519` are one algorithm (RFC 9864, section 2.2)."""
+
+ABSENT_IDS = 256
+"""How many key ids are remembered that the issuer does not publish."""
 
 
 class _KeySet(msgspec.Struct, frozen=True):
@@ -93,6 +102,7 @@ class IssuerKeys:
             return _published_keys(fetch_document(url, _KeySet, fetch=fetch))
 
         self._now = now
+        self._absent: BoundedCache[str | None, float] = BoundedCache(ABSENT_IDS, now=now)
         self._keys = LastGood(load, source="issuer_keys", lifetime=KEYS_LIFETIME_SECONDS, now=now)
 
     @property
@@ -105,26 +115,43 @@ class IssuerKeys:
 
         Raises `Rejected`: `unknown_key` where the issuer does not publish the key, `unusable_key`
         where not exactly one published key may verify `algorithm`. Raises `Unavailable` where the
-        keys could not be fetched.
+        keys could not be fetched, and for an unknown `kid` in the seconds after another unknown one
+        was asked for: it may be a new key.
         """
         asked_at = self._now()
         copy = self._keys.get()
         keys = _of_id(copy, kid)
-        if not keys and copy.fetched_at < asked_at:
+        if not keys and copy.fetched_at < asked_at and self._absent.get(kid) is None:
             copy = self._keys.newer_than(copy)
             keys = _of_id(copy, kid)
         if not keys:
+            until = copy.fetched_at + RENEWAL_COOLDOWN_SECONDS
+            self._absent.put(kid, copy.fetched_at, until=until)
             raise Rejected(
                 "unknown_key",
                 "The issuer does not publish the token's key id (`kid`). Get a new token.",
             )
-        usable = [key for key in keys if algorithm in key.algorithms]
+        usable = _distinct([key for key in keys if algorithm in key.algorithms])
         if len(usable) != 1:
             raise Rejected(
                 "unusable_key",
                 f"{len(usable)} keys of the token's key id (`kid`) may verify {algorithm}, not 1.",
             )
-        return VerifyingKey(usable[0].key, jwt.get_algorithm_by_name(algorithm), copy.fresh_until)
+        return VerifyingKey(usable[0].key, _algorithm(algorithm), copy.fresh_until)
+
+
+def _algorithm(name: AlgorithmName) -> Algorithm:
+    """PyJWT's algorithm, which has no name of RFC 9864 yet."""
+    return jwt.get_algorithm_by_name("EdDSA" if name == "Ed25519" else name)
+
+
+def _distinct(keys: list[_PublishedKey]) -> list[_PublishedKey]:
+    """The keys without those whose key is that of an earlier one, as during a rotation."""
+    return [
+        key
+        for number, key in enumerate(keys)
+        if all(key.key != earlier.key for earlier in keys[:number])
+    ]
 
 
 def _of_id(copy: Copy[tuple[_PublishedKey, ...]], kid: str | None) -> list[_PublishedKey]:
@@ -146,14 +173,14 @@ def _published_keys(key_set: _KeySet) -> tuple[_PublishedKey, ...]:
 
 def _published_key(jwk: _Jwk) -> _PublishedKey:
     algorithms = _ALGORITHMS.get((jwk.kty, None if jwk.kty == "RSA" else jwk.crv), frozenset())
-    if jwk.alg is not None:
+    if jwk.alg is not None and not (jwk.crv == "Ed25519" and jwk.alg in algorithms):
         algorithms &= {jwk.alg}
     may_verify = jwk.use in (None, "sig") and (jwk.key_ops is None or "verify" in jwk.key_ops)
     if jwk.d is not None or not may_verify or not algorithms:
         # Anyone can sign with a published private key (`d`).
         return _PublishedKey(jwk.kid, None, frozenset())
     try:
-        key = jwt.get_algorithm_by_name(min(algorithms)).from_jwk(msgspec.to_builtins(jwk))
+        key = _algorithm(min(algorithms)).from_jwk(msgspec.to_builtins(jwk))
     except (jwt.InvalidKeyError, UnsupportedAlgorithm, ValueError, TypeError):
         return _PublishedKey(jwk.kid, None, frozenset())
     if jwk.kty == "RSA" and key.key_size < MIN_RSA_BITS:

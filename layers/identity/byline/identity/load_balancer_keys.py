@@ -4,7 +4,8 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-aut
 AWS does not document the rotation of keys, so no key is taken for the current one.
 """
 
-from collections import deque
+from collections import defaultdict, deque
+from copy import replace
 from typing import Literal
 
 import msgspec
@@ -22,6 +23,10 @@ KEY_LIFETIME_SECONDS = 3_600
 STALE_LIFETIME_SECONDS = 86_400
 """The age up to which a key is used while it cannot be fetched. No outage erases a good key."""
 
+WITHDRAWAL_SECONDS = 300
+"""How long the region must answer that it does not publish a known key, until it counts no longer.
+A single such answer may be a fault."""
+
 REFUSED_KEY_COOLDOWN_SECONDS = 60
 """The time in which an unpublished key id is refused without another fetch."""
 
@@ -30,7 +35,7 @@ OUTAGE_COOLDOWN_SECONDS = 5
 
 FRUITLESS_FETCHES_A_MINUTE = 20
 """A forger can invent any number of key ids. After this many fetches without a key within a minute,
-no new key id is fetched until the minute has passed."""
+no new key id of that region is fetched until the minute has passed."""
 
 CACHED_KEYS = 64
 
@@ -41,6 +46,7 @@ type KeyId = tuple[str, str]
 class _Held(msgspec.Struct, frozen=True):
     key: EllipticCurvePublicKey
     fresh_until: float
+    unpublished_since: float | None = None
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -72,7 +78,9 @@ class LoadBalancerKeys:
         self._now = now
         self._held: BoundedCache[KeyId, _Held] = BoundedCache(CACHED_KEYS, now=now)
         self._failures: BoundedCache[KeyId, _Failure] = BoundedCache(CACHED_KEYS, now=now)
-        self._fruitless_at: deque[float] = deque(maxlen=FRUITLESS_FETCHES_A_MINUTE)
+        self._fruitless_at: defaultdict[str, deque[float]] = defaultdict(
+            lambda: deque(maxlen=FRUITLESS_FETCHES_A_MINUTE)
+        )
         self._flights: SingleFlight[KeyId] = SingleFlight()
         self.failed_fetches = 0
         """Counts from the start of the process. The metric is the difference of two readings."""
@@ -95,7 +103,7 @@ class LoadBalancerKeys:
         if held is not None and self._now() < held.fresh_until:
             return held.key  # another thread has fetched it in the meantime
         failure = self._failures.get(key_id)
-        if failure is None and held is None and self._is_flooded():
+        if failure is None and held is None and self._is_flooded(key_id[0]):
             failure = _FLOOD
         if failure is None:
             fetched = self._fetch_key(key_id)
@@ -104,12 +112,30 @@ class LoadBalancerKeys:
             failure = fetched
             if failure.reason is None or held is not None:
                 self.failed_fetches += 1
+            if held is not None:
+                held = self._still_held(key_id, held, failure)
         if held is not None:
             return held.key
         raise failure.error()
 
-    def _is_flooded(self) -> bool:
-        at = self._fruitless_at
+    def _still_held(self, key_id: KeyId, held: _Held, failure: _Failure) -> _Held | None:
+        """The held key after a failed fetch; None where the region has withdrawn it."""
+        now = self._now()
+        if failure is not _UNKNOWN:
+            since = None
+        elif held.unpublished_since is None:
+            since = now
+        elif now >= held.unpublished_since + WITHDRAWAL_SECONDS:
+            self._held.discard(key_id)
+            return None
+        else:
+            since = held.unpublished_since
+        until = held.fresh_until - KEY_LIFETIME_SECONDS + STALE_LIFETIME_SECONDS
+        self._held.put(key_id, replace(held, unpublished_since=since), until=until)
+        return held
+
+    def _is_flooded(self, base_url: str) -> bool:
+        at = self._fruitless_at[base_url]
         return len(at) == FRUITLESS_FETCHES_A_MINUTE and self._now() < at[0] + 60
 
     def _fetch_key(self, key_id: KeyId) -> EllipticCurvePublicKey | _Failure:
@@ -124,7 +150,7 @@ class LoadBalancerKeys:
             is_outage = published.reason is None
             cooldown = OUTAGE_COOLDOWN_SECONDS if is_outage else REFUSED_KEY_COOLDOWN_SECONDS
             self._failures.put(key_id, published, until=now + cooldown)
-            self._fruitless_at.append(now)
+            self._fruitless_at[base_url].append(now)
         else:
             held = _Held(published, fresh_until=now + KEY_LIFETIME_SECONDS)
             self._held.put(key_id, held, until=now + STALE_LIFETIME_SECONDS)
