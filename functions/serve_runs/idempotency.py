@@ -1,6 +1,7 @@
 """The row of an `Idempotency-Key`, with the run or message that it created.
 
-The row's key depends on the caller, so a guessed key never finds another caller's run or message.
+The row's key depends on the caller and the person it acts for. So a guessed key never finds another
+caller's run or message.
 """
 
 from hashlib import sha256

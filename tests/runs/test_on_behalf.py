@@ -64,6 +64,30 @@ def child(api: RunsApi, by: Credential, parent: dict[str, Any], **body: Any) -> 
     return api.create(by, parent_run=parent["id"], **body)
 
 
+def test_idempotency_key_belongs_to_the_person_too(
+    api: RunsApi, ada: Credential, grace: Credential, robot: Credential
+) -> None:
+    """An account that acts for another person later gets neither the former run nor message."""
+    key = [("idempotency-key", "same")]
+
+    def post(path: str, **document: Any) -> tuple[int, Any]:
+        answer = api.call("POST", path, by=robot, headers=key, document=document)
+        return answer.status, answer.json
+
+    account = register(api, ada, robot).json["id"]
+    status, for_ada = post(RUNS)
+    messages = f"{RUNS}/{for_ada['id']}/messages"
+    assert (status, post(RUNS)[0]) == (201, 200)
+    _, first = post(messages, role="user", content="hello")
+    assert api.call("DELETE", f"{ACCOUNTS}/{account}", by=ada).status == 204
+    assert register(api, grace, robot).status == 201
+    status, for_grace = post(RUNS)
+    assert (status, for_grace["on_behalf_of"]["user"]["id"]) == (201, {"subject": "grace"})
+    assert for_grace["id"] != for_ada["id"]
+    status, second = post(messages, role="user", content="hello")
+    assert (status, second["id"] == first["id"]) == (201, False)
+
+
 def test_run_of_a_service_account_is_on_behalf_of_its_person(
     api: RunsApi, ada: Credential, robot: Credential, access_rows: AccessRows
 ) -> None:

@@ -80,6 +80,18 @@ class ActionContext(msgspec.Struct, frozen=True):
         return principal_text(self.caller)
 
     @property
+    def key_owners(self) -> tuple[str, ...]:
+        """The principals that an `Idempotency-Key` belongs to: the caller, and its person.
+
+        A service account that acts for another person later does not get the former person's run.
+        A person from the parent run does not count, because it depends on the parent.
+        """
+        person = self.on_behalf_of
+        if person is None or person.is_inherited:
+            return (self.principal,)
+        return (self.principal, person.principal)
+
+    @property
     def accountable(self) -> str | None:
         """The accountable principal: the person acted for, else the caller; None for anonymous."""
         if self.on_behalf_of is not None:
