@@ -20,7 +20,7 @@ from byline.metrics import Metrics
 from byline.names import RUN_ID
 from serve_runs.access.control import Access, AccessControl
 from serve_runs.audit.trail import ActionContext, RepresentedPerson
-from serve_runs.errors import RequestFailed
+from serve_runs.errors import RequestFailed, not_found
 from serve_runs.profiles.store import Profiles
 from serve_runs.web.problems import Problems, method_not_allowed, problem
 from serve_runs.web.requests import is_cross_site, path_id, path_name, read_body, read_query
@@ -184,6 +184,8 @@ class Api:
     def _answer_route(self, route: Route, project: str, names: dict[str, str]) -> Response[str]:
         event: dict[str, Any] = self._resolver.current_event.raw_event
         context = self._resolver.lambda_context
+        if event["path"].endswith("\n"):
+            raise not_found()  # the pattern of Powertools ends with `$`, which matches before it
         caller = None if route.is_public else self._identity.identify(event)
         is_foreign = is_foreign_page(event, caller)
         if is_foreign and not route.is_safe:

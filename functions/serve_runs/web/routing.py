@@ -40,7 +40,7 @@ class Route(msgspec.Struct, frozen=True):
 
     def matches(self, path: str) -> bool:
         """Whether `path`, as the load balancer forwards it, matches the route."""
-        return re.fullmatch(_NAME.sub("[^/]+", self.path), path) is not None
+        return re.fullmatch(_NAME.sub(r"[^/\\n]+", self.path), path) is not None
 
 
 class RouteGroup(msgspec.Struct, frozen=True):
