@@ -149,6 +149,10 @@ class AccessTokens(JWTBearerTokenGenerator):
     def get_audiences(self, client: OAuthClient, user: Person | None, scope: str) -> str:
         return client.audience
 
+    def get_auth_time(self, user: Person | None) -> int | None:
+        """A person has just signed in. A client's token has no such claim."""
+        return None if user is None else int(time.time())
+
     def get_jti(self, client: OAuthClient, grant_type: str, user: Person | None, scope: str) -> str:
         return secrets.token_hex(16)
 

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from byline.fetch import Answer, Fetch, FetchFailed
 from byline.identity.identity import Identity
-from byline.identity.settings import IdentitySettings, IssuerProfile, TrustedIssuer
+from byline.identity.settings import IdentitySettings
+from byline.identity.trusted_issuers import IssuerProfile, TrustedIssuer
 from byline.identity.unverified import UnverifiedToken
 from tests.identity.alb_tokens import SetClock
 
@@ -29,6 +30,7 @@ PERSON: Mapping[str, Any] = {
     "aud": "byline",
     "sub": "ada",
     "client_id": "web",
+    "auth_time": int(NOW) - 90,
     "iat": int(NOW) - 60,
     "exp": int(NOW) + 300,
 }

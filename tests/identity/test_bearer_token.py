@@ -17,7 +17,8 @@ from byline.errors import Reason, Rejected, Unavailable
 from byline.fetch import fetch
 from byline.identity.identity import Identity
 from byline.identity.issuer_keys import KEYS_LIFETIME_SECONDS
-from byline.identity.settings import IdentitySettings, TrustedIssuer
+from byline.identity.settings import IdentitySettings
+from byline.identity.trusted_issuers import TrustedIssuer
 from byline.identity.unverified import UnverifiedToken
 from tests.identity.bearer_issuer import (
     ISSUER,

@@ -52,6 +52,57 @@ def test_describing_claim_that_is_no_short_text_is_empty(value: Any) -> None:
     assert optional_text({"email": value}, "email") == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (
+            "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
+            "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
+        ),
+        ("\u0dc1\u0dca\u200d\u0dbb\u0dd3", "\u0dc1\u0dca\u200d\u0dbb\u0dd3"),
+        ("Jean\u00a0Luc", "Jean Luc"),
+        ("\u674e\u3000\u96ea", "\u674e \u96ea"),
+        ("Anne\u00admarie", "Annemarie"),
+        ("\u05d3\u05e0\u05d4\u200f", "\u05d3\u05e0\u05d4"),
+        ("Ada\n", "Ada"),
+        ("\U00010d4a", "\U00010d4a"),
+        ("Ad\u200da", "Ada"),
+        ("\u202eadA", "adA"),
+        ("A\u2066d\u2069a", "Ada"),
+        ("Ada\u200b", "Ada"),
+        ("Ada\nGrace", ""),
+        ("Ada\x1b[2K", ""),
+        ("\u200d", ""),
+    ],
+)
+def test_name_is_kept_or_cleaned(name: str, shown: str) -> None:
+    """People's names keep their letters. What is invisible or reorders text is left out."""
+    assert optional_text({"name": name}, "name") == shown
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Jean\u00a0Luc",
+        "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
+        "\u674e\u3000\u96ea",
+        "\u05d3\u200f",
+        "\U00010d4a",
+    ],
+)
+def test_subject_with_a_characters_of_a_script_is_kept(subject: str) -> None:
+    """A subject is kept to the letter, whatever script it is in."""
+    assert required_text({"sub": subject}, "sub") == subject
+
+
+@pytest.mark.parametrize("subject", ["\u200b", "\u200d\u200d", "a\u2066b", "a\x9bb", "a\u2029"])
+def test_subject_that_looks_like_another_is_refused(subject: str) -> None:
+    """A subject of invisible characters alone, or one that reorders or ends a line, is refused."""
+    with pytest.raises(Rejected) as refusal:
+        required_text({"sub": subject}, "sub")
+    assert refusal.value.reason == "malformed_claim"
+
+
 def test_describing_claim_of_the_longest_length_is_read() -> None:
     """The longest e-mail address there is counts; a longer text is none."""
     longest = "e" * MAX_TEXT_CHARACTERS

@@ -521,3 +521,35 @@ def test_token_signed_over_doubled_members_is_refused(verifier: Verifier) -> Non
     """A genuine signature over an ambiguous header does not make it clear."""
     doubled = json.dumps(HEADER)[:-1] + f', "signer": "{SIGNER}"}}'
     verifier.assert_refused(sign(doubled.encode(), b'{"sub": "ada"}'), "malformed_token")
+
+
+class TestSubjectRule:
+    """The entry of the same issuer in `TRUSTED_ISSUERS` says which claim identifies a person."""
+
+    @pytest.fixture
+    def verifier(self) -> Verifier:
+        entry = {"issuer": ISSUER, "audiences": ["byline"], "profile": "entra", "subject": "oid"}
+        other = {**entry, "issuer": "https://other.example", "subject": "email"}
+        trusted = json.dumps([other, entry])
+        settings = IdentitySettings.from_environment({**ENVIRONMENT, "TRUSTED_ISSUERS": trusted})
+        return Verifier(settings)
+
+    def test_browsers_person_has_the_subject_of_a_bearer_token(self, verifier: Verifier) -> None:
+        """Both ways lead to one principal, and the token's own `sub` is kept."""
+        person = verifier.verify(mint({}, {"sub": "pairwise", "oid": "5c6d"}))
+        assert (person.subject, person.token_subject) == ("5c6d", "pairwise")
+
+    def test_unsigned_subject_must_still_equal_the_tokens_own(self, verifier: Verifier) -> None:
+        """The load balancer writes the `sub` into its unsigned header, whatever the rule is."""
+        token = ("x-amzn-oidc-data", mint({}, {"sub": "pairwise", "oid": "5c6d"}))
+        caller = verifier.identity.identify(event(token, ("x-amzn-oidc-identity", "pairwise")))
+        assert caller is not None
+        with pytest.raises(Rejected, match="subject_mismatch"):
+            verifier.identity.identify(event(token, ("x-amzn-oidc-identity", "5c6d")))
+
+    @pytest.mark.parametrize("claims", [{"sub": "pairwise"}, {"sub": "pairwise", "oid": ""}])
+    def test_token_without_the_claim_is_refused(
+        self, verifier: Verifier, claims: dict[str, Any]
+    ) -> None:
+        """No other claim takes its place: the person would be two principals."""
+        verifier.assert_refused(mint({}, claims), "missing_claim", fetches=1)

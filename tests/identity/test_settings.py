@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from byline.errors import Misconfigured
-from byline.identity.settings import MAX_ISSUER_BYTES, IdentitySettings
+from byline.identity.settings import IdentitySettings
+from byline.identity.trusted_issuers import MAX_ISSUER_BYTES
 from byline.settings import required
 from byline.urls import is_loopback, require_https
 from tests.identity.alb_tokens import BEARER_GROUP, CLIENT, ENVIRONMENT, ISSUER, KEYS_URL, SIGNER
@@ -203,6 +204,51 @@ BEARER_ONLY = ("TRUSTED_ISSUERS", "BEARER_TARGET_GROUP")
 def test_trusted_issuer_that_is_none_is_named(spoiled: str) -> None:
     """Bad JSON, unknown fields, symmetric algorithms, an issuer twice: nothing is guessed."""
     assert_misconfigured("TRUSTED_ISSUERS", TRUSTED_ISSUERS=spoiled)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"person_when": {}}, "has `person_when`, which has an empty object"),
+        ({"person_when": {"sub": 5}}, "has `person_when`, which at `sub` needs a text"),
+        ({"application_when": "sub"}, "has `application_when`, which must be an object"),
+        ({"application_when": [{"sub": "{azp"}]}, "has `application_when`, which at `sub` has a"),
+        ({"subject": " > oid"}, "has `subject`, which must name a claim: ' > oid'"),
+        ({"name": "{given_name"}, "has `name`, which has a `{` or `}`"),
+    ],
+)
+def test_illegal_claim_rule_is_explained(changes: dict[str, Any], fault: str) -> None:
+    """The message names the issuer, the member and what is wrong with it."""
+    detail = assert_misconfigured("TRUSTED_ISSUERS", TRUSTED_ISSUERS=trusted(**changes))
+    assert detail.startswith(f"'https://issuer.example.com' {fault}")
+    assert detail.endswith("See docs/issuers.md.")
+
+
+@pytest.mark.parametrize("rule", ["application_when", "person_when"])
+def test_claim_rule_without_alternatives_is_legal(rule: str) -> None:
+    """An empty list proves nothing, so it is not a way to let anybody in."""
+    [issuer] = read(TRUSTED_ISSUERS=trusted(**{rule: []})).trusted_issuers
+    assert issuer.rules == {rule: ()}
+
+
+@pytest.mark.parametrize(
+    "name", ["http://sts.acme.example/adfs/services/trust", "spiffe://acme.example", "acme.example"]
+)
+def test_issuer_that_is_no_address_needs_the_address_of_its_keys(name: str) -> None:
+    """Keys are found from an https address alone, or at `jwks_uri`."""
+    keys = "https://sts.acme.example/keys"
+    [issuer] = read(TRUSTED_ISSUERS=trusted(issuer=name, jwks_uri=keys)).trusted_issuers
+    assert issuer.issuer == name
+    assert_misconfigured("TRUSTED_ISSUERS", TRUSTED_ISSUERS=trusted(issuer=name))
+    with_userinfo = trusted(issuer=name, jwks_uri=keys, userinfo=True)
+    assert_misconfigured("TRUSTED_ISSUERS", TRUSTED_ISSUERS=with_userinfo)
+
+
+@pytest.mark.parametrize("name", ["acme#1", "acme example", "acme\u202e"])
+def test_issuer_that_could_end_within_a_principal_is_refused(name: str) -> None:
+    """The first `#` of a principal ends its issuer, so no issuer may contain one."""
+    keys = "https://sts.acme.example/keys"
+    assert_misconfigured("TRUSTED_ISSUERS", TRUSTED_ISSUERS=trusted(issuer=name, jwks_uri=keys))
 
 
 def test_issuer_of_the_longest_length_is_trusted_and_a_longer_one_is_not() -> None:

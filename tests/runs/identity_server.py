@@ -54,6 +54,7 @@ class Web:
     def bearer(self, subject: str = "ada", client: str = "web", **claims: Any) -> Credential:
         """An access token's credential, a service account's where `subject` equals `client`."""
         now = int(time.time())
+        sign_in = {} if subject == client else {"auth_time": now}
         token = bearer_issuer.sign(
             {
                 "iss": self.url,
@@ -62,6 +63,7 @@ class Web:
                 "client_id": client,
                 "iat": now,
                 "exp": now + 300,
+                **sign_in,
                 **claims,
             },
             header={"alg": "RS256", "typ": "at+jwt", "kid": bearer_issuer.KID},

@@ -6,9 +6,10 @@ These checks run before a key is fetched, so a token that fails one of them caus
 from collections.abc import Mapping
 
 from byline.errors import Rejected
-from byline.identity.claims import SignedClaims, required_text
-from byline.identity.issuer_profiles import check_token_type
-from byline.identity.settings import TrustedIssuer
+from byline.identity.claim_conditions import hold, subject_at
+from byline.identity.claims import SignedClaims
+from byline.identity.issuer_profiles import Profile
+from byline.identity.trusted_issuers import TrustedIssuer
 from byline.identity.unverified import UnverifiedClaims, UnverifiedHeader, UnverifiedParts
 
 LEEWAY_SECONDS = 30
@@ -16,6 +17,8 @@ LEEWAY_SECONDS = 30
 issuer chooses how long a token lives."""
 
 _EARLIEST_CLAIMS = ("nbf", "iat")
+_ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
+_UNTYPED = frozenset({None, "jwt"})
 
 
 def issuer_of(parts: UnverifiedParts, issuers: Mapping[str, TrustedIssuer]) -> TrustedIssuer:
@@ -35,7 +38,9 @@ def issuer_of(parts: UnverifiedParts, issuers: Mapping[str, TrustedIssuer]) -> T
     return issuer
 
 
-def check_unsigned(parts: UnverifiedParts, issuer: TrustedIssuer, *, now: float) -> float:
+def check_unsigned(
+    parts: UnverifiedParts, issuer: TrustedIssuer, profile: Profile, *, now: float
+) -> float:
     """Check header and claims against `issuer`, and return the token's expiry.
 
     Times are seconds since the epoch. Raises `Rejected` for the first check that fails.
@@ -43,8 +48,8 @@ def check_unsigned(parts: UnverifiedParts, issuer: TrustedIssuer, *, now: float)
     _check_header(parts.header, issuer)
     _check_audience(parts.claims, issuer)
     expiry = _check_times(parts.claims, now=now)
-    required_text(parts.claims, "sub")
-    check_token_type(issuer.profile, parts.header, parts.claims)
+    subject_at(profile.subject, parts.claims)
+    _check_token_type(parts.header, parts.claims, profile)
     return expiry
 
 
@@ -128,3 +133,33 @@ def _seconds(claims: UnverifiedClaims, name: str) -> float:
         return float(value)
     except OverflowError:
         raise Rejected("malformed_claim", f"`{name}` is too large to be a time.") from None
+
+
+def _check_token_type(header: UnverifiedHeader, claims: UnverifiedClaims, profile: Profile) -> None:
+    """Raise `Rejected` (`wrong_token_type`) unless the token is an access token.
+
+    RFC 9068, section 2.1: the header of an access token has the type `at+jwt`. Most providers leave
+    the type out or write `JWT`. Such a token passes where the profile's claim rule proves that it
+    is an access token. A token of any other type never passes: a logout token, or Okta's tokens for
+    its own API.
+    """
+    typ = header.get("typ")
+    if typ is not None and not isinstance(typ, str):
+        raise Rejected("malformed_token", "The token header's `typ` is not text.")
+    if "cnf" in claims:
+        # RFC 7800: the sender must prove that they hold a key, and nothing here checks that.
+        raise Rejected(
+            "wrong_token_type",
+            "The token is bound to a key (`cnf`), which is not supported. Send a plain Bearer"
+            " token.",
+        )
+    media_type = None if typ is None else typ.lower()  # RFC 2045, 5.1: case has no meaning
+    if media_type in _ACCESS_TOKEN_TYPES and not profile.is_typed_by_claims:
+        return
+    may_be_one = media_type in _ACCESS_TOKEN_TYPES | _UNTYPED
+    if not may_be_one or not hold(profile.access_token_when, claims):
+        raise Rejected(
+            "wrong_token_type",
+            "The token is not an access token. Send the access token of the sign-in, not the ID"
+            " token.",
+        )

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from byline.caching import Clock
 from byline.fetch import Fetch
 from byline.identity.bearer_checks import check_unsigned, issuer_of, key_id, signed_claims
+from byline.identity.bearer_subjects import caller_of, userinfo_subjects
 from byline.identity.caller import Caller, Verified
-from byline.identity.claims import SignedClaims, optional_text, preferred_name, required_text
 from byline.identity.discovery import Discovery, discovery
 from byline.identity.issuer_keys import IssuerKeys
-from byline.identity.issuer_profiles import kind_of, person_of, userinfo_subjects
-from byline.identity.settings import TrustedIssuer
+from byline.identity.issuer_profiles import profile_of
+from byline.identity.trusted_issuers import TrustedIssuer
 from byline.identity.unverified import UnverifiedToken, parse
 from byline.identity.userinfo import Incomplete, Userinfo, is_incomplete
 
@@ -33,6 +33,7 @@ class BearerTokens:
 
     def __init__(self, issuers: Sequence[TrustedIssuer], *, fetch: Fetch, now: Clock) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
+        self._profiles = {issuer.issuer: profile_of(issuer) for issuer in issuers}
         self._endpoints = {
             issuer.issuer: _endpoints(issuer, fetch=fetch, now=now) for issuer in issuers
         }
@@ -53,16 +54,18 @@ class BearerTokens:
         """
         parts = parse(token, padded=False)
         issuer = issuer_of(parts, self._issuers)
-        expiry = check_unsigned(parts, issuer, now=self._now())
+        profile = self._profiles[issuer.issuer]
+        expiry = check_unsigned(parts, issuer, profile, now=self._now())
         endpoints = self._endpoints[issuer.issuer]
         key = endpoints.keys.get(key_id(parts.header), parts.header["alg"])
         key.check(parts.signature, signed=parts.signed)
         claims = signed_claims(parts)
         # A token counts no longer than its key counts without a fetch.
-        verified = Verified(_caller(issuer, claims), until=min(expiry, key.fresh_until))
+        verified = Verified(caller_of(issuer, profile, claims), until=min(expiry, key.fresh_until))
         if endpoints.userinfo is None or not is_incomplete(verified.caller):
             return verified
-        incomplete = Incomplete(verified.caller, expiry, userinfo_subjects(issuer, claims))
+        subjects = userinfo_subjects(verified.caller, claims)
+        incomplete = Incomplete(verified.caller, expiry, subjects)
         completed = endpoints.userinfo.complete(incomplete, token=token)
         return Verified(completed.caller, until=min(verified.until, completed.until))
 
@@ -74,8 +77,9 @@ class BearerTokens:
         """
         parts = parse(token, padded=False)
         issuer = issuer_of(parts, self._issuers)
-        check_unsigned(parts, issuer, now=self._now())
-        return _caller(issuer, signed_claims(parts))
+        profile = self._profiles[issuer.issuer]
+        check_unsigned(parts, issuer, profile, now=self._now())
+        return caller_of(issuer, profile, signed_claims(parts))
 
 
 def _endpoints(issuer: TrustedIssuer, *, fetch: Fetch, now: Clock) -> _Endpoints:
@@ -84,22 +88,4 @@ def _endpoints(issuer: TrustedIssuer, *, fetch: Fetch, now: Clock) -> _Endpoints
         discovery=document,
         keys=IssuerKeys(issuer, discovery=document, fetch=fetch, now=now),
         userinfo=Userinfo(discovery=document, fetch=fetch, now=now) if issuer.userinfo else None,
-    )
-
-
-def _caller(issuer: TrustedIssuer, claims: SignedClaims) -> Caller:
-    token_subject = required_text(claims, "sub")
-    kind = kind_of(issuer, claims)
-    subject = person_of(issuer, claims) if kind == "user" else token_subject
-    name = preferred_name(claims, subject)
-    return Caller(
-        kind=kind,
-        source="bearer",
-        issuer=issuer.issuer,
-        subject=subject,
-        token_subject=token_subject,
-        name=issuer.service_accounts.get(token_subject, name),
-        given_name=optional_text(claims, "given_name"),
-        family_name=optional_text(claims, "family_name"),
-        email=optional_text(claims, "email"),
     )

@@ -74,10 +74,10 @@ class ExecutedBy(msgspec.Struct, frozen=True, omit_defaults=True):
 class Caller(msgspec.Struct, frozen=True):
     """A verified caller. It is identified by (`issuer`, `subject`), never by e-mail.
 
-    `token_subject` is the token's own `sub`. It differs from `subject` only where `sub` is the
-    client's id and another claim, or userinfo, names the person (see `issuer_profiles.person_of`).
-    `name` is the display name: the first of the verified `preferred_username`, `username`, `sub`.
-    A service account's configured name comes before them.
+    `token_subject` is the token's own `sub`. It differs from `subject` where another claim names
+    the caller (see `issuer_profiles.Profile`). `name` is the display name: that of the issuer's
+    profile, by default the first of the verified `preferred_username`, `username`, `sub`. A service
+    account's configured name comes before them.
     """
 
     kind: Kind

@@ -1,5 +1,7 @@
 """Reading claims, which can have any JSON type."""
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, NewType
 
@@ -13,15 +15,27 @@ MAX_SUBJECT_BYTES = 255
 """OpenID Connect Core 1.0, section 2: a `sub` has at most 255 ASCII characters. Others are accepted
 too, in the same number of bytes: a subject becomes part of table keys, whose length is limited."""
 
+_NO_SUBJECT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls, ends of lines, and the characters that reorder text (Unicode, UAX 9). With them one
+subject could look like another one in a log line."""
+
+_JOINERS = "\u200c\u200d"
+"""They change how letters of Persian, Sinhala and other scripts join, so names need them."""
+
+_FIRST_JOINED = "\u0590"
+"""The first character of the scripts whose letters a joiner may follow. Between Latin letters it
+would be invisible."""
+
 MAX_TEXT_CHARACTERS = 320
 """The longest e-mail address (RFC 3696, erratum 1690); names are shorter."""
 
 
 def required_text(claims: Mapping[str, Any], name: str) -> str:
-    """The claim `name`: printable text of 1 to 255 bytes.
+    """The claim `name`: text of 1 to 255 bytes without control characters.
 
     Raises `Rejected`: `missing_claim` where it is absent or empty, `malformed_claim` for anything
-    else. Control characters are refused because a subject becomes part of log lines and keys.
+    else. A subject becomes part of log lines and keys, so it is refused and never cleaned: two
+    subjects must not become one.
     """
     value = claims.get(name)
     if value is None or value == "":
@@ -29,8 +43,8 @@ def required_text(claims: Mapping[str, Any], name: str) -> str:
     if (
         not isinstance(value, str)
         or len(value.encode("utf-8", "surrogatepass")) > MAX_SUBJECT_BYTES
-        or not value.isprintable()
-        or value.isspace()
+        or (not value.isprintable() and _NO_SUBJECT.search(value))
+        or all(each.isspace() or unicodedata.category(each) == "Cf" for each in value)
     ):
         raise Rejected(
             "malformed_claim",
@@ -40,11 +54,34 @@ def required_text(claims: Mapping[str, Any], name: str) -> str:
 
 
 def optional_text(claims: Mapping[str, Any], name: str) -> str:
-    """The descriptive claim `name`; empty where it is absent or not short printable text."""
+    """The descriptive claim `name`, cleaned; empty where it is absent, not text or too long."""
     value = claims.get(name)
-    if not isinstance(value, str) or len(value) > MAX_TEXT_CHARACTERS or not value.isprintable():
+    return clean_text(value) if isinstance(value, str) else ""
+
+
+def clean_text(value: str) -> str:
+    """`value` as one line to show; empty where it is too long or has control characters.
+
+    Every kind of space becomes a space, and characters that are invisible or reorder text are left
+    out, so that no name looks like another one. Joiners stay in the scripts that need them.
+    """
+    if len(value) > MAX_TEXT_CHARACTERS:
         return ""
-    return value.strip()
+    if value.isprintable():
+        return value.strip()
+    shown = ""
+    for character in value.strip():
+        category = unicodedata.category(character)
+        if category == "Zs":
+            shown += " "
+        elif category in ("Cc", "Cs", "Zl", "Zp"):
+            return ""
+        elif category in ("Cf", "Co"):
+            if character in _JOINERS and shown and shown[-1] >= _FIRST_JOINED:
+                shown += character
+        else:
+            shown += character
+    return shown.strip()
 
 
 def preferred_name(claims: Mapping[str, Any], subject: str) -> str:

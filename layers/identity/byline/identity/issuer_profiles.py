@@ -1,121 +1,193 @@
-"""Issuer profiles: the claim rules of each provider, and the kind of caller that they prove.
+"""Issuer profiles: what the claims of each provider's tokens prove, as data.
 
 Nothing is assumed without a proof. A subject that is proved to be neither a service account nor a
-person is of unknown kind.
+person is of unknown kind. An operator replaces single members of a profile in `TRUSTED_ISSUERS`.
+
+Each issuer's tokens, with sources and examples: docs/issuers.md.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from copy import replace
+from typing import Any
 
-from byline.errors import Rejected
-from byline.identity import claim_rules as rule
-from byline.identity.caller import Kind
-from byline.identity.claim_rules import ClaimRule, ClaimSet
-from byline.identity.claims import SignedClaims, required_text
-from byline.identity.settings import IssuerProfile, TrustedIssuer
-from byline.identity.unverified import UnverifiedHeader
+import msgspec
 
-_ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
-_UNTYPED = frozenset({None, "jwt"})
+from byline.identity.claim_conditions import Conditions
+from byline.identity.trusted_issuers import IssuerProfile, TrustedIssuer
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileRules:
-    """The claim rules of one profile.
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """The claim rules of one provider.
 
-    `is_access_token` is asked only where the header does not type the token. `is_person` is asked
-    only of a subject that is no application.
+    `access_token_when`: the token is an access token, although its header does not say so.
+    `is_typed_by_claims`: all its tokens have their type in a claim, which a header cannot replace.
+    `person_when` is asked only of a subject that is no application. `subject`: the claims that name
+    the caller, the first one that is present counts. `name`: the templates of its readable name.
     """
 
-    is_access_token: ClaimRule
-    is_application: ClaimRule
-    is_person: ClaimRule
+    access_token_when: Conditions
+    application_when: Conditions
+    person_when: Conditions
+    subject: tuple[str, ...] = ("sub",)
+    name: tuple[str, ...] = ("{preferred_username}", "{username}")
+    is_typed_by_claims: bool = False
 
 
-def check_token_type(profile: IssuerProfile, header: UnverifiedHeader, claims: ClaimSet) -> None:
-    """Raise `Rejected` (`wrong_token_type`) unless the token is an access token.
+def profile_of(issuer: TrustedIssuer) -> Profile:
+    """The claim rules of an issuer: those of its profile, with the members that it replaces."""
+    return replace(PROFILES[issuer.profile], **issuer.rules)
 
-    RFC 9068, section 2.1: the header of an access token has the type `at+jwt`. Most providers leave
-    the type out or write `JWT`. Such a token passes where the profile's claim rule proves that it
-    is an access token. A token of any other type never passes: a logout token, or Okta's tokens for
-    its own API.
+
+def _unbound(*alternatives: Mapping[str, Any]) -> Conditions:
+    """The alternatives for a token that is not bound to a sign-in, as ID tokens are.
+
+    OpenID Connect Core 1.0, sections 2 and 3.3.2.11.
     """
-    typ = header.get("typ")
-    if typ is not None and not isinstance(typ, str):
-        raise Rejected("malformed_token", "The token header's `typ` is not text.")
-    if "cnf" in claims:
-        # RFC 7800: the sender must prove that they hold a key, and nothing here checks that.
-        raise Rejected(
-            "wrong_token_type",
-            "The token is bound to a key (`cnf`), which is not supported. Send a plain Bearer"
-            " token.",
-        )
-    media_type = None if typ is None else typ.lower()  # RFC 2045, 5.1: case has no meaning
-    if media_type in _ACCESS_TOKEN_TYPES and profile not in _TYPED_BY_CLAIMS:
-        return
-    may_be_one = media_type in _ACCESS_TOKEN_TYPES | _UNTYPED
-    if not may_be_one or not RULES[profile].is_access_token(claims):
-        raise Rejected(
-            "wrong_token_type",
-            "The token is not an access token. Send the access token of the sign-in, not the ID"
-            " token.",
-        )
+    sign_in: Mapping[str, Any] = {"nonce": None, "at_hash": None, "c_hash": None}
+    return tuple({**alternative, **sign_in} for alternative in alternatives)
 
 
-def kind_of(issuer: TrustedIssuer, claims: SignedClaims) -> Kind:
-    """The kind of caller that the verified `claims` prove.
+_ANY: Conditions = ({},)
+"""For issuers whose only tokens are identity tokens: the required `aud` is what makes one a
+credential for Byline."""
 
-    A subject in the issuer's configured `service_accounts` is an application, whatever the rules
-    say.
-    """
-    rules = RULES[issuer.profile]
-    if claims.get("sub") in issuer.service_accounts or rules.is_application(claims):
-        return "application"
-    return "user" if rules.is_person(claims) else "unknown"
+_SERVICE_NAME = "(?i)service-account-{azp}"
 
-
-def person_of(issuer: TrustedIssuer, claims: SignedClaims) -> str:
-    """The subject of a person: `sub`, or `uid` where `sub` is the client's id.
-
-    Only Okta's custom servers write the client's id into `sub`, and then `uid` is the person's id.
-    With the client's id as subject, all people who use one client would be the same caller.
-
-    Raises `Rejected` (`missing_claim`, `malformed_claim`) where that `uid` is not a legal subject.
-    """
-    subject: str = claims["sub"]
-    if issuer.profile == "okta" and subject == claims.get("cid"):
-        return required_text(claims, "uid")
-    return subject
-
-
-def userinfo_subjects(issuer: TrustedIssuer, claims: SignedClaims) -> frozenset[str]:
-    """The subjects that an answer of userinfo may name: the `sub`, and for Okta the `uid`.
-
-    Okta's access tokens carry the login name in `sub`, and its userinfo the `uid`.
-    """
-    subjects = {claims["sub"]}
-    if issuer.profile == "okta" and (uid := rule.text(claims, "uid")):
-        subjects.add(uid)
-    return frozenset(subjects)
-
-
-RULES: Mapping[IssuerProfile, ProfileRules] = {
-    "generic": ProfileRules(
-        rule.generic_access_token, rule.generic_application, rule.generic_person
+PROFILES: Mapping[IssuerProfile, Profile] = {
+    # RFC 9068: `client_id` is required (2.2). `sub` is the client's id only where no person takes
+    # part (5), but some issuers write another id. A sign-in of a person proves one (2.2.1).
+    "generic": Profile(
+        access_token_when=_unbound({"client_id": "*"}),
+        application_when=({"sub": "{client_id}"},),
+        person_when=(
+            {"client_id": "*", "auth_time": "*"},
+            {"client_id": "*", "amr": "*"},
+            {"client_id": "*", "given_name": "*"},
+            {"client_id": "*", "family_name": "*"},
+        ),
     ),
-    "keycloak": ProfileRules(
-        rule.keycloak_access_token, rule.keycloak_application, rule.keycloak_person
+    "keycloak": Profile(
+        access_token_when=({"typ": "Bearer"},),
+        # The name alone can be a person's choice.
+        application_when=(
+            {"preferred_username": _SERVICE_NAME, "client_id": "{azp}"},
+            {"preferred_username": _SERVICE_NAME, "clientHost": "*"},
+            {"preferred_username": _SERVICE_NAME, "clientAddress": "*"},
+        ),
+        person_when=(
+            {"sid": "*"},
+            {"session_state": "*"},
+            {"azp": "*", "preferred_username": ["*", f"!{_SERVICE_NAME}"]},
+        ),
+        is_typed_by_claims=True,
     ),
-    "okta": ProfileRules(rule.okta_access_token, rule.okta_application, rule.okta_person),
-    "entra": ProfileRules(rule.entra_access_token, rule.entra_application, rule.entra_person),
-    "auth0": ProfileRules(rule.auth0_access_token, rule.auth0_application, rule.auth0_person),
-    "cognito": ProfileRules(
-        rule.cognito_access_token, rule.cognito_application, rule.cognito_person
+    # `sub` is a login, which may get a new owner, or on some custom servers the client's id.
+    "okta": Profile(
+        access_token_when=_unbound({"cid": "*"}),
+        application_when=({"uid": None, "sub": "{cid}"},),
+        person_when=({"cid": "*", "uid": "*"},),
+        subject=("uid", "sub"),
+        name=("{preferred_username}", "{sub}"),
     ),
-    "google": ProfileRules(rule.always, rule.google_application, rule.google_person),
-    "kubernetes": ProfileRules(rule.always, rule.kubernetes_application, rule.never),
+    # `roles`, `azp` and `appid` prove nothing: people and applications have them.
+    "entra": Profile(
+        access_token_when=_unbound(
+            {"azp": "*"}, {"appid": "*"}, {"scp": "*"}, {"idtyp": "*"}, {"sub": "{oid}"}
+        ),
+        application_when=({"idtyp": "app"}, {"idtyp": None, "scp": None, "sub": "{oid}"}),
+        person_when=({"idtyp": "user"}, {"scp": "*"}),
+        name=("{app_displayname}", "{preferred_username}", "{upn}", "{unique_name}"),
+    ),
+    # The profile of RFC 9068 has no `gty`, and its `sub` may have the suffix as well.
+    "auth0": Profile(
+        access_token_when=_unbound({"azp": "*"}, {"client_id": "*"}, {"scope": "*"}, {"gty": "*"}),
+        application_when=(
+            {"gty": "client-credentials", "sub": "{azp}@clients"},
+            {"gty": "!client-credentials", "sub": ["{client_id}", "{client_id}@clients"]},
+            {"azp": None, "sub": ["{client_id}", "{client_id}@clients"]},
+        ),
+        person_when=({"sub": ["*|*", "!*@clients"], "gty": "!client-credentials"},),
+    ),
+    "cognito": Profile(
+        access_token_when=({"token_use": "access"},),
+        application_when=({"username": None, "sub": "{client_id}"},),
+        person_when=({"username": "*"},),
+        is_typed_by_claims=True,
+    ),
+    "google": Profile(
+        access_token_when=_ANY,
+        application_when=({"email": "*.gserviceaccount.com", "email_verified": True},),
+        person_when=({"email": "*@*", "email_verified": True},),
+        name=("{preferred_username}", "{email}"),
+    ),
+    # `user_type` is a claim of an Action: without it, nothing tells people and service users apart.
+    "zitadel": Profile(
+        access_token_when=_unbound({"client_id": "*"}, {"azp": "*"}),
+        application_when=({"user_type": "machine"}, {"sub": ["{client_id}", "{azp}"]}),
+        person_when=({"user_type": "human"},),
+    ),
+    # Only access tokens have `uid`. Only a browser's session has `sid`.
+    "authentik": Profile(
+        access_token_when=({"uid": "*", "azp": "*"},),
+        application_when=({"sid": None, "preferred_username": "ak-*-client_credentials"},),
+        person_when=({"sid": "*"}, {"amr": "*"}),
+    ),
+    # PingOne and PingFederate leave `sub` out for a client, PingAM writes `(age!name)`.
+    "ping": Profile(
+        access_token_when=_unbound({"client_id": "*"}, {"tokenName": "access_token"}),
+        application_when=(
+            {"sub": None, "client_id": "*"},
+            {"sub": "{client_id}"},
+            {"sub": "(age!*"},
+            {"grant_type": "client_credentials"},
+        ),
+        person_when=({"sub": "(usr!*"}, {"client_id": "*", "sid": "*"}),
+        subject=("sub", "client_id"),
+        name=("{preferred_username}", "{username}", "{subname}"),
+    ),
+    # A client's token has no `sub`. A person's has the claims that the issuance rules add.
+    "adfs": Profile(
+        access_token_when=_unbound({"apptype": "*", "appid": "*"}),
+        application_when=({"sub": None, "upn": None, "unique_name": None, "scp": None},),
+        person_when=({"appid": "*", "scp": "*"}, {"appid": "*", "upn": "*"}),
+        subject=("sub", "upn", "unique_name", "appid"),
+        name=("{unique_name}", "{upn}"),
+    ),
+    # A client's token has no `sub`, so its `client_id` is the subject.
+    "duende": Profile(
+        access_token_when=_unbound({"client_id": "*"}),
+        application_when=({"sub": None, "client_id": "*"},),
+        person_when=({"client_id": "*", "sub": "*", "idp": "*"},),
+        subject=("sub", "client_id"),
+    ),
+    "fusionauth": Profile(
+        access_token_when=_unbound({"authenticationType": "*"}, {"gty": "client_credentials"}),
+        application_when=({"gty": "client_credentials"},),
+        person_when=({"authenticationType": "*"},),
+    ),
+    # ID tokens and access tokens have the same claims, and no client has a token of its own.
+    "dex": Profile(
+        access_token_when=_ANY,
+        application_when=(),
+        person_when=({"email": "*@*", "email_verified": True},),
+    ),
+    # Identity-aware proxies: Google's, and Cloudflare Access, whose service tokens have no `sub`.
+    "iap": Profile(
+        access_token_when=_ANY,
+        application_when=({"email": "*.gserviceaccount.com"}, {"common_name": "*"}),
+        person_when=({"email": "*@*"},),
+        subject=("sub", "common_name"),
+        name=("{preferred_username}", "{email}"),
+    ),
+    "kubernetes": Profile(
+        access_token_when=_ANY,
+        application_when=(
+            {
+                "sub": "system:serviceaccount:{kubernetes.io > namespace}"
+                ":{kubernetes.io > serviceaccount > name}"
+            },
+        ),
+        person_when=(),
+    ),
 }
 """The claim rules of each profile."""
-
-_TYPED_BY_CLAIMS: frozenset[IssuerProfile] = frozenset({"keycloak", "cognito"})
-"""Profiles whose tokens all have their type in a claim, which a header does not replace."""

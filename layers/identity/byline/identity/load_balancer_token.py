@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from byline.caching import Clock
 from byline.errors import Rejected
 from byline.identity.caller import Caller, Verified
+from byline.identity.claim_conditions import subject_at
 from byline.identity.claims import SignedClaims, optional_text, preferred_name, required_text
 from byline.identity.load_balancer_keys import KEY_LIFETIME_SECONDS, LoadBalancerKeys
 from byline.identity.settings import IdentitySettings
@@ -33,6 +34,7 @@ class LoadBalancerTokens:
         self._keys_urls = {signer.signer: signer.keys_url for signer in settings.signers}
         self._issuer = settings.oidc_issuer
         self._client_id = settings.oidc_client_id
+        self._subject = settings.browser_subject
         self._keys = keys
         self._now = now
 
@@ -114,13 +116,15 @@ class LoadBalancerTokens:
         for repeated, authority in (("exp", expiry), ("iss", header["iss"])):
             if repeated in claims and claims[repeated] != authority:
                 raise Rejected("malformed_claim", f"`{repeated}` of payload and header differ.")
-        subject = required_text(claims, "sub")
+        token_subject = required_text(claims, "sub")
+        # One person has one subject: a rule for the issuer's Bearer tokens counts here too.
+        subject = subject_at(self._subject, claims)
         return Caller(
             kind="user",
             source="alb",
             issuer=self._issuer,
             subject=subject,
-            token_subject=subject,
+            token_subject=token_subject,
             name=preferred_name(claims, subject),
             given_name=optional_text(claims, "given_name"),
             family_name=optional_text(claims, "family_name"),

@@ -6,62 +6,20 @@ fails the cold start with `Misconfigured`, which names the variable.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import msgspec
 
 from byline.errors import Misconfigured
+from byline.identity.trusted_issuers import TrustedIssuer, read_trusted_issuers, require_short
 from byline.settings import choice, require_base_url
-from byline.urls import require_https
 
 Trust = Literal["verify", "forwarded", "ignore"]
 Anonymous = Literal["refuse", "allow"]
-IssuerProfile = Literal[
-    "generic", "keycloak", "okta", "entra", "auth0", "cognito", "google", "kubernetes"
-]
-Algorithm = Literal[
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-    "Ed25519",
-]
-"""Asymmetric algorithms only. With a shared-secret algorithm, anyone could sign with a public key
-(RFC 8725, section 2.1)."""
-
-MAX_ISSUER_BYTES = 512
-"""A sort key has at most 1,024 bytes. Beside the issuer it holds a subject of up to 255 bytes."""
-
-NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
-
 _LOAD_BALANCER_ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):elasticloadbalancing:(?P<region>[a-z]{2}[a-z0-9-]*-\d):\d{12}:"
     r"loadbalancer/app/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}"
 )
-
-
-class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An issuer whose Bearer tokens count, and the requirements for its tokens.
-
-    `audiences`: the token's `aud` must contain one of them. `jwks_uri`: the address of the keys; by
-    default the discovery document names it. `userinfo`: whether the userinfo endpoint completes a
-    person's profile. `service_accounts`: subject → name, for subjects that are service accounts
-    whatever the claim rules of `profile` prove.
-    """
-
-    issuer: NonEmpty
-    audiences: Annotated[tuple[NonEmpty, ...], msgspec.Meta(min_length=1)]
-    profile: IssuerProfile
-    algorithms: Annotated[tuple[Algorithm, ...], msgspec.Meta(min_length=1)] = ("RS256",)
-    jwks_uri: str | None = None
-    userinfo: bool = False
-    service_accounts: dict[NonEmpty, NonEmpty] = {}
 
 
 class SignerKeys(msgspec.Struct, frozen=True):
@@ -83,6 +41,15 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust = "verify"
     anonymous: Anonymous = "refuse"
 
+    @property
+    def browser_subject(self) -> tuple[str, ...]:
+        """The claims that name a person who signs in with a browser, in the order of preference.
+
+        The entry of the same issuer in `trusted_issuers` sets them; by default it is `sub`.
+        """
+        rules = (each.rules for each in self.trusted_issuers if each.issuer == self.oidc_issuer)
+        return next(rules, {}).get("subject", ("sub",))  # type: ignore[no-any-return]
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "IdentitySettings":
         """The settings in `environment`. Raises `Misconfigured` for a value or combination that is
@@ -95,7 +62,7 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
             signers=_signers(value("LOAD_BALANCER_ARNS"), value("ALB_PUBLIC_KEYS_URL")),
             oidc_issuer=value("OIDC_ISSUER"),
             oidc_client_id=value("OIDC_CLIENT_ID"),
-            trusted_issuers=_trusted_issuers(value("TRUSTED_ISSUERS")),
+            trusted_issuers=read_trusted_issuers(value("TRUSTED_ISSUERS")),
             browser_target_group=value("BROWSER_TARGET_GROUP"),
             bearer_target_group=value("BEARER_TARGET_GROUP"),
             trust=cast(Trust, choice(environment, "IDENTITY_TRUST", of=get_args(Trust))),
@@ -117,7 +84,7 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
             "OIDC_ISSUER": bool(self.oidc_issuer),
             "OIDC_CLIENT_ID": bool(self.oidc_client_id),
         }
-        _require_short("OIDC_ISSUER", self.oidc_issuer)
+        require_short("OIDC_ISSUER", self.oidc_issuer)
         missing = [name for name, given in browser.items() if not given]
         if any(browser.values()) and missing:
             given = ", ".join(name for name in browser if name not in missing)
@@ -175,29 +142,3 @@ def _keys_url(partition: str, region: str) -> str:
                 "ALB_PUBLIC_KEYS_URL",
                 f"is not set, and the key address of partition {partition!r} is not known. Set it.",
             )
-
-
-def _trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
-    if not text:
-        return ()
-    try:
-        issuers = msgspec.json.decode(text, type=tuple[TrustedIssuer, ...])
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise Misconfigured("TRUSTED_ISSUERS", str(error)) from None
-    seen: set[str] = set()
-    for issuer in issuers:
-        if issuer.issuer in seen:
-            raise Misconfigured("TRUSTED_ISSUERS", f"lists {issuer.issuer!r} twice.")
-        seen.add(issuer.issuer)
-        _require_short("TRUSTED_ISSUERS", issuer.issuer)
-        # An issuer is a URL, from which its keys are found (OpenID Connect Discovery 1.0, 3).
-        require_base_url("TRUSTED_ISSUERS", issuer.issuer)
-        if issuer.jwks_uri is not None:
-            require_https("TRUSTED_ISSUERS", issuer.jwks_uri)
-    return issuers
-
-
-def _require_short(variable: str, issuer: str) -> None:
-    """An issuer becomes part of table keys, whose length is limited."""
-    if len(issuer.encode()) > MAX_ISSUER_BYTES:
-        raise Misconfigured(variable, f"has an issuer of more than {MAX_ISSUER_BYTES} bytes.")
