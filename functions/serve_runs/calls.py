@@ -121,6 +121,7 @@ class Call:
             message,
             actor=caller and caller.subject,
             actor_issuer=caller and caller.issuer,
+            on_behalf_of=caller and caller.represents and caller.represents.subject,
             project=self.project,
             **facts,
         )
@@ -193,7 +194,8 @@ class Api:
         if route.is_public:
             return route.answer()
         if caller is not None and self._profiles is not None and not is_foreign:
-            self._profiles.remember(caller)
+            # The names in a delegated token are the person's.
+            self._profiles.remember(caller.represents or caller)
         call = Call(
             event,
             context,

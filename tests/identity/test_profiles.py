@@ -312,6 +312,7 @@ def test_configured_service_account_wins_over_every_profile(
     verifier = issuer.verifier(service_accounts={claims["sub"]: "nightly"})
     verified = verifier.verify_bearer(issuer.token(claims))
     assert (verified.kind, verified.name) == ("application", "nightly")
+    assert verified.subject == claims["sub"]
 
 
 class TestOktaSubject:
@@ -324,7 +325,7 @@ class TestOktaSubject:
         assert (ada.subject, grace.subject) == ("00u1", "00u2")
         assert ada.token_subject == grace.token_subject == "0oa2"
 
-    @pytest.mark.parametrize("uid", ["u" * 256, "a\nb", " "])
+    @pytest.mark.parametrize("uid", ["u" * 316, "a\nb", " "])
     def test_person_whose_id_is_no_short_printable_text_is_refused(self, uid: str) -> None:
         """It becomes their subject, so it is held to what a subject is held to."""
         with pytest.raises(Rejected) as refused:

@@ -86,6 +86,13 @@ class Web:
         }
 
 
+def shown(web: Web, subject: str, **changes: Any) -> dict[str, Any]:
+    """What `who` has of a person without a name of their own."""
+    nothing = dict.fromkeys(("email", "through", "link", "started_for"))
+    person = {"kind": "user", "issuer": web.url, "subject": subject, "name": subject}
+    return {**person, **nothing, **changes}
+
+
 NO_CREDENTIAL = Credential((), alb_tokens.BROWSER_GROUP)
 """A request without a credential: an anonymous caller."""
 

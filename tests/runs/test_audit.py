@@ -77,6 +77,20 @@ def test_created_run_has_a_complete_audit_record(
         "verified": True,
         "actor": ADA,
         "on_behalf_of": None,
+        "who": {
+            "actor": {
+                "kind": "user",
+                "issuer": web.url,
+                "subject": "ada",
+                "name": "Ada Lovelace",
+                "email": "ada@example.com",
+                "through": None,
+                "link": None,
+                "started_for": None,
+            },
+            "on_behalf_of": None,
+        },
+        "chain": [],
         "request_id": row["last_request"]["S"],
         "run": None,
     }

@@ -10,7 +10,7 @@ from serve_runs.audit.trail import ActionContext
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.store import put_once
 from serve_runs.runs.views import new_item
-from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web, shown
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import TABLE, DynamoDb
 
@@ -24,7 +24,9 @@ NIGHTLY = {"application": {"id": {"subject": "nightly"}, "spec": {"name": "night
 MISSING = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
 
 
-def test_create_answers_with_every_field_and_a_location(api: RunsApi, ada: Credential) -> None:
+def test_create_answers_with_every_field_and_a_location(
+    api: RunsApi, ada: Credential, web: Web
+) -> None:
     """Creating a run answers 201 with its location and every field, null where unknown."""
     answer = api.call("POST", "/v1/projects/apollo/runs", by=ada)
     run = answer.json
@@ -48,6 +50,10 @@ def test_create_answers_with_every_field_and_a_location(api: RunsApi, ada: Crede
         "started_by": None,
         "finished_by": None,
         "cancelled_by": None,
+        "who": {
+            "executed_by": shown(web, "ada", name="Ada Lovelace", email="ada@example.com"),
+            **dict.fromkeys(("on_behalf_of", "started_by", "finished_by", "cancelled_by")),
+        },
         "agent": None,
         "runner": None,
         "parent_run": None,
@@ -106,7 +112,8 @@ def test_corrupt_identity_is_read_as_null(
         _overwrite(dynamodb, run, "executed_by", value)
         read = api.call("GET", f"/v1/projects/apollo/runs/{run['id']}", by=ada)
         assert read.status == 200
-        assert read.json == run | {"executed_by": None}
+        nobody = run["who"] | {"executed_by": None}
+        assert read.json == run | {"executed_by": None, "who": nobody}
 
 
 def test_run_of_an_anonymous_caller_has_no_creator(

@@ -63,7 +63,7 @@ def test_person_of_an_audit_query_at_and_over_its_limit(
     assert (answer.status, answer.json["records"]) == (200, [])
 
 
-@pytest.mark.parametrize("creator", ["x" * 255, WIDE * 255, "\u0130" * 254 + "@"])
+@pytest.mark.parametrize("creator", ["x" * 315, WIDE * 315, "\u0130" * 314 + "@"])
 def test_longest_creator_is_searched(api: RunsApi, ada: Credential, creator: str) -> None:
     """The longest `created_by` is searched as a subject and as an e-mail in lower case."""
     for path in ("/v1/runs", f"{PROJECT}/runs"):
@@ -72,8 +72,8 @@ def test_longest_creator_is_searched(api: RunsApi, ada: Credential, creator: str
 
 
 def test_caller_with_a_subject_over_its_limit_is_refused(api: RunsApi, web: Web) -> None:
-    """A caller's subject has at most 255 bytes; a longer one is answered 401."""
-    longest = "x" * 3 + WIDE * 63
+    """A caller's subject has at most 315 bytes; a longer one is answered 401."""
+    longest = "x" * 3 + WIDE * 78
     for subject, whoami_status, status in ((longest, 200, 404), (longest + "x", 401, 401)):
         for caller in (web.browser(subject), web.bearer(subject, client=subject)):
             assert api.call("GET", "/v1/whoami", by=caller).status == whoami_status
@@ -83,8 +83,8 @@ def test_caller_with_a_subject_over_its_limit_is_refused(api: RunsApi, web: Web)
 def test_service_account_with_a_subject_over_its_limit_is_refused(
     api: RunsApi, ada: Credential, web: Web
 ) -> None:
-    """A service account's token with a subject over 255 bytes is answered 422."""
-    subject = WIDE * 64
+    """A service account's token with a subject over 315 bytes is answered 422."""
+    subject = WIDE * 79
     refused = register(api, ada, web.bearer(subject, client=subject))
     assert (refused.status, refused.reason) == (422, "invalid_service_account_token")
     assert api.call("GET", ACCOUNTS, by=ada).json["service_accounts"] == []

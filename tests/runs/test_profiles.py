@@ -57,7 +57,7 @@ def profiles(dynamodb: DynamoDb, failures: list[Exception], times: list[float]) 
     return Profiles(dynamodb.client, ACCESS_TABLE, now=lambda: times[-1], failed=failures.append)
 
 
-def caller(subject: str = "lin", **names: str) -> Caller:
+def caller(subject: str = "lin", **names: Any) -> Caller:
     """A verified caller with these names."""
     return Caller(
         kind="user",

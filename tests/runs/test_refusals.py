@@ -13,7 +13,7 @@ from byline.errors import REASONS
 from byline.metrics import Metrics
 from serve_runs.web.problems import Problems
 from tests.identity import alb_tokens, bearer_issuer
-from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
+from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web, shown
 from tests.runs.runs_api import RunsApi, build_function, metrics
 from tests.runs.table_server import DynamoDb, Refusal
 from tests.template.stack import properties
@@ -40,7 +40,7 @@ ROUTES = [
 class TestWhoAmI:
     """`whoami` identifies the caller as the run routes do."""
 
-    def test_person_by_browser_is_a_user(self, api: RunsApi, ada: Credential) -> None:
+    def test_person_by_browser_is_a_user(self, api: RunsApi, ada: Credential, web: Web) -> None:
         """A person who signed in at the load balancer is shown as a user."""
         answer = api.call("GET", "/v1/whoami", by=ada)
         assert answer.status == 200
@@ -59,10 +59,14 @@ class TestWhoAmI:
             "kind": "user",
             "source": "alb",
             "on_behalf_of": None,
+            "who": {
+                "executed_by": shown(web, "ada", name="Ada Lovelace", email="ada@example.com"),
+                "on_behalf_of": None,
+            },
         }
 
     def test_service_account_by_bearer_token_is_an_application(
-        self, api: RunsApi, nightly: Credential
+        self, api: RunsApi, nightly: Credential, web: Web
     ) -> None:
         """A service account with a Bearer token is shown as an application."""
         assert api.call("GET", "/v1/whoami", by=nightly).json == {
@@ -72,6 +76,10 @@ class TestWhoAmI:
             "kind": "application",
             "source": "bearer",
             "on_behalf_of": None,
+            "who": {
+                "executed_by": shown(web, "nightly", kind="application"),
+                "on_behalf_of": None,
+            },
         }
 
     def test_identity_equals_that_of_a_created_run(self, api: RunsApi, ada: Credential) -> None:

@@ -88,7 +88,9 @@ def test_permitted_change_writes_state_and_actor(
     field = ACTOR_FIELDS[name]
     assert changed[field]["user"]["id"] == {"subject": "grace"}
     assert changed["updated_at"] >= run["updated_at"]
-    expected = {"status": PERMITTED[state, name], field: changed[field]}
+    who = run["who"] | {field: changed["who"][field]}
+    assert changed["who"][field]["subject"] == "grace"
+    expected = {"status": PERMITTED[state, name], field: changed[field], "who": who}
     assert changed == run | expected | {"updated_at": changed["updated_at"]}
     assert api.call("GET", f"{RUNS}/{run['id']}", by=ada).json == changed
 

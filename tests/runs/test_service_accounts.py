@@ -70,6 +70,7 @@ def test_registered_service_account_acts_for_its_person(
         "subject": "robot",
         "role": "project:editor",
         "acts_for": LIN,
+        "who": account["who"],
         "created_at": account["created_at"],
         "updated_at": account["created_at"],
     }

@@ -29,6 +29,27 @@ NIGHTLY: Mapping[str, Any] = {
     "application": {"id": {"subject": "nightly-train"}, "spec": {"name": "nightly-train"}}
 }
 
+_SHOWN_ADA: Mapping[str, Any] = {
+    "kind": "user",
+    "issuer": "https://issuer.example.com",
+    "subject": "ada",
+    "name": "Ada Lovelace",
+    "email": "ada@example.com",
+    "through": None,
+    "link": None,
+    "started_for": None,
+}
+_SHOWN_NIGHTLY: Mapping[str, Any] = {
+    "kind": "application",
+    "issuer": "https://issuer.example.com",
+    "subject": "nightly-train",
+    "name": "nightly-train",
+    "email": None,
+    "through": None,
+    "link": None,
+    "started_for": None,
+}
+
 RUN: Mapping[str, Any] = {
     "id": RUN_ID,
     "project": PROJECT,
@@ -43,6 +64,13 @@ RUN: Mapping[str, Any] = {
     "started_by": NIGHTLY,
     "finished_by": None,
     "cancelled_by": None,
+    "who": {
+        "executed_by": _SHOWN_ADA,
+        "on_behalf_of": None,
+        "started_by": _SHOWN_NIGHTLY,
+        "finished_by": None,
+        "cancelled_by": None,
+    },
 }
 
 RUNNER_NAME = "gpu-1"
@@ -82,6 +110,8 @@ AUDIT_RECORD: Mapping[str, Any] = {
     "verified": True,
     "actor": NIGHTLY,
     "on_behalf_of": ADA,
+    "who": {"actor": _SHOWN_NIGHTLY, "on_behalf_of": _SHOWN_ADA},
+    "chain": [],
     "request_id": "5c3f1a52-8d0e-4a57-9f51-6a1f5d3c2b10",
     "run": None,
 }
@@ -119,6 +149,7 @@ MESSAGE: Mapping[str, Any] = {
     "created_at": "2026-11-02T08:00:01.250Z",
     "author": NIGHTLY,
     "on_behalf_of": ADA,
+    "who": {"author": _SHOWN_NIGHTLY, "on_behalf_of": _SHOWN_ADA},
 }
 
 SERVICE_ACCOUNT_ID = "mfzwg2ltnfxwmylsm4xgkzlnmu"
@@ -137,6 +168,7 @@ SERVICE_ACCOUNT: Mapping[str, Any] = {
     "subject": "nightly-train",
     "role": CREATE_SERVICE_ACCOUNT["role"],
     "acts_for": ADA,
+    "who": {"acts_for": _SHOWN_ADA},
     "created_at": "2026-11-02T08:00:00.000Z",
     "updated_at": "2026-11-02T08:00:00.000Z",
 }
@@ -152,7 +184,13 @@ ROLE_BINDING = {
 EXAMPLES: Mapping[str, Any] = {
     "Health": {"status": "ok"},
     "SignedOut": {"status": "signed_out"},
-    "Caller": {"executed_by": ADA, "kind": "user", "source": "alb", "on_behalf_of": None},
+    "Caller": {
+        "executed_by": ADA,
+        "kind": "user",
+        "source": "alb",
+        "on_behalf_of": None,
+        "who": {"executed_by": _SHOWN_ADA, "on_behalf_of": None},
+    },
     "Run": RUN,
     "RunList": {"runs": [RUN], "next_cursor": None},
     "Runner": RUNNER,

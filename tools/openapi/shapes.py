@@ -48,6 +48,68 @@ class SignedOut(msgspec.Struct, forbid_unknown_fields=True):
     status: Literal["signed_out"]
 
 
+class Shown(msgspec.Struct, forbid_unknown_fields=True):
+    """A person or an application, readable. Kind, issuer and subject identify it."""
+
+    kind: Literal["user", "application"]
+    issuer: Annotated[str | None, Meta(description="Null in rows of a version without it.")]
+    subject: str
+    name: Annotated[str, Meta(description="For people to read. Two may have the same name.")]
+    email: str | None
+    through: Annotated[
+        str | None, Meta(description="The client whose token it was; null by browser.")
+    ]
+    link: Annotated[str | None, Meta(description="A page about the workload's job.")]
+    started_for: Annotated[
+        str | None,
+        Meta(description="Who set the job off, as its issuer claims. It gives no right."),
+    ]
+
+
+class CallerShown(msgspec.Struct, forbid_unknown_fields=True):
+    """Who `executed_by` and `on_behalf_of` are."""
+
+    executed_by: Shown
+    on_behalf_of: Shown | None
+
+
+class RunShown(msgspec.Struct, forbid_unknown_fields=True):
+    """Who the people and applications of a run are."""
+
+    executed_by: Shown | None
+    on_behalf_of: Shown | None
+    started_by: Shown | None
+    finished_by: Shown | None
+    cancelled_by: Shown | None
+
+
+class RecordShown(msgspec.Struct, forbid_unknown_fields=True):
+    """Who `actor` and `on_behalf_of` are."""
+
+    actor: Shown | None
+    on_behalf_of: Shown | None
+
+
+class MessageShown(msgspec.Struct, forbid_unknown_fields=True):
+    """Who `author` and `on_behalf_of` are."""
+
+    author: Shown | None
+    on_behalf_of: Shown | None
+
+
+class AccountShown(msgspec.Struct, forbid_unknown_fields=True):
+    """Who `acts_for` is."""
+
+    acts_for: Shown | None
+
+
+class Agent(msgspec.Struct, forbid_unknown_fields=True):
+    """An agent that a delegated token names."""
+
+    issuer: str
+    subject: str
+
+
 class Caller(msgspec.Struct, forbid_unknown_fields=True):
     """The verified caller of the request."""
 
@@ -55,6 +117,7 @@ class Caller(msgspec.Struct, forbid_unknown_fields=True):
     kind: Literal["user", "application"]
     source: Source
     on_behalf_of: Identity
+    who: CallerShown
 
 
 class Run(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,6 +143,7 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
         ExecutedBy | None, Meta(description="Who finished or failed it; null before that.")
     ]
     cancelled_by: Identity
+    who: RunShown
     agent: str | None
     runner: str | None
     parent_run: str | None
@@ -202,6 +266,11 @@ class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
     on_behalf_of: Annotated[
         ExecutedBy | None, Meta(description="The person that the actor acts for.")
     ]
+    who: RecordShown
+    chain: Annotated[
+        list[Agent],
+        Meta(description="The agents before the actor in its delegated token, the latest first."),
+    ]
     request_id: Annotated[str, Meta(description="The request's id in the logs.")]
     run: Annotated[
         RunId | None, Meta(description="The run that a token was read for, as its reader stated.")
@@ -259,6 +328,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     on_behalf_of: Annotated[
         ExecutedBy | None, Meta(description="The person that the author acts for.")
     ]
+    who: MessageShown
 
 
 class MessageList(msgspec.Struct, forbid_unknown_fields=True):
@@ -285,6 +355,7 @@ class ServiceAccount(msgspec.Struct, forbid_unknown_fields=True):
         str, Meta(description="The most it may do: the person's own roles limit it too.")
     ]
     acts_for: Annotated[ExecutedBy | None, Meta(description="The person, as of the registration.")]
+    who: AccountShown
     created_at: Time
     updated_at: Time
 

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from byline.identity.caller import read_executed_by
+import msgspec
+
+from byline.identity.caller import read_executed_by, who
 from byline.tables.rows import Item
 
 
@@ -21,6 +23,16 @@ def record_json(item: Item) -> dict[str, Any]:
         "verified": item.get("verified", {}).get("BOOL"),
         "actor": actor and read_executed_by(actor),
         "on_behalf_of": person and read_executed_by(person),
+        "who": {
+            "actor": who(actor, issuer=_issuer(text["principal"])),
+            "on_behalf_of": who(person, issuer=_issuer(text.get("answerable"))),
+        },
+        "chain": msgspec.json.decode(text.get("chain") or "[]"),
         "request_id": text["request_id"],
         "run": text.get("run"),
     }
+
+
+def _issuer(principal: str | None) -> str | None:
+    """The issuer of a principal's text, which may be of an unknown kind; None for no text."""
+    return (principal or "").partition(":")[2].partition("#")[0] or None

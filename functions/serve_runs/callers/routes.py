@@ -3,7 +3,7 @@
 import msgspec
 from aws_lambda_powertools.event_handler import Response
 
-from byline.identity.caller import read_executed_by
+from byline.identity.caller import read_executed_by, who
 from serve_runs.access.control import AccessControl
 from serve_runs.calls import Call, json_answer
 from serve_runs.web.routing import Route
@@ -32,6 +32,11 @@ class CallerRoutes(msgspec.Struct, frozen=True):
                 "kind": caller.kind,
                 "source": caller.source,
                 "on_behalf_of": None if acts_for is None else read_executed_by(acts_for.identity),
+                "who": {
+                    "executed_by": who(caller.stored, issuer=caller.issuer),
+                    "on_behalf_of": acts_for
+                    and who(acts_for.identity, issuer=acts_for.person.issuer),
+                },
             },
         )
 

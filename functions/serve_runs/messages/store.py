@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
+from byline.identity.caller import read_principal
 from byline.retries import jittered_wait
 from byline.tables.rows import (
     EXPIRES_AT,
@@ -88,7 +89,7 @@ class MessageStore:
             remembered = RememberedKey(
                 # Not the partition of a run's own keys, because project names have no `#`.
                 f"idempotency#{project}#{run_id}",
-                f"message#{digest(*action.key_owners, key)}",
+                f"message#{digest(action.scope, key)}",
                 digest(message.role, content),
             )
         for overtaken in range(ATTEMPTS):
@@ -143,13 +144,18 @@ class MessageStore:
     def _new_item(
         self, project: str, run_id: str, message: PostMessage, action: ActionContext, *, at: float
     ) -> Item:
-        person = None if action.on_behalf_of is None else action.on_behalf_of.identity
+        caller, link = action.caller, action.on_behalf_of
+        issuer = None if caller is None else caller.issuer
+        person_issuer = None if link is None else read_principal(link.principal).issuer
         texts = {
             "project": partition(project, run_id),
             "role": message.role,
             "created_at": rfc3339(at),
             "author": action.identity,
-            "on_behalf_of": person,
+            "author_issuer": issuer,
+            "on_behalf_of": None if link is None else link.identity,
+            # Most agents have the issuer of their person.
+            "person_issuer": None if person_issuer == issuer else person_issuer,
             "last_request": action.request_id,
         }
         item: Item = {name: {"S": text} for name, text in texts.items() if text is not None}

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 from ulid import ULID
 
-from byline.identity.caller import read_executed_by
-from byline.tables.rows import Item
+from byline.identity.caller import read_executed_by, who
+from byline.tables.rows import Item, text_of
 
 GAP_SECONDS = 60
 """The age of a message after which a missing predecessor has expired, and is no longer awaited."""
@@ -18,6 +18,7 @@ LAST = "-"
 def message_json(item: Item) -> dict[str, Any]:
     """A message as the API shows it, with every field; null where a fact is unknown."""
     author, person = (item.get(name, {}).get("S") for name in ("author", "on_behalf_of"))
+    issuer = text_of(item, "author_issuer")
     return {
         "id": item["id"]["S"],
         "role": item["role"]["S"],
@@ -25,6 +26,10 @@ def message_json(item: Item) -> dict[str, Any]:
         "created_at": item["created_at"]["S"],
         "author": author and read_executed_by(author),
         "on_behalf_of": person and read_executed_by(person),
+        "who": {
+            "author": who(author, issuer=issuer),
+            "on_behalf_of": who(person, issuer=text_of(item, "person_issuer") or issuer),
+        },
     }
 
 

@@ -6,12 +6,12 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.caller import ANONYMOUS, MAX_PRINCIPAL_BYTES, Principal
-from serve_runs.access.control import ADMIN_ROLE
+from byline.identity.claims import MAX_SUBJECT_BYTES
 from serve_runs.access.decisions import role_names
 from serve_runs.errors import RequestFailed
 from serve_runs.web.requests import END, PRINTABLE
 
-SubjectText = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)]
+SubjectText = Annotated[str, Meta(min_length=1, max_length=MAX_SUBJECT_BYTES, pattern=PRINTABLE)]
 IssuerText = Annotated[str, Meta(min_length=1, max_length=512, pattern="^[^#\x00-\x20\x7f]+" + END)]
 RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z0-9:-]+" + END)]
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from byline.identity.claims import MAX_SUBJECT_BYTES
 from byline.names import NAME_PATTERN, is_name, naming_rule
 from serve_runs.audit.trail import ActionContext
 from serve_runs.web.requests import END, PRINTABLE
@@ -23,7 +24,7 @@ ClientName = Annotated[str, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
 Audience = Annotated[str, Meta(min_length=1, max_length=MAX_CHARACTERS, pattern=PRINTABLE)]
 ResourceUri = Annotated[str, Meta(max_length=MAX_CHARACTERS, pattern=RESOURCE_PATTERN)]
 Scope = Annotated[str, Meta(max_length=MAX_CHARACTERS, pattern=SCOPE_PATTERN)]
-RunnerSubject = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)]
+RunnerSubject = Annotated[str, Meta(min_length=1, max_length=MAX_SUBJECT_BYTES, pattern=PRINTABLE)]
 
 
 class RegisterRunner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -25,13 +25,18 @@ LIVE_INDEX = "by-live"
 """Keyed by (project and state, run id). It has only runs that are not over."""
 
 
-class RunQuery(msgspec.Struct, frozen=True):
-    """The runs to list. At least one of `project` and `creator` is given."""
+class RunQuery(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+    """The runs to list. At least one of `project` and `creator` is given.
+
+    Cursors are bound to the `repr`, so a filter that is not given stays out of it: the cursors of
+    earlier versions lead to the same rows.
+    """
 
     project: str | None
     creator: str | None
     creator_issuer: str | None
     status: str | None
+    through: str | None = None
 
 
 def list_runs(
@@ -134,6 +139,7 @@ def _request(
         "project": query.project,
         "creator_issuer": query.creator_issuer,
         "status": query.status,
+        "through": query.through,
     }
     filters = {name: value for name, value in narrowed.items() if value and name not in key}
     # All rows of a partition of `by-live` have its project and status, except rows that a function

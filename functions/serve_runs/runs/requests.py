@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from byline.identity.claims import MAX_SUBJECT_BYTES
 from byline.names import Name, RunId
 from serve_runs.web.paging import PageQuery
 from serve_runs.web.requests import END, PRINTABLE
@@ -12,6 +13,7 @@ from serve_runs.web.requests import END, PRINTABLE
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._/-]+" + END)]
 LabelValue = Annotated[str, Meta(max_length=256, pattern=PRINTABLE)]
+SubjectText = Annotated[str, Meta(min_length=1, max_length=MAX_SUBJECT_BYTES, pattern=PRINTABLE)]
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -29,4 +31,8 @@ class ListRuns(PageQuery, frozen=True, forbid_unknown_fields=True):
     """The filters and the page of a listing, from the query."""
 
     status: Status | None = None
-    created_by: Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)] | None = None
+    created_by: SubjectText | None = None
+    through: Annotated[
+        SubjectText | None,
+        Meta(description="The client with whose token the run was created (`through` in `who`)."),
+    ] = None

@@ -176,7 +176,7 @@ class RunRoutes(msgspec.Struct, frozen=True):
             raise RequestFailed(
                 "invalid_parameter", "`created_by` is required for a listing across projects."
             )
-        listed = RunQuery(call.project or None, creator, issuer, query.status)
+        listed = RunQuery(call.project or None, creator, issuer, query.status, query.through)
         if creator is None or issuer is not None or "@" not in creator:
             return [listed]
         owners = self.profiles.find_by_email(creator)

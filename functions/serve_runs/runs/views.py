@@ -8,7 +8,15 @@ from typing import Any
 
 import msgspec
 
-from byline.identity.caller import Caller, Principal, read_executed_by, read_principal
+from byline.identity.caller import (
+    Caller,
+    ExecutedBy,
+    Principal,
+    UserSpec,
+    read_executed_by,
+    read_principal,
+    who,
+)
 from byline.tables.rows import EXPIRES_AT, Item, rfc3339, text_of
 from serve_runs.audit.trail import ActionContext
 from serve_runs.profiles.store import Profiles
@@ -51,6 +59,8 @@ def new_item(
         item["creator"] = {"S": creator.subject}
         item["creator_issuer"] = {"S": creator.issuer}
         item[_creator_column(creator)] = {"S": creator.subject}
+        if creator.through:
+            item["through"] = {"S": creator.through}
     if (identity := action.identity) is not None:
         item["executed_by"] = {"S": identity}
     person = action.on_behalf_of
@@ -85,8 +95,9 @@ def tombstone_of(
     # of the registration; the deregistration has none yet. The expiry is that of the run.
     for name in ("creator", "live", "registration_error", EXPIRES_AT):
         tombstone.pop(name, None)
-    if action.identity is not None:
+    if action.identity is not None and action.caller is not None:
         tombstone["deleted_by"] = {"S": action.identity}
+        tombstone["deleted_by_issuer"] = {"S": action.caller.issuer}
     if expires and "unregistered" in tombstone:
         expires = {"kept_until": expires[EXPIRES_AT]}
     return tombstone | expires
@@ -111,6 +122,9 @@ def run_json(item: Item) -> dict[str, Any]:
     for field in _IDENTITIES:
         stored = text_of(item, field)
         run[field] = None if stored is None else read_executed_by(stored)
+    run["who"] = {
+        field: who(text_of(item, field), issuer=_issuer(item, field)) for field in _IDENTITIES
+    }
     for field in _REFERENCES:
         run[field] = text_of(item, field)
     labels = item.get("labels", {}).get("M", {})
@@ -133,7 +147,15 @@ def named_runs(rows: list[Item], *, profiles: Profiles) -> list[dict[str, Any]]:
     for run, field, principal in nameless:
         if principal in names:
             run[field] = msgspec.to_builtins(names[principal])
+            run["who"][field] |= _names(names[principal])
     return shown
+
+
+def _names(identity: ExecutedBy) -> dict[str, str]:
+    """The names of a person's profile, for `who`."""
+    spec = UserSpec() if identity.user is None else identity.user.spec
+    name = f"{spec.first_name} {spec.last_name}".strip()
+    return {key: text for key, text in (("name", name), ("email", spec.email)) if text}
 
 
 def _creator_column(creator: Caller) -> str:
@@ -152,7 +174,12 @@ def _nameless(row: Item, run: dict[str, Any]) -> Iterable[tuple[str, Principal]]
 
 def _principal(row: Item, field: str, subject: str) -> Principal | None:
     """The principal of a field's subject; None where the row does not have its issuer."""
+    issuer = _issuer(row, field)
+    return None if issuer is None else Principal("user", issuer, subject)
+
+
+def _issuer(row: Item, field: str) -> str | None:
+    """The issuer of a field's subject, None where the row does not have it."""
     if field == "on_behalf_of":
-        return read_principal(row["person"]["S"]) if "person" in row else None
-    column = "creator_issuer" if field == "executed_by" else f"{field}_issuer"
-    return Principal("user", row[column]["S"], subject) if column in row else None
+        return read_principal(row["person"]["S"]).issuer if "person" in row else None
+    return text_of(row, "creator_issuer" if field == "executed_by" else f"{field}_issuer")

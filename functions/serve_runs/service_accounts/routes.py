@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 
@@ -111,7 +110,7 @@ class ServiceAccountRoutes:
             project=call.project,
             application=principal_of(application),
             person=principal_of(person),
-            identity=msgspec.json.encode(person.identity).decode(),
+            identity=person.stored or "",
             role=body.role,
             name=body.name or application.name,
             request_id=action.request_id,
@@ -140,6 +139,9 @@ class ServiceAccountRoutes:
         if application.kind != "application":
             # This also excludes the caller's own token: only people register service accounts.
             raise _invalid_token("its subject is not a service account")
+        if application.represents is not None:
+            # Whoever once saw a delegated token could else tie its agent to themselves.
+            raise _invalid_token("it names a person for whom the service account acts (`act`)")
         return application
 
     def _delete(self, call: Call, account_id: str, *, record: Any) -> None:

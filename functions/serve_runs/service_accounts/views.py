@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from byline.identity.caller import Principal, read_executed_by, read_principal
+from byline.identity.caller import Principal, read_executed_by, read_principal, who
 from byline.tables.rows import Item
 from serve_runs.access.projects import project_key
 from serve_runs.service_accounts.requests import id_of
@@ -16,7 +16,7 @@ ENTRY = "service-account#"
 class ServiceAccountRegistration:
     """The request that `application` acts for `person`, with `role` in `project`.
 
-    `identity`: the person as JSON in the shape of `executed_by`. `request_id`: Lambda's.
+    `identity`: the person as JSON of a `StoredIdentity`. `request_id`: Lambda's.
     """
 
     project: str
@@ -60,6 +60,9 @@ def service_account_json(row: Item) -> dict[str, Any]:
         "subject": application.subject,
         "role": row["role"]["S"],
         "acts_for": read_executed_by(row["identity"]["S"]),
+        "who": {
+            "acts_for": who(row["identity"]["S"], issuer=read_principal(row["person"]["S"]).issuer)
+        },
         "created_at": row["created_at"]["S"],
         "updated_at": row["updated_at"]["S"],
     }

@@ -106,6 +106,10 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
         "The token does not show whether its subject is a person or a service account.",
         "The issuer's profile proves neither a person nor a service account.",
     ),
+    "claims_not_allowed": _rejected(
+        "The token's claims are not allowed here.",
+        "The claims meet no condition of the issuer's `allow` in `TrustedIssuers`.",
+    ),
     # The request
     "invalid_name": ReasonEntry(
         400, "A name in the path is invalid.", "A project, runner or credential name is invalid."

@@ -28,6 +28,7 @@ Reason = Literal[
     "malformed_claim",
     "subject_mismatch",
     "unknown_caller_kind",
+    "claims_not_allowed",
 ]
 """Why a credential was refused. The list is closed: metrics, alarms and clients match on it."""
 

@@ -71,13 +71,39 @@ class ExecutedBy(msgspec.Struct, frozen=True, omit_defaults=True):
             raise ValueError("exactly one of user and application")
 
 
+class StoredIdentity(ExecutedBy, frozen=True, omit_defaults=True):
+    """An identity as rows store it: `ExecutedBy`, and what `who` shows beside it.
+
+    A row of an earlier version has an `ExecutedBy` alone, which is one of these without the rest.
+    Rows are short, so `name` is only that of a person without given and family name, and the issuer
+    stands in an attribute of its own.
+    """
+
+    name: str = ""
+    through: str = ""
+    link: str = ""
+    started_for: str = ""
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """An agent that a delegated token names (RFC 8693, section 4.1)."""
+
+    issuer: str
+    subject: str
+
+
 class Caller(msgspec.Struct, frozen=True):
     """A verified caller. It is identified by (`issuer`, `subject`), never by e-mail.
 
     `token_subject` is the token's own `sub`. It differs from `subject` where another claim names
     the caller (see `issuer_profiles.Profile`). `name` is the display name: that of the issuer's
     profile, by default the first of the verified `preferred_username`, `username`, `sub`. A service
-    account's configured name comes before them.
+    account's configured name comes before them. `full_name`: the claim `name`. `through`: the
+    client that a person uses. `link`: the page about a workload's job. `started_for`: who set the
+    job off, as its issuer claims. It gives no right.
+
+    `represents`: the person in whose name a delegated token acts, whose agent the caller is.
+    `chain`: the agents before the caller, the latest first. They are recorded, and decide nothing.
     """
 
     kind: Kind
@@ -89,6 +115,37 @@ class Caller(msgspec.Struct, frozen=True):
     given_name: str = ""
     family_name: str = ""
     email: str = ""
+    full_name: str = ""
+    through: str = ""
+    link: str = ""
+    started_for: str = ""
+    represents: "Caller | None" = None
+    chain: tuple[Actor, ...] = ()
+
+    @property
+    def display_name(self) -> str:
+        """The name to show: a person's given and family name come before all others."""
+        if self.kind == "user":
+            return f"{self.given_name} {self.family_name}".strip() or self.full_name or self.name
+        return self.name
+
+    @property
+    def stored(self) -> str | None:
+        """The identity as rows store it, JSON of a `StoredIdentity`; None for an unknown kind."""
+        identity = self.identity
+        if identity is None:
+            return None
+        is_named = self.kind == "application" or self.given_name or self.family_name
+        name = self.full_name or self.name
+        stored = StoredIdentity(
+            identity.user,
+            identity.application,
+            name="" if is_named or name == self.subject else name,
+            through=self.through,
+            link=self.link,
+            started_for=self.started_for,
+        )
+        return msgspec.json.encode(stored).decode()
 
     @property
     def identity(self) -> ExecutedBy | None:
@@ -171,12 +228,47 @@ def read_principal(text: str) -> Principal:
     return Principal(cast(PrincipalKind, kind), issuer, subject)
 
 
-_DECODER = msgspec.json.Decoder(ExecutedBy)
+_DECODER = msgspec.json.Decoder(StoredIdentity)
 
 
 def read_executed_by(stored: str | bytes) -> dict[str, Any] | None:
     """The `executed_by` object of `stored` JSON; None, and never an error, for any other text."""
+    identity = _read_stored(stored)
+    if identity is None:
+        return None
+    # `executed_by` has Flyte's shape and no more.
+    return msgspec.to_builtins(ExecutedBy(identity.user, identity.application))  # type: ignore[no-any-return]
+
+
+def who(stored: str | bytes | None, *, issuer: str | None) -> dict[str, Any] | None:
+    """The caller of `stored` JSON, readable: kind, issuer, subject, name, e-mail and more.
+
+    `issuer`: None in rows of earlier versions that do not have it. The result is None for None and
+    for any other text.
+    """
+    identity = None if stored is None else _read_stored(stored)
+    if identity is None:
+        return None
+    if identity.user is not None:
+        kind, subject, spec = "user", identity.user.id.subject, identity.user.spec
+    elif identity.application is not None:
+        kind, subject = "application", identity.application.id.subject
+        spec = UserSpec(identity.application.spec.name)
+    name = identity.name or f"{spec.first_name} {spec.last_name}".strip()
+    return {
+        "kind": kind,
+        "issuer": issuer,
+        "subject": subject,
+        "name": name or subject,
+        "email": spec.email or None,
+        "through": identity.through or None,
+        "link": identity.link or None,
+        "started_for": identity.started_for or None,
+    }
+
+
+def _read_stored(stored: str | bytes) -> StoredIdentity | None:
     try:
-        return msgspec.to_builtins(_DECODER.decode(stored))  # type: ignore[no-any-return]
+        return _DECODER.decode(stored)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

@@ -11,9 +11,10 @@ SignedClaims = NewType("SignedClaims", Mapping[str, Any])
 """Claims after the check of the signature, or where the operator turned that check off
 (`IDENTITY_TRUST=forwarded`)."""
 
-MAX_SUBJECT_BYTES = 255
-"""OpenID Connect Core 1.0, section 2: a `sub` has at most 255 ASCII characters. Others are accepted
-too, in the same number of bytes: a subject becomes part of table keys, whose length is limited."""
+MAX_SUBJECT_BYTES = 315
+"""OpenID Connect Core 1.0, section 2: a `sub` has at most 255 ASCII characters. Those of workloads
+are longer. A subject becomes part of table keys (`MAX_PRINCIPAL_BYTES`), beside an issuer of up to
+512 bytes and the kind."""
 
 _NO_SUBJECT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls, ends of lines, and the characters that reorder text (Unicode, UAX 9). With them one
@@ -31,7 +32,7 @@ MAX_TEXT_CHARACTERS = 320
 
 
 def required_text(claims: Mapping[str, Any], name: str) -> str:
-    """The claim `name`: text of 1 to 255 bytes without control characters.
+    """The claim `name`: text of 1 to 315 bytes without control characters.
 
     Raises `Rejected`: `missing_claim` where it is absent or empty, `malformed_claim` for anything
     else. A subject becomes part of log lines and keys, so it is refused and never cleaned: two

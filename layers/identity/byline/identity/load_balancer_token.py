@@ -129,6 +129,7 @@ class LoadBalancerTokens:
             given_name=optional_text(claims, "given_name"),
             family_name=optional_text(claims, "family_name"),
             email=optional_text(claims, "email"),
+            full_name=optional_text(claims, "name"),
         )
 
 
