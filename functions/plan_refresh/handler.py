@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import dynamodb, error_name, sqs
 from byline.metrics import Metrics
-from byline.refresh.runner_rows import DUE_INDEX, RunnerRow, UnreadableRow, read_runner
+from byline.refresh.token_rows import DUE_INDEX, TokenRow, UnreadableRow, read_token_row
 from byline.refresh.work_units import message_body, shards
 from byline.settings import required, whole_number
 from plan_refresh.planning import (
@@ -72,7 +72,7 @@ def report_health(metrics: Metrics, health: TokenHealth) -> None:
         metrics.report("LeastRemainingLife", health.least_life, MetricUnit.Seconds)
     metrics.report("TokensWithinMargin", health.within_margin)
     metrics.report("TokensExpired", health.expired)
-    metrics.report("RunnersWithoutToken", health.waiting_for_first)
+    metrics.report("TokensWaiting", health.waiting_for_first)
     metrics.report("MostWritesPerSecret", health.most_writes_per_secret)
     metrics.report("DueUnits", health.due_units)
 
@@ -97,7 +97,7 @@ class Planner:
         self.logger.append_keys(request_id=context.aws_request_id)
         now = int(time.time())
         begins = work_begins(scheduled=scheduled_time(event), now=now)
-        rows: list[RunnerRow] = []
+        rows: list[TokenRow] = []
         unread: list[Exception] = []
         for shard in shards():
             try:
@@ -119,7 +119,7 @@ class Planner:
             raise failures[0]
         return {"units": len(units)}
 
-    def _due(self, shard: str, *, by: int) -> Iterator[RunnerRow]:
+    def _due(self, shard: str, *, by: int) -> Iterator[TokenRow]:
         """The shard's rows that are due at `by`, and the row that is due next."""
         due = self._query(shard, "due_at <= :by", by=by)
         while True:
@@ -141,14 +141,14 @@ class Planner:
             "ExpressionAttributeValues": {":shard": {"S": shard}, ":by": {"N": str(by)}},
         }
 
-    def _readable(self, items: list[Any]) -> Iterator[RunnerRow]:
+    def _readable(self, items: list[Any]) -> Iterator[TokenRow]:
         for item in items:
             try:
-                yield read_runner(item)
+                yield read_token_row(item)
             except UnreadableRow as unreadable:
                 # One row that was changed by hand must not stop the refresh of all others.
                 self.logger.error("row not readable", row=str(unreadable))
-                self.metrics.count("UnreadableRunner")
+                self.metrics.count("UnreadableRow")
 
     def _send(self, units: list[PlannedUnit], *, begins: int, now: int) -> list[Exception]:
         """Send the messages of `units`, to be delivered when the work `begins`; the failures."""

@@ -1,4 +1,4 @@
-"""Which work units a tick is for, in which order, and the health of all runners' tokens.
+"""Which work units a tick is for, in which order, and the health of all tokens.
 
 Pure functions: rows in, decisions out. `make simulate` runs them on simulated time. Only the
 planner reads all due rows, so only it sees which deadlines are the earliest. It sends no more work
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import (
     MARGIN_SECONDS,
     READERS_SECONDS,
     TICK_SECONDS,
     required_margin,
 )
+from byline.refresh.token_rows import TokenRow
 from byline.refresh.work_units import WorkUnit
 
 REPEAT_SECONDS = TICK_SECONDS // 2
@@ -45,24 +45,24 @@ type Failure = Literal["none", "new", "lasting"]
 class PlannedUnit:
     """A work unit that a tick sends messages for. Times are seconds since the epoch.
 
-    `deadline`: the earliest of its due runners. `runners`: how many of them are meant. `up_to`: the
-    latest deadline whose token is replaced; None for all. `repeat_up_to`: the latest deadline that
+    `deadline`: the earliest of its due tokens. `tokens`: how many of them are meant. `up_to`: the
+    latest deadline that is replaced; None for all. `repeat_up_to`: the latest deadline that
     the second message means; None where no second message is sent.
     """
 
     work_unit: WorkUnit
     deadline: int
-    runners: int
+    tokens: int
     up_to: int | None
     repeat_up_to: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenHealth:
-    """The state of all runners' tokens at one moment, in seconds and numbers of runners.
+    """The state of all tokens at one moment, in seconds and numbers of tokens.
 
     It is computed from the rows alone, so it is right while the refresher fails. `least_life` is
-    None where no runner has a token. `within_margin`: tokens whose life left is shorter than
+    None where none was minted yet. `within_margin`: tokens whose life left is shorter than
     readers count on, but which have not expired.
     """
 
@@ -102,28 +102,28 @@ def work_begins(*, scheduled: int | None, now: int) -> int:
 
 
 def planned_units(
-    rows: Iterable[RunnerRow], *, now: int, writes: int = WRITES_A_TICK
+    rows: Iterable[TokenRow], *, now: int, writes: int = WRITES_A_TICK
 ) -> list[PlannedUnit]:
-    """The work units of the due `rows`, with the runners that this tick is for, most urgent first.
+    """The work units of the due `rows`, with the tokens that this tick is for, most urgent first.
 
-    The tick's `writes` go to the earliest deadlines of all work units. Other runners are due at the
-    next tick, where their deadlines are earlier than the rest. First tokens and sweeps of deleted
-    runners are always included.
+    The tick's `writes` go to the earliest deadlines of all work units. Other tokens are due at the
+    next tick, where their deadlines are earlier than the rest. First generations and sweeps of
+    retired tokens are always included.
     """
-    units: defaultdict[WorkUnit, list[RunnerRow]] = defaultdict(list)
+    units: defaultdict[WorkUnit, list[TokenRow]] = defaultdict(list)
     for row in rows:
-        units[_work_unit(row)].append(row)
+        units[row.work_unit].append(row)
     replaced = {
         unit: sorted((row for row in due if is_replaced(row)), key=lambda row: row.deadline)
         for unit, due in units.items()
     }
-    chosen = _chosen_runners(replaced, now=now, writes=writes)
+    chosen = _chosen_tokens(replaced, now=now, writes=writes)
     return sorted(
         (
             PlannedUnit(
                 work_unit=unit,
                 deadline=min(row.deadline for row in due),
-                runners=len(due) - len(replaced[unit]) + chosen[unit],
+                tokens=len(due) - len(replaced[unit]) + chosen[unit],
                 up_to=_last_deadline(replaced[unit], chosen[unit]),
                 repeat_up_to=_repeat_up_to(replaced[unit][: chosen[unit]], now=now),
             )
@@ -134,12 +134,12 @@ def planned_units(
     )
 
 
-def is_replaced(row: RunnerRow) -> bool:
-    """Whether refreshing the runner replaces a token: the runner is live and has one."""
+def is_replaced(row: TokenRow) -> bool:
+    """Whether a refresh replaces a generation: the token is live and was minted before."""
     return row.is_live and row.expires_at is not None
 
 
-def failure_of(rows: Sequence[RunnerRow], *, now: int) -> Failure:
+def failure_of(rows: Sequence[TokenRow], *, now: int) -> Failure:
     """Whether a work unit's last refreshes failed, and if so for how long.
 
     `rows` are in the order of their deadlines.
@@ -150,17 +150,15 @@ def failure_of(rows: Sequence[RunnerRow], *, now: int) -> Failure:
     return "none"
 
 
-def token_health(rows: Iterable[RunnerRow], *, now: int) -> TokenHealth:
+def token_health(rows: Iterable[TokenRow], *, now: int) -> TokenHealth:
     """The health of `rows`: all rows that are due, and the next due row of each shard.
 
-    A runner that is not due has its full margin left, so these rows stand for all runners. A runner
-    that failed is due while it waits for its next attempt, once it has no live token any more.
+    A token that is not due has its full margin left, so these rows stand for all tokens. A token
+    that failed is due while it waits for its next attempt, once it has expired.
     """
     live = [row for row in rows if row.is_live]
     due_since = [
-        (row.try_at, _work_unit(row))
-        for row in live
-        if row.try_at is not None and row.try_at <= now
+        (row.try_at, row.work_unit) for row in live if row.try_at is not None and row.try_at <= now
     ]
     lives = [row.expires_at - now for row in live if row.expires_at is not None]
     return TokenHealth(
@@ -178,16 +176,16 @@ def token_health(rows: Iterable[RunnerRow], *, now: int) -> TokenHealth:
     )
 
 
-def _chosen_runners(
-    units: Mapping[WorkUnit, Sequence[RunnerRow]], *, now: int, writes: int
+def _chosen_tokens(
+    units: Mapping[WorkUnit, Sequence[TokenRow]], *, now: int, writes: int
 ) -> dict[WorkUnit, int]:
-    """The number of runners of each work unit to refresh now, counted from the earliest deadline.
+    """The number of tokens of each work unit to refresh now, counted from the earliest deadline.
 
     Work units without failures, with new failures and with lasting failures get `writes` each:
-    runners of an issuer that is down always have the earliest deadlines, and would get all writes.
+    tokens of an issuer that is down always have the earliest deadlines, and would get all writes.
     After an outage all work units are failing, and the earliest deadlines of all come first.
     """
-    kinds: defaultdict[Failure, dict[WorkUnit, Sequence[RunnerRow]]] = defaultdict(dict)
+    kinds: defaultdict[Failure, dict[WorkUnit, Sequence[TokenRow]]] = defaultdict(dict)
     for unit, rows in units.items():
         kinds[failure_of(rows, now=now)][unit] = rows
     chosen: dict[WorkUnit, int] = {}
@@ -198,9 +196,9 @@ def _chosen_runners(
 
 
 def _earliest(
-    units: Mapping[WorkUnit, Sequence[RunnerRow]], *, writes: int, most_of_a_unit: int
+    units: Mapping[WorkUnit, Sequence[TokenRow]], *, writes: int, most_of_a_unit: int
 ) -> dict[WorkUnit, int]:
-    """The number of runners of each work unit among the `writes` earliest deadlines."""
+    """The number of tokens of each work unit among the `writes` earliest deadlines."""
     if sum(map(len, units.values())) <= writes:
         return {unit: len(rows) for unit, rows in units.items()}
     order = sorted(units)
@@ -222,23 +220,18 @@ def _earliest(
     return dict(zip(order, chosen, strict=True))
 
 
-def _last_deadline(rows: list[RunnerRow], chosen: int) -> int | None:
+def _last_deadline(rows: list[TokenRow], chosen: int) -> int | None:
     """The latest deadline of the first `chosen` rows; None where all are chosen."""
     if chosen == len(rows):
         return None
     return rows[chosen - 1].deadline if chosen else 0
 
 
-def _repeat_up_to(chosen: list[RunnerRow], *, now: int) -> int | None:
+def _repeat_up_to(chosen: list[TokenRow], *, now: int) -> int | None:
     """The latest deadline of `chosen`. A failed row says by itself when to try again."""
     if not chosen or failure_of(chosen, now=now) != "none":
         return None
     return chosen[-1].deadline
-
-
-def _work_unit(row: RunnerRow) -> WorkUnit:
-    """The work unit whose worker finds the row: by its shard, even if its names give another."""
-    return row.work_unit if row.shard is None else WorkUnit(shard=row.shard, project=row.project)
 
 
 def _readers_part(lifetime: int) -> float:
@@ -246,6 +239,6 @@ def _readers_part(lifetime: int) -> float:
     return required_margin(lifetime) * READERS_SECONDS / MARGIN_SECONDS
 
 
-def _writes_to_busiest(row: RunnerRow) -> int:
-    """Writes to the runner's busiest secret: its secrets are written in turn."""
+def _writes_to_busiest(row: TokenRow) -> int:
+    """Writes to the token's busiest secret: its secrets are written in turn."""
     return -(-(row.window_writes or 0) // (row.slots or 1))

@@ -1,1 +1,1 @@
-"""RefreshTokensFunction: replaces the tokens of runners that are due."""
+"""RefreshTokensFunction: replaces the tokens that are due."""

@@ -50,6 +50,8 @@ class PrivateKeyJwt:
         The header has the members `kid` and `x5t#S256` (RFC 7515, section 4.1) where the secret has
         a key id or a certificate.
         """
+        if "\\n" in members.private_key_pem:
+            raise unusable("has `\\n` as two characters in `private_key_pem`: write line ends")
         key = _private_key(members.private_key_pem)
         possible = _algorithms(key)
         algorithm = members.assertion_algorithm or possible[0]

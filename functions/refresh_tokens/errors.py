@@ -1,7 +1,8 @@
 """Why a token could not be refreshed, and how an issuer's error answer is read.
 
 Whatever happened, the old token stays as it is. Errors are of a closed list, and their details are
-our own words: an issuer's `error_description` is never read.
+our own words: an issuer's `error_description` is never read. What to do about each class:
+`byline.refresh.hints`.
 """
 
 from codecs import BOM_UTF8
@@ -9,9 +10,13 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
+from byline.aws import error_name, is_passing
 from byline.fetch import Answer
+from byline.refresh.work_units import UnreadableSecret
 from byline.retry_after import seconds_of
+from byline.tables.rows import Contended
 
 ErrorClass = Literal[
     # RFC 6749, section 5.2, and RFC 8707, section 2, under their own names
@@ -27,6 +32,7 @@ ErrorClass = Literal[
     "rate_limited",
     "issuer_unavailable",
     "issuer_timeout",
+    "issuer_mismatch",
     "unexpected_status",
     "answer_unusable",
     "nearly_dead_token",
@@ -80,9 +86,14 @@ _PASSING = frozenset({"server_error", "temporarily_unavailable"})
 """Errors that some issuers send with 400 where others send 503 (RFC 6749, section 4.1.2.1)."""
 
 
-class RefreshFailed(Exception):
-    """A token was not refreshed. `detail` holds no text of an issuer or a secret.
+MAX_DETAIL_CHARACTERS = 600
+"""An issuer mismatch quotes two names of up to 200 characters."""
 
+
+class RefreshFailed(Exception):
+    """A token was not refreshed. `detail` is a sentence for the operator, without secret text.
+
+    It holds no text of an issuer either, but for the name that a discovery document publishes.
     `retry_after`: how many seconds the issuer asks to wait; None where it does not say.
     """
 
@@ -91,19 +102,21 @@ class RefreshFailed(Exception):
     ) -> None:
         super().__init__(f"{error_class}: {detail}")
         self.error_class: ErrorClass = error_class
-        self.detail = detail
+        self.detail = detail[:MAX_DETAIL_CHARACTERS]
         self.retry_after = retry_after
 
 
 class RetryLater(Exception):
     """No token for now: `until` is when to try again, in seconds since the epoch.
 
-    `asked`: whether the issuer was asked just now, so that each failed mint is counted once.
+    `detail`: the sentence of the `RefreshFailed` that it is about. `asked`: whether the issuer was
+    asked just now, so that each failed mint is counted once.
     """
 
-    def __init__(self, error_class: ErrorClass | str, *, until: int, asked: bool) -> None:
-        super().__init__(error_class)
+    def __init__(self, error_class: str, detail: str, *, until: int, asked: bool) -> None:
+        super().__init__(f"{error_class}: {detail}")
         self.error_class = error_class
+        self.detail = detail
         self.until = until
         self.asked = asked
 
@@ -123,17 +136,20 @@ def failure_of(answer: Answer, *, now: float) -> RefreshFailed:
     status = answer.status
     retry_after = seconds_of(answer.retry_after, now=now)
     if status == 429:
-        return RefreshFailed("rate_limited", "status 429", retry_after=retry_after)
+        detail = "The issuer limits the rate of requests (status 429)."
+        return RefreshFailed("rate_limited", detail, retry_after=retry_after)
+    answered = f"The token endpoint answered with status {status}"
     if status >= 500:
-        return RefreshFailed("issuer_unavailable", f"status {status}", retry_after=retry_after)
+        return RefreshFailed("issuer_unavailable", f"{answered}.", retry_after=retry_after)
     if status < 300:
-        return RefreshFailed("answer_unusable", f"status {status}")
+        return RefreshFailed("answer_unusable", f"{answered}.")
     error = _error(answer.body) if status in _VERDICT_STATUSES else ""
     if error in _REFUSALS:
-        return RefreshFailed(_REFUSALS[error], f"status {status}")
+        return RefreshFailed(_REFUSALS[error], f"{answered} and the error `{error}`.")
     if error in _PASSING:
-        return RefreshFailed("issuer_unavailable", f"status {status}", retry_after=retry_after)
-    detail = f"status {status} without an error of RFC 6749"
+        detail = f"{answered} and the error `{error}`."
+        return RefreshFailed("issuer_unavailable", detail, retry_after=retry_after)
+    detail = f"{answered} and without an error of OAuth (RFC 6749, section 5.2)."
     return RefreshFailed("unexpected_status", detail, retry_after=retry_after)
 
 
@@ -143,3 +159,26 @@ def _error(body: bytes) -> str:
         return msgspec.json.decode(body.removeprefix(BOM_UTF8), type=_ErrorAnswer).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
+
+
+def failure_of_store(error: ClientError | BotoCoreError, *, call: str) -> RefreshFailed:
+    """The error of a call of Secrets Manager. `call` says what was tried: "read the secret"."""
+    if is_passing(error):
+        return RefreshFailed(
+            "store_throttled", f"Secrets Manager did not {call}, for now: {error_name(error)}."
+        )
+    return RefreshFailed(
+        "store_refused", f"Secrets Manager refused to {call}: {error_name(error)}."
+    )
+
+
+def failure_of_call(error: Exception, *, call: str) -> RefreshFailed:
+    """The error of what was tried, as `call` says: of AWS, of a secret, or of any other kind."""
+    if isinstance(error, Contended):
+        return RefreshFailed("store_throttled", f"Other writers were in the way to {call}.")
+    if isinstance(error, ClientError | BotoCoreError):
+        return failure_of_store(error, call=call)
+    if isinstance(error, UnreadableSecret):
+        return RefreshFailed("store_refused", "The secret holds a text that Byline did not write.")
+    detail = f"Byline could not {call}, for a reason that it does not know: {error_name(error)}."
+    return RefreshFailed("unexpected_error", detail)

@@ -1,8 +1,8 @@
-"""RefreshTokensFunction: gives runners new tokens before their old ones expire.
+"""RefreshTokensFunction: replaces tokens before they expire.
 
-refresh queue → work unit → lease → due runners, earliest deadline first → mint, write, commit. A
-message names a work unit and which of its runners are meant. A message that is delivered twice,
-late or beside another one finds nothing to do.
+refresh queue → work unit → lease → due tokens, earliest deadline first → mint, write, commit. A
+message names a work unit and which of its tokens are meant. A message that is delivered twice, late
+or beside another one finds nothing to do.
 """
 
 import os
@@ -22,17 +22,23 @@ from botocore.exceptions import BotoCoreError, ClientError
 from byline.aws import dynamodb, error_name, secrets_manager, sqs
 from byline.fetch import fetch, post
 from byline.metrics import Metrics
-from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.hints import hint_of
+from byline.refresh.token_rows import SecretNames, TokenRow
 from byline.refresh.work_units import MintKey, WorkUnit, message_body, read_batch
-from byline.secret_names import SecretNames
 from byline.settings import required, whole_number
-from refresh_tokens.clients import ClientStates, ClientStore
+from byline.tables.rows import rfc3339
+from refresh_tokens.clients import ClientMints, ClientStates, ClientStore
 from refresh_tokens.minting import Mint
-from refresh_tokens.refresher import Refresher, RefreshReport
-from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
-from refresh_tokens.shared_mints import SharedMints
+from refresh_tokens.refresher import (
+    UNITS_AT_ONCE,
+    DueSoonUnits,
+    Refresher,
+    RefreshReport,
+    SliceOutcome,
+    run_time_slices,
+)
 from refresh_tokens.sweeper import Sweeper
-from refresh_tokens.time_slices import UNITS_AT_ONCE, DueSoonUnits, SliceOutcome, run_time_slices
+from refresh_tokens.token_table import TokenTable, WorkUnitLeases
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 
 if TYPE_CHECKING:
@@ -57,7 +63,7 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
     names = SecretNames.from_environment(environ)
     service = required(environ, "POWERTOOLS_SERVICE_NAME")
     threads = ThreadPoolExecutor(WRITES_AT_ONCE)
-    runners = RunnerTable(dynamodb(), table)
+    tokens = TokenTable(dynamodb(), table)
     states = ClientStates(dynamodb(), table)
     clients = ClientStore(secrets_manager(), names=names)
     limiter = WriteLimiter(pace, now=time.monotonic, sleep=time.sleep)
@@ -74,7 +80,7 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
 
     mint = Mint(post=post, fetch=fetch, now=time.time, default_lifetime=lifetime, warn=warn)
     sweeper = Sweeper(
-        runners=runners,
+        tokens=tokens,
         writer=writer,
         clients=clients,
         mint=mint,
@@ -84,10 +90,10 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
 
     def new_refresher(owner: str, report: RefreshReport) -> Refresher:
         return Refresher(
-            runners=runners,
+            tokens=tokens,
             writer=writer,
             sweeper=sweeper,
-            mints=SharedMints(
+            mints=ClientMints(
                 mint=mint, clients=clients, states=states, now=time.time, random=random.random
             ),
             leases=WorkUnitLeases(dynamodb(), table, owner=owner),
@@ -159,8 +165,8 @@ class RefreshWorker:
 
     def _report(self) -> RefreshReport:
         return RefreshReport(
-            runner_refreshed=self._runner_refreshed,
-            runner_failed=self._runner_failed,
+            token_refreshed=self._token_refreshed,
+            token_failed=self._token_failed,
             mint_failed=self._mint_failed,
             unexpected_error=self._unexpected_error,
             sweep_failed=self._sweep_failed,
@@ -175,52 +181,36 @@ class RefreshWorker:
             "work unit failed",
             shard=work_unit.shard,
             project=work_unit.project,
-            error=error_name(error),
-            at=_places(error),
+            **_origin(error),
         )
 
-    def _runner_refreshed(self, row: RunnerRow) -> None:
+    def _token_refreshed(self, row: TokenRow) -> None:
         self.metrics.count("Refreshed")
         self.due_soon.note(row)
 
-    def _runner_failed(self, row: RunnerRow, error_class: str) -> None:
+    def _token_failed(self, row: TokenRow) -> None:
         self.metrics.count("Postponed")
-        if error_class == "store_throttled":
+        if row.last_error is not None and row.last_error.error_class == "store_throttled":
             self.metrics.count("StoreThrottled")
-        self.logger.warning(
-            "refresh failed", project=row.project, runner=row.runner, error_class=error_class
-        )
+        self.logger.warning("refresh failed", **_token(row), **_failure(row))
         self.due_soon.note(row)
 
-    def _mint_failed(self, row: RunnerRow, error_class: str) -> None:
+    def _mint_failed(self, row: TokenRow) -> None:
+        failure = _failure(row)
         # The client is in the log only: as a dimension, each would be a metric that costs.
-        self.metrics.count("MintFailed", error_class=error_class)
-        self.logger.error(
-            "mint failed", project=row.project, client=row.client, error_class=error_class
-        )
+        self.metrics.count("MintFailed", error_class=failure["error_class"])
+        self.logger.error("mint failed", **_token(row), **failure)
 
-    def _unexpected_error(self, row: RunnerRow, error: Exception) -> None:
+    def _unexpected_error(self, row: TokenRow, error: Exception) -> None:
         self.metrics.count("UnexpectedError")
-        self.logger.error(
-            "unexpected error",
-            project=row.project,
-            runner=row.runner,
-            error=error_name(error),
-            at=_places(error),
-        )
+        self.logger.error("unexpected error", **_token(row), **_origin(error))
 
-    def _sweep_failed(self, row: RunnerRow, error: Exception) -> None:
+    def _sweep_failed(self, row: TokenRow, error: Exception) -> None:
         self.metrics.count("SweepFailed")
-        self.logger.error(
-            "sweep failed",
-            project=row.project,
-            runner=row.runner,
-            error=error_name(error),
-            at=_places(error),
-        )
+        self.logger.error("sweep failed", **_token(row), **_origin(error))
 
     def _send_soon(self) -> None:
-        """Send messages for the runners that are due before the next tick may come.
+        """Send messages for the tokens that are due before the next tick may come.
 
         Best effort: the rows are due, so the next tick sends the same.
         """
@@ -236,12 +226,32 @@ class RefreshWorker:
                 self.logger.warning("message not sent", error=error_name(error))
 
 
-def _places(error: Exception) -> list[str]:
-    """The places in the code that an error came through.
+def _token(row: TokenRow) -> dict[str, Any]:
+    """Which token a log line is about."""
+    return {"project": row.project, "client": row.client, "token": row.id}
+
+
+def _failure(row: TokenRow) -> dict[str, Any]:
+    """Why the token was not refreshed, what to do, since when, and when it is tried again."""
+    failure = row.last_error
+    if failure is None:
+        return {}
+    return {
+        "error_class": failure.error_class,
+        "detail": failure.detail,
+        "hint": hint_of(failure.error_class),
+        "since": rfc3339(failure.since),
+        "next_try_at": rfc3339(row.try_at or 0),
+    }
+
+
+def _origin(error: Exception) -> dict[str, Any]:
+    """The name of an error, and the places in the code that it came through.
 
     Not a traceback, which ends with the error's message: that may quote a secret.
     """
-    return [f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)]
+    places = [f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)]
+    return {"error": error_name(error), "at": places}
 
 
 handler = build(os.environ)

@@ -1,13 +1,14 @@
-"""The endpoints that issuers publish, and the revocation of tokens there."""
+"""The endpoints that issuers publish in their discovery documents."""
 
 from threading import Lock
 from typing import Literal
 
 from byline.caching import BoundedCache, Clock
 from byline.errors import Unavailable
-from byline.fetch import Fetch, FetchFailed
-from byline.identity.discovery import Discovery, discovery, require_as_private
-from refresh_tokens.errors import RefreshFailed
+from byline.fetch import AnswerCutShort, AnswerRefused, Fetch, FetchFailed, TimedOut
+from byline.identity.discovery import Discovery, IssuerMismatch, discovery, require_as_private
+from byline.identity.documents import UnexpectedStatus
+from refresh_tokens.errors import ErrorClass, RefreshFailed
 
 CACHED_ISSUERS = 256
 
@@ -35,7 +36,26 @@ class PublishedEndpoints:
             if endpoint is not None:
                 require_as_private(endpoint, issuer)
         except Unavailable as error:
-            raise RefreshFailed("issuer_unavailable", str(error)) from None
+            raise _failure(error.__cause__) from None
         except FetchFailed as failure:
-            raise RefreshFailed("answer_unusable", str(failure)) from None
+            raise _failure(failure) from None
         return endpoint
+
+
+def _failure(cause: BaseException | None) -> RefreshFailed:
+    return RefreshFailed(_class_of(cause), f"Discovery of the issuer's endpoints failed: {cause}.")
+
+
+def _class_of(cause: BaseException | None) -> ErrorClass:
+    """The error class: a document with wrong contents is no outage of its issuer."""
+    match cause:
+        case IssuerMismatch():
+            return "issuer_mismatch"
+        case UnexpectedStatus():
+            return "unexpected_status"
+        case TimedOut():
+            return "issuer_timeout"
+        case AnswerRefused() if not isinstance(cause, AnswerCutShort):
+            return "answer_unusable"
+        case _:
+            return "issuer_unavailable"

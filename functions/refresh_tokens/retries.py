@@ -1,14 +1,15 @@
-"""When a failed refresh is tried again, and what is kept of its client's trouble.
+"""When a failed refresh is tried again, and what is kept of it and of its client's trouble.
 
-Pure functions: errors, times and a client's state in, times and its new state out. They know no
-rows. `make simulate` runs them on simulated time.
+Pure functions: errors, rows, times and a client's state in, rows, times and its new state out.
+`make simulate` runs them on simulated time.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from byline.refresh.timing import TICK_SECONDS, required_margin
+from byline.refresh.token_rows import LastError, TokenRow
 from byline.retries import jittered_wait
 from refresh_tokens.errors import (
     FAILURES_OF_A_TOKEN,
@@ -56,7 +57,8 @@ class SecretVersion:
 class ClientState:
     """An OAuth client's trouble since `since`, or that it works. Times: seconds since the epoch.
 
-    `error_class`: empty for a client that works. `retry_at`: when the issuer may be asked again.
+    `error_class`: empty for a client that works. `detail`: the error's sentence. `retry_at`: when
+    the issuer may be asked again.
     `attempts`: failures in a row. `refusals`: those by which the issuer refused this version of the
     client's secret. `asked_version`: the version that was used; None where it could not be read.
     `broken_version`: the same version once it is not tried any more for an hour, because that can
@@ -67,6 +69,7 @@ class ClientState:
     since: int
     retry_at: int
     attempts: int
+    detail: str = ""
     broken_version: str | None = None
     asked_version: str | None = None
     refusals: int = 0
@@ -114,6 +117,32 @@ class TokenLife:
     def is_last_try(self, *, now: float) -> bool:
         """Whether a try at `now` is the last one that can replace the token while it lives."""
         return self.last_try <= now < self.deadline
+
+
+def life_of(row: TokenRow) -> TokenLife:
+    """The newest generation of a token, as the policy of retries sees it."""
+    return TokenLife(deadline=row.deadline, lifetime=row.lifetime or 0, failures=row.attempts)
+
+
+def retried_later(
+    row: TokenRow, *, error_class: str, detail: str, until: int, now: int
+) -> TokenRow:
+    """The row after a failed refresh: tried again at `until`, with the error and its sentence.
+
+    Without a live token it is due before that: the planner counts what is due.
+    """
+    until = max(until, now + 1)
+    due_at = until
+    if row.is_live:
+        due_at = min(until, max(row.expires_at or 0, now + 1))
+    since = now if row.last_error is None else row.last_error.since
+    return replace(
+        row,
+        due_at=due_at,
+        next_try_at=until if until > due_at else None,
+        attempts=row.attempts + 1,
+        last_error=LastError(error_class=error_class, detail=detail, since=since, at=now),
+    )
 
 
 def back_off(attempts: int, *, random: Callable[[], float]) -> float:
@@ -184,12 +213,13 @@ def after_failure(
     A secret that is new or has never worked may be unknown to some of the issuer's servers, so it
     is tried three more times within two minutes before its refusal counts.
     """
-    error_class = failure.error_class
+    error_class, detail = failure.error_class, failure.detail
     if error_class in REFUSALS_OF_A_REQUEST:
-        return RetryLater(error_class, until=now + REFUSED_RETRY_SECONDS, asked=True), None
+        until = now + REFUSED_RETRY_SECONDS
+        return RetryLater(error_class, detail, until=until, asked=True), None
     if error_class in FAILURES_OF_A_TOKEN:
         until = back_off_until(life, now=now, random=random)
-        return RetryLater(error_class, until=until, asked=True), None
+        return RetryLater(error_class, detail, until=until, asked=True), None
     attempts = 1 + (state.attempts if state is not None and state.attempts else life.failures)
     asked_version = None if version is None else version.id
     worked_version = None if state is None else state.worked_version
@@ -217,6 +247,7 @@ def after_failure(
         since=now,
         retry_at=now + max(1, ceil(wait)),
         attempts=attempts,
+        detail=detail,
         # A missing secret has no version; a new one has another.
         broken_version=(asked_version or "") if refusals and not is_early else None,
         asked_version=asked_version,
@@ -224,4 +255,4 @@ def after_failure(
         worked_version=worked_version,
     )
     until = next_look(new_state, life, now=now)
-    return RetryLater(error_class, until=until, asked=True), new_state
+    return RetryLater(error_class, detail, until=until, asked=True), new_state

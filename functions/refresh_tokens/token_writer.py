@@ -1,4 +1,4 @@
-"""Writing tokens into runners' secrets, where a repeated write has no further effect.
+"""Writing tokens into their secrets, where a repeated write has no further effect.
 
 The version's id follows from the secret's name and the generation. Whichever worker writes a
 generation first, before a crash or beside another worker, has written it for all: the others find
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
 from byline.aws import encrypted_with
 from byline.caching import Clock
-from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import MintedToken, refreshed, slots_for
+from byline.refresh.token_rows import SecretNames, TokenRow
 from byline.refresh.work_units import (
     TokenSecret,
     UnreadableSecret,
@@ -25,12 +25,16 @@ from byline.refresh.work_units import (
     slot_of,
     version_token,
 )
-from byline.secret_names import SecretNames
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
 
 _PRECISION_SECONDS = 1e-6
+
+
+type Held = TokenSecret | Literal["absent", "unreadable"]
+"""What a secret holds. "absent": it does not exist, or is being deleted. "unreadable": it holds no
+token that was written here."""
 
 
 class _Version(TypedDict):
@@ -78,7 +82,7 @@ class WriteLimiter:
 
 
 class TokenWriter:
-    """Writes runners' secrets. `limiter` paces every attempt, botocore's retries too. `kms_key`
+    """Writes tokens' secrets. `limiter` paces every attempt, botocore's retries too. `kms_key`
     encrypts new secrets; empty: the key that AWS manages.
 
     Writes return the secret's content for the generation: the token, or the token of another worker
@@ -106,13 +110,13 @@ class TokenWriter:
             # The id makes it one registration, however many writers share the client.
             client.meta.events.register(event, keep_pace, unique_id=f"keep-pace-{operation}")
 
-    def write_next(self, row: RunnerRow, token: MintedToken, *, now: Clock) -> RunnerRow:
-        """Write `token` as the runner's next generation; returns the row to commit."""
+    def write_next(self, row: TokenRow, token: MintedToken, *, now: Clock) -> TokenRow:
+        """Write `token` as the row's next generation; returns the row to commit."""
         # Never fewer slots than before, so that the row names all secrets that were ever written.
         slots = slots_for(token.lifetime, at_least=row.slots or 1)
         generation = row.generation + 1
         slot = slot_of(generation, slots=slots)
-        name = self.names.token(row.project, row.runner, slot)
+        name = self.names.token(row.project, row.client, row.id, slot)
         write = self.write_first if row.slot is None else self.write
         written = write(name, token, generation=generation)
         return refreshed(
@@ -125,7 +129,7 @@ class TokenWriter:
         )
 
     def write_first(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
-        """Write a runner's first token, whose secret `name` most likely does not exist yet."""
+        """Write a first generation, whose secret `name` most likely does not exist yet."""
         return self._create_or_put(name, _secret(token, generation))
 
     def write(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
@@ -138,29 +142,22 @@ class TokenWriter:
                 raise  # the version exists, but reads are behind writes
             return self._create_or_put(name, secret)
 
-    def current(self, name: str) -> TokenSecret | None:
-        """The content of the secret `name`; None where it does not exist or is being deleted.
-
-        Raises `UnreadableSecret`, `ClientError` and `BotoCoreError`.
-        """
+    def held(self, name: str) -> Held:
+        """The content of the secret `name`. Raises `ClientError` and `BotoCoreError`."""
         errors = self._client.exceptions
         try:
             answer = self._client.get_secret_value(SecretId=name)
         except (errors.ResourceNotFoundException, errors.InvalidRequestException):
-            return None
-        return read_token_secret(answer.get("SecretString", ""))
-
-    def discard_up_to(self, name: str, *, generation: int) -> None:
-        """Delete the secret `name` at once, unless it holds a later generation."""
+            return "absent"
         try:
-            current = self.current(name)
+            return read_token_secret(answer.get("SecretString", ""))
         except UnreadableSecret:
-            pass  # it holds no token that was written here
-        else:
-            if current is None or current.generation > generation:
-                return
+            return "unreadable"
+
+    def delete(self, name: str) -> None:
+        """Delete the secret `name` at once. Raises `ClientError` and `BotoCoreError`."""
         with suppress(self._client.exceptions.ResourceNotFoundException):
-            # Its token lives for minutes. A recovery window would only block the name for a week.
+            # Its token lives for minutes. A recovery window would only keep it readable for a week.
             self._client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
     def _create_or_put(self, name: str, secret: TokenSecret) -> TokenSecret:

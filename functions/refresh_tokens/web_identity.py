@@ -62,7 +62,7 @@ class WebIdentity:
 def _failure_of(error: ClientError | BotoCoreError) -> RefreshFailed:
     name = error_name(error)
     if is_passing(error) or name in ("Throttling", "NoCredentialsError"):
-        return RefreshFailed("issuer_unavailable", f"AWS STS signed no JWT: {name}")
+        return RefreshFailed("issuer_unavailable", f"AWS STS signed no JWT: {name}.")
     match name:
         case "AccessDenied":
             return unusable("needs a JWT for an audience that WebIdentityAudiences does not name")

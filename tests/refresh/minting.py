@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from byline.fetch import fetch, post
+from byline.fetch import TIMEOUT_SECONDS, fetch, post
 from byline.refresh.timing import KnownToken, MintedToken
 from byline.refresh.work_units import MintKey
 from refresh_tokens.client_secrets import ClientSecret, read_client_secret
@@ -41,7 +41,7 @@ def minting(*, timeout_seconds: float = 5.0, warnings: list[str] | None = None) 
     """The deployed mint. Its warnings are appended to `warnings`."""
     return Mint(
         post=partial(post, timeout_seconds=timeout_seconds),
-        fetch=fetch,
+        fetch=partial(fetch, timeout_seconds=min(timeout_seconds, TIMEOUT_SECONDS)),
         now=time.time,
         default_lifetime=DEFAULT_LIFETIME,
         warn=lambda _, detail: None if warnings is None else warnings.append(detail),

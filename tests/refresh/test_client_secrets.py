@@ -126,8 +126,10 @@ def test_other_endpoint_is_refused_and_not_quoted(member: str, url: str) -> None
         ({"assertion_algorithm": SECRET}, "assertion_algorithm"),
         ({"client_secret": 7}, "`client_secret`"),
         ({"client_secret": [SECRET]}, "`client_secret`"),
-        ({SECRET: "x"}, "not known. Members: client_id, "),
-        ({"clientId": "x"}, "not known. Members: client_id, "),
+        ({SECRET: "x"}, "another member at place 5. Members: client_id, "),
+        ({"clientId": "x"}, "must be spelled `client_id`"),
+        ({"Private-Key-PEM": "x"}, "must be spelled `private_key_pem`"),
+        ({"scope": "runs"}, "`scope`: register the runner with it"),
     ],
 )
 def test_missing_or_contradictory_member_is_refused_by_name(
@@ -172,6 +174,7 @@ def test_other_key_is_refused_and_not_quoted(pem: str) -> None:
 
 
 SPACES = [" ", "\n", "\r\n", "\t", "\x00", "\x7f", "\u00a0", "\u200b", "\u2028", "\ufeff", "\u00ad"]
+SPACES += ["\u3164", "\u2800", "\ufe0f", "\u034f", "\ud800", "\U000e0041"]
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -195,8 +198,14 @@ def test_invisible_character_in_a_member_of_a_signer_is_refused(member: str, spa
     "issuer",
     [
         "https://login.example.com/{tenantid}/v2.0",
+        "https://<your-domain>/",
         "https://issuer.example.com/?p=policy",
+        "https://issuer.example.com/?",
         "https://issuer.example.com/#part",
+        "https://issuer.example.com#",
+        "https://issuer.exämple.com/",
+        "https://issuer.example.com/ü",
+        "https://issuer_1.example.com/",
     ],
 )
 def test_issuer_with_a_placeholder_query_or_fragment_is_refused(issuer: str) -> None:
@@ -250,7 +259,7 @@ def test_algorithm_of_another_key_is_refused(algorithm: str) -> None:
     """The error lists those of the key."""
     refused = refusal_of(text_of(SIGNING, assertion_algorithm=algorithm))
     assert "`assertion_algorithm`" in refused
-    assert refused.endswith("RS256, PS256")
+    assert refused.endswith("RS256, PS256.")
 
 
 def test_certificate_must_be_of_the_private_key() -> None:
@@ -262,6 +271,52 @@ def test_certificate_must_be_of_the_private_key() -> None:
     assert "another key" in refusal_of(text_of(SIGNING, certificate_pem=other))
     assert "`certificate_pem`" in refusal_of(text_of(SIGNING, certificate_pem=own[:-100]))
     assert "`certificate_pem`" in refusal_of(text_of(SIGNING, certificate_pem=SECRET))
+
+
+def test_member_that_is_there_twice_is_refused() -> None:
+    """Of two values it is not clear which one is meant; a JSON reader takes the last."""
+    text = text_of(BASIC)[:-1] + f', "client_secret": "{SECRET}-2"}}'
+    assert refusal_of(text) == "The client secret has `client_secret` twice."
+
+
+def test_private_key_with_escaped_line_ends_is_refused_with_the_reason() -> None:
+    """A tool escaped the line ends twice, so the PEM text is one line."""
+    pem = SIGNING["private_key_pem"].replace("\n", "\\n")
+    assert "`\\n` as two characters" in refusal_of(text_of(SIGNING, private_key_pem=pem))
+
+
+def test_different_mistakes_have_different_details() -> None:
+    """The operator reads which mistake it is, in a sentence, without asking anyone."""
+    discovered = {**BASIC, "token_endpoint": None, "issuer": "https://issuer.example.com"}
+    texts = [
+        "",
+        text_of(BASIC).replace('"', "'"),
+        json.dumps(text_of(BASIC)),
+        text_of(BASIC, scope="runs"),
+        text_of(BASIC, clientSecret="x"),
+        text_of(BASIC, whatever="x"),
+        text_of(BASIC, client_id=None),
+        text_of(BASIC, auth_method=None),
+        text_of(BASIC, auth_method="basic"),
+        text_of(BASIC, client_secret=None),
+        text_of(BASIC, client_secret=f"{SECRET}\n"),
+        text_of(BASIC, token_endpoint=f"{BASIC['token_endpoint']} "),
+        text_of(BASIC, token_endpoint="http://issuer.example.com/token"),
+        text_of(BASIC, token_endpoint=None),
+        text_of(BASIC, issuer="https://issuer.example.com"),
+        text_of(BASIC, private_key_pem="x"),
+        text_of(discovered, issuer="https://issuer.example.com/{tenantid}"),
+        text_of(discovered, issuer="https://issuer.example.com/?p=policy"),
+        text_of(discovered, issuer="https://issuer.exämple.com"),
+        text_of(SIGNING, private_key_pem=SECRET),
+        text_of(SIGNING, assertion_algorithm="none"),
+    ]
+    details = [refusal_of(text) for text in texts]
+    assert len(set(details)) == len(texts)
+    for detail in details:
+        assert detail.startswith("The client secret ")
+        assert detail.endswith(".")
+        assert len(detail) < 250
 
 
 def test_client_secret_beside_a_key_is_refused() -> None:

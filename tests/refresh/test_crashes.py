@@ -9,7 +9,7 @@ from copy import replace
 
 import pytest
 
-from byline.refresh.runner_rows import RunnerRow, lease_key
+from byline.refresh.token_rows import TokenRow, lease_key
 from refresh_tokens.clients import ClientStates
 from refresh_tokens.retries import BREAKER_RECHECK_SECONDS, ClientState
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
@@ -23,13 +23,14 @@ from tests.refresh.troubles import (
     assert_no_secret_outside,
     assert_no_token_went_back,
     prepared,
+    secrets_of,
     tokens,
 )
-from tests.refresh.world import LEASE_SECONDS, SECRETS, TABLE, Crash, World, new_world
+from tests.refresh.world import LEASE_SECONDS, TABLE, Crash, World, new_world
 
 
-def slice_that_refreshes(world: World) -> RunnerRow:
-    """A new runner, a due one and a deleted one, whose client has a state."""
+def slice_that_refreshes(world: World) -> TokenRow:
+    """A new token, a due one and a retired one, whose client has a state."""
     row = prepared(world)
     now = int(world.clock())
     trouble = ClientState(error_class="issuer_timeout", since=now, retry_at=now, attempts=1)
@@ -37,15 +38,15 @@ def slice_that_refreshes(world: World) -> RunnerRow:
     return row
 
 
-def slice_that_fails(world: World) -> RunnerRow:
-    """The same runners, and an issuer that refuses."""
+def slice_that_fails(world: World) -> TokenRow:
+    """The same tokens, and an issuer that refuses."""
     row = prepared(world)
     world.issuer.respond["/token"] = error("401 Who", "invalid_client")
     return row
 
 
-def slice_that_sweeps_again(world: World) -> RunnerRow:
-    """A deleted runner before its second sweep."""
+def slice_that_sweeps_again(world: World) -> TokenRow:
+    """A retired token before its second sweep."""
     row = prepared(world)
     world.worker().refresh(row.work_unit)
     world.clock.advance(SWEEP_AGAIN_SECONDS)
@@ -55,7 +56,7 @@ def slice_that_sweeps_again(world: World) -> RunnerRow:
 SLICES = (slice_that_refreshes, slice_that_fails, slice_that_sweeps_again)
 
 
-def edges(prepare: Callable[[World], RunnerRow]) -> list[int]:
+def edges(prepare: Callable[[World], TokenRow]) -> list[int]:
     """The begin and end of all calls of a time slice; of parallel calls the outer ones only."""
     with new_world() as world:
         row = prepare(world)
@@ -73,8 +74,8 @@ def edges(prepare: Callable[[World], RunnerRow]) -> list[int]:
 
 
 @pytest.mark.parametrize("prepare", SLICES)
-def test_crash_at_any_call_loses_no_runner_and_no_token(
-    prepare: Callable[[World], RunnerRow],
+def test_crash_at_any_call_loses_no_token(
+    prepare: Callable[[World], TokenRow],
 ) -> None:
     """The next worker completes the refresh, whatever the last call before the crash was."""
     fatal = edges(prepare)
@@ -104,19 +105,13 @@ def test_token_written_before_a_crash_is_committed_by_the_next_worker() -> None:
         with pytest.raises(Crash):
             first.refresh(row.work_unit)
         assert put_and_gone()
-        (before,) = [world.current(name) for name in names(world)]
+        (before,) = [world.current(name) for name in secrets_of("payments", world)]
         world.clock.advance(LEASE_SECONDS + 1)
         world.worker().refresh(row.work_unit)
         after = world.row("nightly")
         assert after is not None
         assert world.token(after) == before
-        assert len(world.aws.secrets.writes) == len(names(world)) + 1  # and the client's own secret
-
-
-def names(world: World) -> list[str]:
-    return [
-        name for name in world.aws.secrets.names() if name.startswith(f"{SECRETS.prefix}/runners/")
-    ]
+        assert len(world.aws.secrets.writes) == 2  # one is the client's own secret
 
 
 def replace_commit_with_crash(worker: object) -> Callable[[], bool]:
@@ -124,25 +119,25 @@ def replace_commit_with_crash(worker: object) -> Callable[[], bool]:
     dead = []
 
     def die(params: object, **_: object) -> None:
-        if "generation" in str(params) and "lease#" not in str(params):
+        if "generation" in str(params):
             dead.append(True)
         if dead:
             raise Crash
 
     dynamodb = worker.clients[0]  # type: ignore[attr-defined]
-    for operation in ("PutItem", "TransactWriteItems", "DeleteItem"):
+    for operation in ("UpdateItem", "TransactWriteItems", "DeleteItem"):
         dynamodb.meta.events.register(f"provide-client-params.dynamodb.{operation}", die)
     return lambda: bool(dead)
 
 
 def test_message_delivered_twice_mints_and_writes_once() -> None:
-    """A work unit that was just refreshed has no due runners."""
+    """A work unit that was just refreshed has no due tokens."""
     with new_world() as world:
         unit = prepared(world).work_unit
         worker = world.worker()
         for _ in range(3):
             assert worker.refresh(unit) == "done"
-        assert world.mints() == 2  # one before for the old runner, one now for all
+        assert world.mints() == 4  # two of them before
         assert_consistent(world, runners=(OLD, NEW))
 
 
@@ -188,8 +183,7 @@ def test_two_workers_side_by_side_agree_on_every_token(skews: tuple[int, int], l
     """For several rounds, with clocks that differ, with a lease and without."""
     runners = tuple(f"runner-{number}" for number in range(6))
     with new_world() as world, ThreadPoolExecutor(3) as processes:
-        rows = [world.register(runner) for runner in runners]
-        unit = rows[0].work_unit
+        unit = world.register_all(runners)[0].work_unit
         workers = [world.worker(skew=skew) for skew in skews]
         for _round in range(4):
             world.clock.advance(31)  # due by both clocks
@@ -206,9 +200,7 @@ def test_two_workers_side_by_side_agree_on_every_token(skews: tuple[int, int], l
                 assert row is not None
                 assert row.slot is not None
                 assert world.token(row)["generation"] == row.generation
-                assert world.current(SECRETS.token("payments", runner, row.slot)) == (
-                    world.token(row)
-                )
+                assert world.current(world.secret(row, row.slot)) == world.token(row)
             world.clock.advance(540)
         assert_no_secret_outside(world)
         assert max(world.aws.secrets.most_writes_in_a_day().values()) <= 4  # once a round
@@ -250,44 +242,25 @@ def generation_of(world: World, runner: str) -> int:
     return row.generation
 
 
-def registered_anew(world: World, row: RunnerRow) -> RunnerRow:
-    """Register the runner again as the route does: another revision, a later generation."""
-    now = int(world.clock())
-    anew = replace(
-        world.row(row.runner) or row,
-        revision="changed",
-        generation=max(row.generation + 1, now * 1000 + 7),
-        audience="elsewhere",
-        due_at=now,
-    )
-    anew = replace(anew, shard=anew.work_unit.shard)
-    world.put(anew)
-    return anew
-
-
-def test_refresh_overtaken_by_a_registration_is_not_committed() -> None:
-    """The token of the old registration is replaced by one of the new registration."""
+def test_refresh_overtaken_by_a_change_of_the_request_leaves_no_secret() -> None:
+    """The runner moves to another token while its token is refreshed for the last time."""
     with new_world(lifetime=3_600) as world:
         row = world.register("nightly")
         worker, other = world.worker(), world.worker()
-        changed: list[RunnerRow] = []
+        changed: list[TokenRow] = []
 
         def change(**_: object) -> None:
             if not changed:
-                changed.append(registered_anew(world, row))
-                other.refresh(changed[0].work_unit)
+                changed.append(world.register("nightly", audience="elsewhere"))
+                world.clock.advance(LEASE_SECONDS + 1)
+                other.refresh(row.work_unit)
 
         worker.clients[1].meta.events.register("before-call.secrets-manager.CreateSecret", change)
         worker.refresh(row.work_unit)
         assert changed
-        for _ in range(2):
-            other.refresh(changed[0].work_unit)
-        after = world.row("nightly")
-        assert after is not None
-        assert after.audience == "elsewhere"
-        assert after.slot is not None
-        current = world.current(SECRETS.token("payments", "nightly", after.slot))
-        assert current["generation"] == after.generation
+        assert other.refreshed == ["elsewhere"]
+        assert_consistent(world, runners=("nightly",))
+        assert secrets_of("payments", world) == tokens(world).keys()
 
 
 @pytest.fixture

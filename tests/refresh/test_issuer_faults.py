@@ -1,19 +1,20 @@
 """An issuer that fails in any way loses no runner, gets few requests and delays no other client."""
 
 from collections.abc import Iterator
+from copy import replace
 from socket import socket
 from threading import Event
 
 import pytest
 
-from byline.refresh.runner_rows import RunnerRow
-from refresh_tokens.errors import ERROR_CLASSES
+from byline.refresh.token_rows import TokenRow
+from refresh_tokens.errors import ERROR_CLASSES, FAILURES_OF_A_TOKEN, REFUSALS_OF_A_REQUEST
 from refresh_tokens.minting import SILENCE_SECONDS
 from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
 from tests.identity.loopback import answer, silence
 from tests.refresh.issuer_troubles import TROUBLES, error, hang_up
 from tests.refresh.troubles import (
-    OLD,
+    SLICES_WITH_FAULTS,
     assert_all_recover,
     assert_neighbour_is_well,
     prepared,
@@ -30,48 +31,44 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def row(world: World) -> RunnerRow:
+def row(world: World) -> TokenRow:
     return prepared(world)
 
 
-def register_with_well_client(world: World, row: RunnerRow, runner: str = "well") -> RunnerRow:
-    """Register a less urgent runner of another client, in the same work unit."""
+def register_with_well_client(world: World, runner: str = "well") -> TokenRow:
+    """Register a less urgent runner of another client."""
     world.give_client("reporter", token_endpoint=f"{world.issuer.url}/well")
-    number = 0
-    while True:
-        changes = {"client": "reporter", "audience": f"api-{number}"}
-        registered = world.register(runner, **changes)
-        if registered.shard == row.shard:
-            return registered
-        number += 1
+    return world.register(runner, isolated=True, client="reporter")
 
 
 def test_every_error_class_of_an_issuer_is_tried() -> None:
-    """The faults of this module cover all classes but those of Secrets Manager and of Byline."""
+    """All but those of discovery, of Secrets Manager and of Byline."""
     of_secrets_manager = {"client_secret_unusable", "store_throttled", "store_refused"}
     tried = {trouble.error_class for trouble in TROUBLES.values()}
-    assert tried == ERROR_CLASSES - of_secrets_manager - {"unexpected_error"}
+    of_discovery = {"issuer_mismatch"}
+    assert tried == ERROR_CLASSES - of_secrets_manager - of_discovery - {"unexpected_error"}
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_failing_issuer_loses_no_runner_and_no_token(
-    world: World, row: RunnerRow, trouble: str
+    world: World, row: TokenRow, trouble: str
 ) -> None:
     """Rows stay due with an error class, tokens stay, and other clients' tokens are written."""
     world.issuer.respond["/token"] = TROUBLES[trouble].respond
-    well = register_with_well_client(world, row)
+    register_with_well_client(world)
     worker = world.worker()
     asked = world.mints()
-    before = {name: held for name, held in tokens(world).items() if OLD in name}
+    before = tokens(world)
     seen = work_in_trouble(world, worker, row, "PutSecretValue")
     assert seen.error_classes == {TROUBLES[trouble].error_class}
     assert set(worker.failed_mints) == {TROUBLES[trouble].error_class}
-    after = tokens(world)
-    assert {name: held for name, held in after.items() if OLD in name} == before
-    assert 1 <= world.mints() - asked <= 3  # one in each time slice
+    assert before.items() <= tokens(world).items()
+    is_of_token = TROUBLES[trouble].error_class in FAILURES_OF_A_TOKEN | REFUSALS_OF_A_REQUEST
+    tried = 2 if is_of_token else 1
+    assert tried <= world.mints() - asked <= tried * SLICES_WITH_FAULTS
     if TROUBLES[trouble].over_after:
-        assert world.mints() - asked == 1, "a client that is refused must not be tried again"
-    reached = world.row(well.runner)
+        assert world.mints() - asked == tried, "what is refused must not be tried again"
+    reached = world.row("well")
     assert reached is not None
     assert world.token(reached)["token"]
     del world.issuer.respond["/token"]
@@ -103,16 +100,16 @@ def test_firewall_before_the_issuer_costs_no_token_its_life(
     assert fresh(world, failed).generation == failed.generation + 1
 
 
-def fresh(world: World, row: RunnerRow) -> RunnerRow:
+def fresh(world: World, row: TokenRow) -> TokenRow:
     """The row after its refresh."""
     world.worker().refresh(row.work_unit)
-    after = world.row(row.runner, project=row.project)
+    after = world.row("trainer")
     assert after is not None
     assert after.last_error is None
     return after
 
 
-def test_refused_client_is_tried_again_with_another_secret(world: World, row: RunnerRow) -> None:
+def test_refused_client_is_tried_again_with_another_secret(world: World, row: TokenRow) -> None:
     """Before that, neither a message nor a recheck asks the issuer."""
     world.issuer.respond["/token"] = error("401 Who", "invalid_client")
     asked = world.mints()
@@ -126,14 +123,15 @@ def test_refused_client_is_tried_again_with_another_secret(world: World, row: Ru
     assert_all_recover(world, row)
 
 
-def test_new_runner_of_a_waiting_client_waits_too(world: World, row: RunnerRow) -> None:
-    """The issuer asked the client to wait, so no runner of it asks earlier."""
+def test_other_token_of_a_waiting_client_waits_too(world: World, row: TokenRow) -> None:
+    """The issuer asked the client to wait, so none of its tokens is asked for earlier."""
+    late = world.register("late", isolated=True)
+    world.put(replace(late, due_at=int(world.clock()) + 39))
     world.issuer.respond["/token"] = answer(status="429 Slow", headers="Retry-After: 40\r\n")
     worker = world.worker()
     worker.refresh(row.work_unit)
     asked = world.mints()
     world.clock.advance(39)
-    world.register("late")
     world.worker().refresh(row.work_unit)
     assert world.mints() == asked
     world.clock.advance(2)
@@ -163,9 +161,10 @@ def test_hanging_issuer_is_waited_for_once_by_all_its_clients(world: World) -> N
 
 
 def test_hanging_issuer_takes_no_more_than_a_time_slice(world: World) -> None:
-    """Tokens minted before are written; other runners wait for the next time slice."""
-    row = world.register("first")
-    register_with_well_client(world, row, "well")
+    """Tokens minted before are written; other tokens wait for the next time slice."""
+    row = world.register("first", isolated=True)
+    world.clock.advance(1)
+    register_with_well_client(world)
 
     def take_long(connection: socket, over: Event) -> None:
         world.clock.advance(SLICE_SECONDS)
@@ -174,7 +173,7 @@ def test_hanging_issuer_takes_no_more_than_a_time_slice(world: World) -> None:
     world.issuer.respond["/well"] = take_long
     for number in range(3):
         world.clock.advance(1)
-        world.register(f"behind-{number}")
+        world.register(f"behind-{number}", isolated=True)
     worker = world.worker()
     assert worker.refresh(row.work_unit) == "unfinished"
     assert worker.refreshed == ["first"]
@@ -184,8 +183,8 @@ def test_hanging_issuer_takes_no_more_than_a_time_slice(world: World) -> None:
 
 def test_failed_mint_does_not_stop_other_tokens_of_its_batch(world: World) -> None:
     """A working client and a refused one in one batch: the first gets its token."""
-    row = world.register("good")
-    register_with_well_client(world, row, "bad")
+    row = world.register("good", isolated=True)
+    register_with_well_client(world, "bad")
     world.issuer.respond["/well"] = error("401 Who", "invalid_client")
     worker = world.worker()
     assert worker.refresh(row.work_unit) == "done"

@@ -1,4 +1,4 @@
-"""The messages of a batch: which runners they mean, and several messages for one work unit."""
+"""The messages of a batch: which tokens they mean, and several messages for one work unit."""
 
 import json
 
@@ -78,7 +78,7 @@ def test_two_messages_for_a_work_unit_are_joined(
     other: tuple[int | None, int | None],
     both: tuple[int | None, int | None],
 ) -> None:
-    """The selection includes all runners of either message, in any order."""
+    """The selection includes all tokens of either message, in any order."""
     for first, second in ((one, other), (other, one)):
         (wanted,) = batch_of(
             message_body(UNIT, deadline=first[0], due_by=first[1]),

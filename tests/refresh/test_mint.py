@@ -20,6 +20,7 @@ from refresh_tokens.client_secrets import ClientSecret
 from refresh_tokens.errors import RefreshFailed
 from refresh_tokens.minting import Mint
 from tests.identity.loopback import Respond, answer, silence
+from tests.refresh.issuer_troubles import hang_up
 from tests.refresh.minting import (
     BASIC,
     KEY,
@@ -254,7 +255,7 @@ def test_invalid_discovery_document_gets_no_secret(
     """A document of another issuer, or one with an endpoint on plain HTTP."""
     issuer.metadata = metadata
     failure = failure_of(issuer, discovered(issuer))
-    assert failure.error_class in ("issuer_unavailable", "answer_unusable")
+    assert failure.error_class in ("issuer_mismatch", "answer_unusable")
     assert [request.path for request in issuer.received] == ["/.well-known/openid-configuration"]
 
 
@@ -291,9 +292,10 @@ def test_issuer_on_https_names_no_endpoint_on_loopback(member: str) -> None:
 def test_mismatch_of_issuers_names_both(issuer: TokenIssuer) -> None:
     """One character more is another issuer (OpenID Connect Discovery 1.0, section 4.3)."""
     issuer.metadata = {"issuer": f"{issuer.url}/"}
-    detail = failure_of(issuer, discovered(issuer)).detail
-    assert f"'{issuer.url}/'" in detail
-    assert f"'{issuer.url}'" in detail
+    failure = failure_of(issuer, discovered(issuer))
+    assert failure.error_class == "issuer_mismatch"
+    assert f"'{issuer.url}/'" in failure.detail
+    assert f"'{issuer.url}'" in failure.detail
     minting().mint(KEY, secret_of(issuer, token_endpoint=None, issuer=f"{issuer.url}/"))
 
 
@@ -311,10 +313,57 @@ def test_discovery_with_a_byte_order_mark_or_gzip_is_read(
     assert minting().mint(KEY, discovered(issuer)).text == "opaque"
 
 
-def test_failed_discovery_is_an_unavailable_issuer(issuer: TokenIssuer) -> None:
-    """A retry may help."""
-    issuer.respond["/.well-known/openid-configuration"] = answer(status="500 Oh")
-    assert failure_of(issuer, discovered(issuer)).error_class == "issuer_unavailable"
+@pytest.mark.parametrize(
+    "published",
+    [
+        "https://evil.example/\n\x1b[31m\u202e",
+        "https://" + "x" * 5_000,
+        "\U0001f600" * 500,
+        "'\"" * 200,
+    ],
+)
+def test_name_that_an_issuer_publishes_is_shown_cleaned_and_cut(
+    issuer: TokenIssuer, published: str
+) -> None:
+    """It is unverified text that an operator's terminal shows."""
+    issuer.metadata = {"issuer": published}
+    detail = failure_of(issuer, discovered(issuer)).detail
+    assert detail.isascii()
+    assert detail.isprintable()
+    assert len(detail) < 450
+    assert f"'{issuer.url}'" in detail
+    assert detail.endswith("they must be the same text.")
+
+
+@pytest.mark.parametrize(
+    ("respond", "error_class"),
+    [
+        (answer(status="500 Oh"), "issuer_unavailable"),
+        (answer(status="429 Slow"), "issuer_unavailable"),
+        (hang_up, "issuer_unavailable"),
+        (silence, "issuer_timeout"),
+        (answer(status="404 Gone"), "unexpected_status"),
+        (answer(b"<html>", status="403 No"), "unexpected_status"),
+        (answer(b"<html>"), "answer_unusable"),
+        (answer(status="302 Go", headers="Location: /x\r\n"), "answer_unusable"),
+        (answer(b"{}"), "answer_unusable"),
+    ],
+)
+def test_wrong_address_of_an_issuer_is_not_an_outage(
+    issuer: TokenIssuer, respond: Respond, error_class: str
+) -> None:
+    """The class tells an issuer that is down from an address that is not an issuer's.
+
+    It stays the same while the failed fetch is not repeated.
+    """
+    issuer.respond["/.well-known/openid-configuration"] = respond
+    mint = minting(timeout_seconds=LIMIT)
+    for _ in range(2):
+        with pytest.raises(RefreshFailed) as failed:
+            mint.mint(KEY, discovered(issuer))
+        assert failed.value.error_class == error_class
+        assert failed.value.detail.startswith("Discovery of the issuer's endpoints failed: ")
+    assert len(issuer.received) == 1
 
 
 # Revocation

@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import sqs
 from byline.errors import Misconfigured
-from byline.refresh.runner_rows import RunnerRow, runner_item
 from byline.refresh.timing import LEASE_SECONDS, TICK_SECONDS
+from byline.refresh.token_rows import TokenRow, token_item
 from byline.refresh.work_units import shards
 from plan_refresh.planning import REPEAT_SECONDS
 from stand_ins.faults import LoseAnswer
@@ -35,21 +35,21 @@ def planned(deployment: Deployment) -> list[dict[str, str]]:
     ]
 
 
-def unit(row: RunnerRow) -> dict[str, str]:
+def unit(row: TokenRow) -> dict[str, str]:
     assert row.shard is not None
     return {"shard": row.shard, "project": row.project}
 
 
-def rows_of(world: World, projects: int) -> list[RunnerRow]:
-    """A runner in each of `projects` projects."""
+def rows_of(world: World, projects: int) -> list[TokenRow]:
+    """A token in each of `projects` projects."""
     for number in range(projects):
         world.give_client(project=f"project-{number}")
     return [world.register("nightly", project=f"project-{number}") for number in range(projects)]
 
 
 def test_each_work_unit_gets_one_message_with_keys_only(deployment: Deployment) -> None:
-    """However many runners it has; the message group is the project."""
-    rows = [deployment.world.register(f"runner-{number}") for number in range(5)]
+    """However many tokens it has; the message group is the project."""
+    rows = deployment.world.register_all(f"runner-{number}" for number in range(5))
     assert deployment.tick() == {"units": 1}
     (message,) = deployment.sent()
     assert message.keys() == {"Id", "MessageBody", "MessageGroupId", "DelaySeconds"}
@@ -67,7 +67,7 @@ def test_work_units_of_every_shard_are_planned(deployment: Deployment) -> None:
 
 
 def test_most_urgent_work_unit_comes_first(deployment: Deployment) -> None:
-    """By the earliest deadline of its runners, whatever its shard."""
+    """By the earliest deadline of its tokens, whatever its shard."""
     rows = rows_of(deployment.world, 20)
     now = int(time.time())
     for number, row in enumerate(rows):
@@ -77,8 +77,8 @@ def test_most_urgent_work_unit_comes_first(deployment: Deployment) -> None:
     assert order == sorted(range(20), key=lambda number: 7 * number % 20)
 
 
-def test_runner_that_is_not_due_is_not_planned(deployment: Deployment) -> None:
-    """A runner that is due now is planned, one that is due in 30 seconds is not."""
+def test_token_that_is_not_due_is_not_planned(deployment: Deployment) -> None:
+    """A token that is due now is planned, one that is due in 30 seconds is not."""
     world, now = deployment.world, int(time.time())
     due, later = world.register("due"), world.register("later", project="others")
     world.put(replace(due, due_at=now))
@@ -87,14 +87,15 @@ def test_runner_that_is_not_due_is_not_planned(deployment: Deployment) -> None:
     assert planned(deployment) == [unit(due)]
 
 
-def test_deleted_runner_is_planned_for_its_sweep(deployment: Deployment) -> None:
-    """It has no token to keep, but secrets to delete."""
-    row = deployment.world.delete(deployment.world.register("gone"))
+def test_retired_token_is_planned_for_its_sweep(deployment: Deployment) -> None:
+    """It is not kept fresh, but has secrets to delete."""
+    row = deployment.world.register("gone")
+    deployment.world.delete("gone")
     deployment.tick()
     assert planned(deployment) == [unit(row)]
 
 
-def test_runner_is_planned_in_the_shard_of_its_row(deployment: Deployment) -> None:
+def test_token_is_planned_in_the_shard_of_its_row(deployment: Deployment) -> None:
     """A row in another shard than its names give today is refreshed all the same."""
     world = deployment.world
     row = world.register("nightly")
@@ -113,9 +114,10 @@ def test_all_pages_of_due_rows_are_read(deployment: Deployment) -> None:
     world = deployment.world
     long = "x" * 100_000
     rows = [
-        world.register(f"runner-{number}", project=f"project-{number}", registered_by=long)
+        replace(world.register("nightly", project=f"project-{number}"), created_at=long)
         for number in range(300)
     ]
+    put_all(world, rows)
     shard = rows[0].shard
     assert sum(row.shard == shard for row in rows) > 11
     assert deployment.tick() == {"units": 300}
@@ -123,38 +125,39 @@ def test_all_pages_of_due_rows_are_read(deployment: Deployment) -> None:
 
 
 def test_overloaded_tick_plans_the_earliest_deadlines(present: World, said: Said) -> None:
-    """A work unit of which some runners are chosen is sent with the last of their deadlines."""
+    """A work unit of which some tokens are chosen is sent with the last of their deadlines."""
     del said
     now, writes = int(time.time()), 240
     early, middle, late = (
         with_token(present.register("first", project=project), life, now=now)
         for project, life in (("early", 300), ("middle", 301), ("late", 302))
     )
-    later = replace(middle, runner="second", deadline=now + 303)
+    later = replace(middle, isolated_for="second", deadline=now + 303)
     put_all(present, [early, middle, late, later])
-    put_all(present, [replace(early, runner=f"runner-{n}") for n in range(writes - 2)])
+    put_all(present, [replace(early, isolated_for=f"runner-{n}") for n in range(writes - 2)])
     with deployed(present, WRITES_PER_SECOND="1") as deployment:
         assert deployment.tick() == {"units": 2}
         assert planned(deployment) == [unit(early), unit(middle) | {"deadline": now + 301}]
 
 
-def with_token(row: RunnerRow, life: int, *, now: int) -> RunnerRow:
-    """The runner with a token of 900 seconds that has `life` seconds left."""
+def with_token(row: TokenRow, life: int, *, now: int) -> TokenRow:
+    """The row with a generation of 900 seconds that has `life` seconds left."""
     expires_at = now + life
     return replace(row, expires_at=expires_at, deadline=expires_at, lifetime=900, slots=2, slot=0)
 
 
-def put_all(world: World, rows: list[RunnerRow]) -> None:
+def put_all(world: World, rows: list[TokenRow]) -> None:
     for some in batched(rows, 25, strict=False):
-        puts = [{"PutRequest": {"Item": runner_item(row)}} for row in some]
+        puts = [{"PutRequest": {"Item": token_item(row)}} for row in some]
         world.dynamodb.batch_write_item(RequestItems={TABLE: puts})
 
 
 def test_work_unit_is_sent_a_second_time_after_half_a_minute(deployment: Deployment) -> None:
-    """For the same runners, once the lease of a worker that died has expired."""
+    """For the same tokens, once the lease of a worker that died has expired."""
     world, now = deployment.world, int(time.time())
     last = with_token(world.register("last"), 350, now=now)
-    put_all(world, [last, with_token(world.register("first"), 300, now=now)])
+    first = world.register("first", isolated=True)
+    put_all(world, [last, with_token(first, 300, now=now)])
     assert deployment.tick() == {"units": 1}
     at_once, again = deployment.sent()
     assert json.loads(at_once["MessageBody"]) == unit(last)
@@ -184,7 +187,7 @@ def test_second_message_does_the_work_of_a_first_one_that_was_lost(
 
 
 def test_messages_are_delivered_on_the_minute(deployment: Deployment) -> None:
-    """The tick includes all runners that are due by then."""
+    """The tick includes all tokens that are due by then."""
     world, now = deployment.world, int(time.time())
     put_all(
         world,
@@ -243,7 +246,7 @@ def test_refused_messages_fail_the_tick_after_the_others(
         deployment.tick()
     assert len(deployment.receive()) > 0
     assert deployment.world.aws.count("SendMessageBatch", "done") == 2
-    assert metrics(said(), "RunnersWithoutToken")
+    assert metrics(said(), "TokensWaiting")
 
 
 def test_message_that_the_queue_leaves_out_fails_the_tick(deployment: Deployment) -> None:
@@ -262,7 +265,8 @@ def test_message_that_the_queue_leaves_out_fails_the_tick(deployment: Deployment
     "spoiled",
     [
         {"generation": {"N": "1.5"}},
-        {"revision": {"NULL": True}},
+        {"id": {"NULL": True}},
+        {"client": {"S": "another"}},
         {"deadline": {"S": "soon"}},
         {"last_error": {"M": {}}},
     ],
@@ -272,14 +276,14 @@ def test_unreadable_row_is_counted_and_stops_no_other(
 ) -> None:
     """Neither the planner nor the worker fails because of it."""
     world = deployment.world
-    rows = [world.register(f"runner-{number}") for number in range(3)]
-    world.dynamodb.put_item(TableName=TABLE, Item=runner_item(rows[1]) | spoiled)
+    rows = world.register_all(f"runner-{number}" for number in range(3))
+    world.dynamodb.put_item(TableName=TABLE, Item=token_item(rows[1]) | spoiled)
     assert deployment.tick() == {"units": 1}
-    (counted,) = metrics(said(), "UnreadableRunner")
-    assert counted["UnreadableRunner"] == [1.0]
+    (counted,) = metrics(said(), "UnreadableRow")
+    assert counted["UnreadableRow"] == [1.0]
     assert deployment.work_off() == []
-    for row in (rows[0], rows[2]):
-        after = world.row(row.runner)
+    for runner in ("runner-0", "runner-2"):
+        after = world.row(runner)
         assert after is not None
         assert world.token(after)["token"]
 
@@ -301,16 +305,15 @@ def test_overlapping_ticks_write_each_token_once(deployment: Deployment) -> None
 
 @pytest.fixture
 def written(deployment: Deployment, said: Said) -> dict[str, float]:
-    """The metrics of a tick with a dying, an expired, a new and a healthy runner."""
+    """The metrics of a tick with a dying, an expired, a new and a healthy token."""
     world, now = deployment.world, int(time.time())
     for name, expires_in, due_in in (
         ("dying", 80, -250),
         ("expired", -5, -400),
         ("well", 700, 200),
     ):
-        row = world.register(name, project=name, slots=1, slot=0, lifetime=900, window_writes=40)
-        expires_at = now + expires_in
-        world.put(replace(row, expires_at=expires_at, deadline=expires_at, due_at=now + due_in))
+        row = with_token(world.register(name, project=name), expires_in, now=now)
+        world.put(replace(row, slots=1, window_writes=40, due_at=now + due_in))
     world.register("new", project="new")
     deployment.tick()
     (document,) = metrics(said(), "Ticks")
@@ -328,7 +331,7 @@ def test_health_is_computed_from_the_rows_alone(written: dict[str, float]) -> No
         "Ticks": 1,
         "TokensWithinMargin": 1,
         "TokensExpired": 1,
-        "RunnersWithoutToken": 1,
+        "TokensWaiting": 1,
         "MostWritesPerSecret": 40,
         "DueUnits": 3,
     }
@@ -353,14 +356,14 @@ def test_expired_and_missing_tokens_are_counted_while_their_refresh_waits(
     assert deployment.sent() == []
     document = metrics(said(), "Ticks")[-1]
     assert document["TokensExpired"] == [2.0]
-    assert document["RunnersWithoutToken"] == [1.0]
+    assert document["TokensWaiting"] == [1.0]
     assert document["OldestDueAge"] == [0.0]
     assert document["DueUnits"] == [0.0]
     deployment.invoke([message_of(row.work_unit) for row in rows])
     assert world.mints() == asked
 
 
-def test_tick_without_runners_is_counted(deployment: Deployment, said: Said) -> None:
+def test_tick_without_tokens_is_counted(deployment: Deployment, said: Said) -> None:
     """A missing tick is an alarm, so each tick is counted."""
     assert deployment.tick() == {"units": 0}
     assert deployment.sent() == []
@@ -376,11 +379,10 @@ def test_missing_variable_fails_the_cold_start(present: World, name: str) -> Non
         pass
 
 
-def test_health_includes_the_runner_that_is_due_next(deployment: Deployment, said: Said) -> None:
-    """The least remaining life is known although no runner is due."""
+def test_health_includes_the_token_that_is_due_next(deployment: Deployment, said: Said) -> None:
+    """The least remaining life is known although no token is due."""
     world, now = deployment.world, int(time.time())
-    row = world.register("well", slots=1, slot=0, lifetime=900)
-    world.put(replace(row, expires_at=now + 700, deadline=now + 700, due_at=now + 200))
+    world.put(replace(with_token(world.register("well"), 700, now=now), due_at=now + 200))
     assert deployment.tick() == {"units": 0}
     assert deployment.sent() == []
     (document,) = metrics(said(), "Ticks")

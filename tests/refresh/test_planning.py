@@ -7,46 +7,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import READERS_SECONDS
+from byline.refresh.token_rows import TokenRow
 from plan_refresh.planning import PlannedUnit, failure_of, is_replaced, planned_units, token_health
 
 NOW = 1_800_000_000
 
 
-def runner(name: str = "trainer", *, life: int | None = 500, **changes: Any) -> RunnerRow:
-    """A runner that is due now, with a token of 900 seconds that has `life` seconds left."""
+def token(name: str = "trainer", *, life: int | None = 500, **changes: Any) -> TokenRow:
+    """A token of 900 seconds that is due now and has `life` seconds left; None: it is new."""
     expires_at = None if life is None else NOW + life
     values: dict[str, Any] = {
         "project": "payments",
         "client": "scheduler",
-        "revision": "request-1",
         "generation": 1,
+        "runners": 1,
         "deadline": NOW if expires_at is None else expires_at,
         "created_at": "2027-01-15T08:00:00.000Z",
-        "updated_at": "2027-01-15T08:00:00.000Z",
         "shard": "07",
         "due_at": NOW,
         "lifetime": None if life is None else 900,
         "expires_at": expires_at,
         **changes,
     }
-    return RunnerRow(runner=name, **values)
+    return TokenRow(id=name, **values)
 
 
 def test_work_unit_with_the_earliest_deadline_is_first() -> None:
     """Work units are sorted by their earliest deadline, whatever order the rows come in."""
-    late = runner("a", project="late", life=400)
-    urgent = [runner("b", project="urgent", life=390), runner("c", project="urgent", life=20)]
+    late = token("a", project="late", life=400)
+    urgent = [token("b", project="urgent", life=390), token("c", project="urgent", life=20)]
     units = planned_units([late, *urgent], now=NOW)
     assert [due.work_unit.project for due in units] == ["urgent", "late"]
-    assert [(due.deadline, due.runners) for due in units] == [(NOW + 20, 2), (NOW + 400, 1)]
+    assert [(due.deadline, due.tokens) for due in units] == [(NOW + 20, 2), (NOW + 400, 1)]
 
 
 @pytest.mark.parametrize(("age", "oldest"), [(0, 0), (75, 75), (-20, 0)])
-def test_oldest_due_age_counts_from_when_a_runner_fell_due(age: int, oldest: int) -> None:
-    """A runner that is due in the future has no age."""
-    rows = [runner("a", due_at=NOW - age), runner("b", due_at=NOW + 5)]
+def test_oldest_due_age_counts_from_when_a_token_fell_due(age: int, oldest: int) -> None:
+    """A token that is due in the future has no age."""
+    rows = [token("a", due_at=NOW - age), token("b", due_at=NOW + 5)]
     assert token_health(rows, now=NOW).oldest_due_age == oldest
 
 
@@ -58,86 +57,86 @@ def test_token_is_within_its_margin_when_readers_lack_their_part(
     lifetime: int, least_life: int
 ) -> None:
     """The rest of the margin may pass between falling due and being replaced."""
-    enough = runner(life=least_life, lifetime=lifetime)
+    enough = token(life=least_life, lifetime=lifetime)
     assert token_health([enough], now=NOW).within_margin == 0
-    too_little = runner(life=least_life - 1, lifetime=lifetime)
+    too_little = token(life=least_life - 1, lifetime=lifetime)
     assert token_health([too_little], now=NOW).within_margin == 1
 
 
 @pytest.mark.parametrize(("life", "expired"), [(1, 0), (0, 1), (-500, 1)])
 def test_token_is_expired_from_its_last_second(life: int, expired: int) -> None:
     """An expired token is not counted within its margin too."""
-    state = token_health([runner(life=life)], now=NOW)
+    state = token_health([token(life=life)], now=NOW)
     assert (state.expired, state.within_margin) == (expired, 1 - expired)
     assert state.least_life == life
 
 
-def test_runner_without_a_token_is_counted_as_waiting() -> None:
+def test_token_that_was_never_minted_is_counted_as_waiting() -> None:
     """It has no remaining life, and is not counted as expired."""
-    state = token_health([runner(life=None)], now=NOW)
+    state = token_health([token(life=None)], now=NOW)
     assert (state.waiting_for_first, state.expired, state.least_life) == (1, 0, None)
 
 
 @pytest.mark.parametrize(("writes", "slots", "busiest"), [(155, 2, 78), (90, 1, 90), (91, 1, 91)])
 def test_writes_are_counted_for_the_busiest_secret(writes: int, slots: int, busiest: int) -> None:
     """Secrets are written in turn, so each of two secrets gets half of the writes, rounded up."""
-    rows = [runner(window_writes=writes, slots=slots), runner("quiet")]
+    rows = [token(window_writes=writes, slots=slots), token("quiet")]
     assert token_health(rows, now=NOW).most_writes_per_secret == busiest
 
 
-def test_deleted_runner_is_planned_and_not_counted() -> None:
-    """It is planned for its sweep, and its last token is in no metric."""
-    deleted = runner(life=-900, deleted_at=NOW)
-    assert len(planned_units([deleted], now=NOW)) == 1
-    assert token_health([deleted], now=NOW) == token_health([], now=NOW)
+def test_retired_token_is_planned_and_not_counted() -> None:
+    """It is planned for its sweep, and is in no metric."""
+    retired = token(life=-900, retired_at=NOW)
+    assert len(planned_units([retired], now=NOW)) == 1
+    assert token_health([retired], now=NOW) == token_health([], now=NOW)
 
 
-# More due runners than writes
+# More due tokens than writes
 
 
-def fleet(project: str, *lives: int, **changes: Any) -> list[RunnerRow]:
-    """Runners of one work unit, whose tokens have these lives left."""
+def fleet(project: str, *lives: int, **changes: Any) -> list[TokenRow]:
+    """Tokens of one work unit with these lives left."""
     return [
-        runner(f"{project}-{number}", project=project, life=life, **changes)
+        token(f"{project}-{number}", project=project, life=life, **changes)
         for number, life in enumerate(lives)
     ]
 
 
-def chosen(rows: list[RunnerRow], *, writes: int) -> dict[str, tuple[int, int | None]]:
-    """By project, how many runners are chosen, and their last deadline from now."""
+def chosen(rows: list[TokenRow], *, writes: int) -> dict[str, tuple[int, int | None]]:
+    """By project, how many tokens are chosen, and their last deadline from now."""
     units = planned_units(rows, now=NOW, writes=writes)
     return {
-        due.work_unit.project: (due.runners, None if due.up_to is None else due.up_to - NOW)
+        due.work_unit.project: (due.tokens, None if due.up_to is None else due.up_to - NOW)
         for due in units
     }
 
 
-def test_tick_plans_all_runners_up_to_its_writes() -> None:
-    """With one runner more than writes, the latest deadline waits for the next tick."""
+def test_tick_plans_all_tokens_up_to_its_writes() -> None:
+    """With one token more than writes, the latest deadline waits for the next tick."""
     rows = [*fleet("a", 10, 30), *fleet("b", 20, 40)]
     assert chosen(rows, writes=4) == {"a": (2, None), "b": (2, None)}
     assert chosen(rows, writes=3) == {"a": (2, None), "b": (1, 20)}
 
 
-def test_work_unit_without_a_chosen_runner_is_left_out() -> None:
+def test_work_unit_without_a_chosen_token_is_left_out() -> None:
     """A work unit whose deadlines are all too late gets no message."""
     assert chosen([*fleet("a", 10, 20), *fleet("b", 30)], writes=2) == {"a": (2, None)}
 
 
-def test_first_tokens_and_sweeps_are_planned_beside_the_writes() -> None:
-    """Their work units are planned even if no other runner of them is chosen."""
+def test_new_tokens_and_sweeps_are_planned_beside_the_writes() -> None:
+    """Their work units are planned even if no other token of them is chosen."""
     rows = [
         *fleet("a", 10, 20),
         *fleet("new", 30),
-        runner("first", project="new", life=None),
+        token("first", project="new", life=None),
         *fleet("gone", 40),
-        runner("deleted", project="gone", life=-900, deleted_at=NOW),
+        token("retired", project="gone", life=-900, retired_at=NOW),
     ]
     assert chosen(rows, writes=2) == {"a": (2, None), "new": (1, -NOW), "gone": (1, -NOW)}
 
 
 def test_failing_work_units_take_no_writes_of_others() -> None:
-    """Runners of an issuer that is down always have the earliest deadlines."""
+    """Tokens of an issuer that is down always have the earliest deadlines."""
     dead = fleet("dead", *range(-20, 0), attempts=9)
     assert chosen([*dead, *fleet("well", 5, 6, 7)], writes=16) == {
         "dead": (16, -5),
@@ -171,7 +170,7 @@ def test_after_an_outage_the_earliest_deadlines_of_all_come_first() -> None:
     ]
     deadlines = sorted(row.deadline for row in rows)
     units = planned_units(rows, now=NOW, writes=50)
-    assert sum(due.runners for due in units) == 50
+    assert sum(due.tokens for due in units) == 50
     assert max(due.up_to or 0 for due in units) == deadlines[49]
 
 
@@ -192,14 +191,14 @@ def test_tick_chooses_the_earliest_deadlines_up_to_its_writes(
 ) -> None:
     """For any rows: the first deadlines of each work unit, within the writes of each kind."""
     rows = [
-        runner(
+        token(
             f"r{number}",
             project=project,
             life=life,
             attempts=attempts,
-            deleted_at=NOW if is_deleted else None,
+            retired_at=NOW if is_retired else None,
         )
-        for number, (project, life, attempts, is_deleted) in enumerate(lives)
+        for number, (project, life, attempts, is_retired) in enumerate(lives)
     ]
     units = planned_units(rows, now=NOW, writes=writes)
     meant = {due.work_unit.project: due for due in units}
@@ -214,12 +213,12 @@ def test_tick_chooses_the_earliest_deadlines_up_to_its_writes(
         assert counted[f"chosen {trouble}"] == min(all_of_it, writes)
 
 
-def _counted(rows: list[RunnerRow], due: PlannedUnit | None, *, now: int) -> Counter[str]:
+def _counted(rows: list[TokenRow], due: PlannedUnit | None, *, now: int) -> Counter[str]:
     """How many rows of a work unit there are, and how many were chosen, by kind of failure."""
     replaced = sorted((row for row in rows if is_replaced(row)), key=lambda row: row.deadline)
     others = len(rows) - len(replaced)
-    assert due is not None or not others, "first tokens and sweeps are never left out"
-    chosen = due.runners - others if due else 0
+    assert due is not None or not others, "new tokens and sweeps are never left out"
+    chosen = due.tokens - others if due else 0
     if due is not None and chosen < len(replaced):
         assert due.up_to == (replaced[chosen - 1].deadline if chosen else 0)
     elif due is not None:
@@ -231,15 +230,15 @@ def _counted(rows: list[RunnerRow], due: PlannedUnit | None, *, now: int) -> Cou
 # Second messages
 
 
-def test_second_message_means_the_runners_of_the_first() -> None:
-    """Up to the last deadline that was chosen; runners that fall due later wait for a tick."""
+def test_second_message_means_the_tokens_of_the_first() -> None:
+    """Up to the last deadline that was chosen; tokens that fall due later wait for a tick."""
     (due,) = planned_units([*fleet("a", 300), *fleet("a", 310)], now=NOW)
     assert (due.up_to, due.repeat_up_to) == (None, NOW + 310)
 
 
-def test_second_message_means_no_more_runners_than_the_first() -> None:
+def test_second_message_means_no_more_tokens_than_the_first() -> None:
     """If a tick has no time for the whole work unit, both messages leave out the rest."""
-    rows = [runner(f"r-{life}", life=life) for life in (300, 310, 320)]
+    rows = [token(f"r-{life}", life=life) for life in (300, 310, 320)]
     (due,) = planned_units(rows, now=NOW, writes=2)
     assert (due.up_to, due.repeat_up_to) == (NOW + 310, NOW + 310)
 
@@ -247,12 +246,12 @@ def test_second_message_means_no_more_runners_than_the_first() -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        [runner("a", life=100, attempts=1)],
-        [runner("a", life=100), runner("b", life=300, attempts=1)],
-        [runner("a", life=None)],
+        [token("a", life=100, attempts=1)],
+        [token("a", life=100), token("b", life=300, attempts=1)],
+        [token("a", life=None)],
     ],
 )
-def test_failing_or_new_work_unit_has_no_second_message(rows: list[RunnerRow]) -> None:
-    """A failed row has its own retry time, and a first token has no deadline to keep."""
+def test_failing_or_new_work_unit_has_no_second_message(rows: list[TokenRow]) -> None:
+    """A failed row has its own retry time, and a new token has no deadline to keep."""
     (due,) = planned_units(rows, now=NOW)
     assert due.repeat_up_to is None

@@ -123,8 +123,8 @@ def test_slots_are_never_fewer_than_before() -> None:
 
 
 @pytest.mark.parametrize("lifetime", [300, 900, 1800, 3600, 86_400])
-def test_runners_registered_together_are_spread_over_the_window(lifetime: int) -> None:
-    """Ten thousand runners of one second are due evenly over the whole window."""
+def test_tokens_registered_together_are_spread_over_the_window(lifetime: int) -> None:
+    """Ten thousand tokens of one second are due evenly over the whole window."""
     window = due_window(lifetime)
     width = window.last - window.first + 1
     tenths = Counter(
@@ -141,14 +141,14 @@ def test_runners_registered_together_are_spread_over_the_window(lifetime: int) -
 
 
 def test_each_generation_is_spread_differently() -> None:
-    """Runners that are due together once do not stay together."""
+    """Tokens that are due together once do not stay together."""
     together = [number for number in range(2_000) if due_of(number, 1) == due_of(0, 1)]
     assert len(together) > 10
     assert len({due_of(number, 2) for number in together}) > len(together) // 2
 
 
 def seed_of(number: int, generation: int) -> str:
-    return spread_seed(project="payments", runner=f"runner-{number}", generation=generation)
+    return spread_seed(token_id=f"token-{number}", generation=generation)
 
 
 def due_of(number: int, generation: int) -> int:

@@ -10,7 +10,9 @@ import pytest
 
 from byline.aws import dynamodb, secrets_manager
 from byline.errors import Misconfigured
-from byline.refresh.runner_rows import RunnerRow, lease_key
+from byline.refresh.hints import hint_of
+from byline.refresh.token_rows import LastError, TokenRow, lease_key
+from byline.tables.rows import rfc3339
 from refresh_tokens.handler import RESERVE_SECONDS
 from stand_ins.refusal import ACCESS_DENIED, RATE_EXCEEDED
 from tests.identity.loopback import answer
@@ -21,17 +23,24 @@ from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import metrics
 
 
-def registered(world: World, project: str, runners: int = 1) -> RunnerRow:
-    """Register runners of a project that has a client; returns one of them."""
+def registered(world: World, project: str, tokens: int = 1) -> TokenRow:
+    """Register runners with a token each, for a project with a client; returns one token's row."""
     world.give_client(project=project)
-    rows = [world.register(f"runner-{number}", project=project) for number in range(runners)]
-    return rows[0]
+    names = (f"runner-{number}" for number in range(tokens))
+    return world.register_all(names, project=project)[0]
 
 
-def has_token(world: World, row: RunnerRow) -> bool:
-    after = world.row(row.runner, project=row.project)
-    assert after is not None
+def has_token(world: World, row: TokenRow) -> bool:
+    after = now(world, row)
     return after.slot is not None and world.token(after)["generation"] == after.generation
+
+
+def now(world: World, row: TokenRow) -> TokenRow:
+    """The row as it is now."""
+    after = world.live(row.key)
+    assert after is not None
+    assert after.id == row.id
+    return after
 
 
 def logged(lines: list[str], message: str) -> list[dict[str, Any]]:
@@ -40,8 +49,8 @@ def logged(lines: list[str], message: str) -> list[dict[str, Any]]:
 
 
 def test_work_units_of_a_batch_are_refreshed(deployment: Deployment, said: Said) -> None:
-    """Each runner has its token, no message is returned, and all are counted."""
-    rows = [registered(deployment.world, f"project-{n}", runners=2) for n in range(3)]
+    """Each token is minted, no message is returned, and all are counted."""
+    rows = [registered(deployment.world, f"project-{n}", tokens=2) for n in range(3)]
     assert deployment.invoke([message_of(row.work_unit) for row in rows]) == []
     assert all(has_token(deployment.world, row) for row in rows)
     (counted,) = metrics(said(), "Refreshed")
@@ -58,7 +67,7 @@ def test_messages_of_a_tick_are_refreshed(deployment: Deployment) -> None:
 
 
 def test_new_token_secret_is_encrypted_with_the_operators_key(present: World) -> None:
-    """With KmsKeyArn a runner's first token creates a secret under that key."""
+    """With KmsKeyArn a first generation creates a secret under that key."""
     key = "arn:aws:kms:us-east-1:123456789012:key/0f6b4bbe-1234-11f0-8f6a-0a1b2c3d4e5f"
     with deployed(present, SECRETS_KMS_KEY=key) as deployment:
         row = registered(present, "payments")
@@ -82,13 +91,13 @@ def test_messages_delivered_twice_mint_and_write_once(deployment: Deployment) ->
 
 def test_work_unit_named_twice_in_a_batch_is_refreshed_once(deployment: Deployment) -> None:
     """If it fails, both messages are returned."""
-    row = registered(deployment.world, "payments", runners=3)
+    row = registered(deployment.world, "payments", tokens=3)
     twice = [message_of(row.work_unit), message_of(row.work_unit)]
     deployment.world.aws.faults.follow("PutItem", ACCESS_DENIED)
     assert deployment.invoke(twice) == [record["messageId"] for record in twice]
     assert deployment.world.aws.count("PutItem") == 1
     assert deployment.invoke(twice) == []
-    assert deployment.world.mints() == 1
+    assert deployment.world.mints() == 3
 
 
 def test_failed_work_unit_is_returned_and_stops_no_other(
@@ -136,7 +145,7 @@ def test_unexpected_error_of_one_token_touches_no_other(
     world = deployment.world
     world.give_client("odd")
     row = world.register("odd", client="odd")
-    others = same_unit(world, row)
+    others = world.register_all(["one", "two"])
 
     def fail(params: dict[str, Any], **_: object) -> None:
         if "/odd" in str(params.get("Name", params.get("SecretId"))):
@@ -150,41 +159,28 @@ def test_unexpected_error_of_one_token_touches_no_other(
     assert after is not None
     assert after.last_error is not None
     assert after.last_error.error_class == "unexpected_error"
+    assert "ZeroDivisionError" in after.last_error.detail
     assert after.due_at is not None
     assert row.due_at is not None
     assert after.due_at > row.due_at
     (counted,) = metrics(said(), "UnexpectedError")
     assert counted["UnexpectedError"] == [1.0]
     (line,) = logged(said(), "unexpected error")
-    assert (line["runner"], line["error"]) == ("odd", "ZeroDivisionError")
+    assert (line["token"], line["error"]) == (row.id, "ZeroDivisionError")
     assert line["at"]
     assert "t0ken" not in "".join(said())
 
 
 def test_token_with_impossible_times_touches_no_other(deployment: Deployment) -> None:
-    """No text of an issuer stops another client's runners."""
+    """No text of an issuer stops another client's tokens."""
     world = deployment.world
     odd = jwt.encode({"exp": 1.7e308, "iat": -1.7e308}, "k" * 32)
     world.issuer.respond["/odd"] = token(access_token=odd)
     world.give_client("odd", token_endpoint=f"{world.issuer.url}/odd")
     row = world.register("odd", client="odd")
-    others = same_unit(world, row)
+    others = world.register_all(["one", "two"])
     assert deployment.invoke([message_of(row.work_unit)]) == []
     assert [has_token(world, other) for other in others] == [True, True]
-
-
-def same_unit(world: World, row: RunnerRow) -> list[RunnerRow]:
-    """Two runners of another client in the work unit of `row`, both less urgent."""
-    others: list[RunnerRow] = []
-    for number in range(200):
-        found = world.register(f"other-{number}", audience=f"api-{number}")
-        if found.work_unit == row.work_unit:
-            others.append(found)
-        else:
-            world.dynamodb.delete_item(TableName=TABLE, Key=found.key)
-        if len(others) == 2:
-            return others
-    raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -220,7 +216,7 @@ def test_unreadable_message_is_counted_and_skipped(
     assert counted["MessageNotUnderstood"] == [1.0]
 
 
-def test_work_unit_without_runners_is_done(deployment: Deployment) -> None:
+def test_work_unit_without_tokens_is_done(deployment: Deployment) -> None:
     """A late message finds nothing to do."""
     row = registered(deployment.world, "payments")
     deployment.world.dynamodb.delete_item(TableName=TABLE, Key=row.key)
@@ -240,13 +236,13 @@ def test_work_unit_with_another_lease_is_left_to_its_worker(deployment: Deployme
 # Deadlines
 
 
-def aged(world: World, *deadlines: int, project: str = "payments") -> list[RunnerRow]:
-    """Register due runners of one work unit, whose tokens expire in these seconds."""
+def aged(world: World, *deadlines: int, project: str = "payments") -> list[TokenRow]:
+    """Register runners with due tokens of one work unit, which expire in these seconds."""
     world.give_client(project=project)
     now = int(time.time())
     rows = []
-    for number, left in enumerate(deadlines):
-        row = world.register(f"aged-{number}", project=project)
+    names = (f"aged-{number}" for number in range(len(deadlines)))
+    for row, left in zip(world.register_all(names, project=project), deadlines, strict=True):
         rows.append(
             replace(row, deadline=now + left, expires_at=now + left, slot=0, slots=1, lifetime=900)
         )
@@ -254,12 +250,8 @@ def aged(world: World, *deadlines: int, project: str = "payments") -> list[Runne
     return rows
 
 
-def refreshed(world: World, rows: list[RunnerRow]) -> list[bool]:
-    after = [world.row(row.runner, project=row.project) for row in rows]
-    return [
-        now is not None and now.generation > row.generation
-        for row, now in zip(rows, after, strict=True)
-    ]
+def refreshed(world: World, rows: list[TokenRow]) -> list[bool]:
+    return [now(world, row).generation > row.generation for row in rows]
 
 
 def test_deadline_of_a_message_is_the_last_that_is_meant(deployment: Deployment) -> None:
@@ -271,7 +263,7 @@ def test_deadline_of_a_message_is_the_last_that_is_meant(deployment: Deployment)
     assert refreshed(deployment.world, rows) == [True, True, True]
 
 
-def test_runner_without_a_token_is_always_meant(deployment: Deployment) -> None:
+def test_token_that_was_never_minted_is_always_meant(deployment: Deployment) -> None:
     """It is refreshed whatever the message's deadline."""
     rows = aged(deployment.world, 50, 60)
     new = registered(deployment.world, "payments")
@@ -280,15 +272,15 @@ def test_runner_without_a_token_is_always_meant(deployment: Deployment) -> None:
     assert refreshed(deployment.world, rows) == [False, False]
 
 
-def test_deleted_runner_is_always_meant(deployment: Deployment) -> None:
+def test_retired_token_is_always_meant(deployment: Deployment) -> None:
     """Its sweep needs no write."""
     world = deployment.world
     (row,) = aged(world, 50)
-    deleted = world.delete(row)
+    world.delete("aged-0")
+    (retired,) = world.retired()
     deployment.invoke([message_of(row.work_unit, deadline=0)])
-    assert deleted.due_at is not None
-    (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
-    assert int(left["due_at"]["N"]) > deleted.due_at
+    (left,) = world.retired()
+    assert int(left["due_at"]["N"]) > int(retired["due_at"]["N"])
 
 
 @pytest.mark.parametrize(
@@ -305,11 +297,11 @@ def test_work_unit_named_twice_has_the_later_deadline(
     later = message_of(unit) if second is None else message_of(unit, deadline=now + second)
     deployment.invoke([message_of(unit, deadline=now + first), later])
     assert refreshed(deployment.world, rows) == expected
-    assert deployment.world.mints() == 1
+    assert deployment.world.mints() == sum(expected)
 
 
 def test_message_with_a_deadline_delivered_twice_mints_once(deployment: Deployment) -> None:
-    """The second delivery finds no runner that it means."""
+    """The second delivery finds no token that it means."""
     rows = aged(deployment.world, -100, 50)
     message = message_of(rows[0].work_unit, deadline=rows[0].deadline)
     for _ in range(2):
@@ -324,7 +316,7 @@ def test_message_with_a_deadline_delivered_twice_mints_once(deployment: Deployme
 def test_work_without_time_waits_for_the_next_tick(present: World, said: Said) -> None:
     """It stays due, and no message is sent for it."""
     with deployed(present, WRITES_PER_SECOND="10") as deployment:
-        rows = [registered(present, f"project-{n}", runners=30) for n in range(2)]
+        rows = [registered(present, f"project-{n}", tokens=30) for n in range(2)]
         records = [message_of(row.work_unit) for row in rows]
         assert deployment.invoke(records, seconds=RESERVE_SECONDS + 1.5) == []
         assert 5 <= present.aws.count("CreateSecret", "done") < 60
@@ -349,7 +341,7 @@ def test_worker_without_time_makes_no_call(deployment: Deployment) -> None:
 def test_small_work_units_do_not_wait_for_a_large_one(present: World, said: Said) -> None:
     """The large one is first in the batch and would use the whole write limit."""
     with deployed(present, WRITES_PER_SECOND="10") as deployment:
-        big = registered(present, "big", runners=60)
+        big = registered(present, "big", tokens=60)
         small = [registered(present, f"small-{n}") for n in range(9)]
         records = [message_of(row.work_unit) for row in (big, *small)]
         assert deployment.invoke(records, seconds=RESERVE_SECONDS + 3) == []
@@ -358,17 +350,17 @@ def test_small_work_units_do_not_wait_for_a_large_one(present: World, said: Said
     del said
 
 
-# Runners that do not wait for the next tick
+# Tokens that do not wait for the next tick
 
 
 def test_short_lived_tokens_get_a_message_before_the_tick(deployment: Deployment) -> None:
     """A token of 60 seconds is due after 27 to 30 seconds, before the next tick."""
     world = deployment.world
     world.issuer.lifetime = 60
-    row = registered(world, "payments", runners=5)
+    row = registered(world, "payments", tokens=5)
     deployment.invoke([message_of(row.work_unit)])
     (message,) = deployment.sent()
-    after = [deployment.world.row(f"runner-{number}") for number in range(5)]
+    after = [world.row(f"runner-{number}") for number in range(5)]
     assert json.loads(message["MessageBody"]) == {
         "shard": row.shard,
         "project": "payments",
@@ -382,17 +374,17 @@ def test_short_lived_tokens_get_a_message_before_the_tick(deployment: Deployment
 def test_longer_lived_tokens_wait_for_the_tick(
     deployment: Deployment, lifetime: int, messages: int
 ) -> None:
-    """A runner that is due within two minutes gets a message, later ones do not."""
+    """A token that is due within two minutes gets a message, later ones do not."""
     deployment.world.issuer.lifetime = lifetime
     row = registered(deployment.world, "payments")
     deployment.invoke([message_of(row.work_unit)])
     assert len(deployment.sent()) == messages
 
 
-def test_failed_first_token_is_retried_before_the_next_tick(deployment: Deployment) -> None:
+def test_failed_first_mint_is_retried_before_the_next_tick(deployment: Deployment) -> None:
     """A back-off of seconds has no effect if each retry waits for a tick."""
     deployment.world.issuer.respond["/token"] = answer(status="503 Later")
-    row = registered(deployment.world, "payments", runners=3)
+    row = registered(deployment.world, "payments", tokens=3)
     deployment.invoke([message_of(row.work_unit)])
     (message,) = deployment.sent()
     assert 0 < message["DelaySeconds"] <= 6
@@ -425,12 +417,11 @@ def test_refused_refresh_gets_no_message(deployment: Deployment) -> None:
 
 
 def test_refused_new_secret_gets_a_message(deployment: Deployment) -> None:
-    """Its next try comes before the tick, although the runner has a token that lives long."""
+    """Its next try comes before the tick, although the token lives long."""
     world = deployment.world
     row = registered(world, "payments")
     deployment.invoke([message_of(row.work_unit)])
-    after = world.row(row.runner)
-    assert after is not None
+    after = now(world, row)
     assert after.due_at is not None
     world.put(replace(after, due_at=int(time.time())))
     world.issuer.respond["/token"] = error("401 Who", "invalid_client")
@@ -453,12 +444,13 @@ def test_refused_message_fails_nothing(deployment: Deployment, said: Said) -> No
 # Metrics and log
 
 
-def test_failed_mints_are_counted_by_class_and_logged_by_client(
+def test_failed_mints_are_counted_by_class_and_logged_with_their_reason(
     deployment: Deployment, said: Said
 ) -> None:
-    """Once for each request to the issuer, however many runners wait for it."""
-    deployment.world.issuer.respond["/token"] = error("401 Who", "invalid_client")
-    row = registered(deployment.world, "payments", runners=3)
+    """Once for each request to the issuer, however many tokens wait for it."""
+    world = deployment.world
+    world.issuer.respond["/token"] = error("401 Who", "invalid_client")
+    row = registered(world, "payments", tokens=3)
     deployment.invoke([message_of(row.work_unit)])
     by_class = {
         document.get("error_class"): document["MintFailed"]
@@ -468,13 +460,42 @@ def test_failed_mints_are_counted_by_class_and_logged_by_client(
     (counted,) = metrics(said(), "Postponed")
     assert counted["Postponed"] == [3.0]
     (line,) = logged(said(), "mint failed")
-    assert (line["project"], line["client"], line["error_class"]) == (
-        "payments",
-        "scheduler",
-        "invalid_client",
-    )
+    failed = world.row("runner-0")
+    assert failed is not None
+    assert failed.last_error is not None
+    named = {name: line[name] for name in ("project", "client", "error_class", "detail")}
+    assert named == {
+        "project": "payments",
+        "client": "scheduler",
+        "error_class": "invalid_client",
+        "detail": failed.last_error.detail,
+    }
+    assert "status 401" in line["detail"]
+    assert line["hint"] == hint_of("invalid_client")
+    assert line["since"] == rfc3339(failed.last_error.since)
+    assert line["next_try_at"] > line["since"]
     waiting = logged(said(), "refresh failed")
-    assert sorted(line["runner"] for line in waiting) == ["runner-0", "runner-1", "runner-2"]
+    assert len({line["token"] for line in waiting}) == 3
+    assert {line["detail"] for line in waiting} == {line["detail"]}
+
+
+def test_failures_are_logged_since_the_first_of_their_series(
+    deployment: Deployment, said: Said
+) -> None:
+    """Whatever their classes. A success ends the series."""
+    world = deployment.world
+    row = registered(world, "payments")
+    began = int(time.time()) - 500
+    past = LastError(error_class="issuer_timeout", detail="", since=began, at=began)
+    world.put(replace(row, attempts=3, last_error=past))
+    world.issuer.respond["/token"] = error("400 No", "invalid_scope")
+    deployment.invoke([message_of(row.work_unit)])
+    (line,) = logged(said(), "refresh failed")
+    assert (line["error_class"], line["since"]) == ("invalid_scope", rfc3339(began))
+    world.issuer.respond.clear()
+    world.put(replace(now(world, row), due_at=int(time.time()), next_try_at=None))
+    deployment.invoke([message_of(row.work_unit)])
+    assert now(world, row).last_error is None
 
 
 def test_unusual_answer_is_logged_by_client(deployment: Deployment, said: Said) -> None:

@@ -1,31 +1,36 @@
-"""What a refresh, or a failed one, changes in a runner's row."""
+"""What a refresh, or a failed one, changes in a token's row."""
 
 from copy import replace
 
 import pytest
 
-from byline.refresh.runner_rows import LastError, RunnerRow
 from byline.refresh.timing import DAY_SECONDS, due_window, refreshed
-from refresh_tokens.row_changes import retried_later
+from byline.refresh.token_rows import LastError, TokenRow
+from refresh_tokens.retries import retried_later
 
 NOW = 1_800_000_000
-ROW = RunnerRow(
+ROW = TokenRow(
     project="payments",
-    runner="nightly",
     client="scheduler",
-    revision="request-1",
+    id="token-1",
+    runners=1,
     generation=7,
     deadline=NOW,
     created_at="2027-01-15T08:00:00.000Z",
-    updated_at="2027-01-15T08:00:00.000Z",
     shard="07",
     due_at=NOW - 10,
     attempts=3,
-    last_error=LastError(error_class="issuer_timeout", at=NOW - 20),
+    last_error=LastError(error_class="issuer_timeout", since=NOW - 500, at=NOW - 20),
 )
 
 
-def after_refresh(row: RunnerRow, *, issued_at: int = NOW) -> RunnerRow:
+def after_failure(row: TokenRow, *, wait: int = 60, error_class: str = "invalid_scope") -> TokenRow:
+    return retried_later(
+        row, error_class=error_class, detail="Status 400.", until=NOW + wait, now=NOW
+    )
+
+
+def after_refresh(row: TokenRow, *, issued_at: int = NOW) -> TokenRow:
     return refreshed(row, slot=0, slots=2, issued_at=issued_at, expires_at=issued_at + 900, now=NOW)
 
 
@@ -53,12 +58,26 @@ def test_writes_are_counted_within_24_hours(age: int, writes: int) -> None:
 
 
 @pytest.mark.parametrize(("until", "try_at"), [(-5, 1), (0, 1), (1, 1), (60, 60)])
-def test_failed_runner_is_tried_later_than_now(until: int, try_at: int) -> None:
+def test_failed_token_is_tried_later_than_now(until: int, try_at: int) -> None:
     """A row that stayed due would be tried again without a pause."""
-    after = retried_later(ROW, error_class="rate_limited", until=NOW + until, now=NOW)
+    after = after_failure(ROW, wait=until)
     assert after.try_at == NOW + try_at
     assert (after.attempts, after.generation) == (4, 7)
-    assert after.last_error == LastError(error_class="rate_limited", at=NOW)
+
+
+def test_failure_is_kept_with_the_begin_of_its_series() -> None:
+    """Whatever the classes of the failures before."""
+    after = after_failure(ROW)
+    assert after.last_error == LastError(
+        error_class="invalid_scope", detail="Status 400.", since=NOW - 500, at=NOW
+    )
+
+
+def test_first_failure_after_a_success_begins_a_series() -> None:
+    """The one before is over."""
+    after = after_failure(after_refresh(ROW))
+    assert after.last_error is not None
+    assert after.last_error.since == NOW
 
 
 @pytest.mark.parametrize(
@@ -71,18 +90,18 @@ def test_failed_runner_is_tried_later_than_now(until: int, try_at: int) -> None:
         (None, NOW + 1, NOW + 60),
     ],
 )
-def test_failed_runner_without_a_live_token_is_due_before_its_next_try(
+def test_failed_token_that_does_not_live_is_due_before_its_next_try(
     expires_at: int | None, due_at: int, next_try_at: int | None
 ) -> None:
     """Every tick counts what is due, so it counts tokens that are expired or missing."""
     row = replace(ROW, expires_at=expires_at)
-    after = retried_later(row, error_class="invalid_scope", until=NOW + 60, now=NOW)
+    after = after_failure(row)
     assert (after.due_at, after.next_try_at, after.try_at) == (due_at, next_try_at, NOW + 60)
     assert after_refresh(after).next_try_at is None
 
 
 def test_sweep_that_failed_is_due_when_it_is_tried_again() -> None:
-    """A deleted runner has no token that counts."""
-    row = replace(ROW, deleted_at=NOW - 10)
-    after = retried_later(row, error_class="store_refused", until=NOW + 60, now=NOW)
+    """A retired token is not counted as expired."""
+    row = replace(ROW, retired_at=NOW - 10)
+    after = after_failure(row, error_class="store_refused")
     assert (after.due_at, after.next_try_at) == (NOW + 60, None)

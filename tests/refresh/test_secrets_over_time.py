@@ -1,4 +1,4 @@
-"""Secrets over time: names in use, late reads, waves of new runners, and sweeps."""
+"""Secrets over time: late reads, waves of new tokens, and sweeps."""
 
 import time
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import MintedToken
+from byline.refresh.token_rows import TokenRow
 from refresh_tokens.sweeper import MOST_SLOTS, SWEEP_AGAIN_SECONDS
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
 from stand_ins.faults import Afterwards, Meanwhile
@@ -26,31 +26,26 @@ def world() -> Iterator[World]:
         yield world
 
 
-def refreshed(world: World, row: RunnerRow) -> RunnerRow:
-    """The runner's row after a time slice, with a token."""
+def refreshed(world: World, row: TokenRow) -> TokenRow:
+    """The row after a time slice, with a token."""
     assert world.worker().refresh(row.work_unit) == "done"
-    after = world.row(row.runner)
+    after = world.live(row.key)
     assert after is not None
     assert world.token(after)["token"]
     return after
 
 
-def is_deleted(world: World, runner: str, slot: int) -> bool:
-    secret = world.aws.secrets.find(SECRETS.token("payments", runner, slot))
-    return secret is None or secret.deletion is not None
+# First generations
 
 
-# First tokens
-
-
-def test_first_token_takes_one_call(world: World) -> None:
+def test_first_generation_takes_one_call(world: World) -> None:
     """Its secret is created at once, because another call would use the account's writes."""
     refreshed(world, world.register("nightly"))
     assert (world.aws.count("CreateSecret"), world.aws.count("PutSecretValue")) == (1, 0)
 
 
 def test_refresh_takes_one_write_once_its_secrets_exist(world: World) -> None:
-    """The second token creates the second secret; later ones are put."""
+    """The second generation creates the second secret; later ones are put."""
     row = refreshed(world, world.register("nightly"))
     for _ in range(3):
         world.clock.advance(600)
@@ -61,11 +56,12 @@ def test_refresh_takes_one_write_once_its_secrets_exist(world: World) -> None:
     )
 
 
-def test_first_token_is_put_into_an_existing_secret(world: World) -> None:
+def test_first_generation_is_put_into_an_existing_secret(world: World) -> None:
     """A secret that was created by hand is taken over."""
+    row = world.register("nightly")
     for slot in range(2):
-        world.aws.secrets.seed(SECRETS.token("payments", "nightly", slot), "made by hand")
-    refreshed(world, world.register("nightly"))
+        world.aws.secrets.seed(world.secret(row, slot), "made by hand")
+    refreshed(world, row)
     assert_consistent(world, runners=NIGHTLY)
 
 
@@ -73,7 +69,7 @@ def test_secret_deleted_by_hand_is_created_again(world: World) -> None:
     """Until its name is free the refresh fails, and is retried."""
     row = refreshed(world, world.register("nightly"))
     for slot in range(2):
-        name = SECRETS.token("payments", "nightly", slot)
+        name = world.secret(row, slot)
         if world.aws.secrets.find(name):
             world.secrets_manager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
     world.clock.advance(540)
@@ -84,13 +80,13 @@ def test_secret_deleted_by_hand_is_created_again(world: World) -> None:
     assert_consistent(world, runners=NIGHTLY)
 
 
-def test_many_first_tokens_keep_the_quotas(present: World) -> None:
-    """Two workers at the write limit: no call is throttled, and all runners have a token."""
+def test_many_new_tokens_keep_the_quotas(present: World) -> None:
+    """Two workers at the write limit: no call is throttled, and all tokens are minted."""
     present.give_client(project="others")
+    names = [f"runner-{number}" for number in range(50)]
     units = {
-        present.register(f"runner-{number}", project=project).work_unit
+        present.register_all(names, project=project)[0].work_unit
         for project in ("payments", "others")
-        for number in range(50)
     }
     workers = [
         present.worker(pace=WriteLimiter(20, now=time.monotonic, sleep=time.sleep)) for _ in units
@@ -108,7 +104,7 @@ def test_many_first_tokens_keep_the_quotas(present: World) -> None:
 def test_token_written_long_ago_is_committed_and_replaced(world: World) -> None:
     """A worker wrote it and crashed half an hour ago, so it has expired."""
     row = world.register("nightly")
-    world.aws.faults.follow("PutItem", afterwards=ACCESS_DENIED, concerns=_is_commit)
+    world.aws.faults.follow("UpdateItem", afterwards=ACCESS_DENIED)
     with pytest.raises(Exception, match="AccessDenied"):
         world.worker().refresh(row.work_unit)
     world.aws.faults.clear()
@@ -125,7 +121,7 @@ def test_late_writer_finds_the_version_of_its_own_generation(world: World) -> No
     limiter = WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
     client = world.aws.client("secretsmanager")
     writer = TokenWriter(client, names=SECRETS, limiter=limiter, kms_key="")
-    name = SECRETS.token("payments", "nightly", 0)
+    name = SECRETS.token("payments", "scheduler", "token-1", 0)
     now = int(world.clock())
     first, newer, late = (
         MintedToken(text=text, issued_at=now + age, lifetime=900)
@@ -136,13 +132,7 @@ def test_late_writer_finds_the_version_of_its_own_generation(world: World) -> No
     found = writer.write(name, late, generation=2)
     assert (found.token, found.generation) == ("first", 2)
     assert found.expires_at.timestamp() == first.expires_at
-    current = writer.current(name)
-    assert current is not None
-    assert current.token == "newer"
-
-
-def _is_commit(call: Any) -> bool:
-    return "generation" in call.document["Item"]
+    assert world.current(name)["token"] == "newer"
 
 
 @pytest.mark.parametrize("value", ["no JSON", '{"token": 5}', '{"token": "t0ken"}'])
@@ -155,13 +145,13 @@ def test_unreadable_version_is_kept_and_not_quoted(world: World, value: str) -> 
     world.put(row)
     worker = world.worker()
     worker.refresh(row.work_unit)
-    assert worker.failed == [("nightly", "store_refused")]
+    assert worker.failed == [("scheduler", "store_refused")]
     assert not world.aws.secrets.texts.occur_in(world.rows())
 
 
 def spoil(world: World, value: str) -> None:
-    """Change the value of the only secret of `nightly`, under the same version."""
-    (name,) = [name for name in world.aws.secrets.names() if "runners" in name]
+    """Change the value of the only token's secret, under the same version."""
+    (name,) = [name for name in world.aws.secrets.names() if "/tokens/" in name]
     secret = world.aws.secrets.find(name)
     assert secret is not None
     ((version_id, version),) = secret.versions.items()
@@ -174,7 +164,7 @@ def spoil(world: World, value: str) -> None:
 
 def test_keys_that_dynamodb_leaves_out_are_read_again(world: World) -> None:
     """A throttled table answers some keys and names the rest."""
-    rows = [world.register(f"runner-{number}") for number in range(5)]
+    rows = world.register_all(f"runner-{number}" for number in range(5))
     worker = world.worker()
     left_out: list[int] = []
 
@@ -189,19 +179,19 @@ def test_keys_that_dynamodb_leaves_out_are_read_again(world: World) -> None:
     worker.clients[0].meta.events.register("after-call.dynamodb.BatchGetItem", leave_out)
     assert worker.refresh(rows[0].work_unit) == "done"
     assert left_out == [5, 4, 3]
-    assert sorted(worker.refreshed) == [row.runner for row in rows]
+    assert sorted(worker.refreshed) == [f"runner-{number}" for number in range(5)]
 
 
 def test_keys_that_are_always_left_out_stop_no_other(world: World) -> None:
     """They stay due for the next tick."""
-    rows = [world.register(f"runner-{number}") for number in range(3)]
+    rows = world.register_all(f"runner-{number}" for number in range(3))
     worker = world.worker()
 
     def leave_out(parsed: dict[str, Any], **_: object) -> None:
         items = parsed["Responses"]["RunnersTable"]
         keys = [{name: item[name] for name in ("project", "runner")} for item in items]
-        kept = [key for key in keys if key["runner"]["S"] == "runner-1"]
-        items[:] = [item for item in items if item["runner"]["S"] != "runner-1"]
+        kept = [key for key in keys if key == rows[1].key]
+        items[:] = [item for item in items if item["runner"] != rows[1].key["runner"]]
         if kept:
             parsed["UnprocessedKeys"] = {"RunnersTable": {"Keys": kept, "ConsistentRead": True}}
 
@@ -215,19 +205,19 @@ def test_keys_that_are_always_left_out_stop_no_other(world: World) -> None:
 
 def test_row_that_cannot_be_committed_is_tried_once(world: World) -> None:
     """It is not tried again until the time is over."""
-    rows = [world.register(f"runner-{number}") for number in range(3)]
+    rows = world.register_all(f"runner-{number}" for number in range(3))
     worker = world.worker()
 
     def spoil_commit(params: dict[str, Any], **_: object) -> None:
-        if params["Item"]["runner"] == {"S": "runner-1"} and "generation" in params["Item"]:
-            params["ExpressionAttributeValues"][":revision"] = {"S": "of another registration"}
+        if params["Key"] == rows[1].key:
+            params["ExpressionAttributeValues"][":id"] = {"S": "of another token"}
 
     def spoil_commits(params: dict[str, Any], **_: object) -> None:
         for item in params["TransactItems"]:
-            spoil_commit(item["Put"])
+            spoil_commit(item["Update"])
 
     events = worker.clients[0].meta.events
-    events.register("provide-client-params.dynamodb.PutItem", spoil_commit)
+    events.register("provide-client-params.dynamodb.UpdateItem", spoil_commit)
     events.register("provide-client-params.dynamodb.TransactWriteItems", spoil_commits)
     assert worker.refresh(rows[0].work_unit) == "done"
     assert sorted(worker.refreshed) == ["runner-0", "runner-2"]
@@ -235,9 +225,9 @@ def test_row_that_cannot_be_committed_is_tried_once(world: World) -> None:
 
 
 def test_late_index_causes_no_refresh(world: World) -> None:
-    """A row that was refreshed, moved or deleted since is left alone."""
+    """A row that was refreshed, moved or retired since is left alone."""
     row = world.register("nightly")
-    moved = world.register("moved")
+    moved = world.register("moved", isolated=True)
     late = world.worker()
 
     def meanwhile() -> None:
@@ -256,107 +246,70 @@ def test_late_index_causes_no_refresh(world: World) -> None:
 # Sweeps
 
 
-def test_deleted_runner_leaves_no_secret(world: World) -> None:
+def test_retired_token_leaves_no_secret(world: World) -> None:
     """The first sweep deletes the secrets of its row, the second all possible ones."""
     row = refreshed(world, world.register("nightly"))
-    stray = SECRETS.token("payments", "nightly", MOST_SLOTS - 1)
     world.aws.secrets.seed(
-        stray,
+        world.secret(row, MOST_SLOTS - 1),
         '{"token":"stray-token","token_type":"Bearer","issued_at":"2026-01-01T00:00:00Z",'
         '"expires_at":"2026-01-01T00:15:00Z","generation":1}',
     )
-    world.delete(row)
+    world.delete("nightly")
     worker = world.worker()
     worker.refresh(row.work_unit)
-    assert all(is_deleted(world, "nightly", slot) for slot in range(2))
-    assert not is_deleted(world, "nightly", MOST_SLOTS - 1)
+    assert all(world.is_deleted(row, slot) for slot in range(2))
+    assert not world.is_deleted(row, MOST_SLOTS - 1)
     world.clock.advance(SWEEP_AGAIN_SECONDS - 1)
     worker.refresh(row.work_unit)
-    assert not is_deleted(world, "nightly", MOST_SLOTS - 1)
+    assert not world.is_deleted(row, MOST_SLOTS - 1)
     world.clock.advance(1)
     worker.refresh(row.work_unit)
-    assert is_deleted(world, "nightly", MOST_SLOTS - 1)
-    (left,) = [item for item in world.rows() if item["project"]["S"] == "deleted#payments"]
+    assert world.is_deleted(row, MOST_SLOTS - 1)
+    (left,) = world.retired()
     assert not {"shard", "due_at"} & left.keys()
 
 
-def test_unreadable_secret_is_deleted_with_its_runner(world: World) -> None:
+def test_unreadable_secret_is_deleted_with_its_token(world: World) -> None:
     """Otherwise its sweep would be retried without end."""
     row = refreshed(world, world.register("nightly"))
     spoil(world, "made by hand")
-    world.delete(row)
+    world.delete("nightly")
     world.worker().refresh(row.work_unit)
-    assert all(is_deleted(world, "nightly", slot) for slot in range(2))
-
-
-def test_sweep_keeps_the_secrets_of_a_new_runner_of_the_name(world: World) -> None:
-    """The new runner overwrites them; deleting them would block the name."""
-    row = refreshed(world, world.register("nightly"))
-    deleted = world.delete(row)
-    world.clock.advance(1)
-    world.register("nightly", audience="elsewhere")
-    worker = world.worker()
-    worker.refresh(deleted.work_unit)
-    assert world.aws.count("DeleteSecret") == 0
-    anew = world.row("nightly")
-    assert anew is not None
-    refreshed(world, anew)
-    world.clock.advance(SWEEP_AGAIN_SECONDS)
-    worker.refresh(deleted.work_unit)
-    assert_consistent(world, runners=NIGHTLY)
+    assert all(world.is_deleted(row, slot) for slot in range(2))
 
 
 def test_runner_registered_during_a_sweep_gets_another_token(world: World) -> None:
-    """Its token may have been deleted with the old ones."""
+    """Its secrets have other names, so the sweep does not touch them."""
     row = refreshed(world, world.register("nightly"))
-    deleted = world.delete(row)
-    world.clock.advance(1)
+    world.delete("nightly")
 
     def register_and_refresh() -> None:
-        anew = world.register("nightly", audience="elsewhere")
-        world.worker().refresh(anew.work_unit)
+        world.clock.advance(LEASE_SECONDS)
+        world.worker().refresh(world.register("nightly").work_unit)
 
     world.aws.faults.follow("DeleteSecret", Meanwhile(register_and_refresh))
-    world.worker().refresh(deleted.work_unit)
-    anew = world.row("nightly")
-    assert anew is not None
-    assert anew.due_at is not None
-    assert anew.due_at <= world.clock(), "its secret was deleted, and it is not due"
-    for _ in range(2):
-        world.clock.advance(70)
-        world.worker().refresh(anew.work_unit)
+    world.worker().refresh(row.work_unit)
+    assert all(world.is_deleted(row, slot) for slot in range(2))
     assert_consistent(world, runners=NIGHTLY)
 
 
-def test_cached_token_of_a_new_runner_is_not_revoked(world: World) -> None:
-    """The issuer gave the new runner the same token from a cache."""
-    world.give_client(token_endpoint="", issuer=world.issuer.url)
-    row = refreshed(world, world.register("nightly"))
-    deleted = world.delete(row)
-    world.clock.advance(1)
-    world.register("nightly")
-    world.worker().refresh(deleted.work_unit)
-    assert world.issuer.revoked == []
-
-
-def test_live_runners_are_refreshed_before_sweeps(world: World) -> None:
-    """However early the deadlines of the deleted runners were."""
+def test_live_tokens_are_refreshed_before_sweeps(world: World) -> None:
+    """However early the deadlines of the retired tokens were."""
+    gone = [f"gone-{number}" for number in range(40)]
+    for row in world.register_all(gone):
+        world.put(replace(row, deadline=0))
+    for name in gone:
+        world.delete(name)
     living = world.register("living")
-    for number in range(40):
-        world.delete(replace(world.register(f"gone-{number}"), deadline=0))
     worker = world.worker()
     assert worker.refresh(living.work_unit) == "done"
-    operations = [call.operation for call in world.aws.calls]
-    commit = next(
-        number
-        for number, call in enumerate(world.aws.calls)
-        if call.operation == "PutItem" and "generation" in call.document["Item"]
+    calls = list(enumerate(world.aws.calls))
+    commit = next(at for at, call in calls if call.operation == "UpdateItem")
+    sweep = next(
+        at
+        for at, call in calls
+        if call.operation == "GetSecretValue" and "/tokens/" in call.document["SecretId"]
     )
-    assert operations.index("CreateSecret") < commit
-    first_sweep = next(
-        number
-        for number, call in enumerate(world.aws.calls)
-        if call.operation == "GetSecretValue" and "gone-" in call.document["SecretId"]
-    )
-    assert commit < first_sweep
+    operations = [call.operation for _, call in calls]
+    assert operations.index("CreateSecret") < commit < sweep
     assert world.aws.count("DeleteSecret", "ThrottlingException") == 0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from botocore.session import get_session
 
-from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.token_rows import TokenRow
 from refresh_tokens.errors import ERROR_CLASSES
 from refresh_tokens.retries import BREAKER_RECHECK_SECONDS
 from stand_ins.faults import Fault, Hang, LoseAnswer, Reset
@@ -80,7 +80,7 @@ OF_TRANSACTIONS: dict[str, Fault] = {
 
 OF_OPERATIONS: dict[str, dict[str, Fault]] = {
     **dict.fromkeys(("GetItem", "Query", "BatchGetItem"), OF_THE_TABLE),
-    **dict.fromkeys(("PutItem", "DeleteItem"), OF_THE_TABLE | OF_WRITES),
+    **dict.fromkeys(("PutItem", "UpdateItem", "DeleteItem"), OF_THE_TABLE | OF_WRITES),
     "TransactWriteItems": OF_THE_TABLE | OF_TRANSACTIONS,
 }
 SECRET_OPERATIONS = ("GetSecretValue", "PutSecretValue", "CreateSecret", "DeleteSecret")
@@ -93,7 +93,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def row(world: World) -> RunnerRow:
+def row(world: World) -> TokenRow:
     return prepared(world)
 
 
@@ -116,7 +116,7 @@ def test_every_error_in_the_model_of_aws_is_tried(
 @pytest.mark.parametrize("fault", OF_SECRETS)
 @pytest.mark.parametrize("operation", SECRET_OPERATIONS)
 def test_failing_secrets_manager_loses_no_runner_and_no_token(
-    world: World, row: RunnerRow, operation: str, fault: str
+    world: World, row: TokenRow, operation: str, fault: str
 ) -> None:
     """Rows stay due, tokens stay, calls are bounded; afterwards all are refreshed."""
     world.aws.faults.follow(operation, afterwards=OF_SECRETS[fault], concerns=of_payments)
@@ -135,7 +135,7 @@ def test_failing_secrets_manager_loses_no_runner_and_no_token(
     [(operation, fault) for operation, faults in OF_OPERATIONS.items() for fault in faults],
 )
 def test_failing_table_loses_no_runner_and_no_token(
-    world: World, row: RunnerRow, operation: str, fault: str
+    world: World, row: TokenRow, operation: str, fault: str
 ) -> None:
     """At each call of DynamoDB: lease, read, commit, release."""
     trouble = OF_OPERATIONS[operation][fault]

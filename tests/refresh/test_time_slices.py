@@ -7,7 +7,7 @@ from threading import Barrier
 import pytest
 
 from byline.refresh.work_units import WorkUnit
-from refresh_tokens.time_slices import (
+from refresh_tokens.refresher import (
     SHORTEST_SLICE_SECONDS,
     UNITS_AT_ONCE,
     SliceOutcome,

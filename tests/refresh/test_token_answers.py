@@ -406,14 +406,14 @@ def test_answer_without_a_usable_token_is_unusable(issuer: TokenIssuer, body: by
 def test_another_token_type_is_refused_by_its_name(issuer: TokenIssuer, token_type: str) -> None:
     """The reader of the log learns what to change at the issuer."""
     issuer.answer = {"token_type": token_type}
-    assert failure_of(issuer).detail == f"the token's type is `{token_type}` and not Bearer"
+    assert failure_of(issuer).detail == f"The token's type is `{token_type}` and not Bearer."
 
 
 @pytest.mark.parametrize("token_type", [SECRET, "x" * 17, "mac mac"])
 def test_token_type_that_is_no_word_is_not_quoted(issuer: TokenIssuer, token_type: str) -> None:
     """It may be anything, a secret too."""
     issuer.answer = {"token_type": token_type}
-    assert failure_of(issuer).detail == "the token's type is another type and not Bearer"
+    assert failure_of(issuer).detail == "The token's type is another type and not Bearer."
 
 
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted", "203 Other", "299 So"])

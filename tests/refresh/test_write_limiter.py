@@ -90,7 +90,7 @@ def test_threads_share_the_rate(writes_per_second: int) -> None:
 def test_retries_of_botocore_keep_the_rate(operation: str) -> None:
     """A throttled write that is repeated at once would use another worker's share."""
     with new_world() as world:
-        rows = [world.register(f"runner-{number}") for number in range(6)]
+        rows = world.register_all(f"runner-{number}" for number in range(6))
         if operation == "PutSecretValue":
             world.worker().refresh(rows[0].work_unit)
             world.clock.advance(600)

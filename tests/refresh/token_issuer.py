@@ -97,9 +97,10 @@ class TokenIssuer:
     `lifetime`: of its tokens, in seconds. `age`: how old the token is that it hands out, as out of
     a cache. `opaque`: whether its tokens are no JWTs. `respond`: by path, how it answers instead,
     byte by byte. `answer`, `metadata`: members of the token endpoint's answer and of the discovery
-    document that are different, None for those that are left out. `assertion_audience`: the only
-    `aud` of assertions that it accepts; empty for its own name and its token endpoint. `federated`:
-    verifies JWTs of AWS, whose `sub` must be the `secret` of a client of `aws_web_identity`.
+    document that are different, None for those that are left out. `issued_for`: the requests of the
+    tokens that it gave out. `assertion_audience`: the only `aud` of assertions that it accepts;
+    empty for its own name and its token endpoint. `federated`: verifies JWTs of AWS, whose `sub`
+    must be the `secret` of a client of `aws_web_identity`.
     """
 
     url: str = ""
@@ -111,11 +112,17 @@ class TokenIssuer:
     answer: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
+    issued_for: dict[str, dict[str, str]] = field(default_factory=dict)
     revoked: list[str] = field(default_factory=list)
     assertion_audience: str = ""
     federated: Callable[[str], dict[str, Any]] = lambda _: {}
     assertion_ids: set[str] = field(default_factory=set)
     over: Event = field(default_factory=Event)
+
+    @property
+    def issued(self) -> list[str]:
+        """The tokens that it gave out."""
+        return list(self.issued_for)
 
     def get(self, path: str) -> tuple[int, Any]:
         """The discovery document."""
@@ -140,8 +147,10 @@ class TokenIssuer:
             return 200, {}
         if request.form["grant_type"] != "client_credentials":
             return 400, {"error": "unsupported_grant_type"}
+        token = self._token(client, request.form)
+        self.issued_for[token] = request.form
         answer = {
-            "access_token": self._token(client, request.form),
+            "access_token": token,
             "token_type": "Bearer",
             "expires_in": self.lifetime - self.age,
             **self.answer,

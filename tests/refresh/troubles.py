@@ -1,4 +1,4 @@
-"""A work unit with each kind of runner, faults for it, and what must hold during and after them."""
+"""A work unit with each kind of token, faults for it, and what must hold during and after them."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,34 +7,34 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.token_rows import TokenRow, read_token_row, tokens_of
 from byline.tables.rows import Contended
 from refresh_tokens.retries import BACK_OFF_CAP_SECONDS, NEW_SECRET_SECONDS
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from stand_ins.faults import Call
-from tests.refresh.world import LEASE_SECONDS, SECRETS, Worker, World
+from tests.refresh.world import LEASE_SECONDS, SECRETS, TABLE, Worker, World
 
 OLD, NEW, GONE = "old", "new", "gone"
 
 SLICES_WITH_FAULTS = 3
 
 MOST_CALLS_A_SLICE = 40
-"""Calls of one operation for three runners: no retry without a pause."""
+"""Calls of one operation for three tokens: no retry without a pause."""
 
 
-def prepared(world: World) -> RunnerRow:
-    """A runner whose token is due, a new one, a deleted one, and one of another project."""
+def prepared(world: World) -> TokenRow:
+    """A token that is due, a new one, a retired one, and one of another project.
+
+    All of one client, and each of one runner; the retired one's runner was `GONE`.
+    """
     world.give_client(project="others", token_endpoint=f"{world.issuer.url}/others")
     world.clock.advance(NEW_SECRET_SECONDS)
-    old, gone = world.register(OLD), world.register(GONE)
+    old, _ = world.register_all([OLD, GONE])
     world.worker().refresh(old.work_unit)
     world.clock.advance(600)
-    row = world.row(GONE)
-    assert row is not None
-    world.delete(row)
-    world.register(NEW)
+    world.delete(GONE)
+    world.register(NEW, isolated=True)
     world.register("bystander", project="others")
-    assert gone.work_unit == old.work_unit
     return old
 
 
@@ -51,7 +51,7 @@ class Seen:
     most_calls: int
 
 
-def work_in_trouble(world: World, worker: Worker, row: RunnerRow, operation: str) -> Seen:
+def work_in_trouble(world: World, worker: Worker, row: TokenRow, operation: str) -> Seen:
     """Run some time slices with faults of `operation`, with the same checks after each."""
     before = tokens(world)
     most_calls = 0
@@ -77,7 +77,7 @@ def work_in_trouble(world: World, worker: Worker, row: RunnerRow, operation: str
 
 
 def assert_neighbour_is_well(world: World, worker: Worker) -> None:
-    """The other project's runner has its token."""
+    """The other project's token is minted."""
     row = world.row("bystander", project="others")
     assert row is not None
     assert worker.refresh(row.work_unit) == "done"
@@ -86,8 +86,8 @@ def assert_neighbour_is_well(world: World, worker: Worker) -> None:
     assert world.token(row)["generation"] == row.generation
 
 
-def assert_all_recover(world: World, row: RunnerRow, *, after: float = 0) -> None:
-    """After the faults, the next tick refreshes all runners and sweeps the deleted one."""
+def assert_all_recover(world: World, row: TokenRow, *, after: float = 0) -> None:
+    """After the faults, the next tick refreshes all tokens and sweeps the retired one."""
     world.aws.faults.clear()
     world.clock.advance(max(BACK_OFF_CAP_SECONDS, LEASE_SECONDS, after) + 10)
     worker = world.worker()
@@ -95,24 +95,22 @@ def assert_all_recover(world: World, row: RunnerRow, *, after: float = 0) -> Non
     assert_consistent(world, runners=(OLD, NEW))
     world.clock.advance(SWEEP_AGAIN_SECONDS)
     assert worker.refresh(row.work_unit) == "done"
-    for slot in range(2):
-        secret = world.aws.secrets.find(SECRETS.token("payments", GONE, slot))
-        assert secret is None or secret.deletion is not None
+    assert secrets_of("payments", world) == tokens(world).keys()
 
 
 def assert_consistent(world: World, *, runners: tuple[str, ...]) -> None:
-    """Each runner's row names a token that exists, is its newest, and expires when the row says."""
+    """Each runner's token exists, is the newest in its secret, and expires when the row says."""
     for runner in runners:
         row = world.row(runner)
         assert row is not None, runner
         assert row.slot is not None, runner
         token = world.token(row)
         assert token["generation"] == row.generation
-        current = world.current(SECRETS.token(row.project, row.runner, row.slot))
+        current = world.current(world.secret(row, row.slot))
         assert current["generation"] == row.generation, "an older token stands over a newer one"
         assert row.expires_at is not None
         expires_at = datetime.fromisoformat(token["expires_at"]).timestamp()
-        assert row.expires_at == expires_at, "the row has another token's time"
+        assert row.expires_at == expires_at, "the row has another generation's time"
         assert row.expires_at > world.clock() + 300
         assert row.due_at is not None
         assert row.due_at > world.clock()
@@ -120,17 +118,34 @@ def assert_consistent(world: World, *, runners: tuple[str, ...]) -> None:
 
 
 def tokens(world: World) -> dict[str, Any]:
-    """The generation in each secret of the work unit."""
-    names = [
+    """The generation in each secret of the live tokens of the work unit."""
+    items = world.dynamodb.query(
+        TableName=TABLE,
+        KeyConditionExpression="project = :project",
+        ExpressionAttributeValues={":project": tokens_of("payments")},
+    )["Items"]
+    live = {world.secret(read_token_row(item), 0)[:-1] for item in items}
+    return {
+        name: world.current(name)["generation"]
+        for name in secrets_of("payments", world)
+        if name[:-1] in live
+    }
+
+
+def secrets_of(project: str, world: World) -> set[str]:
+    """The names of all secrets with a token of the project."""
+    secrets = world.aws.secrets
+    return {
         name
-        for name in world.aws.secrets.names()
-        if name.startswith(f"{SECRETS.prefix}/runners/pay")
-    ]
-    return {name: world.current(name)["generation"] for name in names if not _is(GONE, name)}
+        for name in secrets.names()
+        if name.startswith(f"{SECRETS.prefix}/tokens/{project}/")
+        and (found := secrets.find(name)) is not None
+        and found.deletion is None
+    }
 
 
 def assert_no_token_went_back(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """No secret of a live runner was deleted or has an older token than before."""
+    """No secret of a live token was deleted or has an older generation than before."""
     for name, generation in before.items():
         assert after[name] >= generation, "an older token stands over a newer one"
 
@@ -140,7 +155,3 @@ def assert_no_secret_outside(world: World) -> None:
     assert len(world.aws.secrets.texts) > 0
     assert world.aws.leaks() == []
     assert not world.aws.secrets.texts.occur_in(world.rows())
-
-
-def _is(runner: str, name: str) -> bool:
-    return name.split("/")[-2] == runner

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import replace
@@ -14,17 +14,18 @@ from uuid import uuid4
 from byline.aws import error_name
 from byline.fetch import fetch
 from byline.fetch import post as send
-from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
-from byline.refresh.work_units import WorkUnit, version_token
-from byline.secret_names import SecretNames
-from refresh_tokens.clients import ClientStates, ClientStore
+from byline.refresh.token_rows import SecretNames, TokenRow, read_token_row, token_item
+from byline.refresh.work_units import MintKey, WorkUnit, version_token
+from byline.tables.rows import Item
+from refresh_tokens.clients import ClientMints, ClientStates, ClientStore
 from refresh_tokens.minting import Mint
-from refresh_tokens.refresher import Refresher, RefreshReport
-from refresh_tokens.runner_table import RunnerTable, WorkUnitLeases
-from refresh_tokens.shared_mints import SharedMints
+from refresh_tokens.refresher import Refresher, RefreshReport, SliceOutcome
 from refresh_tokens.sweeper import Sweeper
-from refresh_tokens.time_slices import SliceOutcome
+from refresh_tokens.token_table import TokenTable, WorkUnitLeases
 from refresh_tokens.token_writer import TokenWriter, WriteLimiter
+from serve_runs.audit.trail import ActionContext, AuditTrail
+from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
+from serve_runs.runners.store import RunnerStore
 from stand_ins.aws_server import AwsServer, serve_aws
 from stand_ins.clock import Clock
 from stand_ins.secret_store import Behaviour
@@ -44,9 +45,26 @@ class Crash(BaseException):
     """The worker's process ends."""
 
 
+def name_of(row: TokenRow) -> str:
+    """A short name of a token: its only runner, or its audience, or its client."""
+    return row.isolated_for or row.audience or row.client
+
+
+def error_of(row: TokenRow) -> str:
+    """The class of the last error."""
+    return row.last_error.error_class if row.last_error else ""
+
+
+def registration(project: str, runner: str, **wanted: Any) -> RunnerRegistration:
+    """A request to register a runner."""
+    body = RegisterRunner(**{"client": "scheduler", **wanted})
+    action = ActionContext(None, str(uuid4()))
+    return RunnerRegistration(project=project, runner=runner, body=body, action=action)
+
+
 @dataclass
 class Worker:
-    """One worker, and what it reported."""
+    """One worker, and what it reported, by the tokens' names."""
 
     refresher: Refresher
     clients: list[Any]
@@ -98,7 +116,7 @@ class CallCounter:
 
 @dataclass
 class World:
-    """AWS, an issuer, and registered runners."""
+    """AWS, an issuer, registered runners and their tokens."""
 
     aws: AwsServer
     issuer: TokenIssuer
@@ -116,23 +134,39 @@ class World:
         """The same for Secrets Manager."""
         return self.aws.observer("secretsmanager")
 
-    def register(self, runner: str, *, project: str = "payments", **changes: Any) -> RunnerRow:
-        """Register a runner, which is due now."""
-        now = int(self.clock())
-        values: dict[str, Any] = {"client": "scheduler", "revision": str(uuid4()), **changes}
-        row = RunnerRow(
-            project=project,
-            runner=runner,
-            generation=now * 1000,
-            deadline=now,
-            due_at=now,
-            created_at="2026-11-22T16:20:11.123Z",
-            updated_at="2026-11-22T16:20:11.123Z",
-            **values,
+    @cached_property
+    def store(self) -> RunnerStore:
+        """The API's store of runners."""
+        return self.store_of(self.dynamodb)
+
+    def store_of(self, client: Any) -> RunnerStore:
+        """The same with another client."""
+        audit = AuditTrail(client, ACCESS_TABLE, now=self.clock)
+        return RunnerStore(client, TABLE, audit=audit, now=self.clock)
+
+    def register(self, runner: str, *, project: str = "payments", **wanted: Any) -> TokenRow:
+        """Register a runner, by default for the token of `scheduler`; returns its token's row.
+
+        The row of a new token moves to the project's only work unit, for one call of a worker.
+        """
+        self.store.register(registration(project, runner, **wanted), permit=lambda *_: None)
+        row = self.row(runner, project=project)
+        assert row is not None
+        unit = MintKey.of(project=project, client="").work_unit
+        if row.shard == unit.shard:
+            return row
+        self.dynamodb.update_item(
+            TableName=TABLE,
+            Key=row.key,
+            UpdateExpression="SET #shard = :shard",
+            ExpressionAttributeNames={"#shard": "shard"},
+            ExpressionAttributeValues={":shard": {"S": unit.shard}},
         )
-        row = replace(row, shard=row.work_unit.shard)
-        self.put(row)
-        return row
+        return replace(row, shard=unit.shard)
+
+    def register_all(self, names: Iterable[str], **wanted: Any) -> list[TokenRow]:
+        """Register runners with a token each."""
+        return [self.register(name, isolated=True, **wanted) for name in names]
 
     def give_client(
         self,
@@ -155,26 +189,41 @@ class World:
         }
         self.aws.secrets.seed((names or self.names).client(project, client), json.dumps(secret))
 
-    def put(self, row: RunnerRow) -> None:
-        self.dynamodb.put_item(TableName=TABLE, Item=runner_item(row))
+    def put(self, row: TokenRow) -> None:
+        """Write the row as it is, as no function does."""
+        self.dynamodb.put_item(TableName=TABLE, Item=token_item(row))
 
-    def row(self, runner: str, *, project: str = "payments") -> RunnerRow | None:
-        answer = self.dynamodb.get_item(TableName=TABLE, Key=runner_key(project, runner))
-        return read_runner(answer["Item"]) if "Item" in answer else None
+    def row(self, runner: str, *, project: str = "payments") -> TokenRow | None:
+        """The token that the runner points to."""
+        registered = self.store.find(project, runner)
+        return None if registered is None else self.live(registered.token_key)
 
-    def delete(self, row: RunnerRow) -> RunnerRow:
-        """Delete a runner as the route does: its row moves to the deleted ones, due for a sweep."""
-        now = int(self.clock())
-        deleted = replace(row, deleted_at=now, due_at=now, deleted_by="{}", revision="deletion")
-        client = self.dynamodb
-        client.delete_item(TableName=TABLE, Key=row.key)
-        client.put_item(TableName=TABLE, Item=runner_item(deleted))
-        return deleted
+    def live(self, key: Item) -> TokenRow | None:
+        """The live token with this key."""
+        answer = self.dynamodb.get_item(TableName=TABLE, Key=key, ConsistentRead=True)
+        return read_token_row(answer["Item"]) if "Item" in answer else None
 
-    def token(self, row: RunnerRow) -> dict[str, Any]:
+    def delete(self, runner: str, *, project: str = "payments") -> None:
+        """Delete a runner. The last one takes its token with it."""
+        self.store.delete(project, runner, action=ActionContext(None, str(uuid4())))
+
+    def retired(self, project: str = "payments") -> list[dict[str, Any]]:
+        """The items of the project's retired tokens."""
+        return [item for item in self.rows() if item["project"]["S"] == f"retired#{project}"]
+
+    def secret(self, row: TokenRow, slot: int) -> str:
+        """The name of the token's secret."""
+        return self.names.token(row.project, row.client, row.id, slot)
+
+    def is_deleted(self, row: TokenRow, slot: int) -> bool:
+        """Whether the token's secret does not exist or is being deleted."""
+        secret = self.aws.secrets.find(self.secret(row, slot))
+        return secret is None or secret.deletion is not None
+
+    def token(self, row: TokenRow) -> dict[str, Any]:
         """The token of the row's slot and generation."""
         assert row.slot is not None
-        name = self.names.token(row.project, row.runner, row.slot)
+        name = self.secret(row, row.slot)
         answer = self.secrets_manager.get_secret_value(
             SecretId=name, VersionId=version_token(name, row.generation)
         )
@@ -218,33 +267,33 @@ class World:
             warn=lambda key, detail: worker.warnings.append((key.client, detail)),
         )
         limiter = pace or WriteLimiter(1_000, now=time.monotonic, sleep=time.sleep)
-        runners = RunnerTable(dynamodb, TABLE)
+        tokens = TokenTable(dynamodb, TABLE)
         writer = TokenWriter(secrets, names=self.names, limiter=limiter, kms_key="")
         refresher = Refresher(
-            runners=runners,
+            tokens=tokens,
             writer=writer,
             sweeper=Sweeper(
-                runners=runners,
+                tokens=tokens,
                 writer=writer,
                 clients=clients,
                 mint=mint,
                 threads=self.threads,
                 now=now,
             ),
-            mints=SharedMints(
+            mints=ClientMints(
                 mint=mint, clients=clients, states=states, now=now, random=lambda: 0.5
             ),
             leases=WorkUnitLeases(dynamodb, TABLE, owner=str(uuid4())),
             threads=self.threads,
             report=RefreshReport(
-                runner_refreshed=lambda row: worker.refreshed.append(row.runner),
-                runner_failed=lambda row, error: worker.failed.append((row.runner, error)),
-                mint_failed=lambda _, error: worker.failed_mints.append(error),
+                token_refreshed=lambda row: worker.refreshed.append(name_of(row)),
+                token_failed=lambda row: worker.failed.append((name_of(row), error_of(row))),
+                mint_failed=lambda row: worker.failed_mints.append(error_of(row)),
                 unexpected_error=lambda row, error: worker.unexpected.append(
-                    (row.runner, type(error).__name__)
+                    (name_of(row), type(error).__name__)
                 ),
                 sweep_failed=lambda row, error: worker.failed_sweeps.append(
-                    (row.runner, error_name(error))
+                    (name_of(row), error_name(error))
                 ),
             ),
             now=now,

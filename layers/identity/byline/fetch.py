@@ -5,6 +5,7 @@ already, so it adds nothing to a cold start. It does not follow redirects, retry
 cookies or ask for compression. An answer that is compressed all the same is unpacked.
 """
 
+import os
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
@@ -12,15 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from io import BufferedReader, RawIOBase
+from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from socket import SHUT_RDWR, socket
 from threading import Thread
 from typing import Any, Protocol
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from byline import VERSION
 from byline.tls import contexts
-from byline.urls import is_loopback, is_runtime_api
 
 MAX_ANSWER_BYTES = 262_144
 """The largest expected answer is a key set, with a few hundred bytes to a few KB a key."""
@@ -34,7 +35,6 @@ USER_AGENT = f"byline/{VERSION}"
 """Firewalls before issuers refuse requests without a user agent."""
 
 TIMEOUT_SECONDS = 3.0
-
 NO_LOCAL_STACK = "ConnectionRefusedError: nothing listens there. Is `make up` running?"
 
 POST_TIMEOUT_SECONDS = 5.0
@@ -75,12 +75,6 @@ class Fetch(Protocol):
     def __call__(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer: ...
 
 
-class PostJson(Protocol):
-    """The answer to a POST of `document`, encoded JSON, to `url`. Raises `FetchFailed`."""
-
-    def __call__(self, url: str, *, document: bytes) -> Answer: ...
-
-
 class Post(Protocol):
     """The answer to a POST of `form`, URL-encoded, to `url`. Raises `FetchFailed`."""
 
@@ -90,17 +84,14 @@ class Post(Protocol):
 
 
 def fetch(
-    url: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    timeout_seconds: float = TIMEOUT_SECONDS,
+    url: str, *, headers: Mapping[str, str] | None = None, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> Answer:
     """The answer to a GET of `url`, within `timeout_seconds` and `MAX_ANSWER_BYTES`.
 
     Raises `FetchFailed`: `TimedOut` where no answer came in time, `AnswerRefused` for a redirect,
     a longer or an incomplete answer.
     """
-    return _within(timeout_seconds, _Request("GET", url, headers or {}, timeout_seconds))
+    return send("GET", url, headers=headers or {}, timeout_seconds=timeout_seconds)
 
 
 def post(
@@ -112,25 +103,30 @@ def post(
 ) -> Answer:
     """The answer to a POST of `form`, URL-encoded, with the limits and errors of `fetch`."""
     headers = {**(headers or {}), "Content-Type": "application/x-www-form-urlencoded"}
-    request = _Request("POST", url, headers, timeout_seconds, lambda: urlencode(form).encode())
-    return _within(timeout_seconds, request)
+    return send(
+        "POST",
+        url,
+        headers=headers,
+        timeout_seconds=timeout_seconds,
+        body=lambda: urlencode(form).encode(),
+    )
 
 
-def post_json(
-    url: str, *, document: bytes, timeout_seconds: float = POST_TIMEOUT_SECONDS
+def send(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    timeout_seconds: float,
+    body: Callable[[], bytes] | None = None,
 ) -> Answer:
-    """The answer to a POST of `document`, encoded JSON, with the limits and errors of `fetch`."""
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    request = _Request("POST", url, headers, timeout_seconds, lambda: document)
-    return _within(timeout_seconds, request)
+    """The answer to any request, with the limits and errors of `fetch`.
 
-
-def _within(timeout_seconds: float, request: "_Request") -> Answer:
-    """The outcome of `request`, which runs in a thread of its own.
-
-    A socket's timeout starts again with each address and each received byte, and name resolution
-    has no timeout. Only a second thread can keep a limit for the whole request.
+    It runs in a thread of its own, because only so can its whole time be limited: a socket's
+    timeout starts again with each address and each received byte.
     """
+    headers = {"User-Agent": USER_AGENT, **headers, "Connection": "close"}
+    request = _Request(method, url, headers, timeout_seconds, body)
     Thread(target=request.run, daemon=True).start()
     try:
         outcome = request.outcome.get(timeout=timeout_seconds)
@@ -142,25 +138,34 @@ def _within(timeout_seconds: float, request: "_Request") -> Answer:
     return outcome
 
 
-class _Request:
-    """One request in progress, and its outcome."""
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1 (RFC 6761, 6.3)."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
-    def __init__(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        timeout_seconds: float,
-        body: Callable[[], bytes] | None = None,
-    ) -> None:
-        self.outcome: SimpleQueue[Answer | FetchFailed] = SimpleQueue()
-        self._method = method
-        self._url = url
-        self._headers = {"User-Agent": USER_AGENT, **headers, "Connection": "close"}
-        self._body = body
-        self._timeout_seconds = timeout_seconds
-        self._socket: socket | None = None
-        self._given_up = False
+
+def _is_runtime_api(parts: SplitResult) -> bool:
+    """Whether the URL is Lambda's runtime API, which is on loopback like a local issuer."""
+    port = os.environ.get("AWS_LAMBDA_RUNTIME_API", "").rpartition(":")[2]
+    return bool(port) and str(parts.port or 80) == port
+
+
+@dataclass(repr=False)
+class _Request:
+    """One request in progress, and its outcome. No `repr`: it may hold a secret."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    timeout_seconds: float
+    body: Callable[[], bytes] | None
+    outcome: SimpleQueue[Answer | FetchFailed] = field(default_factory=SimpleQueue)
+    connected: socket | None = None
+    is_given_up: bool = False
 
     def run(self) -> None:
         try:
@@ -168,7 +173,7 @@ class _Request:
         except FetchFailed as failure:
             self.outcome.put(failure)
         except TimeoutError:
-            self.outcome.put(TimedOut(f"not done within {self._timeout_seconds} s"))
+            self.outcome.put(TimedOut(f"not done within {self.timeout_seconds} s"))
         except Exception as error:
             # Only the class of the error, because its message may quote the request. All errors
             # are caught, because Python prints an error that ends a thread.
@@ -176,16 +181,16 @@ class _Request:
 
     def hang_up(self) -> None:
         """End the request: its thread wakes up with an error, which is ignored."""
-        self._given_up = True
-        if self._socket is not None:
+        self.is_given_up = True
+        if self.connected is not None:
             with suppress(OSError):
-                self._socket.shutdown(SHUT_RDWR)
+                self.connected.shutdown(SHUT_RDWR)
 
     def _answer(self) -> Answer:
-        parts = urlsplit(self._url)
+        parts = urlsplit(self.url)
         host = parts.hostname or ""
-        if parts.scheme == "http" and is_loopback(host) and not is_runtime_api(parts):
-            connection = HTTPConnection(host, parts.port, timeout=self._timeout_seconds)
+        if parts.scheme == "http" and is_loopback(host) and not _is_runtime_api(parts):
+            connection = HTTPConnection(host, parts.port, timeout=self.timeout_seconds)
             try:
                 return self._exchange(connection, parts)
             except ConnectionRefusedError:
@@ -195,23 +200,23 @@ class _Request:
             raise FetchFailed("the URL is neither https nor http on loopback")
         for context in contexts(host):
             connection = HTTPSConnection(
-                host, parts.port, timeout=self._timeout_seconds, context=context
+                host, parts.port, timeout=self.timeout_seconds, context=context
             )
             with suppress(ssl.SSLCertVerificationError):
                 return self._exchange(connection, parts)
         raise FetchFailed("the certificate is not trusted")
 
     def _exchange(self, connection: HTTPConnection, parts: SplitResult) -> Answer:
-        target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        target = urlunsplit(("", "", parts.path, parts.query, "")) or "/"
         connection.response_class = _BoundedResponse
         try:
             connection.connect()
-            self._socket = connection.sock
-            if self._given_up:
+            self.connected = connection.sock
+            if self.is_given_up:
                 # The caller has given up, and would never learn the outcome of a request.
                 raise TimedOut("not connected in time")
-            body = None if self._body is None else self._body()
-            connection.request(self._method, target, body=body, headers=self._headers)
+            body = None if self.body is None else self.body()
+            connection.request(self.method, target, body=body, headers=self.headers)
             with connection.getresponse() as response:
                 if 300 <= response.status < 400:
                     raise AnswerRefused("the answer is a redirect, which is not followed")

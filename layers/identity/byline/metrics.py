@@ -23,10 +23,10 @@ PlannerMetric = Literal[
     "LeastRemainingLife",
     "TokensWithinMargin",
     "TokensExpired",
-    "RunnersWithoutToken",
+    "TokensWaiting",
     "MostWritesPerSecret",
     "DueUnits",
-    "UnreadableRunner",
+    "UnreadableRow",
 ]
 RefreshMetric = Literal[
     "Refreshed",

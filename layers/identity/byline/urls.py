@@ -1,10 +1,9 @@
 """Which addresses a request with a secret may have: https, or plain http on this machine."""
 
-import os
-from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from byline.errors import Misconfigured
+from byline.fetch import is_loopback
 
 
 def require_https(variable: str, url: str) -> None:
@@ -32,22 +31,3 @@ def is_private(url: str) -> bool:
     except Misconfigured:
         return False
     return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1 (RFC 6761, 6.3)."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_runtime_api(parts: SplitResult) -> bool:
-    """Whether the URL is Lambda's runtime API, which is on loopback like a local issuer.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
-    """
-    port = os.environ.get("AWS_LAMBDA_RUNTIME_API", "").rpartition(":")[2]
-    return bool(port) and str(parts.port or 80) == port

@@ -8,7 +8,7 @@ import msgspec
 
 from byline.caching import Clock
 from byline.errors import KeySource, Unavailable
-from byline.fetch import Fetch, FetchFailed
+from byline.fetch import AnswerRefused, Fetch, FetchFailed
 
 STALE_LIFETIME_SECONDS = 86_400
 """The age up to which a copy is used while no newer one can be fetched. Neither an outage nor a bad
@@ -20,6 +20,10 @@ that a stranger can cause with invented key ids, and how long these can delay a 
 
 OUTAGE_COOLDOWN_SECONDS = 5
 """The time after a failed fetch in which the same document is not fetched again."""
+
+
+class UnexpectedStatus(AnswerRefused):
+    """A server answered at the document's address, but not with the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ class LastGood[T]:
     def get(self) -> Copy[T]:
         """A fresh copy, or the last good one where the fetch of a fresh one fails.
 
-        Raises `Unavailable` where no copy is younger than `STALE_LIFETIME_SECONDS`.
+        Raises `Unavailable` where no copy is younger than `STALE_LIFETIME_SECONDS`. Its cause is
+        the `FetchFailed` of the latest fetch.
         """
         copy = self._copy
         if copy is not None and self._now() < copy.fresh_until:
@@ -94,12 +99,16 @@ class LastGood[T]:
     def _fetch(self) -> Copy[T]:
         now = self._now()
         if self._failure is not None and now < self._failed_at + OUTAGE_COOLDOWN_SECONDS:
-            raise Unavailable(self._failure.source, self._failure.detail)
+            cause = self._failure.__cause__
+            raise Unavailable(self._failure.source, self._failure.detail) from cause
         try:
             value = self._load()
         except FetchFailed as error:
             self.failed_fetches += 1
             self._failure = Unavailable(self._source, str(error))
+            # Without traceback and context, which would keep the answer in memory.
+            self._failure.__cause__ = error.with_traceback(None)
+            error.__context__ = None
         except Unavailable as error:
             # The discovery document failed, which names this one. It counts its own failures.
             self._failure = error
@@ -116,13 +125,16 @@ def fetch_document[T](
 ) -> T:
     """The JSON document at `url`, decoded as `shape`.
 
-    Raises `FetchFailed` for any status but 200 and for any other document.
+    Raises `FetchFailed`: for another status than 200 that does not pass `UnexpectedStatus`, for
+    another document `AnswerRefused`.
     """
     answer = fetch(url, headers=headers)
     if answer.status != 200:
-        raise FetchFailed(f"status {answer.status} instead of 200")
+        is_passing = answer.status == 429 or answer.status >= 500
+        refusal = FetchFailed if is_passing else UnexpectedStatus
+        raise refusal(f"status {answer.status} instead of 200")
     try:
         return msgspec.json.decode(answer.body, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # `from None`: the library's message may quote the document.
-        raise FetchFailed(f"the answer is not JSON of the shape {shape.__name__}") from None
+        raise AnswerRefused(f"the answer is not JSON of the shape {shape.__name__}") from None

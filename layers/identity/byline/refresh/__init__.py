@@ -1,1 +1,1 @@
-"""Runners' rows, work units, and when a token is due."""
+"""Rows of runners and tokens, work units, and when a token is due."""

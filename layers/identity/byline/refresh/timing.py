@@ -1,4 +1,4 @@
-"""When a runner is due and how many secrets it needs, computed from its token's lifetime.
+"""When a token is due and how many secrets it needs, computed from its lifetime.
 
 Pure functions: seconds and rows in, seconds and rows out. `make simulate` runs them on simulated
 time. Constants that fit one lifetime break another, so all follows from the lifetime T:
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
 
-from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.token_rows import TokenRow
 
 MARGIN_SECONDS = 330
 """The life that a token has left when it is due: a tick (60), the scheduler's precision (60), queue
@@ -35,7 +35,7 @@ MAX_LIFETIME_SECONDS = 31_536_000
 """A year. A token with a longer lifetime is refreshed as if it lived a year."""
 
 SOON_SECONDS = 120
-"""A runner that is due sooner than this gets a message at once and does not wait for a tick."""
+"""A token that is due sooner than this gets a message at once and does not wait for a tick."""
 
 TICK_SECONDS = 60
 
@@ -69,7 +69,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownToken:
-    """A runner's present token: its lifetime in seconds, and when it expires."""
+    """The newest generation of a token: its lifetime in seconds, and when it expires."""
 
     lifetime: int
     expires_at: int
@@ -99,11 +99,6 @@ class MintedToken:
         """When it can no longer be used."""
         return self.issued_at + self.lifetime
 
-    @property
-    def due_from(self) -> int:
-        """The earliest time at which it falls due."""
-        return self.issued_at + due_window(self.lifetime).first
-
 
 def due_window(lifetime: int) -> Window:
     """The ages at which a token of this lifetime falls due, counted from the token request."""
@@ -123,15 +118,15 @@ def due_after(lifetime: int, *, seed: str) -> int:
     return window.first + place * (window.last - window.first + 1) // 2**64
 
 
-def spread_seed(*, project: str, runner: str, generation: int) -> str:
-    """The seed of a token's due time: runners are spread, and differently for each generation."""
-    return f"{project}/{runner}#{generation}"
+def spread_seed(*, token_id: str, generation: int) -> str:
+    """The seed of a token's due time: tokens are spread, and differently for each generation."""
+    return f"{token_id}#{generation}"
 
 
 def slots_for(lifetime: int, *, at_least: int = 1) -> int:
     """The number of secrets to write in turn, so that none gets more than `WRITES_PER_DAY`.
 
-    `at_least`: the runner's slots so far. With fewer slots after a change of lifetime, one secret
+    `at_least`: the token's slots so far. With fewer slots after a change of lifetime, one secret
     would get the writes of both lifetimes, and other secrets would never be deleted.
     """
     writes_per_slot = due_window(lifetime).first * WRITES_PER_DAY
@@ -194,33 +189,33 @@ def is_nearly_dead(
     return lifetime <= required_margin(known.lifetime)
 
 
-def known_token(row: RunnerRow) -> KnownToken | None:
-    """The runner's present token, None where it has none."""
+def known_token(row: TokenRow) -> KnownToken | None:
+    """The token's newest generation, None before the first."""
     if row.lifetime is None or row.expires_at is None:
         return None
     return KnownToken(lifetime=row.lifetime, expires_at=row.expires_at)
 
 
-def is_meant(row: RunnerRow, *, up_to: int | None) -> bool:
-    """Whether a due runner is meant by a selection of deadlines `up_to` this one; None means all.
+def is_meant(row: TokenRow, *, up_to: int | None) -> bool:
+    """Whether a due token is meant by a selection of deadlines `up_to` this one; None means all.
 
-    Runners without a token are always meant, and deleted runners, which need no write.
+    Tokens that were never minted are always meant, and retired ones, which need no write.
     """
     return up_to is None or row.deadline <= up_to or row.expires_at is None or not row.is_live
 
 
-def by_deadline(rows: Iterable[RunnerRow]) -> list[RunnerRow]:
-    """The rows in the order of their deadlines, deleted runners after all live ones."""
-    return sorted(rows, key=lambda row: (not row.is_live, row.deadline, row.project, row.runner))
+def by_deadline(rows: Iterable[TokenRow]) -> list[TokenRow]:
+    """The rows in the order of their deadlines, retired tokens after all live ones."""
+    return sorted(rows, key=lambda row: (not row.is_live, row.deadline, row.id))
 
 
 def refreshed(
-    row: RunnerRow, *, slot: int, slots: int, issued_at: int, expires_at: int, now: int
-) -> RunnerRow:
+    row: TokenRow, *, slot: int, slots: int, issued_at: int, expires_at: int, now: int
+) -> TokenRow:
     """The row after its next generation was written into `slot`."""
     generation = row.generation + 1
     lifetime = expires_at - issued_at
-    seed = spread_seed(project=row.project, runner=row.runner, generation=generation)
+    seed = spread_seed(token_id=row.id, generation=generation)
     started, writes = row.window_started_at, row.window_writes or 0
     if started is None or now >= started + DAY_SECONDS:
         started, writes = now, 0
@@ -243,10 +238,10 @@ def refreshed(
     )
 
 
-def is_due_soon(row: RunnerRow, *, now: int) -> bool:
-    """Whether a refreshed or failed runner is due again before the next tick may find it.
+def is_due_soon(row: TokenRow, *, now: int) -> bool:
+    """Whether a refreshed or failed token is due again before the next tick may find it.
 
-    After a failure only runners without a token, short-lived tokens and a client's new secret
+    After a failure only tokens that were never minted, short-lived ones and a client's new secret
     cannot wait for a tick. The planner decides about all others, because only it sees which
     deadlines are the earliest.
     """
@@ -257,8 +252,8 @@ def is_due_soon(row: RunnerRow, *, now: int) -> bool:
     return row.expires_at > now and is_short_lived(row.lifetime or 0)
 
 
-def _is_tried_early(row: RunnerRow) -> bool:
-    """Whether the refusal of the runner's client is tried again, because its secret may be new.
+def _is_tried_early(row: TokenRow) -> bool:
+    """Whether the refusal of the token's client is tried again, because its secret may be new.
 
     Any other refusal is due much later than the next tick.
     """

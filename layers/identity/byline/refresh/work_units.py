@@ -1,7 +1,6 @@
-"""Work units, the messages that name them, and the secrets that runners' tokens are written to.
+"""Work units, the messages that name them, and the secrets that tokens are written to.
 
-A work unit follows from the names of a registration, so every process computes the same one at any
-time.
+A work unit follows from what a token is for, so every process computes the same one at any time.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,7 +27,7 @@ type _Time = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
 
 @dataclass(frozen=True, slots=True, order=True)
 class WorkUnit:
-    """The work of one lease: the due runners of one project in one shard."""
+    """The work of one lease: the due tokens of one project in one shard."""
 
     shard: str
     project: str
@@ -36,9 +35,10 @@ class WorkUnit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MintKey:
-    """The contents of a token request. Runners of one project with the same key share a token.
+    """What a token is for. Runners of one project with the same key share its token.
 
     `scopes` are sorted and unique: their order means nothing (RFC 6749, section 3.3).
+    `isolated_for`: the only runner of a token that is not shared.
     """
 
     project: str
@@ -46,6 +46,7 @@ class MintKey:
     audience: str | None
     resource: str | None
     scopes: tuple[str, ...]
+    isolated_for: str | None = None
 
     @classmethod
     def of(
@@ -56,6 +57,7 @@ class MintKey:
         audience: str | None = None,
         resource: str | None = None,
         scope: str | None = None,
+        isolated_for: str | None = None,
     ) -> Self:
         """The key of a registration. `scope`: names with spaces between them, as registered."""
         return cls(
@@ -64,13 +66,23 @@ class MintKey:
             audience=audience,
             resource=resource,
             scopes=tuple(sorted(set((scope or "").split()))),
+            isolated_for=isolated_for,
         )
 
     @property
+    def token_key(self) -> str:
+        """The sort key of the token's row: the client, and a digest of what the token is for."""
+        return f"{self.client}#{self._digest.hex()[:32]}"
+
+    @property
     def work_unit(self) -> WorkUnit:
-        """The work unit of all runners with this key, so one mint for all needs no lock."""
-        digest = sha256(msgspec.json.encode(self)).digest()
-        return WorkUnit(shard=f"{int.from_bytes(digest) % SHARDS:02d}", project=self.project)
+        """The work unit that refreshes the token."""
+        shard = int.from_bytes(self._digest) % SHARDS
+        return WorkUnit(shard=f"{shard:02d}", project=self.project)
+
+    @property
+    def _digest(self) -> bytes:
+        return sha256(msgspec.json.encode(self)).digest()
 
 
 def shards() -> tuple[str, ...]:
@@ -83,11 +95,11 @@ class UnreadableMessage(Exception):
 
 
 class RefreshMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One message of the refresh queue: a work unit, and which of its due runners are meant.
+    """One message of the refresh queue: a work unit, and which of its due tokens are meant.
 
     Times are seconds since the epoch. `deadline`: the latest deadline that is meant; None for all.
-    Runners without a token are always meant. `due_by`: only runners that were due then; None for
-    all that are due when the message arrives. `format`: the version of this form, absent for 1.
+    Tokens that were never minted are always meant. `due_by`: only tokens that were due then; None
+    for all that are due when the message arrives. `format`: the version of this form, absent for 1.
     """
 
     shard: str
@@ -125,7 +137,7 @@ def read_message(body: str) -> RefreshMessage:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which of a work unit's runners are meant, and the ids of the messages that say so.
+    """Which of a work unit's tokens are meant, and the ids of the messages that say so.
 
     `up_to`: the latest deadline; None for all. `due_by`: when they were due; None for now. Both are
     seconds since the epoch.
@@ -136,7 +148,7 @@ class Selection:
     message_ids: tuple[str, ...]
 
     def joined(self, other: "Selection") -> "Selection":
-        """The runners that either selection means, for one time slice under one lease."""
+        """The tokens that either selection means, for one time slice under one lease."""
         return Selection(
             _later(self.up_to, other.up_to),
             _later(self.due_by, other.due_by),
@@ -166,7 +178,7 @@ def read_batch(
 
 
 class TokenSecret(msgspec.Struct, frozen=True):
-    """The JSON of a runner's secret. Times are UTC, whole seconds, in RFC 3339."""
+    """The JSON of a token's secret. Times are UTC, whole seconds, in RFC 3339."""
 
     token: str
     token_type: str
@@ -179,7 +191,7 @@ class TokenSecret(msgspec.Struct, frozen=True):
 
 
 class UnreadableSecret(Exception):
-    """A version of a runner's secret has another form than `TokenSecret`."""
+    """A version of a token's secret has another form than `TokenSecret`."""
 
 
 def read_token_secret(text: str) -> TokenSecret:

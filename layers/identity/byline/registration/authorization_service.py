@@ -8,12 +8,12 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from byline.caching import Clock
-from byline.fetch import POST_TIMEOUT_SECONDS, FetchFailed, PostJson, post_json
+from byline.fetch import POST_TIMEOUT_SECONDS, Answer, FetchFailed, send
 from byline.registration.answers import (
     NOT_DONE,
     PASSING,
@@ -44,6 +44,22 @@ DELIVERY_SECONDS = ATTEMPTS * POST_TIMEOUT_SECONDS + (ATTEMPTS - 1) * PATIENCE_S
 
 LONGEST_PAUSE_SECONDS = 3_600
 """The longest pause for which the service can ask. One wrong header does not end registration."""
+
+
+class PostJson(Protocol):
+    """The answer to a POST of `document`, encoded JSON, to `url`. Raises `FetchFailed`."""
+
+    def __call__(self, url: str, *, document: bytes) -> Answer: ...
+
+
+def post_json(
+    url: str, *, document: bytes, timeout_seconds: float = POST_TIMEOUT_SECONDS
+) -> Answer:
+    """The answer to a POST of `document`, encoded JSON, with the limits and errors of `fetch`."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    return send(
+        "POST", url, headers=headers, timeout_seconds=timeout_seconds, body=lambda: document
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,34 @@
-"""Runners' rows and work units' leases in RunnersTable, as the refresher uses them.
+"""Tokens' rows and work units' leases in RunnersTable, as the refresher uses them.
 
-Every write is conditional. A commit counts only for the generation and the registration that it was
-decided on: a late worker, a second worker, or a deleted runner's refresh changes nothing.
+Every write is conditional. A commit counts only for the token and the generation that it was
+decided on: a late worker, a second worker, or the refresh of a retired token changes nothing.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.refresh.runner_rows import (
+from byline.refresh.timing import DAY_SECONDS, is_meant
+from byline.refresh.token_rows import (
     DUE_INDEX,
-    RunnerRow,
+    TokenRow,
     UnreadableRow,
     lease_key,
-    read_runner,
-    runner_item,
-    runner_key,
+    read_token_row,
+    retired_of,
+    token_key,
+    tokens_of,
 )
-from byline.refresh.timing import DAY_SECONDS, is_meant
-from byline.refresh.work_units import MintKey, WorkUnit
+from byline.refresh.work_units import WorkUnit
 from byline.tables.rows import (
     ConditionFailed,
     Contended,
     Item,
+    attributes,
     read_rows,
     write_row,
     write_together,
@@ -33,29 +36,50 @@ from byline.tables.rows import (
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import PutTypeDef, QueryInputTypeDef
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, UpdateTypeDef
 
 COMMITS_A_CALL = 25
 """A transaction takes 100, but one condition that does not hold cancels all of them."""
 
-type Change = tuple[RunnerRow, RunnerRow]
-"""A row as it was read, and the row that replaces it."""
+WRITTEN = (
+    "generation",
+    "shard",
+    "due_at",
+    "next_try_at",
+    "deadline",
+    "lifetime",
+    "issued_at",
+    "expires_at",
+    "refreshed_at",
+    "slots",
+    "slot",
+    "attempts",
+    "last_error",
+    "window_started_at",
+    "window_writes",
+    "ttl",
+)
+"""The attributes that the refresher writes. All others are the API's, which changes some of them
+while a refresh is under way: above all `runners`."""
 
-type Found = RunnerRow | Literal["absent", "unreadable"]
-"""The row of a runner's key. "absent": no runner is registered with that name."""
+type Change = tuple[TokenRow, TokenRow]
+"""A row as it was read, and the row that it becomes."""
+
+type Found = TokenRow | Literal["absent", "unreadable"]
+"""The row of a key. "absent": no runner points to a token of this key."""
 
 
-class RunnerTable:
-    """Reads and changes the rows of runners."""
+class TokenTable:
+    """Reads and changes the rows of tokens."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
         self._table = table
 
-    def due(self, work_unit: WorkUnit, *, up_to: int | None, now: int) -> list[RunnerRow]:
+    def due(self, work_unit: WorkUnit, *, up_to: int | None, now: int) -> list[TokenRow]:
         """The work unit's rows that are due at `now`, read consistently.
 
-        Of runners that have a token, only those with a deadline `up_to` this one, or all. Rows that
+        Of tokens that were minted, only those with a deadline `up_to` this one, or all. Rows that
         DynamoDB did not answer for are left to the next tick; rows that cannot be read are left out
         (the planner counts them).
         """
@@ -69,45 +93,23 @@ class RunnerTable:
             and is_meant(row, up_to=up_to)
         ]
 
-    def is_shared(self, key: MintKey) -> bool:
-        """Whether a registered runner may hold a token of this mint key.
+    def live(self, row: TokenRow) -> Found:
+        """The live token for the same as `row`: itself, or a later one with another id."""
+        return self._found(token_key(row.project, row.mint_key.token_key))
 
-        A row that cannot be read may be such a runner's.
-        """
-        query: QueryInputTypeDef = {
-            "TableName": self._table,
-            "ConsistentRead": True,
-            "KeyConditionExpression": "#project = :project",
-            "ExpressionAttributeNames": {"#project": "project"},
-            "FilterExpression": "client = :client",
-            "ExpressionAttributeValues": {
-                ":project": {"S": key.project},
-                ":client": {"S": key.client},
-            },
-        }
-        for item in self._pages(query):
-            try:
-                if read_runner(item).mint_key == key:
-                    return True
-            except UnreadableRow:
-                return True
-        return False
+    def make_due_now(self, row: TokenRow, *, now: int) -> None:
+        """Make the token due, unless its row has changed since it was read."""
+        after = replace(row, due_at=now, next_try_at=None)
+        if after != row:
+            self.commit([(row, after)])
 
-    def registered(self, row: RunnerRow) -> Found:
-        """The runner that is registered under the name of `row` now."""
-        return self._found(runner_key(row.project, row.runner))
-
-    def make_due_now(self, row: RunnerRow, *, now: int) -> None:
-        """Make the runner due, unless its row has changed since it was read."""
-        self.commit([(row, replace(row, due_at=now, next_try_at=None))])
-
-    def commit(self, changes: Sequence[Change]) -> list[RunnerRow]:
+    def commit(self, changes: Sequence[Change]) -> list[TokenRow]:
         """Write each pair's second row where its first row is unchanged.
 
-        Returns the first rows that have changed: refreshed, registered or deleted meanwhile. Raises
+        Returns the first rows that have changed: refreshed, made due or retired meanwhile. Raises
         `ClientError`, `BotoCoreError` and `Contended` after all others were written.
         """
-        stale: list[RunnerRow] = []
+        stale: list[TokenRow] = []
         failures: list[Exception] = []
         for start in range(0, len(changes), COMMITS_A_CALL):
             batch = changes[start : start + COMMITS_A_CALL]
@@ -128,15 +130,15 @@ class RunnerTable:
         values: Item = {
             ":shard": {"S": work_unit.shard},
             ":now": {"N": str(now)},
-            ":project": {"S": work_unit.project},
-            ":deleted": {"S": f"deleted#{work_unit.project}"},
+            ":tokens": tokens_of(work_unit.project),
+            ":retired": retired_of(work_unit.project),
         }
-        wanted = "#project IN (:project, :deleted)"
+        wanted = "#project IN (:tokens, :retired)"
         if up_to is not None:
             # This only saves reads. `is_meant` decides, by the rows as they are.
             wanted += (
                 " AND (deadline <= :up_to OR attribute_not_exists(expires_at)"
-                " OR attribute_exists(deleted_at))"
+                " OR attribute_exists(retired_at))"
             )
             values[":up_to"] = {"N": str(up_to)}
         query: QueryInputTypeDef = {
@@ -148,16 +150,14 @@ class RunnerTable:
             "ExpressionAttributeNames": {"#project": "project", "#shard": "shard"},
             "ExpressionAttributeValues": values,
         }
-        return [
-            {"project": item["project"], "runner": item["runner"]} for item in self._pages(query)
-        ]
-
-    def _pages(self, query: "QueryInputTypeDef") -> Iterable[Item]:
+        keys: list[Item] = []
         while True:
             page = self._client.query(**query)
-            yield from page["Items"]
+            keys += (
+                {"project": item["project"], "runner": item["runner"]} for item in page["Items"]
+            )
             if "LastEvaluatedKey" not in page:
-                return
+                return keys
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def _found(self, key: Item) -> Found:
@@ -165,7 +165,7 @@ class RunnerTable:
         if "Item" not in answer:
             return "absent"
         try:
-            return read_runner(answer["Item"])
+            return read_token_row(answer["Item"])
         except UnreadableRow:
             return "unreadable"
 
@@ -175,33 +175,45 @@ class RunnerTable:
             return not write_together(
                 self._client,
                 {
-                    str(number): {"Put": self._put(before, after)}
+                    str(number): {"Update": self._update(before, after)}
                     for number, (before, after) in enumerate(changes)
                 },
             )
         except (ClientError, Contended):
             return False
 
-    def _commit_one(self, before: RunnerRow, after: RunnerRow) -> bool:
-        put = self._put(before, after)
+    def _commit_one(self, before: TokenRow, after: TokenRow) -> bool:
+        update: Any = self._update(before, after)
         try:
-            write_row(self._client, lambda: self._client.put_item(**put))
+            write_row(self._client, lambda: self._client.update_item(**update))
         except ConditionFailed:
-            return self._found(after.key) == after  # this worker's own write, whose answer was lost
+            # Perhaps by this worker's own write, whose answer was lost.
+            found = self._found(after.key)
+            return isinstance(found, TokenRow) and found.id == after.id and _is_same(found, after)
         return True
 
-    def _put(self, before: RunnerRow, after: RunnerRow) -> "PutTypeDef":
+    def _update(self, before: TokenRow, after: TokenRow) -> "UpdateTypeDef":
+        """The change of the attributes that differ, where `before` is still the row."""
+        new: dict[str, Any] = {
+            name: getattr(after, name)
+            for name in WRITTEN
+            if getattr(after, name) != getattr(before, name)
+        }
+        sets = [f"#{name} = :{name}" for name, value in new.items() if value is not None]
+        removes = [f"#{name}" for name, value in new.items() if value is None]
+        values = {f":{name}": value for name, value in msgspec.to_builtins(new).items()}
+        condition = {":id": before.id, ":was": before.generation, ":due": before.due_at}
         return {
             "TableName": self._table,
-            "Item": runner_item(after),
-            "ConditionExpression": (
-                "generation = :generation AND revision = :revision AND due_at = :due"
+            "Key": before.key,
+            "UpdateExpression": " ".join(
+                f"{verb} {', '.join(changed)}"
+                for verb, changed in (("SET", sets), ("REMOVE", removes))
+                if changed
             ),
-            "ExpressionAttributeValues": {
-                ":generation": {"N": str(before.generation)},
-                ":revision": {"S": before.revision},
-                ":due": {"N": str(before.due_at)},
-            },
+            "ConditionExpression": "id = :id AND generation = :was AND due_at = :due",
+            "ExpressionAttributeNames": {f"#{name}": name for name in new},
+            "ExpressionAttributeValues": attributes(values | condition),
         }
 
 
@@ -256,7 +268,11 @@ class WorkUnitLeases:
         return True
 
 
-def _readable(items: Iterable[Item]) -> Iterable[RunnerRow]:
+def _is_same(found: TokenRow, after: TokenRow) -> bool:
+    return all(getattr(found, name) == getattr(after, name) for name in WRITTEN)
+
+
+def _readable(items: Iterable[Item]) -> Iterable[TokenRow]:
     for item in items:
         with suppress(UnreadableRow):
-            yield read_runner(item)
+            yield read_token_row(item)
