@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from byline.aws import dynamodb
 from byline.identity.caller import Caller
-from byline.refresh.runner_rows import RunnerRow
 from serve_runs.audit.trail import ActionContext, AuditTrail
+from serve_runs.runners.changes import Runner
 from serve_runs.runners.refresh_queue import announce
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
@@ -33,8 +33,8 @@ _OPERATOR = Caller(
 )
 
 
-def seed(client: "DynamoDBClient", table: str, access_table: str) -> list[RunnerRow]:
-    """Register the sample runners in `table`, with their audit records. Returns their rows."""
+def seed(client: "DynamoDBClient", table: str, access_table: str) -> list[Runner]:
+    """Register the sample runners in `table`, with their audit records. They share one token."""
     audit = AuditTrail(client, access_table, now=time.time)
     store = RunnerStore(client, table, audit=audit, now=time.time)
     return [
@@ -46,11 +46,11 @@ def seed(client: "DynamoDBClient", table: str, access_table: str) -> list[Runner
                 action=ActionContext(_OPERATOR, f"sample-{runner}"),
             ),
             permit=lambda *_: None,
-        )[0]
+        ).runner
         for runner in SAMPLE_RUNNERS
     ]
 
 
 if __name__ == "__main__":
-    for row in seed(dynamodb(), os.environ["RUNNERS_TABLE"], os.environ["ACCESS_TABLE"]):
-        announce(row, queue_url=os.environ["REFRESH_QUEUE_URL"])
+    runners = seed(dynamodb(), os.environ["RUNNERS_TABLE"], os.environ["ACCESS_TABLE"])
+    announce(runners[-1].token, queue_url=os.environ["REFRESH_QUEUE_URL"], now=time.time())

@@ -21,6 +21,7 @@ RequestReason = Literal[
     "invalid_service_account_token",
     "invalid_parent_run",
     "too_many_changes",
+    "too_many_refreshes",
     "too_many_waits",
     "method_not_allowed",
     "cross_site_request",
@@ -43,16 +44,22 @@ class RequestFailed(Exception):
     """The request was not carried out.
 
     `detail`: a sentence for the caller, without secret text; empty for the reason's own sentence.
-    `members` are added to the problem document.
+    `members` are added to the problem document. `retry_after_seconds`: None for the reason's own.
     """
 
     def __init__(
-        self, reason: RequestReason, detail: str = "", *, members: Mapping[str, Any] | None = None
+        self,
+        reason: RequestReason,
+        detail: str = "",
+        *,
+        members: Mapping[str, Any] | None = None,
+        retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason: RequestReason = reason
         self.detail = detail
         self.members = dict(members or {})
+        self.retry_after_seconds = retry_after_seconds
 
 
 def not_found() -> RequestFailed:

@@ -13,8 +13,8 @@ from byline.aws import secrets_manager
 from byline.caching import Clock
 from byline.identity.identity import Identity
 from byline.metrics import Metrics
+from byline.refresh.token_rows import SecretNames
 from byline.registration.settings import RegistrationSettings
-from byline.secret_names import SecretNames
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.profiles.store import Profiles
 from serve_runs.web.routing import Route, RouteGroup
@@ -59,6 +59,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         """The groups, each with the text that its paths contain."""
         return (
             RouteGroup("/runners", self._runners),
+            RouteGroup("/tokens", self._tokens),
             RouteGroup("/role-bindings", self._role_bindings),
             RouteGroup("/service-accounts", self._service_accounts),
             RouteGroup("/audit", self._audit),
@@ -91,6 +92,11 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             refresh_queue_url=self.refresh_queue_url,
             now=self.now,
         ).routes()
+
+    def _tokens(self) -> Sequence[Route]:
+        from serve_runs.runners.token_routes import TokenRoutes  # noqa: PLC0415
+
+        return TokenRoutes(self.client, self.runners_table, self.secret_names, self.now).routes()
 
     def _role_bindings(self) -> Sequence[Route]:
         from serve_runs.role_bindings.routes import RoleBindingRoutes  # noqa: PLC0415

@@ -71,6 +71,7 @@ class Comparison:
     allows_anonymous: bool
     model: Model = field(default_factory=lambda: Model({ROOT, DEPLOYER}))
     existing_projects: set[str] = field(default_factory=set)
+    refreshed: set[str] = field(default_factory=set)
     runs: list[str] = field(default_factory=list)
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
 

@@ -22,10 +22,11 @@ EDITOR_ACTIONS = VIEWER_ACTIONS | {
     "cancel_run",
     "delete_run",
 }
-EDITOR_ACTIONS |= {"restart_runner", "create_service_account", "read_credential"}
+EDITOR_ACTIONS |= {"restart_runner", "refresh_runner", "create_service_account", "read_credential"}
 ADMIN_ACTIONS = EDITOR_ACTIONS | {
     "register_runner",
     "delete_runner",
+    "read_tokens",
     "write_credential",
     "delete_credential",
 }
@@ -39,7 +40,8 @@ ROLES = {
     "credential:token-reader": {"read_credential", "read_runner"} | TOKEN_ACTIONS,
 }
 PERSON_ONLY_ACTIONS, DENIED_TO_RUNNER = {"create_service_account"}, {"post_user_message"}
-RUNNER_ACTIONS = {"read_runner_token", "restart_runner", "read_messages", "post_runner_message"}
+RUNNER_ACTIONS = {"read_runner_token", "refresh_runner", "restart_runner"}
+RUNNER_ACTIONS |= {"read_messages", "post_runner_message"}
 
 
 @dataclass

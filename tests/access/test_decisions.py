@@ -14,10 +14,11 @@ from serve_runs.access.decisions import POLICIES, Decisions, Resource, decisions
 from tests.access.model import PERSON_ONLY_ACTIONS, ROLES, TOKEN_ACTIONS
 
 ACTIONS = {
-    "Project": "create_run create_service_account",
+    "Project": "create_run create_service_account read_tokens",
     "Run": "read_run start_run finish_run fail_run cancel_run delete_run"
     " read_messages post_user_message post_runner_message",
-    "Runner": "read_runner register_runner restart_runner delete_runner read_runner_token",
+    "Runner": "read_runner register_runner restart_runner refresh_runner delete_runner"
+    " read_runner_token",
     "ServiceAccount": "read_service_account delete_service_account",
     "Credential": "read_credential write_credential delete_credential read_credential_token",
     "RoleBindings": "read_roles grant_role revoke_role",
@@ -165,9 +166,11 @@ class TestKinds:
 class TestRunners:
     """Actions that a runner may carry out without a role, because it is the runner."""
 
-    @pytest.mark.parametrize("action", ["read_runner_token", "restart_runner"])
-    def test_runner_reads_its_own_token_and_restarts_itself(self, action: str) -> None:
-        """A runner reads its own token and restarts itself, by its own Bearer token only."""
+    @pytest.mark.parametrize("action", ["read_runner_token", "refresh_runner", "restart_runner"])
+    def test_runner_reads_and_refreshes_its_own_token_and_restarts_itself(
+        self, action: str
+    ) -> None:
+        """A runner uses its own token and restarts itself, by its own Bearer token only."""
         assert permits(GPU, action, own=GPU)
         other = Principal("application", ISSUER, "cpu")
         assert not permits(other, action, own=GPU)
@@ -201,10 +204,11 @@ class TestRunners:
 
     @pytest.mark.parametrize("action", KINDS)
     def test_runner_is_permitted_no_other_action(self, action: str) -> None:
-        """Being the runner permits four actions and no other."""
+        """Being the runner permits five actions and no other."""
         kind = KINDS[action]
         own: dict[str, dict[str, Any]] = {"Runner": {"own": GPU}, "Run": {"executor": GPU}}
-        expected = {"read_runner_token", "restart_runner", "read_messages", "post_runner_message"}
+        expected = {"read_runner_token", "refresh_runner", "restart_runner"}
+        expected |= {"read_messages", "post_runner_message"}
         assert permits(GPU, action, **own.get(kind, {})) == (action in expected)
 
 

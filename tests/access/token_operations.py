@@ -33,9 +33,32 @@ def read_runner(comparison: Comparison, step: Step) -> None:
     comparison.send(step, "GET", f"runners/{step.name}", expected)
 
 
+def refresh_runner(comparison: Comparison, step: Step) -> None:
+    """Refresh a runner's token. All runners of a project share one, which is refreshed once here,
+    because a second request is refused for ten seconds."""
+    expected = comparison.expected(step, "refresh_runner", "runner", step.name)
+    if expected == 200:
+        if step.project in comparison.refreshed:
+            return
+        comparison.refreshed.add(step.project)
+        expected = 202
+    comparison.send(step, "POST", f"runners/{step.name}/refresh", expected)
+
+
+def list_tokens(comparison: Comparison, step: Step) -> None:
+    """List the tokens of a project: all runners of these tests share one."""
+    expected = comparison.expected(step, "read_tokens")
+    answer = comparison.send(step, "GET", "tokens", expected)
+    if expected == 200:
+        runners = [key for key in comparison.model.resources if key[:2] == (step.project, "runner")]
+        assert sum(token["runners"] for token in answer.json["tokens"]) == len(runners), step
+
+
 def delete_runner(comparison: Comparison, step: Step) -> None:
     """Delete a runner."""
     comparison.delete(step, "runner", step.name, f"runners/{step.name}")
+    if not [key for key in comparison.model.resources if key[:2] == (step.project, "runner")]:
+        comparison.refreshed.discard(step.project)
 
 
 def read_runner_token(comparison: Comparison, step: Step) -> None:

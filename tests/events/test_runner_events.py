@@ -8,9 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
-from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item
+from byline.refresh.token_rows import SecretNames, TokenRow, read_token_row, token_item
 from byline.refresh.work_units import MintKey, version_token
-from byline.secret_names import SecretNames
 from local.stack import Stack
 from tests.events.samples import NIGHTLY_TRAIN, event
 from tests.runs.runs_api import RunsApi
@@ -23,13 +22,14 @@ EXPIRES_AT = 4_102_444_800
 
 
 @pytest.fixture
-def forecaster(api: RunsApi, table: DynamoDb) -> RunnerRow:
+def forecaster(api: RunsApi, table: DynamoDb) -> TokenRow:
     """The first sample runner, after RefreshTokensFunction has given it a token."""
     del api
-    row, _ = seed(table.client, RUNNERS_TABLE, ACCESS_TABLE)
+    runner, _ = seed(table.client, RUNNERS_TABLE, ACCESS_TABLE)
     row = replace(
-        row,
-        generation=row.generation + 1,
+        runner.token,
+        runners=2,
+        generation=1,
         slot=0,
         slots=1,
         issued_at=EXPIRES_AT - 900,
@@ -37,17 +37,15 @@ def forecaster(api: RunsApi, table: DynamoDb) -> RunnerRow:
         refreshed_at=EXPIRES_AT - 900,
         lifetime=900,
     )
-    table.client.put_item(TableName=RUNNERS_TABLE, Item=runner_item(row))
+    table.client.put_item(TableName=RUNNERS_TABLE, Item=token_item(row))
     expires_at, issued_at = (
         datetime.fromtimestamp(at, UTC).isoformat() for at in (EXPIRES_AT, EXPIRES_AT - 900)
     )
     names = SecretNames.from_environment(event("env")["RunsFunction"])
-    name = names.token(row.project, row.runner, 0)
+    name = names.token(row.project, row.client, row.id, 0)
     secrets = boto3.client("secretsmanager", endpoint_url=table.url)
-    if not secrets.list_secrets(Filters=[{"Key": "name", "Values": [name]}])["SecretList"]:
-        secrets.create_secret(Name=name)
-    secrets.put_secret_value(
-        SecretId=name,
+    secrets.create_secret(
+        Name=name,
         ClientRequestToken=version_token(name, row.generation),
         SecretString=json.dumps(
             {
@@ -70,35 +68,50 @@ def test_register_runner_sent_again_is_a_restart(api: RunsApi) -> None:
     assert first.json["subject"] == "nightly-train"
 
 
-def test_list_runners_returns_the_sample_runners(api: RunsApi, forecaster: RunnerRow) -> None:
+def test_list_runners_returns_the_sample_runners(api: RunsApi, forecaster: TokenRow) -> None:
     """The runners are listed by name, without a token."""
     answer = api.send(event("list-runners"))
     assert [runner["name"] for runner in answer.json["runners"]] == sorted(SAMPLE_RUNNERS)
     assert TOKEN not in answer.body
 
 
-def test_get_runner_returns_a_sample_runner(api: RunsApi, forecaster: RunnerRow) -> None:
+def test_get_runner_returns_a_sample_runner(api: RunsApi, forecaster: TokenRow) -> None:
     """The runner has the status of its token, without the token."""
     answer = api.send(event("get-runner"))
     assert (answer.status, answer.json["status"]) == (200, "ready")
     assert TOKEN not in answer.body
 
 
-def test_get_runner_token_returns_the_runners_own_token(
-    api: RunsApi, forecaster: RunnerRow
-) -> None:
+def test_get_runner_token_returns_the_runners_own_token(api: RunsApi, forecaster: TokenRow) -> None:
     """A runner's token is given to the service account that is the runner."""
     answer = api.send(event("get-runner-token"))
     assert (answer.status, answer.json["token"]) == (200, TOKEN)
 
 
-def test_get_runner_token_of_another_is_forbidden(api: RunsApi, forecaster: RunnerRow) -> None:
+def test_refresh_runner_makes_the_runners_token_due(api: RunsApi, forecaster: TokenRow) -> None:
+    """The answer is 202, and a second request is too early."""
+    first, second = (api.send(event("refresh-runner")) for _ in range(2))
+    assert (first.status, first.json["token"]) == (202, forecaster.id)
+    assert (second.status, second.reason) == (429, "too_many_refreshes")
+
+
+def test_list_tokens_returns_the_token_of_the_sample_runners(
+    api: RunsApi, forecaster: TokenRow
+) -> None:
+    """Both sample runners share it, and its text is not shown."""
+    answer = api.send(event("list-tokens"))
+    [token] = answer.json["tokens"]
+    assert (token["id"], token["runners"]) == (forecaster.id, len(SAMPLE_RUNNERS))
+    assert TOKEN not in answer.body
+
+
+def test_get_runner_token_of_another_is_forbidden(api: RunsApi, forecaster: TokenRow) -> None:
     """An admin may see the runner, but may not read its token."""
     answer = api.send(event("get-runner-token-of-another"))
     assert (answer.status, answer.reason) == (403, "forbidden")
 
 
-def test_delete_runner_deletes_its_runner(api: RunsApi, forecaster: RunnerRow) -> None:
+def test_delete_runner_deletes_its_runner(api: RunsApi, forecaster: TokenRow) -> None:
     """The answers are 204, then 404, and the other runner stays."""
     assert [api.send(event("delete-runner")).status for _ in range(2)] == [204, 404]
     assert api.send(event("get-runner")).status == 200
@@ -114,7 +127,7 @@ def test_refresh_unit_names_the_shard_of_the_sample_runners() -> None:
 
 @pytest.mark.stack
 def test_background_events_refresh_the_sample_runners() -> None:
-    """`refresh-unit` gives the runners of its unit their tokens, and `tick` then finds none due."""
+    """`refresh-unit` gives the sample runners their token, and `tick` then finds none due."""
     with Stack() as stack:
         stack.give_client(PROJECT, SAMPLE_RUNNERS_CLIENT)
         dynamodb = stack.aws.client("dynamodb")
@@ -122,7 +135,8 @@ def test_background_events_refresh_the_sample_runners() -> None:
         answer = stack.functions["RefreshTokensFunction"].invoke(event("refresh-unit"))
         assert answer == {"batchItemFailures": []}
         rows: list[Any] = dynamodb.scan(TableName=RUNNERS_TABLE)["Items"]
-        runners = [read_runner(row) for row in rows if row["project"]["S"] == PROJECT]
-        assert len(runners) == len(SAMPLE_RUNNERS)
-        assert all(runner.slot is not None for runner in runners)
+        partition = f"tokens#{PROJECT}"
+        [token] = [read_token_row(row) for row in rows if row["project"]["S"] == partition]
+        assert token.runners == len(SAMPLE_RUNNERS)
+        assert token.slot is not None
         assert stack.functions["PlanRefreshFunction"].invoke(event("tick")) == {"units": 0}

@@ -26,7 +26,7 @@ class Access:
     """One action of one function, as far as IAM looks at it.
 
     `function`: its package. `resource`: a table, an index (`table/index/name`), a queue, or the
-    folder of a secret (`runners/*`), without the stack's own prefix. `keys`: the partition keys,
+    folder of a secret (`tokens/*`), without the stack's own prefix. `keys`: the partition keys,
     each with everything after its prefix as `*`. `conditions`: condition keys with one value.
     `attributes`: the names in the request. Those of a put or a deletion are left out, since they
     change the whole row.

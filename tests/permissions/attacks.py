@@ -20,12 +20,13 @@ from tests.permissions.policies import AUDIENCE, OTHER_ACCOUNT, STACK, arn
 type Attack = tuple[list[Request], list[Request]]
 """The requests of a call that is allowed, and of the attack. IAM must refuse one of the latter."""
 
-SECRETS = ("clients/*", "runners/*", "credentials/*")
+SECRETS = ("clients/*", "tokens/*", "credentials/*")
 CLIENTS, TOKENS, CREDENTIALS = SECRETS
 
 ROLES = Access("serve_runs", "dynamodb:UpdateItem", "AccessTable", ("project#*",))
 RUN = Access("serve_runs", "dynamodb:UpdateItem", "RunsTable", ("*",))
 RUNNER = Access("serve_runs", "dynamodb:DeleteItem", "RunnersTable", ("*",))
+TOKEN_OF_RUNNERS = Access("serve_runs", "dynamodb:UpdateItem", "RunnersTable", ("tokens#*",))
 CREDENTIAL = Access("serve_runs", "secretsmanager:GetSecretValue", CREDENTIALS)
 DELETED_CREDENTIAL = Access(
     "serve_runs",
@@ -45,6 +46,7 @@ DUE = Access(
 WORK = Access("plan_refresh", "sqs:SendMessage", "RefreshQueue")
 
 LEASE = Access("refresh_tokens", "dynamodb:DeleteItem", "RunnersTable", ("lease#*",))
+REFRESHED = Access("refresh_tokens", "dynamodb:UpdateItem", "RunnersTable", ("tokens#*",))
 TOKEN = Access("refresh_tokens", "secretsmanager:PutSecretValue", TOKENS)
 CLIENT = Access("refresh_tokens", "secretsmanager:GetSecretValue", CLIENTS)
 
@@ -177,11 +179,21 @@ def _on_rows_of_runs() -> Iterator[tuple[str, Attack]]:
 
 
 def _on_runners() -> Iterator[tuple[str, Attack]]:
-    for prefix in ("lease", "deleted", "floor"):
+    for prefix in ("lease", "retired"):
         yield _pair(f"delete {prefix}# in RunnersTable as the API", RUNNER, keys=(f"{prefix}#*",))
+    put = replace(RUNNER, action="dynamodb:PutItem")
+    yield _pair("put a lease as the API", put, keys=("lease#*",))
+    yield _pair("put in RunnersTable without a key as the API", put, keys=())
+    yield _pair("update in RunnersTable without a key as the API", TOKEN_OF_RUNNERS, keys=())
+    for prefix in ("", "retired#", "lease#", "client#"):
+        yield _pair(f"update {prefix}* as the API", TOKEN_OF_RUNNERS, keys=(f"{prefix}*",))
     yield _pair("delete in RunnersTable without a key as the API", RUNNER, keys=())
-    for prefix in ("", "deleted#", "floor#"):
+    for prefix in ("", "tokens#", "retired#"):
         yield _pair(f"delete {prefix}* as the refresher", LEASE, keys=(f"{prefix}*",))
+        put = replace(LEASE, action="dynamodb:PutItem")
+        yield _pair(f"put {prefix}* as the refresher", put, keys=(f"{prefix}*",))
+    yield _pair("update a runner as the refresher", REFRESHED, keys=("*",))
+    yield _pair("update in RunnersTable without a key as the refresher", REFRESHED, keys=())
     yield _pair("delete in RunnersTable without a key as the refresher", LEASE, keys=())
 
 
@@ -250,7 +262,7 @@ def _by_the_planner_and_the_refresher() -> Iterator[tuple[str, Attack]]:
     yield _pair("receive messages as the API", FIRST_TOKEN, action="sqs:ReceiveMessage")
     yield _pair("send into another queue as the API", FIRST_TOKEN, resource="RefreshDeadLetters")
     read = Access("refresh_tokens", "dynamodb:GetItem", "RunnersTable", ("*",))
-    written = replace(read, action="dynamodb:PutItem")
+    written = replace(LEASE, action="dynamodb:PutItem")
     for table in ("RunsTable", "AccessTable"):
         yield _pair(f"read {table} as the refresher", read, resource=table)
         yield _pair(f"write {table} as the refresher", written, resource=table)

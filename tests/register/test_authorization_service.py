@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from byline.fetch import POST_TIMEOUT_SECONDS, post_json
+from byline.fetch import POST_TIMEOUT_SECONDS
 from byline.registration.answers import PASSING
 from byline.registration.authorization_service import (
     ATTEMPTS,
@@ -18,6 +18,7 @@ from byline.registration.authorization_service import (
     WAIT_SECONDS,
     AuthorizationService,
     Delivery,
+    post_json,
     resource,
 )
 from byline.registration.principals import typed

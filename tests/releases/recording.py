@@ -57,7 +57,7 @@ def record(of: Service) -> Recording:
     _leave_a_runner_without_token(of)
     reads = [f"/runs/{run}" for state, run in runs.items() if state != "deleted"]
     reads += ["/runners/gpu", "/credentials/github", "/role-bindings", "/service-accounts"]
-    reads += [f"/runs/{runs['running']}/messages", "/credentials", "/runners"]
+    reads += [f"/runs/{runs['running']}/messages", "/credentials", "/runners", "/tokens"]
     return Recording(
         version=version(),
         tables={table: of.rows(table) for table in TABLES},
@@ -116,7 +116,8 @@ def _people_and_runners(of: Service) -> None:
     _ok(of, "POST", "/service-accounts", document={"token": token, "name": "nightly"})
     _ok(of, "PUT", "/credentials/github", document={"provider": "github", "token": CREDENTIAL})
     for runner in ("cpu", "gpu", "tpu"):
-        document = {"client": "scheduler", "audience": "https://api.example", "subject": "nightly"}
+        document: dict[str, Any] = {"client": "scheduler", "audience": "https://api.example"}
+        document |= {"subject": "nightly", "isolated": runner == "tpu"}
         _ok(of, "PUT", f"/runners/{runner}", document=document)
     of.work_off()
     assert of.call("DELETE", "/runners/tpu").status == 204

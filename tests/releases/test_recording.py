@@ -41,4 +41,4 @@ def kind_of(row: dict[str, Any]) -> set[str]:
 
 def plain(part: str) -> str:
     """A part of a secret's name without what differs between recordings."""
-    return re.sub(r"[0-9A-Z]{26}|[0-9a-f]{8,}|\d+", "*", part)
+    return re.sub(r"[0-9A-Za-z]{26}|[0-9a-f]{8,}|\d+", "*", part)

@@ -4,12 +4,14 @@ Each recording of `recorded/` is loaded as it was written, and used by today's c
 """
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from byline.refresh.runner_rows import read_runner, runner_key
+from byline.refresh.token_rows import TokenRow, read_token_row
 from byline.refresh.work_units import read_message
 from tests.refresh.world import TABLE as RUNNERS
 from tests.releases.recording import CREDENTIAL, Recording
@@ -115,12 +117,12 @@ def test_recorded_credential_is_handed_out(of: Service, left: Recording) -> None
 def test_recorded_tokens_are_refreshed(of: Service, left: Recording) -> None:
     """A runner of a release before gets its next token, with a higher generation."""
     assert left.secrets
-    before = {name: runner(of, name) for name in ("cpu", "gpu")}
+    before = {name: token_of(of, name) for name in ("cpu", "gpu")}
     of.work_off()
     for name, row in before.items():
-        assert runner(of, name).generation > row.generation
+        assert token_of(of, name).generation > row.generation
         answer = of.call("GET", f"/runners/{name}/token", by="nightly")
-        assert answer.json["token"] == of.world.token(runner(of, name))["token"]
+        assert answer.json["token"] == of.world.token(token_of(of, name))["token"]
 
 
 def test_recorded_messages_of_the_queue_are_understood(of: Service, left: Recording) -> None:
@@ -132,17 +134,18 @@ def test_recorded_messages_of_the_queue_are_understood(of: Service, left: Record
 
 
 def timeless(answer: Any) -> Any:
-    """An answer without a runner's status: its token has expired since it was recorded."""
-    runners = answer.get("runners", [answer] if "client" in answer else [])
+    """An answer without the status of a token, which has expired since it was recorded."""
+    runners = answer.get("tokens", answer.get("runners", [answer] if "client" in answer else []))
     for each in runners:
         del each["status"]
     return answer
 
 
-def runner(of: Service, name: str) -> Any:
-    """The row of a runner."""
-    answer = of.world.dynamodb.get_item(TableName=RUNNERS, Key=runner_key(PROJECT, name))
-    return read_runner(answer["Item"])
+def token_of(of: Service, name: str) -> TokenRow:
+    """The row of the token that a runner points to."""
+    get = partial(of.world.dynamodb.get_item, TableName=RUNNERS)
+    runner = read_runner(get(Key=runner_key(PROJECT, name))["Item"])
+    return read_token_row(get(Key=runner.token_key)["Item"])
 
 
 def differences(before: Any, now: Any, at: str = "") -> list[str]:

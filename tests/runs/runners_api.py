@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
-from byline.refresh.runner_rows import RunnerRow, read_runner
+from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
+from byline.refresh.token_rows import TokenRow, read_token_row, token_item
 from byline.refresh.work_units import WorkUnit
-from tests.refresh.world import TABLE, World
+from tests.refresh.world import SECRETS, TABLE, World
 from tests.runs.identity_server import Credential
 from tests.runs.runs_api import Answer, RunsApi
 
@@ -37,27 +38,49 @@ class RunnersApi:
         """Delete a runner."""
         return self.api.call("DELETE", self.path(runner), by=by)
 
+    def refresh_now(self, by: Credential, runner: str = "nightly") -> Answer:
+        """Ask for a refresh of a runner's token."""
+        return self.api.call("POST", self.path(runner, of="/refresh"), by=by)
+
+    def tokens(self, by: Credential, **query: str) -> Answer:
+        """List the project's tokens."""
+        return self.api.call("GET", f"/v1/projects/{self.project}/tokens", by=by, query=query)
+
     def token(self, by: Credential, runner: str = "nightly") -> Answer:
         """Read a runner's token."""
         return self.api.call("GET", self.path(runner, of="/token"), by=by)
 
-    def row(self, runner: str = "nightly") -> RunnerRow | None:
-        """The runner's row, None where it does not exist."""
-        return self.world.row(runner, project=self.project)
-
-    def registered_row(self, runner: str = "nightly") -> RunnerRow:
+    def row(self, runner: str = "nightly") -> RunnerRow:
         """The runner's row, which must exist."""
-        row = self.row(runner)
-        assert row is not None
-        return row
+        answer = self.world.aws.observer("dynamodb").get_item(
+            TableName=TABLE, Key=runner_key(self.project, runner), ConsistentRead=True
+        )
+        return read_runner(answer["Item"])
 
-    def store(self, row: RunnerRow) -> None:
-        """Overwrite the runner's row."""
-        self.world.put(row)
+    def token_row(self, runner: str = "nightly") -> TokenRow:
+        """The row of the token that the runner points to, which must exist."""
+        answer = self.world.aws.observer("dynamodb").get_item(
+            TableName=TABLE, Key=self.row(runner).token_key, ConsistentRead=True
+        )
+        return read_token_row(answer["Item"])
 
-    def tombstones(self) -> list[RunnerRow]:
-        """The tombstones of deleted runners."""
-        return [read_runner(item) for item in self.items("deleted")]
+    def store(self, row: RunnerRow | TokenRow) -> None:
+        """Overwrite the row of a runner or a token."""
+        item = token_item(row) if isinstance(row, TokenRow) else runner_item(row)
+        self.world.aws.observer("dynamodb").put_item(TableName=TABLE, Item=item)
+
+    def retired(self) -> list[TokenRow]:
+        """The tokens without a runner."""
+        return [read_token_row(item) for item in self.items("retired")]
+
+    def live(self) -> list[TokenRow]:
+        """The tokens with runners."""
+        return [read_token_row(item) for item in self.items("tokens")]
+
+    def secrets_of(self, token: TokenRow) -> list[str]:
+        """The names of a token's secrets that exist."""
+        start = SECRETS.token(token.project, token.client, token.id, 0)[:-1]
+        return [name for name in self.world.aws.secrets.names() if name.startswith(start)]
 
     def items(self, kind: str = "") -> list[dict[str, Any]]:
         """The project's rows of a kind; runners where no kind is given."""
@@ -85,14 +108,13 @@ class RunnersApi:
         ]
 
     def refresh(self, *units: WorkUnit) -> None:
-        """Let a worker refresh the due runners of these units; the nightly runner's unit by
-        default.
+        """Let a worker do the due work of these units, by default of the nightly runner's.
 
         The worker's AWS calls are not counted.
         """
         aws = self.world.aws
         before = list(aws.calls)
         self.world.catch_up()
-        for unit in units or (self.registered_row().work_unit,):
+        for unit in units or (self.token_row().work_unit,):
             assert self.world.worker().refresh(unit) == "done"
         aws.calls[:] = before

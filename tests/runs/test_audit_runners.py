@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from byline.refresh.runner_rows import LastError
+from byline.refresh.token_rows import LastError
 from stand_ins.faults import Call, LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
 from tests.runs.audit_api import actions, records
@@ -56,16 +56,16 @@ def test_repeated_registration_writes_no_record(runners: RunnersApi, ada: Creden
     runners.put(ada)
     runners.put(ada)
     now = int(time.time())
-    error = LastError(error_class="invalid_scope", at=now - 600)
-    runners.store(replace(runners.registered_row(), due_at=now + 3_600, last_error=error))
+    error = LastError(error_class="invalid_scope", since=now - 600, at=now - 600)
+    runners.store(replace(runners.token_row(), due_at=now + 3_600, last_error=error))
     runners.put(ada)
-    assert runners.registered_row().due_at != now + 3_600
+    assert runners.token_row().due_at != now + 3_600
     assert [record["action"] for record in trail(runners, ada)] == ["register_runner"]
 
 
 def test_refresh_writes_no_record(ready: RunnersApi, ada: Credential) -> None:
     """A refresh of the runner's token is not audited."""
-    assert ready.registered_row().slot is not None
+    assert ready.token_row().slot is not None
     assert [record["action"] for record in trail(ready, ada)] == ["register_runner"]
 
 
@@ -118,7 +118,7 @@ class TestTokens:
         assert answer.status in (500, 503)
         assert answer.status == 503 or refusal is ACCESS_DENIED
         assert "token" not in answer.json
-        assert ready.world.token(ready.registered_row())["token"] not in answer.body
+        assert ready.world.token(ready.token_row())["token"] not in answer.body
 
     def test_record_with_a_lost_answer_is_written_once(
         self, ready: RunnersApi, ada: Credential, gpu: Credential

@@ -1,69 +1,61 @@
-"""Deleting runners: their secrets are removed, and those of later runners with the name stay."""
+"""Deleting runners: a token ends with its last runner, and its secrets with it."""
 
 from copy import replace
 
 import pytest
 
 from stand_ins.faults import LoseAnswer
-from tests.refresh.world import SECRETS
+from tests.refresh.world import TABLE
 from tests.runs.identity_server import Credential
 from tests.runs.runners_api import RunnersApi
 
 
-def secrets_of(runners: RunnersApi, runner: str = "nightly") -> list[str]:
-    """The names of a runner's secrets."""
-    start = SECRETS.token(runners.project, runner, 0)[:-1]
-    return [name for name in runners.world.aws.secrets.names() if name.startswith(start)]
-
-
-def test_deleted_runner_is_not_found_and_its_secrets_are_deleted(
+def test_last_runner_of_a_token_takes_its_secrets_with_it(
     runners: RunnersApi, ada: Credential
 ) -> None:
     """A deletion is answered 204, then 404, and RefreshTokensFunction deletes the secrets."""
     runners.put(ada)
     runners.refresh()
-    unit = runners.registered_row().work_unit
-    assert secrets_of(runners)
+    token = runners.token_row()
+    assert runners.secrets_of(token)
     runners.world.aws.calls.clear()
     answer = runners.delete(ada)
     assert (answer.status, answer.body) == (204, "")
-    assert runners.messages() == [unit]
+    assert runners.messages() == [token.work_unit]
     assert runners.get(ada).status == runners.delete(ada).status == 404
     listed = runners.api.call("GET", f"/v1/projects/{runners.project}/runners", by=ada)
     assert listed.json["runners"] == []
-    runners.refresh(unit)
-    assert secrets_of(runners) == []
+    runners.refresh(token.work_unit)
+    assert runners.secrets_of(token) == []
 
 
-def test_tombstone_has_the_row_and_the_actor(
-    runners: RunnersApi, ada: Credential, grace: Credential
+def test_deletion_of_one_of_several_runners_leaves_the_token_to_the_others(
+    runners: RunnersApi, nightly: Credential, gpu: Credential
 ) -> None:
-    """The tombstone has the whole row and its actor for 30 days, and is due for the sweep."""
+    """Nothing is revoked, swept or sent, and the other runner reads the same token."""
+    for name in ("nightly", "weekly"):
+        runners.put(nightly, name, subject="gpu")
+    runners.refresh()
+    token, text = runners.token_row(), runners.token(gpu).json["token"]
+    runners.world.aws.calls.clear()
+    assert runners.delete(nightly).status == 204
+    assert runners.messages() == []
+    assert runners.token_row("weekly") == replace(token, runners=1)
+    assert runners.retired() == []
+    assert runners.token(gpu, "weekly").json["token"] == text
+    assert runners.token(gpu).status == 404
+
+
+def test_retired_token_has_its_row_and_is_due(runners: RunnersApi, ada: Credential) -> None:
+    """The retired row has all that a sweep needs, and no end of life before it."""
     runners.put(ada, audience="models")
-    row = runners.registered_row()
-    runners.delete(grace)
-    [tombstone] = runners.tombstones()
-    assert tombstone.deleted_at is not None
-    assert tombstone.deleted_by == (
-        '{"user":{"id":{"subject":"grace"},"spec":'
-        '{"firstName":"Grace","lastName":"Hopper","email":"g@example.com"}}}'
-    )
-    assert (tombstone.due_at, tombstone.shard, tombstone.ttl) == (
-        tombstone.deleted_at,
-        row.shard,
-        None,
-    )
-    assert (
-        replace(
-            tombstone,
-            deleted_at=None,
-            deleted_by=None,
-            ttl=None,
-            due_at=row.due_at,
-            last_request=row.last_request,
-        )
-        == row
-    )
+    runners.refresh()
+    token = runners.token_row()
+    runners.delete(ada)
+    [retired] = runners.retired()
+    assert retired.retired_at is not None
+    assert (retired.due_at, retired.runners, retired.ttl) == (retired.retired_at, 0, None)
+    assert replace(retired, retired_at=None, runners=1, due_at=token.due_at) == token
 
 
 def test_deletion_of_a_missing_runner_is_not_found(runners: RunnersApi, ada: Credential) -> None:
@@ -73,46 +65,57 @@ def test_deletion_of_a_missing_runner_is_not_found(runners: RunnersApi, ada: Cre
     assert runners.calls() == ["GetItem"]
 
 
-def test_runner_with_the_name_of_a_deleted_one_has_a_higher_generation(
-    runners: RunnersApi, ada: Credential
-) -> None:
-    """The generation exceeds the old one's, so the sweep keeps the new runner's secrets."""
-    runners.put(ada)
-    row_ahead = replace(runners.registered_row(), generation=9_999_999_999_999)
-    runners.store(row_ahead)
-    runners.delete(ada)
-    assert runners.put(ada).status == 201
-    assert runners.registered_row().generation == row_ahead.generation + 1
-
-
-def test_sweep_of_a_deleted_runner_keeps_the_token_of_the_new_one(
+def test_runner_that_is_registered_again_has_a_new_token_with_new_secrets(
     runners: RunnersApi, nightly: Credential, gpu: Credential
 ) -> None:
-    """A runner that is deleted and registered again gets its token and keeps it."""
+    """The sweep of the old token, however late, finds none of the new one's secrets."""
     runners.put(nightly, subject="gpu")
     runners.refresh()
+    old = runners.token_row()
     runners.delete(nightly)
     runners.put(nightly, subject="gpu")
-    unit = runners.registered_row().work_unit
+    new = runners.token_row()
+    assert new.id != old.id
     for _ in range(4):
         runners.world.clock.advance(200)  # forced deletions end, and the second sweep is due
-        runners.refresh(unit)
-    assert runners.registered_row().last_error is None
-    row = runners.registered_row()
-    assert runners.world.token(row)["generation"] == row.generation
-    assert not [tombstone for tombstone in runners.tombstones() if tombstone.shard is not None]
+        runners.refresh(new.work_unit)
+    new = runners.token_row()
+    assert new.last_error is None
+    assert runners.world.token(new)["generation"] == new.generation
+    assert runners.secrets_of(old) == []
+    assert not [token for token in runners.retired() if token.shard is not None]
     assert runners.token(gpu).status == 200
 
 
 def test_deletion_with_a_lost_answer_happens_once(runners: RunnersApi, ada: Credential) -> None:
-    """The answer is 204, and one tombstone exists."""
-    runners.put(ada)
+    """The answer is 204, and one runner has left the token."""
+    for name in ("nightly", "weekly", "daily"):
+        runners.put(ada, name)
     runners.world.aws.faults.follow("TransactWriteItems", LoseAnswer())
     assert runners.delete(ada).status == 204
-    assert len(runners.tombstones()) == 1
+    assert runners.token_row("weekly").runners == 2
 
 
-@pytest.mark.parametrize("kind", ["deleted", "floor", "client", "lease"])
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"created_at": {"N": "7"}}, {"revision": {"N": "7"}}, {"isolated": {"N": "7"}}],
+    ids=str,
+)
+def test_runner_whose_row_is_unreadable_can_be_deleted(
+    runners: RunnersApi, ada: Credential, spoiled: dict[str, dict[str, str]]
+) -> None:
+    """The row is found by its key, and its token is left as by any other runner."""
+    runners.put(ada)
+    [item] = runners.items()
+    runners.world.aws.observer("dynamodb").put_item(TableName=TABLE, Item={**item, **spoiled})
+    token = runners.live()[0]
+    assert runners.get(ada).status == 500
+    assert runners.delete(ada).status == 204
+    assert runners.get(ada).status == 404
+    assert [retired.id for retired in runners.retired()] == [token.id]
+
+
+@pytest.mark.parametrize("kind", ["tokens", "retired", "client", "lease"])
 def test_partitions_beside_runners_are_no_project_names(
     runners: RunnersApi, ada: Credential, kind: str
 ) -> None:

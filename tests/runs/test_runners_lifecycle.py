@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.token_rows import TokenRow
 from byline.refresh.work_units import WorkUnit
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from serve_runs.audit.trail import ActionContext, AuditTrail
@@ -42,12 +42,13 @@ class Lifecycle:
             action=ActionContext(None, str(uuid4())),
         )
         for _ in range(2):
-            row, _outcome = self._store.register(registration, permit=lambda *_: None)
-        self.deliver(row.work_unit)
+            registered = self._store.register(registration, permit=lambda *_: None)
+        self.deliver(registered.runner.token.work_unit)
 
     def delete(self) -> WorkUnit:
         """Delete the runner as the route does, and deliver its message."""
         row = self._store.delete(PROJECT, RUNNER, action=ActionContext(None, str(uuid4())))
+        assert row is not None, "the token has no other runner"
         self.deliver(row.work_unit)
         return row.work_unit
 
@@ -67,15 +68,15 @@ class Lifecycle:
             outcomes = [*processes.map(lambda worker: worker.refresh(unit), workers)]
         assert set(outcomes) <= {"done", "held"}
 
-    def row(self) -> RunnerRow:
-        """The runner's row, which must exist."""
+    def row(self) -> TokenRow:
+        """The row of the runner's token, which must exist."""
         row = self.world.row(RUNNER)
         assert row is not None
         return row
 
     def mints_and_writes(self) -> tuple[int, int]:
         """The numbers of mints and of secret writes so far."""
-        writes = [write for write in self.world.aws.secrets.writes if "/runners/" in write.secret]
+        writes = [write for write in self.world.aws.secrets.writes if "/tokens/" in write.secret]
         return self.world.mints(), len(writes)
 
 
@@ -111,5 +112,5 @@ def test_repeated_messages_cause_no_second_mint_or_write(lifecycle: Lifecycle) -
         lifecycle.deliver(message)
     assert lifecycle.mints_and_writes() == (mints + 1, 4)
     assert lifecycle.world.row(RUNNER) is None
-    assert [name for name in lifecycle.world.aws.secrets.names() if "/runners/" in name] == []
+    assert [name for name in lifecycle.world.aws.secrets.names() if "/tokens/" in name] == []
     assert_no_secret_outside(lifecycle.world)

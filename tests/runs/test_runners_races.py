@@ -1,10 +1,11 @@
-"""Concurrent registrations, deletions and workers of one runner end in one consistent state.
+"""Concurrent registrations, deletions and workers of one token end in one consistent state.
 
 Each request is stopped before each of its AWS calls, and another request or a worker runs
-completely.
+completely. Then eight threads work on one token at once.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,40 +18,41 @@ from uuid import uuid4
 import pytest
 
 from byline.refresh.runner_rows import RunnerRow, read_runner
-from byline.tables.rows import Contended
+from byline.refresh.token_rows import TokenRow, read_token_row
 from refresh_tokens.sweeper import SWEEP_AGAIN_SECONDS
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.errors import RequestFailed
+from serve_runs.runners.changes import Runner
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
 from stand_ins.faults import Afterwards
+from stand_ins.refusal import transaction_cancelled
 from tests.refresh.world import SECRETS, TABLE, Worker, World, new_world
-from tests.runs.runs_api import reason_of
 from tests.runs.table_server import ACCESS_TABLE
 
 ROUNDS = 6
 
+CONFLICT = transaction_cancelled("TransactionConflict", "None", "None")
+
 _projects = count(1)
 
 
-def _store(client: Any, *, skew: float = 0) -> RunnerStore:
-    """A store whose clock is `skew` seconds ahead."""
-
-    def now() -> float:
-        return time.time() + skew
-
-    audit = AuditTrail(client, ACCESS_TABLE, now=now)
-    return RunnerStore(client, TABLE, audit=audit, now=now)
+def _store(client: Any) -> RunnerStore:
+    audit = AuditTrail(client, ACCESS_TABLE, now=time.time)
+    return RunnerStore(client, TABLE, audit=audit, now=time.time)
 
 
 class Stage:
-    """A project, and requests for its runner `nightly` by separate stores."""
+    """A project with a runner `weekly`, and requests for its runner `nightly` by separate stores.
+
+    Both runners ask for the token `models`, unless a request says otherwise.
+    """
 
     def __init__(self, world: World, client: Any) -> None:
         self.world = world
         self.client = client
-        self.generations: list[int] = []
-        """The generations of all registrations."""
+        self.ids: set[str] = set()
+        """The ids of all tokens that a registration has answered."""
         self.project = f"stage-{next(_projects)}"
         world.give_client(project=self.project)
 
@@ -59,9 +61,9 @@ class Stage:
         """The worker of the project."""
         return self.world.worker()
 
-    def store(self, *, skew: float = 0) -> RunnerStore:
-        """A store whose clock is `skew` seconds ahead."""
-        return _store(self.client, skew=skew)
+    def store(self) -> RunnerStore:
+        """A store of its own."""
+        return _store(self.client)
 
     def store_interrupted(self, by: Callable[["Stage"], None], *, at: int) -> RunnerStore:
         """A store that runs `by` before its AWS call with the number `at`, from 0."""
@@ -72,38 +74,44 @@ class Stage:
         )
         return _store(client)
 
-    def register(self, store: RunnerStore, audience: str = "models") -> RunnerRow:
-        """Register the runner."""
+    def register(
+        self, store: RunnerStore, audience: str = "models", *, runner: str = "nightly"
+    ) -> Runner:
+        """Register a runner."""
         request = RunnerRegistration(
             project=self.project,
-            runner="nightly",
+            runner=runner,
             body=RegisterRunner(client="scheduler", audience=audience),
             action=ActionContext(None, str(uuid4())),
         )
-        row = store.register(request, permit=lambda *_: None)[0]
-        self.generations.append(row.generation)
-        return row
+        registered = store.register(request, permit=lambda *_: None).runner
+        self.ids.add(registered.token.id)
+        return registered
 
-    def delete(self, store: RunnerStore) -> None:
-        """Delete the runner where it exists."""
-        if self.live():
-            store.delete(self.project, "nightly", action=ActionContext(None, str(uuid4())))
+    def delete(self, store: RunnerStore, *, runner: str = "nightly") -> None:
+        """Delete a runner where it exists."""
+        if runner in [row.runner for row in self.runners()]:
+            store.delete(self.project, runner, action=ActionContext(None, str(uuid4())))
 
     def work(self) -> None:
         """Let a worker do all due work of the project."""
         self.world.catch_up()
-        for unit in {row.work_unit for row in (*self.live(), *self.tombstones())}:
+        for unit in {row.work_unit for row in (*self.tokens(), *self.retired())}:
             self._worker.refresh(unit)
 
-    def live(self) -> list[RunnerRow]:
-        """The rows of runners that are not deleted."""
-        return self._rows(self.project)
+    def runners(self) -> list[RunnerRow]:
+        """The rows of runners."""
+        return [read_runner(item) for item in self._items(self.project)]
 
-    def tombstones(self) -> list[RunnerRow]:
-        """The rows of deleted runners."""
-        return self._rows(f"deleted#{self.project}")
+    def tokens(self) -> list[TokenRow]:
+        """The rows of tokens with runners."""
+        return [read_token_row(item) for item in self._items(f"tokens#{self.project}")]
 
-    def _rows(self, partition: str) -> list[RunnerRow]:
+    def retired(self) -> list[TokenRow]:
+        """The rows of tokens without a runner."""
+        return [read_token_row(item) for item in self._items(f"retired#{self.project}")]
+
+    def _items(self, partition: str) -> list[Any]:
         page = self.client.query(
             TableName=TABLE,
             ConsistentRead=True,
@@ -111,42 +119,47 @@ class Stage:
             ExpressionAttributeNames={"#project": "project"},
             ExpressionAttributeValues={":project": {"S": partition}},
         )
-        return [read_runner(item) for item in page["Items"]]
+        items: list[Any] = page["Items"]
+        return items
 
-    def secrets(self) -> list[str]:
-        """The names of the runner's secrets."""
-        start = SECRETS.token(self.project, "nightly", 0)[:-1]
-        return [name for name in self.world.aws.secrets.names() if name.startswith(start)]
+    def secrets(self) -> set[str]:
+        """The ids of the tokens that have secrets."""
+        start = SECRETS.token(self.project, "scheduler", "", 0).removesuffix("/0")
+        names = [name for name in self.world.aws.secrets.names() if name.startswith(start)]
+        return {name.split("/")[-2] for name in names}
 
     def settle(self) -> None:
         """Advance the clock, with a worker in each round, until no work is left."""
         for _ in range(ROUNDS):
             self.work()
             self.world.clock.advance(SWEEP_AGAIN_SECONDS)
-            unswept = [row for row in self.tombstones() if row.shard is not None]
-            if not unswept and not [row for row in self.live() if row.slot is None]:
+            unswept = [row for row in self.retired() if row.shard is not None]
+            if not unswept and not [row for row in self.tokens() if row.slot is None]:
                 return
 
     def assert_consistent(self) -> None:
-        """Fail unless the rows are consistent after any sequence of requests."""
-        live, deleted = self.live(), self.tombstones()
-        assert len(live) <= 1
-        generations = [row.generation for row in (*live, *deleted)]
-        assert len(set(generations)) == len(generations)
-        assert all(row.generation > old.generation for row in live for old in deleted)
-        # A registration whose generation is in no row would leave its secret behind.
-        assert max(generations) >= max(self.generations)
+        """Fail unless the rows are consistent after any sequence of requests.
+
+        Each runner points to a token, each token counts its runners, and no id is used twice.
+        """
+        runners, tokens, retired = self.runners(), self.tokens(), self.retired()
+        pointers = Counter(row.token for row in runners)
+        assert pointers == {token.mint_key.token_key: token.runners for token in tokens}
+        assert all(row.token == row.mint_key.token_key for row in runners)
+        ids = [token.id for token in (*tokens, *retired)]
+        assert len(set(ids)) == len(ids)
+        # The row of a token that vanished would leave its secrets behind.
+        assert self.ids == set(ids)
 
     def assert_settled(self) -> None:
-        """Fail unless a live runner has its token, and a deleted one no secret."""
+        """Fail unless each token has its secret, and a retired one has none."""
         self.settle()
         self.assert_consistent()
-        assert all(row.shard is None for row in self.tombstones())
-        for row in self.live():
-            assert row.last_error is None
-            assert self.world.token(row)["generation"] == row.generation
-        if not self.live():
-            assert self.secrets() == []
+        assert all(row.shard is None for row in self.retired())
+        for token in self.tokens():
+            assert token.last_error is None
+            assert self.world.token(token)["generation"] == token.generation
+        assert self.secrets() == {token.id for token in self.tokens()}
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +191,26 @@ def registered(stage: Stage) -> None:
     stage.register(stage.store())
 
 
+def shared(stage: Stage) -> None:
+    """The runner shares its token."""
+    registered(stage)
+    stage.register(stage.store(), runner="weekly")
+
+
+def only_the_other(stage: Stage) -> None:
+    """Another runner has the token."""
+    stage.register(stage.store(), runner="weekly")
+
+
 def deleted(stage: Stage) -> None:
     """The runner was registered and deleted."""
     registered(stage)
     stage.delete(stage.store())
+
+
+def with_another_token(stage: Stage) -> None:
+    """The runner is registered for another token."""
+    stage.register(stage.store(), "other")
 
 
 def change(stage: Stage) -> None:
@@ -206,10 +235,14 @@ def registration_and_deletion(stage: Stage) -> None:
     deletion(stage)
 
 
-def registration_by_a_clock_ahead_and_deletion(stage: Stage) -> None:
-    """Register the runner by a store whose clock is ahead, and delete it."""
-    stage.register(stage.store(skew=30))
-    deletion(stage)
+def arrival(stage: Stage) -> None:
+    """Register another runner for the same token."""
+    stage.register(stage.store(), runner="weekly")
+
+
+def departure(stage: Stage) -> None:
+    """Delete the other runner of the same token."""
+    stage.delete(stage.store(), runner="weekly")
 
 
 def worker(stage: Stage) -> None:
@@ -217,13 +250,14 @@ def worker(stage: Stage) -> None:
     stage.work()
 
 
-BEFORE = (never_registered, registered, deleted)
-DELETIONS = (registration_and_deletion, registration_by_a_clock_ahead_and_deletion)
+BEFORE = (never_registered, registered, shared, only_the_other, deleted, with_another_token)
 MEANWHILE = (
     change,
     deletion,
     deletion_and_registration,
-    *DELETIONS,
+    registration_and_deletion,
+    arrival,
+    departure,
 )
 
 
@@ -236,25 +270,29 @@ def test_overtaken_registration_is_the_final_one(
     meanwhile: Callable[[Stage], None],
     call: int,
 ) -> None:
-    """The registration that ends last is in the row, with a generation above all earlier ones."""
+    """The registration that ends last is in the row, and each token counts its runners."""
     before(stage)
     store = stage.store_interrupted(meanwhile, at=call)
     stage.register(store)
-    [row] = stage.live()
-    assert row.audience == "models"
+    assert "models" in [row.audience for row in stage.runners() if row.runner == "nightly"]
     stage.assert_consistent()
 
 
+@pytest.mark.parametrize("call", [1, 2])
 @pytest.mark.parametrize("meanwhile", [*MEANWHILE, worker])
+@pytest.mark.parametrize("before", [registered, shared])
 def test_overtaken_deletion_leaves_no_runner(
-    stage: Stage, meanwhile: Callable[[Stage], None]
+    stage: Stage,
+    before: Callable[[Stage], None],
+    meanwhile: Callable[[Stage], None],
+    call: int,
 ) -> None:
     """A deletion deletes the runner in the state that concurrent requests have given it."""
-    registered(stage)
-    store = stage.store_interrupted(meanwhile, at=1)
+    before(stage)
+    store = stage.store_interrupted(meanwhile, at=call)
     with suppress(RequestFailed):  # 404: another request has deleted it
-        stage.delete(store)
-    assert stage.live() == []
+        store.delete(stage.project, "nightly", action=ActionContext(None, str(uuid4())))
+    assert [row for row in stage.runners() if row.runner == "nightly"] == []
     stage.assert_consistent()
 
 
@@ -263,22 +301,21 @@ def test_change_overtaken_by_a_worker_counts(stage: Stage, call: int) -> None:
     """The changed runner starts without the worker's token and gets its own."""
     registered(stage)
     store = stage.store_interrupted(worker, at=call)
-    row = stage.register(store, "other")
-    assert stage.live() == [row]
-    assert row.slot is None
+    runner = stage.register(store, "other")
+    assert stage.runners() == [runner.row]
+    assert runner.token.slot is None
     stage.assert_settled()
 
 
-def test_worker_overtaken_by_a_change_commits_nothing(stage: Stage) -> None:
-    """The changed runner has a later generation than the token that the worker has written."""
+def test_worker_overtaken_by_a_change_leaves_no_secret(stage: Stage) -> None:
+    """The secret of the token that the runner has left is deleted, and it gets the other token."""
     registered(stage)
-    [before] = stage.live()
     stage.world.aws.faults.follow("CreateSecret", Afterwards(lambda: change(stage)))
     stage.work()
     stage.work()
-    [row] = stage.live()
-    assert (row.audience, row.generation > before.generation + 1) == ("other", True)
-    assert stage.world.token(row)["generation"] == row.generation
+    [token] = stage.tokens()
+    assert token.audience == "other"
+    assert stage.world.token(token)["generation"] == token.generation
     stage.assert_settled()
 
 
@@ -288,37 +325,77 @@ def test_worker_overtaken_by_a_deletion_leaves_no_secret(stage: Stage) -> None:
     stage.world.aws.faults.follow("CreateSecret", Afterwards(lambda: deletion(stage)))
     stage.work()
     stage.assert_settled()
-    assert stage.secrets() == []
+    assert stage.secrets() == set()
 
 
-def test_sweep_keeps_the_secret_of_a_runner_registered_by_a_slow_clock(
-    stage: Stage,
-) -> None:
-    """The sweep of a deleted runner of a faster clock keeps the secret of the live runner."""
-    store = stage.store_interrupted(registration_by_a_clock_ahead_and_deletion, at=3)
-    stage.register(store)
+def test_worker_overtaken_by_an_arrival_commits_its_token(stage: Stage) -> None:
+    """A runner that enters a token during its refresh does not make the commit fail."""
+    registered(stage)
+    mints = stage.world.mints()
+    stage.world.aws.faults.follow("CreateSecret", Afterwards(lambda: arrival(stage)))
     stage.work()
-    [row] = stage.live()
-    assert stage.world.token(row)["generation"] == row.generation
+    [token] = stage.tokens()
+    assert (token.runners, token.generation) == (2, 1)
+    stage.assert_settled()
+    assert stage.world.mints() == mints + 1
+
+
+def test_registration_that_conflicts_at_every_attempt_writes_nothing(stage: Stage) -> None:
+    """The answer is 503, and the rows are as before."""
+    only_the_other(stage)
+    before = stage.tokens()
+    stage.world.aws.faults.follow("TransactWriteItems", afterwards=CONFLICT)
+    store = stage.store_interrupted(never_registered, at=0)
+    with pytest.raises(RequestFailed) as failure:
+        stage.register(store)
+    assert failure.value.reason == "store_unavailable"
+    stage.world.aws.faults.clear()
+    assert (stage.tokens(), len(stage.runners())) == (before, 1)
+    stage.assert_consistent()
+
+
+def test_eight_runners_enter_and_leave_one_token_at_once(stage: Stage) -> None:
+    """They share one row and one mint, and the last one that goes retires it."""
+    names = [f"gpu-{number}" for number in range(8)]
+    barrier = Barrier(8)
+
+    def at_once(act: Callable[[RunnerStore, str], object]) -> None:
+        def run(name: str) -> None:
+            store = stage.store()
+            barrier.wait()
+            act(store, name)
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(run, names))
+
+    at_once(lambda store, name: stage.register(store, runner=name))
+    [token] = stage.tokens()
+    assert (token.runners, stage.retired()) == (8, [])
+    mints = stage.world.mints()
+    stage.work()
+    assert stage.world.mints() == mints + 1
+    at_once(lambda store, name: stage.delete(store, runner=name))
+    assert (stage.tokens(), [row.id for row in stage.retired()]) == ([], [token.id])
     stage.assert_settled()
 
 
 def test_many_concurrent_requests_end_in_a_consistent_state(stage: Stage) -> None:
-    """Eight threads with different clocks register, change and delete one runner."""
+    """Eight threads register, change and delete three runners with two tokens."""
     barrier = Barrier(8)
 
     def send_requests(number: int) -> set[str]:
-        store = stage.store(skew=number - 4)
+        store = stage.store()
+        runner = f"gpu-{number % 3}"
         barrier.wait()
-        failures = set()
+        failures: set[str] = set()
         for round_number in range(3):
             try:
                 if (number + round_number) % 3:
-                    stage.register(store, f"audience-{number % 2}")
+                    stage.register(store, f"audience-{number % 2}", runner=runner)
                 else:
-                    stage.delete(store)
-            except (RequestFailed, Contended) as failure:  # other requests were faster each time
-                failures.add(reason_of(failure))
+                    stage.delete(store, runner=runner)
+            except RequestFailed as failure:  # other requests were faster each time
+                failures.add(failure.reason)
         return failures
 
     with ThreadPoolExecutor(8) as threads:

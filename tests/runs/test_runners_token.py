@@ -11,6 +11,7 @@ import pytest
 
 from byline.identity.caller import Caller, Principal, principal_of
 from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.token_rows import TokenRow
 from byline.refresh.work_units import version_token
 from serve_runs.access.control import Access, RoleAssignment
 from serve_runs.runners.tokens import own_principal
@@ -41,6 +42,12 @@ def ready(runners: RunnersApi, nightly: Credential) -> RunnersApi:
     return runners
 
 
+def newest_secret(row: TokenRow) -> str:
+    """The name of the secret of the token's newest generation."""
+    assert row.slot is not None
+    return SECRETS.token(row.project, row.client, row.id, row.slot)
+
+
 def comparable(answer: Answer) -> tuple[int, dict[str, str], dict[str, Any]]:
     """An answer without its `instance`, which differs between any two requests."""
     return answer.status, answer.headers, {**answer.json, "instance": "-"}
@@ -51,14 +58,19 @@ def test_runner_reads_its_token(ready: RunnersApi, gpu: Credential) -> None:
     answer = ready.token(gpu)
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
-    row, token = ready.registered_row(), answer.json
+    row, token = ready.token_row(), answer.json
     assert token["token"] == ready.world.token(row)["token"]
     assert token["token_type"] == "Bearer"
     times = [
         datetime.fromisoformat(token[name]).timestamp() for name in ("issued_at", "expires_at")
     ]
     assert times == [row.issued_at, row.expires_at]
-    assert ready.calls() == ["BatchGetItem", "GetItem", "GetSecretValue", "PutItem"]
+    assert ready.calls() == [
+        "BatchGetItem",
+        *["GetItem"] * 2,
+        "GetSecretValue",
+        "PutItem",
+    ]
 
 
 def test_token_read_is_logged_without_the_token(
@@ -77,19 +89,18 @@ def test_token_is_read_from_the_slot_of_the_last_refresh(
     """Each refresh writes another slot, and the token of that slot is answered."""
     tokens = [ready.token(gpu).json["token"]]
     for _ in range(2):
-        row = ready.registered_row()
+        row = ready.token_row()
         ready.store(replace(row, due_at=int(time.time())))
         ready.refresh()
-        assert ready.registered_row().slot != row.slot
+        assert ready.token_row().slot != row.slot
         tokens.append(ready.token(gpu).json["token"])
     assert len(set(tokens)) == 3
 
 
 def test_uncommitted_version_is_not_answered(ready: RunnersApi, gpu: Credential) -> None:
     """A version that a stale worker has written over the committed one does not count."""
-    row = ready.registered_row()
-    assert row.slot is not None
-    name = SECRETS.token(row.project, row.runner, row.slot)
+    row = ready.token_row()
+    name = newest_secret(row)
     before = ready.token(gpu).json
     ready.world.aws.observer("secretsmanager").put_secret_value(
         SecretId=name,
@@ -98,6 +109,28 @@ def test_uncommitted_version_is_not_answered(ready: RunnersApi, gpu: Credential)
         '"issued_at":"2026-01-01T00:00:00Z","expires_at":"2036-01-01T00:00:00Z"}',
     )
     assert ready.token(gpu).json == before
+
+
+def test_runners_that_share_a_token_read_it_each_by_its_own_name(
+    ready: RunnersApi, nightly: Credential, gpu: Credential, web: Web
+) -> None:
+    """Each subject gets the token by the name of its own runner, and by no other name."""
+    ready.put(nightly, "weekly", subject="tpu")
+    tpu = web.bearer("tpu", client="tpu")
+    assert ready.token(tpu, "weekly").json == ready.token(gpu).json
+    assert ready.token(tpu).reason == ready.token(gpu, "weekly").reason == "not_found"
+    assert ready.token(web.bearer("cpu", client="cpu"), "weekly").reason == "not_found"
+
+
+def test_isolated_runners_read_different_tokens(
+    runners: RunnersApi, nightly: Credential, gpu: Credential
+) -> None:
+    """With equal requests and subjects too."""
+    for name in ("nightly", "weekly"):
+        runners.put(nightly, name, subject="gpu", isolated=True)
+    runners.refresh(*{token.work_unit for token in runners.live()})
+    tokens = {runners.token(gpu, name).json["token"] for name in ("nightly", "weekly")}
+    assert len(tokens) == 2
 
 
 class TestOtherCallers:
@@ -139,7 +172,7 @@ class TestOtherCallers:
         self, ready: RunnersApi, gpu: Credential, missing: Answer
     ) -> None:
         """Issuers may use the same subjects, so a runner is issuer and subject."""
-        ready.store(replace(ready.registered_row(), subject_issuer="https://other.example"))
+        ready.store(replace(ready.row(), subject_issuer="https://other.example"))
         assert comparable(ready.token(gpu)) == comparable(missing)
 
     @pytest.mark.parametrize("subject", [None, ""])
@@ -153,7 +186,7 @@ class TestOtherCallers:
         issuer: str | None,
     ) -> None:
         """A runner with an empty subject matches no caller."""
-        row = ready.registered_row()
+        row = ready.row()
         issuer = row.subject_issuer if issuer else None
         ready.store(replace(row, subject=subject, subject_issuer=issuer))
         assert comparable(ready.token(gpu)) == comparable(missing)
@@ -162,7 +195,7 @@ class TestOtherCallers:
         self, ready: RunnersApi, gpu: Credential, missing: Answer
     ) -> None:
         """A runner that an anonymous caller registered matches no caller."""
-        ready.store(replace(ready.registered_row(), subject_issuer=None))
+        ready.store(replace(ready.row(), subject_issuer=None))
         assert comparable(ready.token(gpu)) == comparable(missing)
 
     def test_admin_that_registered_the_runner_is_forbidden(
@@ -183,7 +216,7 @@ class TestOtherCallers:
         state: str,
     ) -> None:
         """The answer is the same before the first token, after its expiry and after a deletion."""
-        row = ready.registered_row()
+        row = ready.token_row()
         if state == "waiting":
             ready.store(replace(row, slot=None, expires_at=None))
         elif state == "expired":
@@ -220,9 +253,8 @@ ROW = RunnerRow(
     project="payments",
     runner="nightly",
     client="scheduler",
+    token="-",
     revision="-",
-    generation=1,
-    deadline=1,
     created_at="-",
     updated_at="-",
     subject="gpu",
@@ -298,7 +330,7 @@ class TestWithoutToken:
         self, ready: RunnersApi, gpu: Credential, lifetime: int, status: int
     ) -> None:
         """A token is answered until its expiry, and 503 from then on."""
-        ready.store(replace(ready.registered_row(), expires_at=int(time.time()) + lifetime))
+        ready.store(replace(ready.token_row(), expires_at=int(time.time()) + lifetime))
         assert ready.token(gpu).status == status
 
     def test_changed_registration_answers_no_old_token(
@@ -328,11 +360,10 @@ class TestWithoutToken:
     ) -> None:
         """The answer is 503, and no part of the text is logged, because it may be part of a
         token."""
-        row = ready.registered_row()
+        row = ready.token_row()
         row = replace(row, generation=row.generation + 7)
         ready.store(row)
-        assert row.slot is not None
-        name = SECRETS.token(row.project, row.runner, row.slot)
+        name = newest_secret(row)
         value = {"SecretString": text} if text else {"SecretBinary": b"spoiled-token"}
         ready.world.aws.observer("secretsmanager").put_secret_value(
             SecretId=name, ClientRequestToken=version_token(name, row.generation), **value

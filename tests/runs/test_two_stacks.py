@@ -83,21 +83,22 @@ def test_runners_of_the_same_name_have_their_own_tokens(
     stacks: TwoStacks, ada: Credential, grace: Credential, gpu: Credential
 ) -> None:
     """Each stack mints with its own client secret, writes its own secret, and answers it."""
-    tokens = []
+    tokens, ids = [], []
     for stack, admin in ((stacks.prod, ada), (stacks.stage, grace)):
         stack.give_client()
         shown = stack.register_runner(admin, subject="gpu").json
         assert shown["status"] == "waiting"
         shown = stack.call("GET", "runners/nightly", by=admin).json
-        assert shown["secret_arn"].endswith(f":secret:{stack.name}/runners/{PROJECT}/nightly/0")
+        assert shown["secret_arn"].endswith(f":secret:{stack.secret_of(shown['token'])}")
+        ids.append(shown["token"])
         tokens.append(stack.call("GET", "runners/nightly/token", by=gpu).json["token"])
     assert len(set(tokens)) == 2
-    for stack, token in zip((stacks.prod, stacks.stage), tokens, strict=True):
-        written = stack.world.current(f"{stack.name}/runners/{PROJECT}/nightly/0")
+    for stack, token, id_ in zip((stacks.prod, stacks.stage), tokens, ids, strict=True):
+        written = stack.world.current(stack.secret_of(id_))
         assert written["token"] == token
         assert stack.secret_names() == [
             f"{stack.name}/clients/{PROJECT}/scheduler",
-            f"{stack.name}/runners/{PROJECT}/nightly/0",
+            stack.secret_of(id_),
         ]
 
 

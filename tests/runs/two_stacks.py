@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from byline.secret_names import SecretNames
+from byline.refresh.token_rows import SecretNames
 from plan_refresh.handler import build as build_planner
 from refresh_tokens.handler import build as build_worker
 from tests.refresh.deployment import Deployment, forget_clients, sqs_record
@@ -35,6 +35,10 @@ class OneStack:
     def give_client(self) -> None:
         """Write the client secret `scheduler` of the project, as an operator of this stack does."""
         self.world.give_client(project=PROJECT, names=SecretNames(self.name))
+
+    def secret_of(self, token_id: str) -> str:
+        """The name of the first secret of a token of the client `scheduler`."""
+        return SecretNames(self.name).token(PROJECT, "scheduler", token_id, 0)
 
     def register_runner(self, by: Credential, **body: Any) -> Answer:
         """Register the runner `nightly`, and let the refresher work."""

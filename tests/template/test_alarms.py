@@ -125,9 +125,8 @@ def test_dashboard_shows_failed_mints_by_client() -> None:
     message = re.search(r"filter message = '([^']+)'", query)
     assert message
     source = (ROOT / "functions/refresh_tokens/handler.py").read_text()
-    assert re.search(
-        rf'logger\.\w+\(\s*"{message[1]}",[^)]*project=[^)]*client=[^)]*error_class=', source
-    )
+    assert re.search(rf'logger\.\w+\("{message[1]}", \*\*_token\(row\), \*\*failure\)', source)
+    assert all(f'"{name}": ' in source for name in ("project", "client", "error_class"))
     assert "by project, client, error_class" in query
 
 

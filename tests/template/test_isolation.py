@@ -18,7 +18,7 @@ from moto import mock_aws
 from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from byline.errors import Misconfigured
-from byline.secret_names import SecretNames
+from byline.refresh.token_rows import SecretNames
 from tests.template.stack import (
     Json,
     flatten,
@@ -42,12 +42,14 @@ ACTIONS = sorted(
     }
 )
 OF_ROLES = {
+    ("RunsRole", "client"),
     ("RunsRole", "token"),
     ("RunsRole", "credential"),
     ("RefreshTokensRole", "client"),
     ("RefreshTokensRole", "token"),
 }
-"""Each role with the kinds of secrets that it may use."""
+"""Each role with the kinds of secrets that it may use. RunsRole sees whether a client's secret
+exists, and `tests/permissions` holds that it cannot read one."""
 
 OF_THIS_STACK = ("AWS::StackName", "AWS::StackId", "SecretPrefix", "StackName")
 """What makes a name that the template chooses another one in each stack."""
@@ -141,7 +143,7 @@ def secrets_of(prefix: str) -> dict[str, str]:
         kind: f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-a1B2c3"
         for kind, name in {
             "client": names.client("apollo", "scheduler"),
-            "token": names.token("apollo", "nightly", 0),
+            "token": names.token("apollo", "scheduler", "01m6dmbe", 0),
             "credential": names.credential("apollo", "github"),
         }.items()
     }

@@ -25,7 +25,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecur
 
 SECRETS = re.compile(
     r"arn:\$\{AWS::Partition\}:secretsmanager:\$\{AWS::Region\}:\$\{AWS::AccountId\}"
-    r":secret:\$\{Prefix\}/(clients|runners|credentials)/\*"
+    r":secret:\$\{Prefix\}/(clients|tokens|credentials)/\*"
 )
 """A wildcard within ARNs: a secret's ends in six characters that Secrets Manager chooses."""
 

@@ -11,7 +11,7 @@ from byline.refresh.timing import (
     WRITES_PER_DAY,
 )
 from plan_refresh.planning import WRITES_PER_SECOND, scheduled_time
-from refresh_tokens.time_slices import UNITS_AT_ONCE
+from refresh_tokens.refresher import UNITS_AT_ONCE
 from tests.template.deployment import Deployment
 from tests.template.stack import Json, properties, resources, template
 from tools.refresh_events import AT

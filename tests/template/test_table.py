@@ -2,7 +2,7 @@
 
 import pytest
 
-from byline.refresh.runner_rows import DUE_INDEX
+from byline.refresh.token_rows import DUE_INDEX
 from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
 from byline.tables.rows import EXPIRES_AT
 from serve_runs.audit.store import PERSON_INDEX
@@ -190,7 +190,7 @@ def test_runs_and_audit_records_are_kept_for_ever_by_default() -> None:
 
 
 def test_runners_table_expires_rows_by_ttl() -> None:
-    """DynamoDB deletes rows whose `ttl` has passed: deleted runners and leases."""
+    """DynamoDB deletes rows whose `ttl` has passed: retired tokens and leases."""
     assert properties(TABLE, "RunnersTable")["TimeToLiveSpecification"] == {
         "AttributeName": "ttl",
         "Enabled": True,

@@ -82,21 +82,56 @@ REGISTER_RUNNER: Mapping[str, Any] = {
     "subject": "gpu-1",
 }
 
+TOKEN_ID = "01m6dmbe000000000000000002"
+
+_SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:byline/tokens/apollo/trainer/"
+
+_TOKEN_STATE: Mapping[str, Any] = {
+    "status": "ready",
+    "issued_at": "2026-11-02T08:00:02.000Z",
+    "expires_at": "2026-11-02T08:15:02.000Z",
+    "refreshed_at": "2026-11-02T08:00:03.000Z",
+    "secret_arn": f"{_SECRET}{TOKEN_ID}/1",
+    "secret_arns": [f"{_SECRET}{TOKEN_ID}/{slot}" for slot in (0, 1)],
+    "last_error": None,
+}
+
 RUNNER: Mapping[str, Any] = {
     "name": RUNNER_NAME,
     "project": PROJECT,
     **REGISTER_RUNNER,
     "resource": None,
-    "status": "ready",
-    "issued_at": "2026-11-02T08:00:02.000Z",
-    "expires_at": "2026-11-02T08:15:02.000Z",
-    "refreshed_at": "2026-11-02T08:00:03.000Z",
-    "secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:"
-    "byline/runners/apollo/gpu-1/1",
-    "last_error": None,
+    "isolated": False,
+    "token": TOKEN_ID,
+    **_TOKEN_STATE,
     "created_at": "2026-11-02T08:00:00.000Z",
     "updated_at": "2026-11-02T08:00:00.000Z",
     "registered_by": ADA,
+}
+
+REGISTERED_RUNNER: Mapping[str, Any] = {
+    **RUNNER,
+    "warnings": [
+        {
+            "code": "several_secrets",
+            "detail": "The token is written to 2 secrets in turn. A reader of one of them by its "
+            "name finds an expired token part of the time: read docs/runners.md, Readers.",
+        }
+    ],
+}
+
+TOKEN: Mapping[str, Any] = {
+    "id": TOKEN_ID,
+    "project": PROJECT,
+    "client": REGISTER_RUNNER["client"],
+    "audience": REGISTER_RUNNER["audience"],
+    "resource": None,
+    "scope": REGISTER_RUNNER["scope"],
+    "isolated_for": None,
+    "runners": 12,
+    "generation": 97,
+    **_TOKEN_STATE,
+    "created_at": "2026-11-02T08:00:00.000Z",
 }
 
 AUDIT_RECORD: Mapping[str, Any] = {
@@ -194,7 +229,9 @@ EXAMPLES: Mapping[str, Any] = {
     "Run": RUN,
     "RunList": {"runs": [RUN], "next_cursor": None},
     "Runner": RUNNER,
+    "RegisteredRunner": REGISTERED_RUNNER,
     "RunnerList": {"runners": [RUNNER], "next_cursor": None},
+    "TokenList": {"tokens": [TOKEN], "next_cursor": None},
     "RoleBindingOf": ROLE_BINDING,
     "RoleBindingList": {"role_bindings": [ROLE_BINDING], "next_cursor": None},
     "AuditRecord": AUDIT_RECORD,

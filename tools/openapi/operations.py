@@ -15,6 +15,7 @@ from tools.openapi.shapes import (
     Health,
     Message,
     MessageList,
+    RegisteredRunner,
     RoleBindingList,
     RoleBindingOf,
     Run,
@@ -25,6 +26,7 @@ from tools.openapi.shapes import (
     ServiceAccount,
     ServiceAccountList,
     SignedOut,
+    TokenList,
 )
 
 type Reasons = tuple[ProblemReason, ...]
@@ -112,8 +114,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "register_runner": _change(
         "runners",
         {
-            201: ("The runner was registered.", Runner),
-            200: ("The runner as it is registered now.", Runner),
+            201: ("The runner was registered.", RegisteredRunner),
+            200: ("The runner as it is registered now.", RegisteredRunner),
         },
         *BODY,
         located=(201,),
@@ -121,6 +123,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "list_project_runners": _list("runners", RunnerList),
     "show_runner": _read("runners", "The runner.", Runner),
     "delete_runner": _delete("runners", "The runner is deleted."),
+    "refresh_runner": _change(
+        "runners",
+        {202: ("The runner. Its token is refreshed within seconds.", Runner)},
+        "too_many_refreshes",
+    ),
+    "list_project_tokens": _list("runners", TokenList, "forbidden"),
     "show_runner_token": _read("runners", "The token.", RunnerToken, *TOKEN),
     "list_role_bindings": _list("access", RoleBindingList),
     "grant_role": _change(

@@ -13,7 +13,8 @@ from byline.names import Name, RunId
 from serve_runs.audit.trail import Action, ResourceType
 from serve_runs.credentials.requests import Provider
 from serve_runs.messages.requests import MessageRole
-from serve_runs.runners.views import RunnerStatus
+from serve_runs.runners.views import TokenStatus
+from serve_runs.runners.warnings import CODES
 from serve_runs.runs.requests import Status
 from serve_runs.service_accounts.requests import ServiceAccountId
 from serve_runs.web.reasons import REASONS
@@ -160,12 +161,38 @@ class RunList(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class LastError(msgspec.Struct, forbid_unknown_fields=True):
-    """Why the last refresh of a runner's token failed."""
+    """Why the last refresh of a token failed, and what to do about it."""
 
     error_class: Annotated[
         str, Meta(description="The issuer's error code (RFC 6749, section 5.2), or Byline's own.")
     ] = msgspec.field(name="class")
-    at: Time
+    detail: Annotated[str, Meta(description="What happened, as a sentence; may be empty.")]
+    hint: Annotated[str, Meta(description="What to do, by the class: docs/runners.md.")]
+    since: Annotated[Time, Meta(description="The first failure since the last success.")]
+    next_try_at: Time | None
+
+
+TokenState = Annotated[
+    TokenStatus,
+    Meta(description="`failing`: the last refresh failed. There may still be a valid token."),
+]
+SecretArn = Annotated[
+    str | None,
+    Meta(
+        description="The secret with the newest token; a partial ARN, without the six random "
+        "characters that Secrets Manager appends. Null before the first one."
+    ),
+]
+SecretArns = Annotated[
+    list[str],
+    Meta(
+        description="The secrets that tokens are written to in turn. Empty before the first token. "
+        "With more than one, read the one in `secret_arn`."
+    ),
+]
+LastErrorOrNull = Annotated[
+    LastError | None, Meta(description="Null where the last refresh succeeded.")
+]
 
 
 class Runner(msgspec.Struct, forbid_unknown_fields=True):
@@ -178,26 +205,68 @@ class Runner(msgspec.Struct, forbid_unknown_fields=True):
     resource: str | None
     scope: str | None
     subject: str | None
-    status: Annotated[
-        RunnerStatus,
-        Meta(description="`failing`: the last refresh failed. There may still be a valid token."),
-    ]
+    isolated: Annotated[bool, Meta(description="Whether the token is the runner's alone.")]
+    token: Annotated[str, Meta(description="The id of the token that the runner points to.")]
+    status: TokenState
     issued_at: Time | None
     expires_at: Time | None
     refreshed_at: Time | None
-    secret_arn: Annotated[
-        str | None,
-        Meta(
-            description="The secret with the newest token; a partial ARN, without the six random "
-            "characters that Secrets Manager appends. Null before the first one."
-        ),
-    ]
-    last_error: Annotated[
-        LastError | None, Meta(description="Null where the last refresh succeeded.")
-    ]
+    secret_arn: SecretArn
+    secret_arns: SecretArns
+    last_error: LastErrorOrNull
     created_at: Time
     updated_at: Time
     registered_by: Identity
+
+
+class RegistrationWarning(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a registered runner will get no token, or what its readers have to know."""
+
+    code: Annotated[
+        str,
+        Meta(
+            description="The class of an error (docs/runners.md), or `several_secrets`.",
+            extra_json_schema={"enum": list(CODES)},
+        ),
+    ]
+    detail: Annotated[str, Meta(description="What is wrong, and what to do.")]
+
+
+class RegisteredRunner(Runner, forbid_unknown_fields=True):
+    """A runner in the answer to its registration, with warnings."""
+
+    warnings: list[RegistrationWarning]
+
+
+class Token(msgspec.Struct, forbid_unknown_fields=True):
+    """What one client gets for one audience, resource and scope, with its state, without its text.
+
+    The runners of a project that ask for the same point to one token."""
+
+    id: str
+    project: Name
+    client: Name
+    audience: str | None
+    resource: str | None
+    scope: str | None
+    isolated_for: Annotated[Name | None, Meta(description="Its only runner; null if shared.")]
+    runners: Annotated[int, Meta(description="How many runners point to it.")]
+    generation: Annotated[int, Meta(description="How often it was minted.")]
+    status: TokenState
+    issued_at: Time | None
+    expires_at: Time | None
+    refreshed_at: Time | None
+    secret_arn: SecretArn
+    secret_arns: SecretArns
+    last_error: LastErrorOrNull
+    created_at: Time
+
+
+class TokenList(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of tokens, by client."""
+
+    tokens: list[Token]
+    next_cursor: Annotated[str | None, Meta(description="For the next page; null on the last one.")]
 
 
 class RunnerList(msgspec.Struct, forbid_unknown_fields=True):
@@ -388,7 +457,9 @@ ANSWERS: tuple[Any, ...] = (
     Run,
     RunList,
     Runner,
+    RegisteredRunner,
     RunnerList,
+    TokenList,
     RunnerToken,
     RoleBindingOf,
     RoleBindingList,

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from byline.names import is_name
-from byline.refresh.runner_rows import RunnerRow, read_runner, runner_key
+from byline.refresh.runner_rows import read_runner, runner_key
+from byline.refresh.token_rows import TokenRow, read_token_row
 from byline.tables.rows import ConditionFailed, write_row
 from tools.smoke.endpoint import expect
 from tools.smoke.runs_and_roles import delete
@@ -22,7 +23,10 @@ REPLACED_SECONDS = 180
 
 
 def check(surroundings: Surroundings, cleanup: Cleanup) -> str:
-    """Register a runner with the operator's client, wait for two tokens, delete the runner."""
+    """Register a runner with the operator's client, wait for two tokens, delete the runner.
+
+    The runner is isolated, so no other runner's token is made due.
+    """
     endpoint = surroundings.endpoint
     endpoint.token()
     project, _, client = surroundings.client.partition("/")
@@ -30,21 +34,21 @@ def check(surroundings: Surroundings, cleanup: Cleanup) -> str:
         raise NotChecked("CLIENT names no client, as project/client")
     name = f"smoke-{secrets.token_hex(4)}"
     path = f"/v1/projects/{project}/runners/{name}"
-    registered = endpoint.call("PUT", path, body={"client": client})
+    registered = endpoint.call("PUT", path, body={"client": client, "isolated": True})
     if registered.status_code in (403, 404):
         raise NotChecked(f"BYLINE_TOKEN may not register runners in project {project}")
     cleanup.add(f"runner {path}", partial(delete, endpoint, path))
     expect(registered, 201, "registering a runner")
 
     first = _token(surroundings, path, seconds=FIRST_TOKEN_SECONDS, what="a first token")
-    before = _row(surroundings, project, name)
+    before = _token_row(surroundings, project, name)
     _make_due(surroundings, project, name)
 
     def is_replaced() -> bool | None:
-        return _row(surroundings, project, name).generation > before.generation or None
+        return _token_row(surroundings, project, name).generation > before.generation or None
 
     if surroundings.wait_for(is_replaced, seconds=REPLACED_SECONDS) is None:
-        row = _row(surroundings, project, name)
+        row = _token_row(surroundings, project, name)
         error = "no error" if row.last_error is None else row.last_error.error_class
         raise Failed("another token after the next tick", f"the same one, {error}")
     _token(surroundings, path, seconds=0, what="a live token after the next tick")
@@ -69,31 +73,34 @@ def _token(surroundings: Surroundings, path: str, *, seconds: float, what: str) 
     return runner
 
 
-def _row(surroundings: Surroundings, project: str, name: str) -> RunnerRow:
+def _token_row(surroundings: Surroundings, project: str, name: str) -> TokenRow:
     stack = surroundings.stack
-    found = stack.client("dynamodb").get_item(
-        TableName=stack.outputs["RunnersTable"], Key=runner_key(project, name), ConsistentRead=True
+    read = partial(
+        stack.client("dynamodb").get_item,
+        TableName=stack.outputs["RunnersTable"],
+        ConsistentRead=True,
     )
-    return read_runner(found["Item"])
+    runner = read_runner(read(Key=runner_key(project, name))["Item"])
+    return read_token_row(read(Key=runner.token_key)["Item"])
 
 
 def _make_due(surroundings: Surroundings, project: str, name: str) -> None:
     """Make the token due soon, unless something else changed the row in the meantime."""
     stack = surroundings.stack
-    client, row = stack.client("dynamodb"), _row(surroundings, project, name)
+    client, row = stack.client("dynamodb"), _token_row(surroundings, project, name)
     due_at = int(time.time()) + DUE_SECONDS
     if row.due_at is None or row.due_at <= due_at:
         return
     update = partial(
         client.update_item,
         TableName=stack.outputs["RunnersTable"],
-        Key=runner_key(project, name),
+        Key=row.key,
         UpdateExpression="SET due_at = :soon",
-        ConditionExpression="generation = :generation AND revision = :revision AND due_at = :due",
+        ConditionExpression="id = :id AND generation = :generation AND due_at = :due",
         ExpressionAttributeValues={
             ":soon": {"N": str(due_at)},
             ":generation": {"N": str(row.generation)},
-            ":revision": {"S": row.revision},
+            ":id": {"S": row.id},
             ":due": {"N": str(row.due_at)},
         },
     )

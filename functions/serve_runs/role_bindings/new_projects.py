@@ -33,7 +33,7 @@ class NewProjects:
         self._client = client
         self._roles = roles
         self._audit = audit
-        self._tables = (runs_table, runners_table)
+        self._partitions = ((runs_table, "deleted#"), (runners_table, "retired#"))
 
     def claim(
         self, access: Access, action: ActionContext
@@ -58,8 +58,8 @@ class NewProjects:
     def _is_new(self, project: str) -> bool:
         return self._roles.is_unclaimed(project) and not any(
             self._has_rows(table, partition)
-            for table in self._tables
-            for partition in (project, f"deleted#{project}")
+            for table, gone in self._partitions
+            for partition in (project, f"{gone}{project}")
         )
 
     def _has_rows(self, table: str, partition: str) -> bool:

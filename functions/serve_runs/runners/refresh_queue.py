@@ -1,31 +1,35 @@
-"""The message to the refresher about a runner that is due at once, before the next tick."""
+"""The message to the refresher about a token that is due at once, before the next tick."""
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import error_name, sqs
-from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.timing import TICK_SECONDS
+from byline.refresh.token_rows import TokenRow
 from byline.refresh.work_units import message_body
 
 DELAY_SECONDS = 1
-"""A worker finds due runners by an index, which is updated within a second after the table. Without
-the delay a worker could miss the runner, which would then wait for the next tick."""
+"""A worker finds due tokens by an index, which is updated within a second after the table. Without
+the delay a worker could miss the token, which would then wait for the next tick."""
 
 logger = Logger(service="byline")
 
 
-def announce(row: RunnerRow, *, queue_url: str) -> None:
-    """Send a message for the work unit of `row`, after the row is written. It holds no token.
+def announce(token: TokenRow, *, queue_url: str, now: float) -> None:
+    """Send a message for the token's work unit, after its row is written. It holds no token.
 
-    The message names the runner's deadline, so that later deadlines of the unit wait for their
-    tick. A failure is logged and not raised: the row is due, so the next tick sends a message too.
+    Nothing is sent for a token that is due later than the next tick. The message arrives when the
+    token is due, and names its deadline, so that later deadlines of the unit wait for their tick.
+    A failure is logged and not raised: the row is due, so the next tick sends a message too.
     """
-    unit = row.work_unit
+    if token.try_at is None or token.try_at > now + TICK_SECONDS:
+        return
+    unit = token.work_unit
     try:
         sqs().send_message(
             QueueUrl=queue_url,
-            MessageBody=message_body(unit, deadline=row.deadline),
-            DelaySeconds=DELAY_SECONDS,
+            MessageBody=message_body(unit, deadline=token.deadline),
+            DelaySeconds=DELAY_SECONDS + max(0, token.try_at - int(now)),
             # A standard queue shares its consumers fairly between message groups.
             MessageGroupId=unit.project,
         )

@@ -31,7 +31,8 @@ class RegisterRunner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A runner to register: the OAuth client of its tokens, and what the tokens are for.
 
     `subject` is the runner's own, at the issuer of the caller that registers it. It may fetch the
-    runner's token. A member that is left out is removed.
+    runner's token. `isolated`: the runner gets a token of its own, which is revoked with it; other
+    runners with equal requests share one. A member that is left out is removed.
     """
 
     client: ClientName
@@ -39,6 +40,7 @@ class RegisterRunner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resource: ResourceUri | None = None
     scope: Scope | None = None
     subject: RunnerSubject | None = None
+    isolated: bool = False
 
     def __post_init__(self) -> None:
         if not is_name(self.client):

@@ -1,6 +1,6 @@
 """The routes of runners, whose tokens the refresher keeps fresh.
 
-caller → policy → the row → a message for the refresher. Only the last route reads a token.
+caller → policy → the rows → a message for the refresher. Only `show_runner_token` reads a token.
 """
 
 from collections.abc import Callable
@@ -11,18 +11,30 @@ from aws_lambda_powertools.event_handler import Response
 
 from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow
-from byline.secret_names import SecretNames
+from byline.refresh.token_rows import SecretNames, TokenRow
 from serve_runs.audit.requests import ReadToken
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.errors import RequestFailed, not_found
+from serve_runs.runners.changes import Runner
 from serve_runs.runners.queries import list_runners
 from serve_runs.runners.refresh_queue import announce
 from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
-from serve_runs.runners.store import RunnerStore
+from serve_runs.runners.store import Registered, RunnerStore
 from serve_runs.runners.tokens import own_principal, read_token
-from serve_runs.runners.views import runner_json, secrets_prefix
-from serve_runs.web.paging import PageQuery, Position, decode_position, encode_position, fitting
+from serve_runs.runners.views import SecretArns, runner_json, secrets_prefix
+from serve_runs.runners.warnings import (
+    RegistrationWarning,
+    client_secret_warnings,
+    token_warnings,
+)
+from serve_runs.web.paging import (
+    PageQuery,
+    Position,
+    decode_position,
+    encode_position,
+    fitting,
+)
 from serve_runs.web.routing import Route
 
 if TYPE_CHECKING:
@@ -54,12 +66,13 @@ class RunnerRoutes:
             Route("GET", RUNNER, self.show_runner),
             Route("DELETE", RUNNER, self.delete_runner),
             Route("GET", f"{RUNNER}/token", self.show_runner_token, writes=True),
+            Route("POST", f"{RUNNER}/refresh", self.refresh_runner),
         )
 
     def register_runner(self, call: Call, runner: str) -> Response[str]:
         """Register a runner, change it, or report its restart: 201, or 200 where it exists.
 
-        Its first token is available within seconds. An existing token is not minted again.
+        It gets the token of the runners with the same request, or a new one within seconds.
         """
         access = call.access
 
@@ -76,11 +89,11 @@ class RunnerRoutes:
             body=call.body(RegisterRunner),
             action=call.action,
         )
-        row, outcome = self.store.register(registration, permit=permit)
-        announce(row, queue_url=self.refresh_queue_url)
-        call.log(f"runner {outcome}", runner=runner)
-        document = self._json(call, row)
-        if outcome == "created":
+        registered = self.store.register(registration, permit=permit)
+        self._announce(registered.retired, registered.runner.token)
+        call.log(f"runner {registered.outcome}", runner=runner)
+        document = self._json(call, registered.runner) | {"warnings": self._warnings(registered)}
+        if registered.outcome == "created":
             location = f"/v1/projects/{call.project}/runners/{runner}"
             return json_answer(201, document, location=location)
         return json_answer(200, document)
@@ -90,32 +103,54 @@ class RunnerRoutes:
         call.access.require("read_runner")
         query = call.query(PageQuery)
         binding = f"runners of {call.project}"
-        after = decode_position(query.cursor, query=binding) if query.cursor else None
-        rows, position = list_runners(
-            self.client, self.table, call.project, limit=query.limit, after=after
+        after = decode_position(query.cursor, query=binding).id if query.cursor else None
+        runners, last = list_runners(
+            self.client,
+            self.table,
+            call.project,
+            limit=query.limit,
+            after=after,
+            store=self.store,
         )
-        shown = fitting([self._json(call, row) for row in rows])
-        if len(shown) < len(rows):
-            position = Position(call.project, rows[len(shown) - 1].runner)
-        next_cursor = encode_position(position, query=binding) if position else None
+        shown = fitting([self._json(call, runner) for runner in runners])
+        if len(shown) < len(runners):
+            last = runners[len(shown) - 1].row.runner
+        next_cursor = encode_position(Position(call.project, last), query=binding) if last else None
         return json_answer(200, {"runners": shown, "next_cursor": next_cursor})
 
     def show_runner(self, call: Call, runner: str) -> Response[str]:
         """One runner, with the times of its token."""
         call.access.require("read_runner")
-        row = self.store.get(call.project, runner)
-        return json_answer(200, self._json(call, row))
+        return json_answer(200, self._json(call, self.store.get(call.project, runner)))
 
     def delete_runner(self, call: Call, runner: str) -> Response[str]:
-        """Delete a runner and its secrets: 204, or 404 where it does not exist."""
+        """Delete a runner: 204, or 404 where it does not exist.
+
+        With the last runner of a token, the token is revoked and its secrets are deleted.
+        """
         resource = call.access.resource("Runner", runner)
         call.access.require(
             "delete_runner", resource, find=lambda: self.store.get(call.project, runner)
         )
-        row = self.store.delete(call.project, runner, action=call.action)
-        announce(row, queue_url=self.refresh_queue_url)
+        self._announce(self.store.delete(call.project, runner, action=call.action))
         call.log("runner deleted", runner=runner)
         return no_content()
+
+    def refresh_runner(self, call: Call, runner: str) -> Response[str]:
+        """Refresh a runner's token now, whatever it waits for: 202 with the runner.
+
+        429 soon after the request before, and where working tokens were replaced too often.
+        """
+        row = self.store.find(call.project, runner)
+        own = None if row is None else own_principal(row)
+        resource = call.access.resource("Runner", runner, own=own)
+        call.access.require(
+            "refresh_runner", resource, find=lambda: self.store.get(call.project, runner)
+        )
+        refreshed = self.store.refresh(call.project, runner, action=call.action)
+        self._announce(refreshed.token)
+        call.log("refresh asked for", runner=runner)
+        return json_answer(202, self._json(call, refreshed))
 
     def show_runner_token(self, call: Call, runner: str) -> Response[str]:
         """A runner's newest token, for the runner itself and for `credential:token-reader`.
@@ -132,12 +167,30 @@ class RunnerRoutes:
         except RequestFailed:
             call.log("token refused", runner=runner)
             raise
-        document = read_token(row, names=self.names, client=self.secrets(), now=self.now)
+        token = self.store.token_of(row)
+        document = read_token(token, names=self.names, client=self.secrets(), now=self.now)
         resource = AuditedResource(call.project, "runner", runner)
         self.audit.write(call.action, "read_runner_token", resource, run=query.run)
         call.log("token fetched", runner=runner)
         return json_answer(200, document)
 
-    def _json(self, call: Call, row: RunnerRow) -> dict[str, Any]:
-        secrets = secrets_prefix(call.context.invoked_function_arn)
-        return runner_json(row, names=self.names, secrets=secrets, now=self.now())
+    def _announce(self, *tokens: TokenRow | None) -> None:
+        for token in tokens:
+            if token is not None:
+                announce(token, queue_url=self.refresh_queue_url, now=self.now())
+
+    def _warnings(self, registered: Registered) -> list[RegistrationWarning]:
+        token = registered.runner.token
+        warnings = token_warnings(token.last_error, slots=token.slots)
+        if registered.is_new_token:
+            name = self.names.client(token.project, token.client)
+            warnings += token_warnings(
+                registered.client_failure, slots=None
+            ) or client_secret_warnings(name, client=self.secrets())
+        return warnings
+
+    def _json(self, call: Call, runner: Runner) -> dict[str, Any]:
+        return runner_json(runner, arns=self._arns(call), now=self.now())
+
+    def _arns(self, call: Call) -> SecretArns:
+        return SecretArns(self.names, secrets_prefix(call.context.invoked_function_arn))

@@ -4,36 +4,43 @@ Access patterns, keys and costs: docs/data-model.md.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from byline.caching import Clock
-from byline.refresh.runner_rows import (
-    DELETED_LIFETIME_SECONDS,
-    RunnerRow,
-    client_key,
-    minimum_generation_key,
-    read_runner,
-    runner_item,
-    runner_key,
-)
-from byline.tables.rows import ConditionFailed, Item, write_row, write_together
+from byline.refresh.runner_rows import RunnerRow, read_runner, runner_key
+from byline.refresh.token_rows import TokenRow, read_token_row, token_key
+from byline.tables.rows import Contended, Item, read_rows, text_of, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import contended, not_found
-from serve_runs.runners.changes import RESTART_SPACING_SECONDS, deleted, new_runner, registered
+from serve_runs.runners.changes import Runner, asked, left, new_runner, registered, token_after
+from serve_runs.runners.client_waits import ClientFailure, ClientWaits
 from serve_runs.runners.requests import RunnerRegistration
+from serve_runs.runners.transactions import delete_runner, leave_token, put_runner, write_token
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 ATTEMPTS = 5
-"""How often a runner is read, because it may change before the write."""
+"""How often rows are read for a change, because they may change before the write."""
 
-_UNCHANGED = "generation = :generation AND revision = :revision AND due_at = :due"
-"""The condition that a runner's registration, token and due time are unchanged since its read."""
+type Outcome = Literal["created", "changed", "unchanged"]
+type Actions = "dict[str, TransactWriteItemTypeDef]"
+type Permit = Callable[[RunnerRow | None, RunnerRow | None], None]
 
-_ABOVE_MINIMUM = "attribute_not_exists(generation) OR generation < :generation"
+
+class Registered(NamedTuple):
+    """A registered runner. `retired`: the token that it left as its last runner, or None.
+
+    `is_new_token`: whether no other runner had the token. `client_failure`: why the client of the
+    new token waited, None where it did not.
+    """
+
+    runner: Runner
+    outcome: Outcome
+    retired: TokenRow | None
+    is_new_token: bool
+    client_failure: ClientFailure | None
 
 
 class RunnerStore:
@@ -46,13 +53,9 @@ class RunnerStore:
         self._table = table
         self._audit = audit
         self._now = now
+        self._waits = ClientWaits(client, table, now)
 
-    def register(
-        self,
-        registration: RunnerRegistration,
-        *,
-        permit: Callable[[RunnerRow | None, RunnerRow | None], None],
-    ) -> tuple[RunnerRow, Literal["created", "changed", "unchanged"]]:
+    def register(self, registration: RunnerRegistration, *, permit: Permit) -> Registered:
         """Register a runner, or change its registration.
 
         `permit` is called before each write, with the rows before and after it. It raises where the
@@ -61,197 +64,135 @@ class RunnerStore:
         """
         resource = AuditedResource(registration.project, "runner", registration.runner)
         record = self._audit.record(registration.action, "register_runner", resource)
+        failure = None
         for _ in range(ATTEMPTS):
-            before = self.find(registration.project, registration.runner)
-            if before is None:
-                permit(None, None)
-                minimum = self._minimum_generation(registration)
-                after = new_runner(registration, above=minimum, now=self._now())
-                self._close_breaker(after)
-                if self._create(after, record):
-                    return after, "created"
-                continue
-            after = registered(before, registration, now=self._now())
-            permit(before, after)
-            if after.generation != before.generation:
-                self._close_breaker(after)
-            elif before.last_error is not None:
-                self._shorten_wait(after)
-            is_changed = after.revision == registration.action.request_id
-            # A restart, which only makes the runner due sooner, has no audit record.
-            records = {"record": record} if is_changed else {}
-            if after == before or self._replace(before, after, records):
-                return after, "changed" if is_changed else "unchanged"
+            now = self._now()
+            wanted = new_runner(registration, now=now)
+            before, token = self._read_both(wanted)
+            after = wanted if before is None else registered(before, registration, now=now)
+            permit(before, None if before is None else after)
+            pointed = token_after(token, before=before, after=after, now=now)
+            if token is None:
+                failure = self._waits.end(pointed) or failure
+            elif token.last_error is not None:
+                self._waits.shorten(pointed)
+            actions: Actions = {}
+            retired = None
+            if before is not None and before.token != after.token:
+                actions, retired = self._leave(before.project, before.token, now=now)
+            if after != before or token is None:
+                actions["runner"] = put_runner(self._table, after, before=before)
+            if pointed != token:
+                actions["token"] = write_token(self._table, pointed, before=token)
+            if after != before:
+                # A restart, which only makes the token due sooner, has no audit record.
+                actions["record"] = record
+            if not actions or self._write(actions):
+                return Registered(
+                    Runner(after, pointed),
+                    _outcome(before, after),
+                    retired,
+                    is_new_token=token is None,
+                    client_failure=failure,
+                )
         raise contended("runner")
 
     def find(self, project: str, runner: str) -> RunnerRow | None:
-        """A runner, None where it does not exist. Raises `UnreadableRow`."""
+        """A runner's registration, None where it does not exist. Raises `UnreadableRow`."""
         item = self._read(runner_key(project, runner))
         return None if item is None else read_runner(item)
 
-    def get(self, project: str, runner: str) -> RunnerRow:
-        """A runner. Raises `RequestFailed` (`not_found`), and `UnreadableRow`."""
-        row = self.find(project, runner)
-        if row is None:
-            raise not_found()
-        return row
+    def get(self, project: str, runner: str) -> Runner:
+        """A runner and its token. Raises `RequestFailed` (`not_found`), and `UnreadableRow`."""
+        for _ in range(ATTEMPTS):
+            row = self.find(project, runner)
+            if row is None:
+                raise not_found()
+            token = self._find_token(project, row.token)
+            if token is not None:
+                return Runner(row, token)
+        raise contended("runner")  # it moved to another token between the two reads
 
-    def delete(self, project: str, runner: str, *, action: ActionContext) -> RunnerRow:
-        """Delete a runner. Returns its tombstone, which stays until its secrets are deleted.
+    def token_of(self, row: RunnerRow) -> TokenRow:
+        """The token of a runner. Raises as `get` where the runner is deleted meanwhile."""
+        token = self._find_token(row.project, row.token)
+        return token or self.get(row.project, row.runner).token
 
-        Raises `RequestFailed` (`not_found`).
+    def refresh(self, project: str, runner: str, *, action: ActionContext) -> Runner:
+        """Make a runner's token due now, and end the wait of its client.
+
+        Raises `RequestFailed`: `not_found`, and `too_many_refreshes`.
+        """
+        resource = AuditedResource(project, "runner", runner)
+        record = self._audit.record(action, "refresh_runner", resource)
+        for _ in range(ATTEMPTS):
+            row, token = self.get(project, runner)
+            after = asked(token, now=self._now())
+            self._waits.end(after)
+            update = write_token(self._table, after, before=token)
+            if self._write({"token": update, "record": record}):
+                return Runner(row, after)
+        raise contended("runner")
+
+    def delete(self, project: str, runner: str, *, action: ActionContext) -> TokenRow | None:
+        """Delete a runner, even if its row is unreadable. Returns its token, if that is retired.
+
+        Raises `RequestFailed` (`not_found`), and `UnreadableRow` for a token's row.
         """
         resource = AuditedResource(project, "runner", runner)
         record = self._audit.record(action, "delete_runner", resource)
         for _ in range(ATTEMPTS):
-            row = self.get(project, runner)
-            tombstone = deleted(row, action=action, now=self._now())
-            if self._delete(row, tombstone, record):
-                return tombstone
+            item = self._read(runner_key(project, runner))
+            if item is None:
+                raise not_found()
+            actions, retired = self._leave(project, text_of(item, "token"), now=self._now())
+            actions |= {"runner": delete_runner(self._table, item), "record": record}
+            if self._write(actions):
+                return retired
         raise contended("runner")
 
-    def _create(self, row: RunnerRow, record: "TransactWriteItemTypeDef") -> bool:
-        """Create a runner's row; False where one exists, or its generation is too low.
+    def _leave(
+        self, project: str, token: str | None, *, now: float
+    ) -> tuple[Actions, TokenRow | None]:
+        """The actions by which a runner leaves the token with this sort key, and the retired row.
 
-        DynamoDB carries a transaction out once, even if botocore sends it again. A repeated put
-        could restore a runner that was deleted in between.
+        None where the token has no row: then the runner has moved, so the condition on its own row
+        fails, or somebody deleted the token's row by hand.
         """
-        return self._write(
-            {
-                "runner": {
-                    "Put": {
-                        "TableName": self._table,
-                        "Item": runner_item(row),
-                        "ConditionExpression": "attribute_not_exists(runner)",
-                    }
-                },
-                "minimum generation": {
-                    "ConditionCheck": {
-                        "TableName": self._table,
-                        "Key": minimum_generation_key(row.project, row.runner),
-                        "ConditionExpression": _ABOVE_MINIMUM,
-                        "ExpressionAttributeValues": {":generation": {"N": str(row.generation)}},
-                    }
-                },
-                "record": record,
-            }
-        )
+        row = None if token is None else self._find_token(project, token)
+        if row is None:
+            return {}, None
+        after = left(row, now=now)
+        return leave_token(self._table, after, before=row), None if after.is_live else after
 
-    def _replace(
-        self,
-        before: RunnerRow,
-        after: RunnerRow,
-        records: "dict[str, TransactWriteItemTypeDef]",
-    ) -> bool:
-        """Replace `before` by `after`; False where another request has changed the row."""
-        put: TransactWriteItemTypeDef = {
-            "Put": {
-                "TableName": self._table,
-                "Item": runner_item(after),
-                "ConditionExpression": _UNCHANGED,
-                "ExpressionAttributeValues": _state(before),
-            }
-        }
-        return self._write({"runner": put, **records})
+    def _write(self, actions: Actions) -> bool:
+        """Carry out all `actions`; False, with none carried out, where the rows have changed."""
+        try:
+            return not write_together(self._client, actions)
+        except Contended:
+            return False  # many runners enter and leave one token at once: read again
 
-    def _delete(
-        self, row: RunnerRow, tombstone: RunnerRow, record: "TransactWriteItemTypeDef"
-    ) -> bool:
-        generation = {"N": str(row.generation)}
-        minimum = minimum_generation_key(row.project, row.runner) | {
-            "generation": generation,
-            "ttl": {"N": str((tombstone.deleted_at or 0) + DELETED_LIFETIME_SECONDS)},
-        }
-        return self._write(
-            {
-                "runner": {
-                    "Delete": {
-                        "TableName": self._table,
-                        "Key": row.key,
-                        "ConditionExpression": _UNCHANGED,
-                        "ExpressionAttributeValues": _state(row),
-                    }
-                },
-                "tombstone": {
-                    "Put": {
-                        "TableName": self._table,
-                        "Item": runner_item(tombstone),
-                        "ConditionExpression": "attribute_not_exists(runner)",
-                    }
-                },
-                "minimum generation": {
-                    "Put": {
-                        "TableName": self._table,
-                        "Item": minimum,
-                        "ConditionExpression": _ABOVE_MINIMUM,
-                        "ExpressionAttributeValues": {":generation": generation},
-                    }
-                },
-                "record": record,
-            }
-        )
+    def _read_both(self, wanted: RunnerRow) -> tuple[RunnerRow | None, TokenRow | None]:
+        """The runner's row, and the token that it is to point to; None for each that is absent."""
+        read = read_rows(self._client, self._table, [wanted.key, wanted.token_key])
+        row = token = None
+        for item in read.complete():
+            if item["project"] == wanted.key["project"]:
+                row = read_runner(item)
+            else:
+                token = read_token_row(item)
+        return row, token
 
-    def _write(self, actions: "dict[str, TransactWriteItemTypeDef]") -> bool:
-        """Carry out all `actions`; False, with none carried out, where a condition fails."""
-        return not write_together(self._client, actions)
-
-    def _minimum_generation(self, registration: RunnerRegistration) -> int:
-        item = self._read(minimum_generation_key(registration.project, registration.runner))
-        return 0 if item is None else int(item["generation"]["N"])
-
-    def _close_breaker(self, row: RunnerRow) -> None:
-        """End the wait of an OAuth client that its issuer refused or asked to wait.
-
-        So it is tried again. The wait ends before the runner is written, and begins again at the
-        next failure. After the write, a repeated request would find an unchanged runner.
-        """
-        with suppress(ConditionFailed):
-            write_row(
-                self._client,
-                lambda: self._client.delete_item(
-                    TableName=self._table,
-                    Key=client_key(row.project, row.client),
-                    ConditionExpression="attribute_exists(broken_version) OR retry_at > :now",
-                    ExpressionAttributeValues={":now": {"N": str(int(self._now()))}},
-                ),
-            )
-
-    def _shorten_wait(self, row: RunnerRow) -> None:
-        """Let the runner's OAuth client be tried again, a while after its last failure.
-
-        A runner that restarts in a loop must not lock its client. So the wait does not end at once.
-        """
-        item = self._read(client_key(row.project, row.client)) or {}
-        if not {"since", "retry_at", "attempts"} <= item.keys():
-            return
-        earliest = max(row.try_at or 0, int(item["since"]["N"]) + RESTART_SPACING_SECONDS)
-        if "broken_version" not in item and int(item["retry_at"]["N"]) <= earliest:
-            return
-        shorter = {"asked_version": item.get("broken_version", {"S": ""}), **item}
-        shorter.pop("broken_version", None)
-        shorter["retry_at"] = {"N": str(earliest)}
-        with suppress(ConditionFailed):
-            write_row(
-                self._client,
-                lambda: self._client.put_item(
-                    TableName=self._table,
-                    Item=shorter,
-                    ConditionExpression="since = :since AND attempts = :attempts",
-                    ExpressionAttributeValues={
-                        ":since": item["since"],
-                        ":attempts": item["attempts"],
-                    },
-                ),
-            )
+    def _find_token(self, project: str, token: str) -> TokenRow | None:
+        item = self._read(token_key(project, token))
+        return None if item is None else read_token_row(item)
 
     def _read(self, key: Item) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return answer.get("Item")
 
 
-def _state(row: RunnerRow) -> Item:
-    return {
-        ":generation": {"N": str(row.generation)},
-        ":revision": {"S": row.revision},
-        ":due": {"N": str(row.due_at)},
-    }
+def _outcome(before: RunnerRow | None, after: RunnerRow) -> Outcome:
+    if before is None:
+        return "created"
+    return "unchanged" if after == before else "changed"

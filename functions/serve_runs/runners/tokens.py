@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from byline.caching import Clock
 from byline.identity.caller import Principal
 from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.token_rows import SecretNames, TokenRow
 from byline.refresh.work_units import UnreadableSecret, read_token_secret, version_token
-from byline.secret_names import SecretNames
 from byline.tables.rows import rfc3339
 from serve_runs.errors import RequestFailed
 
@@ -22,9 +22,9 @@ def own_principal(row: RunnerRow) -> Principal | None:
 
 
 def read_token(
-    row: RunnerRow, *, names: SecretNames, client: "SecretsManagerClient", now: Clock
+    row: TokenRow, *, names: SecretNames, client: "SecretsManagerClient", now: Clock
 ) -> dict[str, Any]:
-    """The runner's newest committed token, as the API shows it.
+    """The newest committed generation of a token, as the API shows it.
 
     Only the version of the committed generation is read, because another version may belong to a
     refresh that was not committed. Raises `RequestFailed` (`token_unavailable`) without a live
@@ -32,7 +32,7 @@ def read_token(
     """
     if row.slot is None or row.expires_at is None or row.expires_at <= now():
         raise _no_token()
-    name = names.token(row.project, row.runner, row.slot)
+    name = names.token(row.project, row.client, row.id, row.slot)
     errors = client.exceptions
     try:
         answer = client.get_secret_value(

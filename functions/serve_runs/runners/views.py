@@ -1,22 +1,44 @@
-"""A runner as the API shows it: the times of its token, and never the token."""
+"""Runners and tokens as the API shows them: the times of a token, and never its text."""
 
 from typing import Any, Literal
 
+import msgspec
+
 from byline.identity.caller import read_executed_by
-from byline.refresh.runner_rows import RunnerRow
-from byline.secret_names import SecretNames
+from byline.refresh.hints import hint_of
+from byline.refresh.token_rows import SecretNames, TokenRow
 from byline.tables.rows import rfc3339
+from serve_runs.runners.changes import Runner
 
-RunnerStatus = Literal["waiting", "ready", "failing", "expired"]
+TokenStatus = Literal["waiting", "ready", "failing", "expired"]
 
 
-def runner_json(row: RunnerRow, *, names: SecretNames, secrets: str, now: float) -> dict[str, Any]:
-    """The runner, with every field; null where a fact is unknown.
+class SecretArns(msgspec.Struct, frozen=True):
+    """The ARNs of tokens' secrets. `prefix`: see `secrets_prefix`."""
 
-    `secrets`: the ARN prefix of all secrets, see `secrets_prefix`. `now`: seconds since the epoch.
+    names: SecretNames
+    prefix: str
+
+    def of(self, token: TokenRow) -> list[str]:
+        """The secrets that a token's generations are written to in turn, by slot."""
+        return [
+            self.prefix + self.names.token(token.project, token.client, token.id, slot)
+            for slot in range(token.slots or 0)
+        ]
+
+    def newest(self, token: TokenRow) -> str | None:
+        """The secret of a token's newest generation, None before the first."""
+        if token.slot is None or token.expires_at is None:
+            return None
+        return self.prefix + self.names.token(token.project, token.client, token.id, token.slot)
+
+
+def runner_json(runner: Runner, *, arns: SecretArns, now: float) -> dict[str, Any]:
+    """The runner with its token, with every field; null where a fact is unknown.
+
+    `now`: seconds since the epoch.
     """
-    has_token = row.expires_at is not None and row.slot is not None
-    name = names.token(row.project, row.runner, row.slot or 0)
+    row, token = runner
     return {
         "name": row.runner,
         "project": row.project,
@@ -25,28 +47,42 @@ def runner_json(row: RunnerRow, *, names: SecretNames, secrets: str, now: float)
         "resource": row.resource,
         "scope": row.scope,
         "subject": row.subject,
-        "status": status_of(row, now=now),
-        "issued_at": _time(row.issued_at),
-        "expires_at": _time(row.expires_at),
-        "refreshed_at": _time(row.refreshed_at),
-        "secret_arn": f"{secrets}{name}" if has_token else None,
-        "last_error": _last_error(row),
+        "isolated": bool(row.isolated),
+        "token": token.id,
+        **_state(token, arns=arns, now=now),
         "created_at": row.created_at,
         "updated_at": row.updated_at,
         "registered_by": row.registered_by and read_executed_by(row.registered_by),
     }
 
 
-def status_of(row: RunnerRow, *, now: float) -> RunnerStatus:
+def token_json(token: TokenRow, *, arns: SecretArns, now: float) -> dict[str, Any]:
+    """A token, with every field; null where a fact is unknown. `now`: seconds since the epoch."""
+    return {
+        "id": token.id,
+        "project": token.project,
+        "client": token.client,
+        "audience": token.audience,
+        "resource": token.resource,
+        "scope": token.scope,
+        "isolated_for": token.isolated_for,
+        "runners": token.runners,
+        "generation": token.generation,
+        **_state(token, arns=arns, now=now),
+        "created_at": token.created_at,
+    }
+
+
+def status_of(token: TokenRow, *, now: float) -> TokenStatus:
     """`waiting` for the first token, `ready`, `failing` (the last refresh failed) or `expired`.
 
-    A failing runner may still have a live token; an expired one has none.
+    A failing token may still be live; an expired one is not.
     """
-    if row.expires_at is not None and row.expires_at <= now:
+    if token.expires_at is not None and token.expires_at <= now:
         return "expired"
-    if row.last_error is not None:
+    if token.last_error is not None:
         return "failing"
-    return "waiting" if row.expires_at is None else "ready"
+    return "waiting" if token.expires_at is None else "ready"
 
 
 def secrets_prefix(function_arn: str) -> str:
@@ -62,10 +98,29 @@ def secrets_prefix(function_arn: str) -> str:
     return f"arn:{partition}:secretsmanager:{region}:{account}:secret:"
 
 
-def _last_error(row: RunnerRow) -> dict[str, Any] | None:
-    if row.last_error is None:
+def _state(token: TokenRow, *, arns: SecretArns, now: float) -> dict[str, Any]:
+    return {
+        "status": status_of(token, now=now),
+        "issued_at": _time(token.issued_at),
+        "expires_at": _time(token.expires_at),
+        "refreshed_at": _time(token.refreshed_at),
+        "secret_arn": arns.newest(token),
+        "secret_arns": arns.of(token),
+        "last_error": _last_error(token),
+    }
+
+
+def _last_error(token: TokenRow) -> dict[str, Any] | None:
+    error = token.last_error
+    if error is None:
         return None
-    return {"class": row.last_error.error_class, "at": rfc3339(row.last_error.at)}
+    return {
+        "class": error.error_class,
+        "detail": error.detail,
+        "hint": hint_of(error.error_class),
+        "since": rfc3339(error.since),
+        "next_try_at": _time(token.try_at),
+    }
 
 
 def _time(at: int | None) -> str | None:

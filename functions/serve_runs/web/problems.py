@@ -36,7 +36,11 @@ class Problems:
         match error:
             case RequestFailed():
                 return problem(
-                    error.reason, error.detail, request_id=request_id, members=error.members
+                    error.reason,
+                    error.detail,
+                    request_id=request_id,
+                    members=error.members,
+                    retry_after_seconds=error.retry_after_seconds,
                 )
             case Rejected():
                 return self._reject(error, request_id)
@@ -83,13 +87,14 @@ def problem(
     request_id: str,
     members: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
+    retry_after_seconds: int | None = None,
 ) -> Response[str]:
     """The problem document of `reason`, with its status and `Retry-After`.
 
-    An empty `detail` stands for the reason's own sentence.
+    An empty `detail` stands for the reason's own sentence, and None for its own `Retry-After`.
     """
     entry = REASONS[reason]
-    retry_after = entry.retry_after_seconds
+    retry_after = retry_after_seconds or entry.retry_after_seconds
     document = {
         "type": "about:blank",
         "title": HTTPStatus(entry.status).phrase,

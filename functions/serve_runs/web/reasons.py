@@ -195,6 +195,13 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
         "Secrets Manager keeps each version for 24 hours, and at most 100 versions.",
         retry_after_seconds=3_600,
     ),
+    "too_many_refreshes": ReasonEntry(
+        429,
+        "This token was refreshed a moment ago, or too often in 24 hours. Retry later.",
+        "A refresh of the token was asked for less than 10 seconds ago. Or live tokens were "
+        "replaced on request 4 times in 24 hours for each of its secrets.",
+        retry_after_seconds=10,
+    ),
     "too_many_waits": ReasonEntry(
         429,
         "Too many requests wait for messages. Retry, or ask without `wait`.",
