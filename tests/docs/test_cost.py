@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from byline.metrics import METRICS
+from simulation.rival_rules import RULES
 from tests.template.stack import resources
 from tools.cost import usage
 from tools.cost.page import PAGE, idle_dollars, with_computed
@@ -52,23 +53,47 @@ def test_idle_stack_is_charged_for_every_metric_that_a_tick_writes() -> None:
     assert metrics.quantity == len(METRICS["PlanRefreshFunction"])
 
 
-def test_runner_is_charged_for_each_secret_that_its_lifetime_demands() -> None:
-    """A runner with tokens of 900 seconds has two secrets, at 0.40 dollars each."""
+def test_isolated_runner_is_charged_for_each_secret_that_its_lifetime_demands() -> None:
+    """A runner with a token of its own of 900 seconds has two secrets, at 0.40 dollars each."""
     [secrets] = [
         item
-        for item in usage.runners(10, Assumptions(token_lifetime=900), memory_mb=512)
+        for item in usage.isolated(10, Assumptions(token_lifetime=900), memory_mb=512)
         if item.name == "secrets"
     ]
     assert secrets.dollars == pytest.approx(10 * 2 * 0.40)
 
 
+def test_runners_that_share_are_charged_for_one_token() -> None:
+    """Fifty runners that share pay for two secrets together, and each for its own row."""
+    has = Assumptions(token_lifetime=900, runners_per_token=50)
+    one, shared = (usage.sharing(count, has, memory_mb=512) for count in (1, 50))
+    secrets = [item.dollars for items in (one, shared) for item in items if item.name == "secrets"]
+    assert secrets == [pytest.approx(2 * 0.40)] * 2
+    rows, one_row = (sum(i.dollars for i in items if i.name == "rows") for items in (shared, one))
+    assert rows == pytest.approx(50 * one_row)
+
+
 def test_longer_lifetime_costs_less() -> None:
     """Tokens of half an hour need one secret and half the writes."""
     short, long = (
-        usage.dollars(usage.runners(100, Assumptions(token_lifetime=seconds), memory_mb=512))
+        usage.dollars(usage.tokens(100, Assumptions(token_lifetime=seconds), memory_mb=512))
         for seconds in (900, 1800)
     )
     assert long < 0.6 * short
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "secrets"),
+    [("4-minute loop", 240, 4), ("kubelet, 80 %", 715, 2), ("cert-manager, 2/3", 600, 2)],
+)
+def test_other_rule_is_charged_for_the_secrets_that_its_writes_demand(
+    name: str, seconds: int, secrets: int
+) -> None:
+    """A rule writes so many secrets in turn that none gets more than 100 versions in a day."""
+    [rule] = [rule for rule in RULES if rule.name == name]
+    has = Assumptions(token_lifetime=900)
+    assert usage.interval(rule, has) == pytest.approx(seconds, abs=2)
+    assert usage.secrets_of(rule, has) == secrets
 
 
 @pytest.mark.parametrize(

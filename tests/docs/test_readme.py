@@ -1,7 +1,10 @@
 """The README's requests, sent to the local stack as they are printed."""
 
+import os
 import re
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -15,7 +18,12 @@ from tests.docs.documents import ROOT
 HOST = "https://byline.example.com"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
 REQUESTS = [block for block in BLOCKS if HOST in block]
-FAIL_ON_ERROR = 'set -e; curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
+ISSUER = "https://issuer.example.com"
+PREFIX = "byline-dev"
+COMMANDS = f"""set -e
+curl() {{ command curl --silent --show-error --fail-with-body "$@"; }}
+aws() {{ {sys.executable} -m tests.docs.aws_command "$@"; }}
+"""
 CALLBACK = "http://127.0.0.1/oauth2/idpresponse"
 
 
@@ -60,10 +68,32 @@ def test_requests_of_the_readme_are_answered_with_success(stack: Stack) -> None:
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "TOKEN": _token_of(ADA, stack),
         "ASSISTANT_TOKEN": _token_of_assistant(stack),
+        **stack.aws.environment,
+        "AWS_DEFAULT_REGION": os.environ["AWS_DEFAULT_REGION"],
     }
     for block in REQUESTS:
-        script = FAIL_ON_ERROR + block.replace(HOST, stack.url)
+        script = COMMANDS + (
+            block.replace(HOST, stack.url)
+            .replace(ISSUER, stack.issuer)
+            .replace(PREFIX, stack.secret_prefix)
+        )
         run = subprocess.run(
-            ["bash", "-c", script], env=environment, capture_output=True, text=True, check=False
+            ["bash", "-c", script],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert run.returncode == 0, block + run.stdout + run.stderr
+    # This machine may be busier than AWS, so the runner has more than the two seconds.
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        shown = httpx.get(
+            f"{stack.url}/v1/projects/research/runners/trainer",
+            headers={"Authorization": f"Bearer {environment['TOKEN']}"},
+        ).json()
+        if shown["status"] != "waiting":
+            break
+        time.sleep(0.2)
+    assert (shown["status"], shown["last_error"]) == ("ready", None)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from refresh_tokens.client_secrets import Members, read_client_secret
 from tests.docs.documents import ROOT, names, section, table
 from tests.docs.templates import environments, root
 
@@ -107,18 +106,3 @@ def test_variable_of_the_local_stack_is_described() -> None:
         name for path in sources for name in re.findall(r"\"(LOCAL_[A-Z_]+)\"", path.read_text())
     }
     assert listed - {"STACK"} == read
-
-
-def test_every_member_of_a_client_secret_is_described() -> None:
-    """The table has exactly the members that RefreshTokensFunction reads."""
-    rows = table(section("docs/settings.md", "## Client secrets"), "member")
-    assert {row["member"].strip("`") for row in rows} == set(Members.__struct_fields__)
-
-
-def test_example_of_a_client_secret_is_accepted() -> None:
-    """As it is printed."""
-    text = section("docs/settings.md", "## Client secrets")
-    examples = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
-    assert examples
-    for example in examples:
-        read_client_secret(example)
