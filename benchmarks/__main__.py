@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from benchmarks import report
 from benchmarks.measurements import CREATES_A_ROUND, TOKENS_A_ROUND, Bench, bench
-from benchmarks.refreshing import RUNNERS
-from benchmarks.results import Promise, Series, cold_series, promises
+from benchmarks.refreshing import TOKENS
+from benchmarks.results import Promise, Series, cold_series, promises, registration
 
 TITLES = {
     "byline": "Byline",
@@ -63,12 +63,17 @@ def _measure(built: Bench, rounds: Rounds) -> tuple[list[Promise], str]:
     refreshing = built.refreshing(rounds=rounds.refreshing)
     decisions = built.decisions(rounds=rounds.verification)
     first = built.first_requests(rounds=rounds.first)
-    found = [*promises(cold, warm, verification, decisions), *refreshing.promises()]
+    found = [
+        *promises(cold, warm, verification, decisions),
+        registration(*built.registrations(rounds=rounds.warm), warm["raw_floor"]),
+        *refreshing.promises(),
+        built.ticking(rounds=rounds.refreshing).promise(),
+    ]
     parts = (
         report.circumstances("make bench"),
         f"Medians, in brackets the quartiles, of {rounds.cold} alternating rounds for cold starts"
         f" and memory, {rounds.warm} of {CREATES_A_ROUND} warm creates, {rounds.verification} of"
-        f" {TOKENS_A_ROUND} verifications, {rounds.refreshing} of {RUNNERS:,} refreshed runners.",
+        f" {TOKENS_A_ROUND} verifications, {rounds.refreshing} of {TOKENS:,} refreshed tokens.",
         report.promise_table(found),
         "### Cold starts and memory",
         report.spread_table(

@@ -25,6 +25,7 @@ class Artifacts:
 
     function: Path
     refresh_function: Path
+    plan_function: Path
     layer: Path
     boto3_only: Path
     raw_floor: Path
@@ -45,6 +46,7 @@ def build(root_certificate: bytes) -> Artifacts:
     artifacts = Artifacts(
         function=byline / "RunsFunction",
         refresh_function=byline / "RefreshTokensFunction",
+        plan_function=byline / "PlanRefreshFunction",
         layer=byline / "IdentityLayer/python",
         boto3_only=baselines / "Boto3Only",
         raw_floor=baselines / "RawFloor",

@@ -11,15 +11,19 @@ import ssl
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from benchmarks.browser import ISSUER, SUBJECT
+from benchmarks.browser import ISSUER, SHARED_TOKEN, SUBJECT
 
 DYNAMODB = "dynamodb.us-east-1.amazonaws.com"
+CALLS = "/calls"
+"""The path of the numbers of calls so far, by operation."""
+
 PUBLIC_KEYS = "public-keys.auth.elb.us-east-1.amazonaws.com"
 
 _ROLES = {
@@ -27,14 +31,21 @@ _ROLES = {
     "entry": {"S": f"roles#user:{ISSUER}#{SUBJECT}"},
     "roles": {"SS": ["project:editor"]},
 }
-_ANSWERS = {
-    "PutItem": b"{}",
-    "UpdateItem": b"{}",
-    "TransactWriteItems": b"{}",
-    "BatchGetItem": json.dumps(
-        {"Responses": {"AccessTable": [_ROLES]}, "UnprocessedKeys": {}}
-    ).encode(),
-}
+_WRITES = {"PutItem", "UpdateItem", "TransactWriteItems"}
+
+
+def _found(read: dict[str, Any]) -> bytes:
+    """The answer to a BatchGetItem: roles, the token of runners that share, and no runner."""
+    found = {
+        table: [
+            {**SHARED_TOKEN, **key}
+            for key in wanted["Keys"]
+            if key.get("project", {}).get("S", "").startswith("tokens#")
+        ]
+        or ([_ROLES] if table == "AccessTable" else [])
+        for table, wanted in read["RequestItems"].items()
+    }
+    return json.dumps({"Responses": found, "UnprocessedKeys": {}}).encode()
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -44,23 +55,26 @@ class _Answers(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1  # head and body leave together
     public_key: ClassVar[bytes]
+    calls: ClassVar[Counter[str]] = Counter()
 
     def do_POST(self) -> None:
-        """DynamoDB: every write succeeds, and the browser's person is an editor."""
-        self.rfile.read(int(self.headers["content-length"]))
+        """DynamoDB: every write succeeds, the browser's person is an editor, and a token exists."""
+        body = self.rfile.read(int(self.headers["content-length"]))
         operation = self.headers["x-amz-target"].partition(".")[2]
-        answer = _ANSWERS.get(operation, b"{}")
-        self.send_response(200 if operation in _ANSWERS else 400)
+        self.calls[operation] += 1
+        answer = _found(json.loads(body)) if operation == "BatchGetItem" else b"{}"
+        self.send_response(200 if operation in _WRITES or operation == "BatchGetItem" else 400)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("x-amzn-RequestId", "1BQ3N7AJ2Q4SDPK1S6MDSQQ3VJVV4KQNSO5AEMVJF66Q9ASUAAJG")
         self.send_header("x-amz-crc32", str(zlib.crc32(answer)))
         self._send_body(answer)
 
     def do_GET(self) -> None:
-        """The load balancers' public keys: the same key for every id."""
+        """The load balancers' public keys: the same key for every id. Or the calls so far."""
         self.send_response(200)
         self.send_header("Content-Type", "binary/octet-stream")
-        self._send_body(self.public_key)
+        is_count = self.path == CALLS
+        self._send_body(json.dumps(self.calls).encode() if is_count else self.public_key)
 
     def _send_body(self, body: bytes) -> None:
         self.send_header("Content-Length", str(len(body)))

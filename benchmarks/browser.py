@@ -83,6 +83,32 @@ ITEM = {
 }
 """The row of such a run. The baselines put this item."""
 
+SHARED_TOKEN = {
+    "client": {"S": "scheduler"},
+    "id": {"S": "01kaz9q7w5v4t3s2r1q0p9n8m7"},
+    "created_at": {"S": "2026-11-22T16:20:11.123Z"},
+    "audience": {"S": "https://api.example.com"},
+    "shard": {"S": "07"},
+    **{
+        name: {"N": str(number)}
+        for name, number in {
+            "runners": 41,
+            "generation": 812,
+            "attempts": 0,
+            "slots": 2,
+            "slot": 0,
+            "lifetime": 900,
+            "issued_at": 4_102_444_800,
+            "refreshed_at": 4_102_444_800,
+            "due_at": 4_102_445_340,
+            "expires_at": 4_102_445_700,
+            "deadline": 4_102_445_700,
+            "window_started_at": 4_102_444_800,
+            "window_writes": 12,
+        }.items()
+    },
+}
+"""The attributes of a token that other runners point to, without its key."""
 
 HEALTH_CHECK: dict[str, Any] = {
     **_EVENT,
@@ -118,6 +144,15 @@ class Browser:
     def whoami(self) -> dict[str, Any]:
         """The event of `GET /v1/whoami`."""
         return {**self.create(), "httpMethod": "GET", "path": "/v1/whoami", "body": ""}
+
+    def register(self) -> dict[str, Any]:
+        """The event of a runner's registration that shares `SHARED_TOKEN`, with a new token."""
+        return {
+            **self.create(),
+            "httpMethod": "PUT",
+            "path": f"/v1/projects/research/runners/runner-{next(self._tokens)}",
+            "body": json.dumps({"client": "scheduler", "audience": "https://api.example.com"}),
+        }
 
     def create(self) -> dict[str, Any]:
         """The event of a create, with a new token."""

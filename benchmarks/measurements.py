@@ -1,6 +1,7 @@
 """The measurements, in alternating rounds, so that a slow minute affects all functions."""
 
 import json
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.request import urlopen
 
 import trustme
 
 from benchmarks.artifacts import ROOT, Artifacts, build
-from benchmarks.aws_stub import DYNAMODB, PUBLIC_KEYS, aws_stub
+from benchmarks.aws_stub import CALLS, DYNAMODB, PUBLIC_KEYS, aws_stub
 from benchmarks.browser import HEALTH_CHECK, ITEM, Browser
 from benchmarks.functions import ColdStart, Functions, cold_start, cpu_per_create, functions
 from benchmarks.refreshing import Refreshing
 from benchmarks.refreshing import measure as measure_refreshing
+from benchmarks.ticking import Ticking
+from benchmarks.ticking import measure as measure_ticking
 from local.lambda_runtime import Function, FunctionHost
 
 CREATES_A_ROUND = 20
@@ -32,6 +36,7 @@ class Bench:
     artifacts: Artifacts
     functions: Functions
     browser: Browser
+    aws_port: int
 
     def cold_starts(self, names: Sequence[str], *, rounds: int) -> dict[str, list[ColdStart]]:
         """Cold starts of each function, one in each round."""
@@ -69,6 +74,32 @@ class Bench:
                     events = [self.browser.create() for _ in range(CREATES_A_ROUND)]
                     found[name].append(cpu_per_create(hosts[name], events))
         return _without_first(found)
+
+    def registrations(self, *, rounds: int) -> tuple[list[float], dict[str, int]]:
+        """Milliseconds of CPU time of a registration that shares a token, and the calls of one."""
+        with self._host("byline") as host:
+            cold_start(host, self.browser.register())
+            before = self._calls()
+            found = [
+                cpu_per_create(host, [self.browser.register() for _ in range(CREATES_A_ROUND)])
+                for _ in range(rounds)
+            ]
+            calls = {
+                name: (count - before.get(name, 0)) // (rounds * CREATES_A_ROUND)
+                for name, count in self._calls().items()
+            }
+        return found, {name: count for name, count in calls.items() if count}
+
+    def ticking(self, *, rounds: int) -> Ticking:
+        """The measurements of the planner. See `benchmarks.ticking`."""
+        built = self.artifacts
+        return measure_ticking(built.plan_function, built.layer, python=built.python, rounds=rounds)
+
+    def _calls(self) -> dict[str, int]:
+        context = ssl._create_unverified_context()  # noqa: S323 - a stub of this process
+        with urlopen(f"https://127.0.0.1:{self.aws_port}{CALLS}", context=context) as answer:
+            calls: dict[str, int] = json.load(answer)
+        return calls
 
     def verifications(self, *, rounds: int) -> dict[str, list[float]]:
         """Microseconds of a verification by kind and round. See `benchmarks.verification`."""
@@ -135,7 +166,9 @@ def bench() -> Iterator[Bench]:
         certificate.private_key_and_cert_chain_pem.write_to_path(str(certificate_file))
         key_file.write_bytes(browser.public_key)
         with aws_stub(certificate_file, key_file) as port:
-            yield Bench(artifacts, functions(artifacts, browser=browser, aws_port=port), browser)
+            yield Bench(
+                artifacts, functions(artifacts, browser=browser, aws_port=port), browser, port
+            )
 
 
 def _turns(names: Sequence[str], rounds: int) -> Iterator[list[str]]:

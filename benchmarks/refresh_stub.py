@@ -1,11 +1,12 @@
-"""The stub of a refresh: Secrets Manager's stand-in, a table and an issuer's token endpoint.
+"""The stub of a refresh: Secrets Manager's stand-in, a table, a queue and a token endpoint.
 
-The table is a dictionary with the part of DynamoDB that the worker uses. moto, on which the tests
-run, copies the whole table for each transaction, and would dominate the measurement.
+The table is a dictionary with the part of DynamoDB that worker and planner use. moto, on which the
+tests run, copies the whole table for each transaction, and would dominate the measurement.
 """
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event
@@ -25,17 +26,21 @@ TOKEN = "x" * 900
 
 type Document = Mapping[str, Any]
 type Item = dict[str, Any]
+type Key = tuple[str, str]
 
 
 class RefreshStub:
-    """The services behind one address. Callers prepare and read `secrets` and `table`."""
+    """The services behind one address. Callers prepare and read `secrets` and `table`.
+
+    `messages`: how many were sent to the queue.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.ended = Event()
         self.secrets = SecretStore(behaviour=Behaviour(quotas=UNLIMITED))
         self.table = Table()
-        self.mints = 0
+        self.mints = self.messages = 0
         self._secrets_manager = SecretsManager(self.secrets)
 
     def receive(self, request: HttpRequest) -> HttpAnswer:
@@ -49,25 +54,35 @@ class RefreshStub:
         try:
             if service == "secretsmanager":
                 return _json(self._secrets_manager.answer(operation, document))
+            if operation == "SendMessageBatch":
+                self.messages += len(document["Entries"])
+                return _json({"Successful": [], "Failed": []})
             return _json(self.table.answer(operation, document))
         except Refused as refused:
             return _json(refused.refusal.document(), status=refused.refusal.status)
 
 
 class Table:
-    """`RunnersTable`. With one worker, every condition holds but the one of a commit."""
+    """`RunnersTable`. With one worker, every condition holds but the one of a commit.
+
+    `reads`: the items that queries returned.
+    """
 
     def __init__(self) -> None:
-        self.items: dict[tuple[str, str], Item] = {}
+        self.items: dict[Key, Item] = {}
+        self.reads = 0
+        self._due: defaultdict[str, dict[Key, Item]] = defaultdict(dict)
 
     def put(self, item: Item) -> None:
-        """Put an item without a condition."""
+        """Put an item without a condition. With a shard and a due time it is in the index."""
         self.items[_key(item)] = item
+        if "shard" in item and "due_at" in item:
+            self._due[item["shard"]["S"]][_key(item)] = item
 
     def make_due(self) -> None:
-        """Make every runner due now."""
-        for item in self.items.values():
-            if "due_at" in item:
+        """Make every token due now."""
+        for items in self._due.values():
+            for item in items.values():
                 item["due_at"] = {"N": str(int(time.time()))}
 
     def answer(self, operation: str, document: Document) -> dict[str, Any]:
@@ -83,10 +98,12 @@ class Table:
                 item = self.items.get(_key(document["Key"]))
                 return {} if item is None else {"Item": item}
             case "PutItem":
-                self._put(document)
+                self.put(document["Item"])
+            case "UpdateItem":
+                self._update(document)
             case "TransactWriteItems":
                 for action in document["TransactItems"]:
-                    self._put(action["Put"])
+                    self._update(action["Update"])
             case "DeleteItem":
                 self.items.pop(_key(document["Key"]), None)
             case _:
@@ -95,20 +112,27 @@ class Table:
 
     def _query(self, document: Document) -> dict[str, Any]:
         values = document["ExpressionAttributeValues"]
-        keys = [
-            {"project": item["project"], "runner": item["runner"]}
-            for item in self.items.values()
-            if item.get("shard") == values[":shard"]
-            and int(item["due_at"]["N"]) <= int(values[":now"]["N"])
-        ]
-        return {"Items": keys, "Count": len(keys), "ScannedCount": len(keys)}
+        is_next = "due_at > :by" in document["KeyConditionExpression"]
+        by = int((values.get(":by") or values[":now"])["N"])
+        found = [
+            item
+            for item in self._due[values[":shard"]["S"]].values()
+            if (int(item["due_at"]["N"]) > by) == is_next
+        ][: document.get("Limit")]
+        if "ProjectionExpression" in document:
+            found = [{name: item[name] for name in ("project", "runner")} for item in found]
+        self.reads += len(found)
+        return {"Items": found, "Count": len(found), "ScannedCount": len(found)}
 
-    def _put(self, put: Document) -> None:
-        before = self.items.get(_key(put["Item"]), {})
-        expected = put.get("ExpressionAttributeValues", {})
-        if ":generation" in expected and expected[":generation"] != before.get("generation"):
+    def _update(self, update: Document) -> None:
+        names, values = update["ExpressionAttributeNames"], update["ExpressionAttributeValues"]
+        item = self.items[_key(update["Key"])]
+        if values[":was"] != item["generation"]:
             raise Refused("TransactionCanceledException", "ConditionalCheckFailed")
-        self.items[_key(put["Item"])] = put["Item"]
+        for name, attribute in names.items():
+            item.pop(attribute, None)
+            if f":{attribute}" in values and f"{name} = :{attribute}" in update["UpdateExpression"]:
+                item[attribute] = values[f":{attribute}"]
 
 
 @contextmanager
@@ -119,7 +143,7 @@ def refresh_stub() -> Iterator[RefreshStub]:
         yield stub
 
 
-def _key(item: Mapping[str, Any]) -> tuple[str, str]:
+def _key(item: Mapping[str, Any]) -> Key:
     return item["project"]["S"], item["runner"]["S"]
 
 

@@ -142,6 +142,20 @@ def promises(
     ]
 
 
+def registration(cpu: Sequence[float], calls: Mapping[str, int], floor: Sequence[float]) -> Promise:
+    """The budget of a registration that shares a token. Raises where it makes other calls."""
+    if calls != {"BatchGetItem": 1, "TransactWriteItems": 1}:
+        raise AssertionError(f"a registration that shares makes other calls: {calls}")
+    return Promise(
+        what="registering a runner that shares a token: one read, one transaction, CPU",
+        against="raw verification and a bare `put_item` over TLS",
+        byline=Series(cpu, "ms"),
+        baseline=Series(floor, "ms"),
+        budget=3.0,
+        aim=2.5,
+    )
+
+
 def cold_series(starts: Sequence[ColdStart]) -> dict[str, Series]:
     """The parts of a function's cold starts, by name."""
     return {

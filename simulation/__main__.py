@@ -1,6 +1,7 @@
 """Simulate fleets under all rules, print the results, and fail if Byline misses a goal.
 
-A fleet is named like `100x900`: so many runners, and the lifetime of their tokens in seconds.
+A fleet is named like `1000on20x900`: runners, tokens, and the tokens' lifetime in seconds. In
+`100x900` each runner has a token of its own.
 """
 
 import gc
@@ -20,7 +21,7 @@ from simulation.rival_rules import rules_and_forms
 from simulation.run import OURS, run
 from simulation.scenario import Scenario
 
-FLEETS = ("1000x900", "100x1800")
+FLEETS = ("5000on100x900", "100x900", "100x1800")
 
 
 def main(arguments: Sequence[str]) -> int:

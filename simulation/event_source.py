@@ -7,7 +7,7 @@ from itertools import count
 from typing import Protocol
 
 from byline.refresh.work_units import Selection, WorkUnit
-from refresh_tokens.time_slices import UNITS_AT_ONCE, DueSoonUnit, SliceOutcome, run_time_slices
+from refresh_tokens.refresher import UNITS_AT_ONCE, DueSoonUnit, SliceOutcome, run_time_slices
 from simulation.threads import TurnThreads
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
@@ -27,7 +27,7 @@ class Worker(Protocol):
     def refresh(
         self, unit: WorkUnit, *, up_to: int | None, due_by: int | None, until: float
     ) -> SliceOutcome:
-        """Refresh the due runners of a work unit, as `Refresher.refresh` does."""
+        """Refresh the due tokens of a work unit, as `Refresher.refresh` does."""
 
     def take_soon(self) -> list[DueSoonUnit]:
         """The work units that are due before the next tick, each once."""
@@ -108,7 +108,7 @@ class EventSource:
             if sandbox.is_dead:
                 raise Died
             wanted = batch[unit]
-            self._world.issuer.message_of[unit] = wanted.message_ids[-1]
+            self._world.messages[unit] = wanted.message_ids
             try:
                 outcome = worker.refresh(
                     unit,

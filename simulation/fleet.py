@@ -1,44 +1,61 @@
-"""Runners in projects of realistic sizes, each with a token of random age.
+"""Tokens in projects of realistic sizes, each of random age, and how many runners point to each.
 
-The largest project has 12 % of all runners; the n-th largest has an n-th of that. Half of the
-projects have one runner or two. A project has one OAuth client. A project of a hundred runners or
-more uses up to four audiences. The largest project uses one audience, which is the worst case: its
-work unit cannot be divided between workers.
+The largest project has 12 % of all tokens; the n-th largest has an n-th of that. Half of the
+projects have one token or two. A project has one OAuth client. Runners are numbers: no object is
+kept for one.
 """
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
+from copy import replace
+from dataclasses import dataclass, fields
 from functools import cache
 from random import Random
 
-from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import due_after, due_window, slots_for, spread_seed
+from byline.refresh.token_rows import TokenRow, new_token
 from byline.refresh.work_units import MintKey, WorkUnit
+from simulation.scenario import Scenario
 
 LARGEST_SHARE = 0.12
-AUDIENCES = 4
 CLIENT = "main"
-RUNNERS_AN_AUDIENCE = 50
 
 
-class SimulatedRow(RunnerRow):
+class SimulatedRow(TokenRow):
     """A row whose mint key and work unit are cached, to save the time of hashing them again."""
 
     __slots__ = ()
 
     @property
     def mint_key(self) -> MintKey:
-        """The runner's mint key, cached."""
-        return _mint_key(self.project, self.client, self.audience)
+        """What the token is for, cached."""
+        return _mint_key(self.project, self.audience, self.isolated_for)
 
     @property
     def work_unit(self) -> WorkUnit:
-        """The runner's work unit, cached."""
-        return _unit(self.project, self.client, self.audience)
+        """The token's work unit, cached."""
+        return _work_unit(self.project, self.audience, self.isolated_for)
 
 
-def project_sizes(runners: int) -> Iterator[int]:
-    """The number of runners in each project, the largest first; their sum is `runners`."""
-    largest, left, rank = LARGEST_SHARE * runners, runners, 1
+class SimulatedUnit(WorkUnit):
+    """A work unit that exists once, and is equal to itself alone, which saves time in hashing."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What runners ask for, and how many runners ask for each. Both lists have the same order."""
+
+    keys: Sequence[MintKey]
+    runners: "array[int]"
+
+
+def project_sizes(tokens: int) -> Iterator[int]:
+    """The number of tokens in each project, the largest first; their sum is `tokens`."""
+    largest, left, rank = LARGEST_SHARE * tokens, tokens, 1
     while left:
         size = min(left, max(1, round(largest / rank)))
         yield size
@@ -46,31 +63,27 @@ def project_sizes(runners: int) -> Iterator[int]:
         rank += 1
 
 
-def fleet(runners: int, *, lifetime: int, random: Random) -> list[SimulatedRow]:
-    """The rows of all runners at time 0. `lifetime` in seconds; the tokens' ages are random."""
-    rows: list[SimulatedRow] = []
-    for number, size in enumerate(project_sizes(runners)):
-        audiences = 1 if number == 0 else min(AUDIENCES, max(1, size // RUNNERS_AN_AUDIENCE))
+def fleet(scenario: Scenario, random: Random) -> Fleet:
+    """The fleet of a scenario. Half of the shared tokens have one runner, and few have many."""
+    keys: list[MintKey] = []
+    for number, size in enumerate(project_sizes(scenario.tokens)):
         for place in range(size):
-            audience = f"api-{place % audiences}"
-            age = random.randrange(due_window(lifetime).first)
-            rows.append(_row(f"project-{number}", len(rows), audience, lifetime, issued_at=-age))
-    return rows
+            if scenario.is_isolated:
+                keys.append(_mint_key(f"project-{number}", "api", f"runner-{place}"))
+            else:
+                keys.append(_mint_key(f"project-{number}", f"api-{place}", None))
+    return Fleet(keys, _runners_of_tokens(scenario, random))
 
 
-def _row(
-    project: str, number: int, audience: str, lifetime: int, *, issued_at: int
-) -> SimulatedRow:
-    runner, generation = f"runner-{number}", 1_000_000
-    seed = spread_seed(project=project, runner=runner, generation=generation)
-    return SimulatedRow(
-        project=project,
-        runner=runner,
-        client=CLIENT,
-        audience=audience,
-        revision="registered",
+def aged_row(key: MintKey, scenario: Scenario, random: Random, *, number: int) -> TokenRow:
+    """The row of the token for the key of that number, at time 0: of random age, with secrets."""
+    lifetime = scenario.lifetime
+    issued_at = -random.randrange(due_window(lifetime).first)
+    row, generation = first_row(key, token_id=f"{number}.0", now=0), 1_000_000
+    seed = spread_seed(token_id=row.id, generation=generation)
+    return replace(
+        row,
         generation=generation,
-        shard=_unit(project, CLIENT, audience).shard,
         slots=slots_for(lifetime),
         slot=0,
         lifetime=lifetime,
@@ -79,21 +92,43 @@ def _row(
         deadline=issued_at + lifetime,
         refreshed_at=issued_at,
         due_at=issued_at + due_after(lifetime, seed=seed),
-        created_at="",
-        updated_at="",
     )
 
 
-def unit_of_audience(project: str, audience: str) -> WorkUnit:
-    """The work unit of a project's runners that use an audience."""
-    return _unit(project, CLIENT, audience)
+def first_row(key: MintKey, *, token_id: str, now: int) -> TokenRow:
+    """The row that a registration makes where no runner points to such a token."""
+    row = new_token(key, token_id=token_id, created_at="", now=now)
+    return SimulatedRow(**{field.name: getattr(row, field.name) for field in fields(row)})
+
+
+def work_unit_of(key: MintKey) -> WorkUnit:
+    """The work unit that refreshes the token for `key`, cached."""
+    return _work_unit(key.project, key.audience, key.isolated_for)
+
+
+def _runners_of_tokens(scenario: Scenario, random: Random) -> "array[int]":
+    """The number of runners of each token: at least one, and in all those of the scenario."""
+    runners = array("l", [1]) * scenario.tokens
+    shared = random.sample(range(scenario.tokens), -(-scenario.tokens // 2))
+    more = scenario.runners - scenario.tokens
+    weights = sum(1 / rank for rank in range(1, len(shared) + 1))
+    for rank, number in enumerate(shared, start=1):
+        runners[number] += int(more / rank / weights)
+    runners[shared[0]] += scenario.runners - sum(runners)
+    return runners
 
 
 @cache
-def _mint_key(project: str, client: str, audience: str | None) -> MintKey:
-    return MintKey.of(project=project, client=client, audience=audience)
+def _mint_key(project: str, audience: str | None, isolated_for: str | None) -> MintKey:
+    return MintKey.of(project=project, client=CLIENT, audience=audience, isolated_for=isolated_for)
 
 
 @cache
-def _unit(project: str, client: str, audience: str | None) -> WorkUnit:
-    return _mint_key(project, client, audience).work_unit
+def _work_unit(project: str, audience: str | None, isolated_for: str | None) -> WorkUnit:
+    unit = _mint_key(project, audience, isolated_for).work_unit
+    return _unit(unit.shard, unit.project)
+
+
+@cache
+def _unit(shard: str, project: str) -> WorkUnit:
+    return SimulatedUnit(shard, project)

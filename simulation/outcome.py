@@ -10,7 +10,7 @@ from byline.refresh.work_units import WorkUnit
 from plan_refresh.planning import WRITES_PER_SECOND
 from refresh_tokens.retries import BACK_OFF_CAP_SECONDS, BREAKER_RECHECK_SECONDS
 from simulation.issuer import Mints
-from simulation.measures import Measures
+from simulation.measures import Ends, Measures
 from simulation.scenario import Scenario
 from simulation.world import World
 
@@ -24,13 +24,15 @@ type Floats = NDArray[np.float64]
 class Expired:
     """The numbers of tokens that expired before they were replaced, by cause.
 
-    `unexplained`: neither the outage, nor its drain, nor the wrong secret excuses them.
+    `unexplained`: neither the outage, nor its drain, nor the wrong secret excuses them. `runners`:
+    how many runners these left without a token.
     """
 
     in_outage: int
     in_drain: int
     by_wrong_secret: int
     unexplained: int
+    runners: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +42,9 @@ class Drain:
     `seconds`: until the whole backlog was refreshed. `rate`: writes a second, without the last 5 %.
     `in_order`: the share of refreshes that no later deadline of the same work unit came before.
     `across_units`: the rank correlation of the order of refreshes with the order of all deadlines,
-    for runners that had failed when the outage ended; 1 for perfect order, 0 for none.
+    for tokens that had failed when the outage ended; 1 for perfect order, 0 for none.
     `next_round`: the time in which the middle 90 % of the backlog falls due again.
-    `left`: times and how many runners were left then. `due_again`: when each falls due again.
+    `left`: times and how many tokens were left then. `due_again`: when each falls due again.
     """
 
     backlog: int
@@ -68,6 +70,9 @@ class Outcome:
     token, outside of the outage and its drain and without the project whose secret was wrong.
     `writes_a_secret`: the most to one secret in 24 hours. `writes_a_second`: in any second.
     `throttled` and `limit_exceeded`: writes that the account's rate and the version quota refused.
+    `registered`: runners that were registered during the run. `longest_wait`: from a registration
+    that needed a new token to that token, unless a fault explains it. `longest_sweep`: from a
+    token's last runner to the end of its sweep.
     `lives`: by minute, the least remaining life of a replaced token, in seconds.
     `writes_by_minute`: by minute, the mean number of writes a second.
     """
@@ -81,6 +86,9 @@ class Outcome:
     writes_a_second: int
     throttled: int
     limit_exceeded: int
+    registered: int
+    longest_wait: float
+    longest_sweep: float
     mints: Mints
     drain: Drain
     lives: list[float]
@@ -101,12 +109,15 @@ def outcome_of(world: World, *, rule: str) -> Outcome:
         rule=rule,
         scenario=scenario,
         refreshed=measures.refreshed,
-        expired=_expired(measures, scenario, recovered_at=recovered_at),
+        expired=_expired(measures.expired, scenario, recovered_at=recovered_at),
         least_life=float(lives[calm].min()),
         writes_a_secret=world.secrets.most_in_a_day,
         writes_a_second=_busiest_second(times),
         throttled=world.quota.throttled,
         limit_exceeded=world.secrets.limit_exceeded,
+        registered=measures.registered,
+        longest_wait=_longest_wait(measures.waits, scenario, recovered_at=recovered_at),
+        longest_sweep=measures.longest_sweep,
         mints=world.issuer.mints,
         drain=drain,
         lives=lives.tolist(),
@@ -114,26 +125,47 @@ def outcome_of(world: World, *, rule: str) -> Outcome:
     )
 
 
-def _expired(measures: Measures, scenario: Scenario, *, recovered_at: float) -> Expired:
+def _expired(expired: Ends, scenario: Scenario, *, recovered_at: float) -> Expired:
     """Count expired tokens by cause. A cause excuses only a token that was replaced in time."""
     outage, wrong = scenario.outage, scenario.wrong_secret
-    at, replaced_at = np.array(measures.expired_at), np.array(measures.replaced_at)
-    in_time = replaced_at <= recovered_at
+    at, mended_at = np.array(expired.at), np.array(expired.mended_at)
+    in_time = mended_at <= recovered_at
     in_outage = in_time & (at >= outage.start) & (at < outage.end)
     in_drain = in_time & (at >= outage.end) & (at < recovered_at)
     by_wrong_secret = (
-        (np.array(measures.of_broken_project) == 1)
+        (np.array(expired.of_broken_project) == 1)
         & (at >= wrong.start)
         & (at < wrong.end + MARGIN_SECONDS)
-        & (replaced_at <= wrong.end + BREAKER_RECHECK_SECONDS + PATIENCE_SECONDS)
+        & (mended_at <= _secret_works_again(scenario))
     )
-    excused = in_outage | in_drain | by_wrong_secret
+    unexplained = ~(in_outage | in_drain | by_wrong_secret)
     return Expired(
         in_outage=int(in_outage.sum()),
         in_drain=int(in_drain.sum()),
         by_wrong_secret=int(by_wrong_secret.sum()),
-        unexplained=int((~excused).sum()),
+        unexplained=int(unexplained.sum()),
+        runners=int(np.array(expired.runners)[unexplained].sum()),
     )
+
+
+def _longest_wait(waits: Ends, scenario: Scenario, *, recovered_at: float) -> float:
+    """The longest wait for a first token that no fault explains, 0 without any."""
+    outage, wrong = scenario.outage, scenario.wrong_secret
+    at, mended_at = np.array(waits.at), np.array(waits.mended_at)
+    by_outage = (at < recovered_at) & (mended_at >= outage.start) & (mended_at <= recovered_at)
+    by_wrong_secret = (
+        (np.array(waits.of_broken_project) == 1)
+        & (at < wrong.end)
+        & (mended_at >= wrong.start)
+        & (mended_at <= _secret_works_again(scenario))
+    )
+    unexplained = ~(by_outage | by_wrong_secret)
+    return float((mended_at - at)[unexplained].max(initial=0.0))
+
+
+def _secret_works_again(scenario: Scenario) -> float:
+    """When each token of the project with the wrong secret has been tried with the right one."""
+    return scenario.wrong_secret.end + BREAKER_RECHECK_SECONDS + PATIENCE_SECONDS
 
 
 def _drain(measures: Measures, scenario: Scenario) -> Drain:

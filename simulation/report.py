@@ -10,7 +10,10 @@ type Column = tuple[str, Callable[[Outcome], str]]
 TOKENS: Sequence[Column] = (
     ("rule", lambda run: run.rule),
     ("tokens written", lambda run: f"{run.refreshed:,}"),
-    ("expired, unexplained", lambda run: f"{run.expired.unexplained:,}"),
+    (
+        "expired, unexplained / their runners",
+        lambda run: f"{run.expired.unexplained:,} / {run.expired.runners:,}",
+    ),
     (
         "expired in the outage / its drain",
         lambda run: f"{run.expired.in_outage:,} / {run.expired.in_drain:,}",
@@ -27,20 +30,17 @@ TOKENS: Sequence[Column] = (
 MINTS: Sequence[Column] = (
     ("rule", lambda run: run.rule),
     ("mints granted", lambda run: f"{run.mints.granted:,}"),
-    ("lost to crashes", lambda run: f"{run.mints.lost:,}"),
+    ("without a write that lasted", lambda run: f"{run.mints.granted - run.refreshed:,}"),
     ("refused, 429", lambda run: f"{run.mints.rate_limited:,}"),
     ("refused, 401", lambda run: f"{run.mints.refused:,}"),
-    (
-        "most for a key on a message / in a minute",
-        lambda run: f"{run.mints.most_a_message} / {run.mints.most_a_minute}",
-    ),
+    ("longest wait for a first token (s)", lambda run: _seconds(run.longest_wait)),
     ("backlog", lambda run: f"{run.drain.backlog:,}"),
     ("drained after (s)", lambda run: _seconds(run.drain.seconds)),
     ("in order within a work unit", lambda run: f"{run.drain.in_order:.1%}"),
     ("rank correlation across work units", lambda run: f"{run.drain.across_units:.2f}"),
     ("middle 90 % of the next round (s)", lambda run: _seconds(run.drain.next_round)),
 )
-"""One row for each rule: its mints, and the drain of its backlog after the outage."""
+"""One row for each rule: its mints, first tokens, and the drain of its backlog after the outage."""
 
 
 def table(columns: Sequence[Column], outcomes: Sequence[Outcome]) -> str:

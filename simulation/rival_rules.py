@@ -1,7 +1,7 @@
 """The refresh rules of other systems: when a token is due, and when a failed refresh is retried.
 
-Each rule also runs in two further forms, so that a table can say what a difference comes from: with
-as many secrets for each runner as Byline would use, and with one mint for all runners of a key.
+Each rule also runs with as many secrets for each token as Byline would use, so that a table can say
+what a difference comes from.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,6 @@ class Rule:
     `remembers`: whether the system knows after a restart which tokens are fresh; a system that does
     not know refreshes all of them.
     `has_our_slots`: whether tokens go to `slots_for(lifetime)` secrets in turn, or to one secret.
-    `shares_mints`: whether runners with one mint key share a token, or each runner mints its own.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Rule:
     retry: Callable[[int, Random], float]
     remembers: bool
     has_our_slots: bool = False
-    shares_mints: bool = False
 
 
 RULES = (
@@ -92,18 +90,14 @@ RULES = (
 
 
 def rules_and_forms(lifetime: int) -> Iterator[Rule]:
-    """Each rule as it is, with our slots, and with our slots and shared mints.
+    """Each rule as it is, and with our slots.
 
-    At a `lifetime` in seconds for which Byline uses one secret, the second form is left out: it
-    would be the first.
+    At a `lifetime` in seconds for which Byline uses one secret, both forms are the same.
     """
     for rule in RULES:
         yield rule
-        name = rule.name
         if slots_for(lifetime) > 1:
-            name += " + slots"
-            yield replace(rule, name=name, has_our_slots=True)
-        yield replace(rule, name=f"{name} + shared mints", has_our_slots=True, shares_mints=True)
+            yield replace(rule, name=f"{rule.name} + slots", has_our_slots=True)
 
 
 def rule_named(name: str, *, lifetime: int) -> Rule:

@@ -1,26 +1,27 @@
 """Runs the two simulated days of a fleet under one refresh rule."""
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable
 from copy import replace
 from functools import partial
 from random import Random
 
-from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.timing import TICK_SECONDS
 from byline.refresh.work_units import Selection
 from plan_refresh.planning import REPEAT_SECONDS, planned_units, work_begins
 from simulation.deployment import deployed
 from simulation.event_source import EventSource, NewEnvironment, Queue
-from simulation.fleet import fleet
+from simulation.fleet import Fleet, aged_row, fleet
 from simulation.issuer import Issuer
 from simulation.measures import Measures
 from simulation.outcome import Outcome, outcome_of
 from simulation.real_worker import RealWorker
+from simulation.registrations import Registrations
 from simulation.rival_rules import Rule, rule_named
 from simulation.rivals import RivalWorker, rival_row
-from simulation.runner_index import RunnerIndex
 from simulation.scenario import Scenario
 from simulation.timeline import Timeline
+from simulation.token_index import TokenIndex
 from simulation.world import Sandbox, World
 
 OURS = "Byline"
@@ -31,28 +32,27 @@ def run(scenario: Scenario, rule: str) -> Outcome:
 
     Raises `StopIteration` where no rule has the name.
     """
+    random = Random(scenario.seed)
+    asked = fleet(scenario, random)
+    world = _world(scenario, asked, random)
     if rule == OURS:
-        return _run_ours(scenario)
-    return _run_rival(rule_named(rule, lifetime=scenario.lifetime), scenario)
+        _run_ours(world, asked)
+    else:
+        _run_rival(rule_named(rule, lifetime=scenario.lifetime), world, asked)
+    return outcome_of(world, rule=rule)
 
 
-def _run_ours(scenario: Scenario) -> Outcome:
-    """The outcome of the deployed planner and worker."""
-    random = Random(scenario.seed)
-    rows = fleet(scenario.runners, lifetime=scenario.lifetime, random=random)
-    world = _world(scenario, rows, random)
-    _simulate(world, partial(RealWorker, world), restart=lambda: None, has_second_messages=True)
-    return outcome_of(world, rule=OURS)
+def _run_ours(world: World, asked: Fleet) -> None:
+    """Run the deployed planner and worker."""
+    _simulate(
+        world, asked, partial(RealWorker, world), restart=lambda: None, has_second_messages=True
+    )
 
 
-def _run_rival(rule: Rule, scenario: Scenario) -> Outcome:
-    """The outcome of another system's rule with the same fleet and faults."""
-    random = Random(scenario.seed)
-    rows = [
-        rival_row(row, rule, random)
-        for row in fleet(scenario.runners, lifetime=scenario.lifetime, random=random)
-    ]
-    world = _world(scenario, rows, random)
+def _run_rival(rule: Rule, world: World, asked: Fleet) -> None:
+    """Run another system's rule, with the same fleet and faults."""
+    for row in list(world.index.rows()):
+        world.index.put(rival_row(row, rule, world.random))
 
     def restart() -> None:
         for row in () if rule.remembers else list(world.index.rows()):
@@ -61,25 +61,28 @@ def _run_rival(rule: Rule, scenario: Scenario) -> Outcome:
     def new_worker(sandbox: Sandbox, owner: str) -> RivalWorker:
         return RivalWorker(rule, world, sandbox)
 
-    _simulate(world, new_worker, restart=restart, has_second_messages=False)
-    return outcome_of(world, rule=rule.name)
+    _simulate(world, asked, new_worker, restart=restart, has_second_messages=False)
 
 
-def _world(scenario: Scenario, rows: Sequence[RunnerRow], random: Random) -> World:
+def _world(scenario: Scenario, asked: Fleet, random: Random) -> World:
     timeline = Timeline()
+    runners = array("l", asked.runners)
+    rows = [aged_row(key, scenario, random, number=number) for number, key in enumerate(asked.keys)]
     return World(
         scenario=scenario,
         deployment=deployed(),
         timeline=timeline,
         random=random,
         issuer=Issuer(scenario, timeline=timeline, random=random),
-        index=RunnerIndex(rows),
-        measures=Measures(scenario),
+        index=TokenIndex(rows),
+        measures=Measures(scenario, runners),
+        runners=runners,
     )
 
 
 def _simulate(
     world: World,
+    asked: Fleet,
     new_environment: NewEnvironment,
     *,
     restart: Callable[[], None],
@@ -121,6 +124,7 @@ def _simulate(
 
     source.start()
     timeline.start(ticks)
+    timeline.start(Registrations(world, queue, asked).replace_runners)
     timeline.start(deploy, after=scenario.deploy)
     timeline.start(outage_ended, after=scenario.outage.end)
     timeline.run(scenario.seconds)

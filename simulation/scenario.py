@@ -1,4 +1,4 @@
-"""A fleet of runners and the faults of its two simulated days."""
+"""A fleet of tokens with their runners, and the faults of its two simulated days."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -20,16 +20,19 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """How many runners there are, their tokens' `lifetime`, and the faults. Times in seconds.
+    """How many `tokens` of which `lifetime` there are, how many `runners` point to them, and the
+    faults. Times in seconds.
 
     `outage`: the issuer does not answer in the first half and answers 503 in the second.
     `deploy`: the time at which all workers stop at once; new workers and a tick follow.
     `wrong_secret`: while one project's stored client secret is not the one that its issuer knows.
-    `crashes`: the share of mints after which the worker's time slice dies, before the put and
-    without giving its lease back.
+    `crashes`: the share of looks at due tokens after which the time slice dies, between a mint and
+    its put and without giving its lease back.
+    `replaced_a_day`: the share of all runners that are deleted in a day, each for another one.
     `seed`: the same seed gives the same run.
     """
 
+    tokens: int
     runners: int
     lifetime: int
     seconds: float = 48 * HOUR
@@ -37,23 +40,33 @@ class Scenario:
     deploy: float = 24 * HOUR + 17
     wrong_secret: Span = Span(start=30 * HOUR, end=34 * HOUR)
     crashes: float = 0.05
+    replaced_a_day: float = 1.0
     seed: int = 1
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """The two days of a fleet that is named like `1000x900`: runners, lifetime in seconds.
+        """The two days of a fleet that is named like `1000on20x900` or `1000x900`.
 
-        Raises `ValueError` for any other name.
+        So many runners on so many tokens of that lifetime in seconds; without `on`, each runner has
+        a token of its own. Raises `ValueError` for any other name.
         """
-        runners, lifetime = map(int, name.split("x"))
-        return cls(runners=runners, lifetime=lifetime)
+        fleet, lifetime = name.split("x")
+        runners, _, tokens = fleet.partition("on")
+        return cls(runners=int(runners), tokens=int(tokens or runners), lifetime=int(lifetime))
+
+    @property
+    def is_isolated(self) -> bool:
+        """Whether each runner has a token of its own."""
+        return self.runners == self.tokens
 
     @property
     def name(self) -> str:
-        """The fleet's name, like `1000x900`."""
-        return f"{self.runners}x{self.lifetime}"
+        """The fleet's name, like `1000on20x900`."""
+        tokens = "" if self.is_isolated else f"on{self.tokens}"
+        return f"{self.runners}{tokens}x{self.lifetime}"
 
     @property
     def title(self) -> str:
         """The fleet in words."""
-        return f"{self.runners:,} runners, tokens of {self.lifetime:,} s"
+        tokens = "isolated" if self.is_isolated else f"behind {self.tokens:,} tokens"
+        return f"{self.runners:,} runners, {tokens}, {self.lifetime:,} s"

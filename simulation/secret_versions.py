@@ -26,6 +26,8 @@ class SecretVersions:
         self._times = array("d")
         self._writes = array("l")
         self._first_of_day = array("l")
+        self._free: list[int] = []
+        self._unwritten = array("d", [-inf]) * VERSIONS_KEPT
 
     def put(
         self, name: str, token: MintedToken, *, generation: int, now: float
@@ -47,12 +49,31 @@ class SecretVersions:
         self._newest[number] = (generation, token)
         return token
 
+    def newest(self, name: str) -> MintedToken | None:
+        """The token that a secret holds, None where the secret does not exist."""
+        number = self._numbers.get(name)
+        return None if number is None else self._newest[number][1]
+
+    def delete(self, name: str) -> None:
+        """Delete a secret, if it exists. A new secret takes its place in the arrays."""
+        number = self._numbers.pop(name, None)
+        if number is not None:
+            self._free.append(number)
+
     def _new(self, name: str) -> int:
-        number = self._numbers[name] = len(self._newest)
-        self._newest.append((-1, None))
-        self._times.extend([-inf] * VERSIONS_KEPT)
-        self._writes.append(0)
-        self._first_of_day.append(0)
+        if self._free:
+            number = self._free.pop()
+            base = number * VERSIONS_KEPT
+            self._times[base : base + VERSIONS_KEPT] = self._unwritten
+            self._newest[number] = (-1, None)
+            self._writes[number] = self._first_of_day[number] = 0
+        else:
+            number = len(self._newest)
+            self._newest.append((-1, None))
+            self._times.extend(self._unwritten)
+            self._writes.append(0)
+            self._first_of_day.append(0)
+        self._numbers[name] = number
         return number
 
     def _write(self, number: int, now: float) -> bool:

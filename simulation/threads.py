@@ -9,31 +9,32 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from simulation.timeline import Timeline
+from simulation.timeline import Died, Timeline
 
 
 class Turnstile:
-    """A fair lock: one process at a time, in the order of arrival."""
+    """A fair lock: so many processes at a time as it has `places`, in the order of arrival."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, *, places: int = 1) -> None:
         self._timeline = timeline
-        self._is_taken = False
+        self._free = places
         self._queue: deque[greenlet] = deque()
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        """Hold the lock while the block runs."""
-        if self._is_taken:
+        """Hold a place while the block runs."""
+        if self._free:
+            self._free -= 1
+        else:
             self._queue.append(getcurrent())
             self._timeline.pause()
-        self._is_taken = True
         try:
             yield
         finally:
             if self._queue:
                 self._timeline.resume(self._queue.popleft())
             else:
-                self._is_taken = False
+                self._free += 1
 
 
 class TurnThreads(Executor):
@@ -52,15 +53,25 @@ class TurnThreads(Executor):
         return []
 
 
-class PutThreads(Executor):
-    """The threads of puts. Batches wait for their turn, because all share one write limiter."""
+class WorkerThreads(Executor):
+    """The threads of mints and writes, at most `at_once` for all time slices of a worker."""
 
-    def __init__(self, timeline: Timeline) -> None:
-        self._turnstile = Turnstile(timeline)
+    def __init__(self, timeline: Timeline, *, at_once: int) -> None:
+        self._timeline = timeline
+        self._turnstile = Turnstile(timeline, places=at_once)
 
     def map[T](  # type: ignore[override]
         self, fn: Callable[..., T], *iterables: Iterable[Any]
     ) -> Iterable[T]:
-        """The results of all calls, which run one after the other."""
-        with self._turnstile.passing():
-            return [fn(*arguments) for arguments in zip(*iterables, strict=True)]
+        """The results of all calls. Raises `Died` where one of them died."""
+        calls = list(zip(*iterables, strict=True))
+        results: dict[int, T] = {}
+
+        def call(number: int) -> None:
+            with self._turnstile.passing():
+                results[number] = fn(*calls[number])
+
+        self._timeline.gather([partial(call, number) for number in range(len(calls))])
+        if len(results) < len(calls):
+            raise Died
+        return [results[number] for number in range(len(calls))]

@@ -1,5 +1,7 @@
 """The state that all workers of a run share, and the process that each worker runs in."""
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -8,10 +10,10 @@ from refresh_tokens.retries import ClientState
 from simulation.deployment import Deployment
 from simulation.issuer import Issuer
 from simulation.measures import Measures
-from simulation.runner_index import RunnerIndex
 from simulation.scenario import Scenario
 from simulation.secret_versions import SecretVersions, WriteQuota
 from simulation.timeline import Died, Timeline
+from simulation.token_index import TokenIndex
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,7 +21,9 @@ class World:
     """A run's AWS account and issuer.
 
     `leases`: by work unit, the owner and the time in seconds until which the lease is held.
-    `client_states`: by project and client.
+    `doomed`: by work unit, how many mints its time slice makes before the mint after which it dies.
+    `messages`: by work unit, the messages that are being worked on. `client_states`: by project and
+    client. `runners`: how many point to each token, by the number in the token's id.
     """
 
     scenario: Scenario
@@ -27,11 +31,14 @@ class World:
     timeline: Timeline
     random: Random
     issuer: Issuer
-    index: RunnerIndex
+    index: TokenIndex
     measures: Measures
+    runners: "array[int]"
     secrets: SecretVersions = field(default_factory=SecretVersions)
     quota: WriteQuota = field(default_factory=WriteQuota)
     leases: dict[WorkUnit, tuple[str, float]] = field(default_factory=dict)
+    doomed: dict[WorkUnit, int] = field(default_factory=dict)
+    messages: dict[WorkUnit, Sequence[str]] = field(default_factory=dict)
     client_states: dict[tuple[str, str], ClientState] = field(default_factory=dict)
 
 

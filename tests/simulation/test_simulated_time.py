@@ -5,11 +5,12 @@ from random import Random
 import pytest
 
 from byline.refresh.timing import DAY_SECONDS, MintedToken
-from simulation.fleet import fleet, project_sizes
-from simulation.runner_index import RunnerIndex
+from simulation.fleet import aged_row, fleet, project_sizes
+from simulation.scenario import Scenario
 from simulation.secret_versions import SecretVersions, WriteQuota
 from simulation.threads import Turnstile
 from simulation.timeline import Died, Timeline
+from simulation.token_index import TokenIndex
 
 TOKEN = MintedToken(text="", issued_at=0, lifetime=900)
 
@@ -107,20 +108,57 @@ def test_a_throttled_write_that_is_retried_is_accepted() -> None:
     assert quota.throttled == 1
 
 
+def test_a_deleted_secret_gives_its_place_to_a_new_one() -> None:
+    """A new secret has none of the versions of the deleted secret whose place it takes."""
+    secrets = SecretVersions()
+    for generation in range(100):
+        secrets.put("old", TOKEN, generation=generation, now=0)
+    secrets.delete("old")
+    assert secrets.newest("old") is None
+    assert secrets.put("new", TOKEN, generation=1, now=0) is TOKEN
+    assert secrets.newest("new") is TOKEN
+
+
 def test_a_fleet_has_few_large_projects_and_many_small() -> None:
-    """The largest project has 12 % of all runners, and half of the projects have two or fewer."""
+    """The largest project has 12 % of all tokens, and half of the projects have two or fewer."""
     sizes = list(project_sizes(20_000))
     assert sum(sizes) == 20_000
     assert sizes[0] == 2_400
     assert sizes[len(sizes) // 2] <= 2
 
 
+def test_runners_of_a_fleet_are_counts_that_sum_up() -> None:
+    """A million runners are one number for each token; half of the tokens have one runner."""
+    asked = fleet(Scenario.named("1000000on20000x900"), Random(1))  # noqa: S311
+    assert len(set(asked.keys)) == len(asked.runners) == 20_000
+    assert sum(asked.runners) == 1_000_000
+    assert sorted(asked.runners)[9_999] == 1
+    assert all(key.isolated_for is None for key in asked.keys)
+
+
+def test_isolated_runners_have_a_token_each() -> None:
+    """In a fleet without sharing, each token is for one runner alone."""
+    asked = fleet(Scenario.named("50x900"), Random(1))  # noqa: S311
+    assert set(asked.runners) == {1}
+    assert len({(key.project, key.isolated_for) for key in asked.keys}) == 50
+
+
+@pytest.mark.parametrize("name", ["1000on20x900", "1000x900"])
+def test_the_name_of_a_fleet_is_read_as_written(name: str) -> None:
+    """A fleet's section on the page has the name that the command takes."""
+    assert Scenario.named(name).name == name
+
+
 def test_the_index_returns_a_row_from_its_due_second_on() -> None:
-    """A row is not due a second before, and is due at its second."""
-    rows = fleet(10, lifetime=900, random=Random(1))  # noqa: S311
-    index = RunnerIndex(rows)
+    """A row is not due a second before, and is due at its second, until it is removed."""
+    scenario, random = Scenario.named("10x900"), Random(1)  # noqa: S311
+    keys = fleet(scenario, random).keys
+    rows = [aged_row(key, scenario, random, number=n) for n, key in enumerate(keys)]
+    index = TokenIndex(rows)
     first = min(rows, key=lambda row: row.due_at or 0)
     due_at = first.due_at or 0
     assert first not in index.due(first.work_unit, now=due_at - 1)
     assert first in index.due(first.work_unit, now=due_at)
     assert first in index.all_due(now=due_at)
+    index.remove(first)
+    assert first not in index.all_due(now=due_at)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from byline.refresh.timing import due_window, slots_for
+from simulation.rival_rules import RULES
 from tools.cost import prices, usage
 from tools.cost.usage import Assumptions, Item, dollars
 
@@ -20,7 +22,16 @@ def with_computed(page: str) -> str:
 def computed(has: Assumptions) -> str:
     """The tables of the page for these assumptions."""
     return (
-        "\n\n".join([_scenarios(has), _idle(has), _runners(has), _assumptions(has), _prices()])
+        "\n\n".join(
+            [
+                _scenarios(has),
+                _idle(has),
+                _tokens(has),
+                _runners(has),
+                _assumptions(has),
+                _prices(),
+            ]
+        )
         + "\n"
     )
 
@@ -38,9 +49,10 @@ def _scenarios(has: Assumptions) -> str:
         "idle": [],
         "10 users": usage.users(10, has, memory_mb=memory, snap_start=False),
         "1,000 users": usage.users(1_000, has, memory_mb=memory, snap_start=False),
-        "100 runners": usage.runners(100, has, memory_mb=512),
-        "1,000 runners": usage.runners(1_000, has, memory_mb=512),
-        "20,000 runners": usage.runners(20_000, has, memory_mb=512),
+        "1,000 isolated runners": usage.isolated(1_000, has, memory_mb=512),
+        "1,000 runners, sharing": usage.sharing(1_000, has, memory_mb=512),
+        "20,000 isolated runners": usage.isolated(20_000, has, memory_mb=512),
+        "1,000,000 runners, sharing": usage.sharing(1_000_000, has, memory_mb=512),
     }
     restores = {
         "10 users": usage.users(10, has, memory_mb=memory, snap_start=True),
@@ -87,9 +99,32 @@ def _idle(has: Assumptions) -> str:
     )
 
 
+def _tokens(has: Assumptions) -> str:
+    items = usage.tokens(1_000, has, memory_mb=512)
+    return f"### 1,000 tokens of {has.token_lifetime} seconds\n\n" + _items(items)
+
+
 def _runners(has: Assumptions) -> str:
-    items = usage.runners(1_000, has, memory_mb=512)
-    return f"### 1,000 runners, tokens of {has.token_lifetime} seconds\n\n" + _items(items)
+    """What a runner costs, where it shares a token, where it does not, and by other rules."""
+    slots, window = slots_for(has.token_lifetime), due_window(has.token_lifetime)
+    every = (window.first + window.last) / 2
+    many = 1_000 * has.runners_per_token
+    shared = dollars(usage.sharing(many, has, memory_mb=512)) / many
+    alone = dollars(usage.isolated(1_000, has, memory_mb=512)) / 1_000
+    share = slots / has.runners_per_token
+    rows = [
+        [f"Byline, {has.runners_per_token} runners share a token", f"{share:.3g}"],
+        ["Byline, isolated", str(slots)],
+    ]
+    rows[0] += [f"{every:,.0f}", f"{shared:.4f}"]
+    rows[1] += [f"{every:,.0f}", f"{alone:.4f}"]
+    for rule in RULES:
+        cost = dollars(usage.rival(rule, has))
+        seconds = usage.interval(rule, has)
+        rows.append([rule.name, str(usage.secrets_of(rule, has)), f"{seconds:,.0f}", f"{cost:.4f}"])
+    return f"### A runner and month, tokens of {has.token_lifetime} seconds\n\n" + _table(
+        ["rule", "secrets for a runner", "a refresh every (s)", "dollars"], rows
+    )
 
 
 def _assumptions(has: Assumptions) -> str:

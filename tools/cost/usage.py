@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from random import Random
 from typing import Any, cast, get_args
 
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from byline.metrics import BacklogMetric, PlannerMetric
-from byline.refresh.timing import due_window, slots_for
+from byline.refresh.timing import DAY_SECONDS, due_window, slots_for
 from byline.refresh.work_units import shards
+from simulation.rival_rules import Rule
+from stand_ins.secret_state import VERSIONS_KEPT
 from tools.cost import prices
 from tools.cost.prices import Price
 from tools.scale.lives import measure
@@ -47,16 +50,32 @@ class Assumptions:
         default=6_000, metadata={"says": "a request with its answer, bytes"}
     )
     token_lifetime: int = field(default=900, metadata={"says": "lifetime of a token, seconds"})
+    runners_per_token: int = field(default=50, metadata={"says": "runners that share a token"})
+    replaced_a_day: float = field(
+        default=1.0, metadata={"says": "share of runners that are deleted and replaced in a day"}
+    )
     runs_kept_months: int = field(default=12, metadata={"says": "months of runs in the table"})
 
 
 CHANGES_OF_A_RUN = 3
 """Created, started, finished."""
 READ_UNITS_OF_A_REQUEST = 2
-WRITE_UNITS_OF_A_REFRESH = 4
-READ_UNITS_OF_A_REFRESH = 2
-SECRET_CALLS_OF_A_REFRESH = 1.1
-"""The put, and a share of reading the client's secret."""
+SLICES_OF_A_REFRESH = 3
+"""Time slices for a refreshed token: by both messages of its work unit, and where another one holds
+the lease. So many in the simulation with 20,000 isolated tokens."""
+WRITE_UNITS_OF_A_REFRESH = 4 + 2 * SLICES_OF_A_REFRESH
+"""The row in a transaction, its place in the index, and each slice's lease: taken, given back."""
+READ_UNITS_OF_A_REFRESH = 2 + 2 * SLICES_OF_A_REFRESH
+"""The row, the client's state, and what is due before and after each slice."""
+SECRET_CALLS_OF_A_REFRESH = 2
+"""The put, and reading the client's secret, which a token alone in its work unit does not share."""
+QUEUE_REQUESTS_OF_A_REFRESH = 2 * 3
+"""Two messages, each sent, received and deleted. Work units with several due tokens need fewer."""
+WRITE_UNITS_OF_A_REGISTRATION = 7
+"""Runner, token and audit record in a transaction, and the record's place in an index. A deletion
+takes as many."""
+ROW_BYTES = 1_124
+"""A row of at most a kilobyte, with what DynamoDB adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +157,71 @@ def users(count: int, has: Assumptions, *, memory_mb: int, snap_start: bool) -> 
     ]
 
 
-def runners(count: int, has: Assumptions, *, memory_mb: int) -> list[Item]:
-    """The tokens of `count` runners, each with a token of its own."""
+def tokens(count: int, has: Assumptions, *, memory_mb: int) -> list[Item]:
+    """`count` tokens that are kept fresh, however many runners point to them."""
     window = due_window(has.token_lifetime)
     refreshes = count * SECONDS / ((window.first + window.last) / 2)
+    units = refreshes * WRITE_UNITS_OF_A_REFRESH
+    requests = refreshes * QUEUE_REQUESTS_OF_A_REFRESH
     return [
         Item("secrets", prices.SECRET, count * slots_for(has.token_lifetime)),
         Item("refreshes", prices.SECRET_CALL, refreshes * SECRET_CALLS_OF_A_REFRESH),
         Item("refreshes", prices.GB_SECOND, refreshes * has.refresh_ms / 1000 * memory_mb / 1024),
-        Item("refreshes", prices.WRITE_UNIT, refreshes * WRITE_UNITS_OF_A_REFRESH),
+        Item("refreshes", prices.WRITE_UNIT, units),
         Item("refreshes", prices.READ_UNIT, refreshes * READ_UNITS_OF_A_REFRESH),
-        # Two messages for each due work unit, each sent, received and deleted. One project has at
-        # most as many units due in a minute as there are shards.
-        Item("refreshes", prices.QUEUE_REQUEST, min(refreshes, MINUTES * len(shards())) * 2 * 3),
+        Item("refreshes", prices.QUEUE_REQUEST, requests),
     ]
+
+
+def runners(count: int, has: Assumptions, *, memory_mb: int) -> list[Item]:
+    """The rows of `count` runners, and their registrations and deletions."""
+    requests = 2 * count * has.replaced_a_day * HOURS / 24
+    stored_gb = count * ROW_BYTES / 1e9
+    return [
+        Item("registrations", prices.INVOCATION, requests),
+        Item(
+            "registrations", prices.GB_SECOND, requests * has.request_ms / 1000 * memory_mb / 1024
+        ),
+        Item("registrations", prices.WRITE_UNIT, requests * WRITE_UNITS_OF_A_REGISTRATION),
+        Item("registrations", prices.READ_UNIT, requests * READ_UNITS_OF_A_REQUEST),
+        Item("rows", prices.STORED_GB, stored_gb),
+        Item("rows", prices.BACKED_UP_GB, stored_gb),
+    ]
+
+
+def isolated(count: int, has: Assumptions, *, memory_mb: int) -> list[Item]:
+    """`count` runners, each with a token of its own."""
+    return tokens(count, has, memory_mb=memory_mb) + runners(count, has, memory_mb=memory_mb)
+
+
+def sharing(count: int, has: Assumptions, *, memory_mb: int) -> list[Item]:
+    """`count` runners that share their tokens."""
+    shared = -(-count // has.runners_per_token)
+    return tokens(shared, has, memory_mb=memory_mb) + runners(count, has, memory_mb=memory_mb)
+
+
+def rival(rule: Rule, has: Assumptions) -> list[Item]:
+    """A runner whose token another system's rule keeps fresh, in a secret or more of its own.
+
+    Only Secrets Manager is counted, and not what the system itself runs on.
+    """
+    writes = SECONDS / interval(rule, has)
+    return [
+        Item("secrets", prices.SECRET, secrets_of(rule, has)),
+        Item("refreshes", prices.SECRET_CALL, writes),
+    ]
+
+
+def interval(rule: Rule, has: Assumptions) -> float:
+    """Seconds between two refreshes of a token by a rule: the mean, and at least a minute."""
+    random, lifetime = Random(1), has.token_lifetime  # noqa: S311 - a mean, the same in each run
+    mean = sum(rule.next_due(1, lifetime, random) - 1 for _ in range(1_000)) / 1_000
+    return max(60, mean)
+
+
+def secrets_of(rule: Rule, has: Assumptions) -> int:
+    """The secrets that a rule must write in turn, because each keeps a day's versions."""
+    return -(-int(DAY_SECONDS / interval(rule, has)) // VERSIONS_KEPT)
 
 
 def registration(has: Assumptions, *, memory_mb: int) -> list[Item]:
