@@ -26,11 +26,11 @@ deploy-local: build ## deploy the built stack on this machine with the SAM CLI, 
 
 # Tests that start no stack, build nothing and take seconds. A path that does not exist is an error.
 QUICK := tests/identity tests/template tests/permissions tests/benchmarks tests/repository tests/stand_ins tests/structure tests/tables \
-    $(addprefix tests/docs/test_,$(addsuffix .py,architecture cost decisions links reasons runbook settings)) \
+    $(addprefix tests/docs/test_,$(addsuffix .py,architecture cost decisions links reasons runbook runners settings)) \
     tests/access/test_decisions.py tests/access/test_policies.py tests/runs/test_openapi.py \
     tests/register/test_authorization_service.py \
     $(addprefix tests/refresh/test_,$(addsuffix .py,client_secrets messages mint_locally planning post \
-        refresh_timing retry_after row_changes runner_rows tick_times time_slices token_answers work_units))
+        refresh_timing retry_after row_changes tick_times time_slices token_answers token_rows work_units))
 STORES := tests/stand_ins/test_engine.py tests/tables tests/register tests/runs tests/refresh
 # One worker more than cores, since tests also wait for servers; a file's tests stay in one process, so that
 # its servers start once.
@@ -110,10 +110,10 @@ property: ## run the random tests at length: 10,000 sequences of requests, 200 o
 .PHONY: bench
 bench: ## measure against the baselines, and write docs/benchmarks.md
 	@tools/setup project sam
-	$(PYTHON) -m benchmarks
+	PYTHONPATH=layers/identity $(PYTHON) -m benchmarks
 
 .PHONY: simulate
-simulate: ## simulate two days of token refresh, and write docs/simulation.md; ARGS=20000x900 for a fleet
+simulate: ## simulate two days of token refresh, and write docs/simulation.md; ARGS=1000on20x900 for a fleet
 	@tools/setup project
 	PYTHONPATH=layers/identity:functions:. $(PYTHON) -m simulation --write $(ARGS)
 

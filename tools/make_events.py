@@ -32,7 +32,7 @@ SAMPLE_RUNNERS = ("forecaster", "retired")
 """The runners of the events. `tools.sample_runners` registers them."""
 SAMPLE_RUNNERS_CLIENT = "nightly-train"
 """The OAuth client of these runners, which is their service account too."""
-SAMPLE_SHARD = "13"
+SAMPLE_SHARD = "15"
 """The shard of runners of that client and project."""
 
 _TARGET_GROUPS = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup"
@@ -136,6 +136,8 @@ def requests() -> Iterator[tuple[str, Event]]:
     kept, retired = (f"{_RUNNERS}/{runner}" for runner in SAMPLE_RUNNERS)
     yield "get-runner", _request("GET", kept, browser)
     yield "get-runner-token", _request("GET", f"{kept}/token", service_account, group=_BEARER)
+    yield "refresh-runner", _request("POST", f"{kept}/refresh", service_account, group=_BEARER)
+    yield "list-tokens", _request("GET", f"/v1/projects/{PROJECT}/tokens", browser)
     yield "get-runner-token-of-another", _request("GET", f"{kept}/token", browser)
     yield "delete-runner", _request("DELETE", retired, browser)
     audit, of_run = f"/v1/projects/{PROJECT}/audit", {"run": SAMPLE_RUN_IDS["get-run"]}

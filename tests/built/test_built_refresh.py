@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from byline.refresh.runner_rows import RunnerRow
+from byline.refresh.token_rows import TokenRow
 from local.lambda_runtime import FunctionHost
 from tests.built.artifact import function_of
 from tests.refresh.world import SECRETS, TABLE, World, new_world
@@ -25,8 +25,8 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def runner(world: World) -> RunnerRow:
-    """The row of a runner that is due."""
+def due(world: World) -> TokenRow:
+    """The row of a token that is due."""
     return world.register("trainer")
 
 
@@ -73,7 +73,7 @@ def test_artifact_sends_the_work_unit_of_a_due_runner(
     runtime: Path,
     environment: dict[str, str],
     world: World,
-    runner: RunnerRow,
+    due: TokenRow,
     tmp_path: Path,
 ) -> None:
     """A tick makes the built PlanRefreshFunction send the due runner's work unit to the queue."""
@@ -89,7 +89,7 @@ def test_artifact_sends_the_work_unit_of_a_due_runner(
     assert answer == {"units": 1}
     sent = world.aws.observer("sqs").receive_message(QueueUrl=environment["REFRESH_QUEUE_URL"])
     [message] = sent["Messages"]
-    assert message["Body"] == f'{{"shard":"{runner.shard}","project":"payments"}}'
+    assert message["Body"] == f'{{"shard":"{due.shard}","project":"payments"}}'
     assert compiled_modules(log, built) == []
 
 
@@ -98,15 +98,15 @@ def test_artifact_refreshes_the_token_of_a_due_runner(
     runtime: Path,
     environment: dict[str, str],
     world: World,
-    runner: RunnerRow,
+    due: TokenRow,
     tmp_path: Path,
 ) -> None:
     """The built RefreshTokensFunction writes the new token, and no log line has it."""
-    assert runner.shard is not None
+    assert due.shard is not None
     log = tmp_path / "log"
     answer = invoke(
         "RefreshTokensFunction",
-        refresh_events.refresh_unit(runner.shard, project="payments"),
+        refresh_events.refresh_unit(due.shard, project="payments"),
         built=built,
         runtime=runtime,
         log=log,
@@ -115,7 +115,7 @@ def test_artifact_refreshes_the_token_of_a_due_runner(
     assert answer == {"batchItemFailures": []}
     row = world.row("trainer")
     assert row is not None
-    assert row.generation == runner.generation + 1
+    assert row.generation == due.generation + 1
     token = world.token(row)["token"]
     assert token not in log.read_text(errors="replace")
     assert compiled_modules(log, built) == []

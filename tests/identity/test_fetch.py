@@ -27,8 +27,8 @@ from byline.fetch import (
     FetchFailed,
     fetch,
     post,
-    post_json,
 )
+from byline.registration.authorization_service import post_json
 from tests.identity.loopback import Respond, answer, drip, serve, silence
 
 LIMIT = 0.4

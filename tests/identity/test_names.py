@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from byline.errors import Misconfigured
 from byline.names import NAME_PATTERN, is_name, naming_rule
-from byline.secret_names import SecretNames
+from byline.refresh.token_rows import SecretNames
 
 SECRETS = SecretNames("stage")
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 NEARLY_NAMES = st.text("aA0-/_. ", min_size=1, max_size=3)
 """Few enough to meet, were they taken for one another."""
+
+TOKEN_IDS = st.from_regex(r"[0-9a-hjkmnp-tv-z]{26}", fullmatch=True)
 
 type Place = tuple[str, ...]
 
@@ -23,17 +25,18 @@ def secret_path(place: Place) -> str:
     kind, project, name, *slot = place
     if kind == "client":
         return SECRETS.client(project, name)
-    return SECRETS.token(project, name, int(slot[0]))
+    token_id, number = slot
+    return SECRETS.token(project, name, token_id, int(number))
 
 
 NEARLY_PREFIXES = st.lists(
-    st.sampled_from(["a", "A", "0", "-", "/", "*", "clients", "runners"]), min_size=1, max_size=4
+    st.sampled_from(["a", "A", "0", "-", "/", "*", "clients", "tokens"]), min_size=1, max_size=4
 ).map("".join)
 """The same for prefixes, with the parts that follow a prefix."""
 
 PLACES = st.one_of(
     st.tuples(st.just("client"), NAMES, NAMES),
-    st.tuples(st.just("runner"), NAMES, NAMES, st.integers(0, 71).map(str)),
+    st.tuples(st.just("token"), NAMES, NAMES, TOKEN_IDS, st.integers(0, 71).map(str)),
 )
 
 
@@ -101,12 +104,12 @@ def test_no_two_names_share_a_secret(one: Place, other: Place) -> None:
 
 @given(NEARLY_NAMES, NEARLY_NAMES, NEARLY_NAMES, NEARLY_NAMES)
 def test_no_two_texts_that_pass_for_names_share_a_secret(
-    project: str, runner: str, other_project: str, other_runner: str
+    project: str, client: str, other_project: str, other_client: str
 ) -> None:
     """The same of whatever is accepted, should the rule ever be loosened."""
-    one, other = (project, runner), (other_project, other_runner)
+    one, other = (project, client), (other_project, other_client)
     if all(is_name(text) for text in (*one, *other)) and one != other:
-        paths = {SECRETS.token(*place, 0).casefold() for place in (one, other)}
+        paths = {SECRETS.token(*place, "id", 0).casefold() for place in (one, other)}
         assert len(paths) == 2
 
 
@@ -117,10 +120,10 @@ def test_secret_path_tells_its_names(place: Place) -> None:
     assert secret_path(place).split("/") == ["stage", f"{kind}s", *names]
 
 
-@given(NAMES, NAMES)
-def test_no_name_looks_like_the_end_of_an_arn(project: str, runner: str) -> None:
-    """A partial ARN works because no secret of a runner ends like AWS's random suffix."""
-    assert not re.search(r"-[A-Za-z0-9]{6}$", SECRETS.token(project, runner, 0))
+@given(NAMES, NAMES, TOKEN_IDS)
+def test_no_name_looks_like_the_end_of_an_arn(project: str, client: str, token_id: str) -> None:
+    """A partial ARN works because no secret of a token ends like AWS's random suffix."""
+    assert not re.search(r"-[A-Za-z0-9]{6}$", SECRETS.token(project, client, token_id, 0))
 
 
 @given(NEARLY_PREFIXES, NEARLY_PREFIXES)
@@ -134,5 +137,5 @@ def test_no_prefix_matches_the_secrets_of_another(one: str, other: str) -> None:
             return
     if one == other:
         return
-    for name in (names[1].client("p", "c"), names[1].token("p", "r", 0)):
+    for name in (names[1].client("p", "c"), names[1].token("p", "c", "id", 0)):
         assert not fnmatchcase(name, f"{one}/*")

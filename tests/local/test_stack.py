@@ -8,14 +8,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from copy import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from byline.refresh.runner_rows import RunnerRow, read_runner, runner_item, runner_key
+from byline.refresh.token_rows import SecretNames, new_token, read_token_row, token_item
+from byline.refresh.work_units import MintKey
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import PortTaken, WebServer, listen, url_of
 from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
@@ -180,39 +181,34 @@ def test_no_token_is_in_the_functions_log(stack: Stack) -> None:
             assert client.headers["authorization"].split(".")[1] not in log
 
 
-def test_tick_refreshes_a_due_runner_without_a_message() -> None:
-    """The schedule refreshes a due runner through the template's planner, queue and worker.
+def test_tick_refreshes_a_due_token_without_a_message() -> None:
+    """The schedule refreshes a due token through the template's planner, queue and worker.
 
-    The token is in its secret, and neither in the log nor in the runner's row.
+    The token is in its secret, and neither in the log nor in the token's row.
     """
     now = int(time.time())
-    row = RunnerRow(
-        project="research",
-        runner="trainer",
-        client="nightly-train",
-        revision="by-hand",
-        generation=now * 1000,
-        deadline=now,
-        due_at=now,
-        created_at="2026-11-22T18:08:39.567Z",
-        updated_at="2026-11-22T18:08:39.567Z",
-    )
-    row = replace(row, shard=row.work_unit.shard)
+    key = MintKey.of(project="research", client="nightly-train")
+    row = new_token(key, token_id="by-hand", created_at="2026-11-22T18:08:39.567Z", now=now)
     with Stack(tick_seconds=1) as stack:
         stack.give_client("research", "nightly-train")
         dynamodb = stack.aws.client("dynamodb")
-        dynamodb.put_item(TableName="RunnersTable", Item=runner_item(row))
+        dynamodb.put_item(TableName="RunnersTable", Item=token_item(row))
         end = time.monotonic() + 20
-        key = runner_key("research", "trainer")
-        while "slot" not in (item := dynamodb.get_item(TableName="RunnersTable", Key=key)["Item"]):
+
+        def item() -> Any:
+            return dynamodb.get_item(TableName="RunnersTable", Key=row.key)["Item"]
+
+        while "slot" not in (refreshed := item()):
             assert time.monotonic() < end, stack.log_text()
             time.sleep(0.2)
+        names = SecretNames(stack.secret_prefix)
+        slot = int(refreshed["slot"]["N"])
         secret = stack.aws.client("secretsmanager").get_secret_value(
-            SecretId=f"{stack.secret_prefix}/runners/research/trainer/{item['slot']['N']}"
+            SecretId=names.token("research", "nightly-train", row.id, slot)
         )
         token = json.loads(secret["SecretString"])["token"]
-        assert token.split(".")[2] not in stack.log_text() + json.dumps(item)
-        assert read_runner(item).generation == row.generation + 1
+        assert token.split(".")[2] not in stack.log_text() + json.dumps(refreshed)
+        assert read_token_row(refreshed).generation == 1
 
 
 def test_single_value_events_get_the_same_answers() -> None:

@@ -38,7 +38,7 @@ from stand_ins.refusal import (
     transaction_cancelled,
 )
 
-NAME = "byline/runners/payments/nightly/0"
+NAME = "byline/tokens/payments/scheduler/01m6dmbe/0"
 TABLE = "RunnersTable"
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJuaWdodGx5In0.c2lnbmF0dXJlLW9mLXRoaXMtdG9rZW4"
 IF_NEW = {
@@ -261,7 +261,7 @@ def test_fault_with_a_condition_applies_to_matching_calls_only(
     aws: AwsServer, secrets: Any
 ) -> None:
     """Calls for one secret fail, and calls for another succeed, in any order."""
-    other = "byline/runners/payments/hourly/0"
+    other = "byline/tokens/payments/scheduler/01m6dmbf/0"
     aws.secrets.seed(other, "old")
     aws.faults.follow(
         "PutSecretValue",
