@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from byline.errors import Misconfigured
-from byline.fetch import is_loopback
 from byline.identity.settings import IdentitySettings
 from byline.identity.trusted_issuers import MAX_ISSUER_BYTES
 from byline.settings import required
