@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import Clock
 from byline.refresh.timing import MintedToken, known_token
-from byline.refresh.token_rows import SecretNames, TokenRow, client_key
+from byline.refresh.token_rows import TokenRow, client_key
+from byline.settings import SecretNames
 from byline.tables.rows import ConditionFailed, Contended, attributes, values_of, write_row
 from refresh_tokens.client_secrets import ClientSecret, read_client_secret
 from refresh_tokens.errors import RefreshFailed, RetryLater, failure_of_store
@@ -199,8 +199,11 @@ class ClientMints:
                 return later
             return use(row, token)
 
-        for _, alike in groupby(sorted(rows, key=_client_of), key=_client_of):
-            first, *others = alike
+        of_clients: dict[tuple[str, str], list[TokenRow]] = {}
+        for row in rows:
+            of_clients.setdefault((row.project, row.client), []).append(row)
+        # In the order of their first rows: the earliest deadline must not wait for others.
+        for first, *others in of_clients.values():
             outcome = mint(first)
             one_by_one = outcome is None or isinstance(outcome, RetryLater)
             outcomes = (outcome, *(map if one_by_one else threads.map)(mint, others))
@@ -223,8 +226,8 @@ class ClientMints:
             raise RetryLater("unexpected_error", detail, until=until, asked=True) from error
 
     def _minted(self, row: TokenRow) -> MintedToken:
-        now = int(self._now())
-        working = self._working.get(_client_of(row))
+        now, key = int(self._now()), (row.project, row.client)
+        working = self._working.get(key)
         if working is not None and now < working.until:
             state: ClientState | None = working.state
         else:
@@ -242,7 +245,7 @@ class ClientMints:
                 raise client.secret
             token = self._mint.mint(row.mint_key, client.secret, known=known_token(row))
         except RefreshFailed as failure:
-            self._working.pop(_client_of(row), None)
+            self._working.pop(key, None)
             later, new_state = after_failure(
                 failure,
                 life_of(row),
@@ -265,12 +268,8 @@ class ClientMints:
             self._states.put(row.project, row.client, works, before=state)
             state = works
         if working is None:
-            self._working[_client_of(row)] = _Working(client, state, now + WORKING_SECONDS)
+            self._working[key] = _Working(client, state, now + WORKING_SECONDS)
         return token
-
-
-def _client_of(row: TokenRow) -> tuple[str, str]:
-    return row.project, row.client
 
 
 def _require_turn(state: ClientState, life: TokenLife, *, version: str | None, now: int) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from byline.aws import encrypted_with
 from byline.caching import Clock
 from byline.refresh.timing import MintedToken, refreshed, slots_for
-from byline.refresh.token_rows import SecretNames, TokenRow
+from byline.refresh.token_rows import TokenRow
 from byline.refresh.work_units import (
     TokenSecret,
     UnreadableSecret,
@@ -25,6 +25,7 @@ from byline.refresh.work_units import (
     slot_of,
     version_token,
 )
+from byline.settings import SecretNames
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient

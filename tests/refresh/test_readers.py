@@ -115,7 +115,7 @@ def test_reader_of_one_name_finds_an_expired_token_as_often_as_the_document_says
         assert (seen.by_name, said) == ([0], None)
     else:
         assert said is not None
-        assert abs(max(seen.by_name) * 100 - int(said[1])) <= 2
+        assert abs(max(seen.by_name) * 100 - int(said[1])) <= 5  # due times are spread by ids
 
 
 def test_api_gives_external_secrets_a_live_token_each_minute(seen: Seen) -> None:

@@ -127,6 +127,7 @@ FIRST_FAILURES: list[tuple[ErrorClass, int, int | None]] = [
     ("invalid_target", REFUSED_RETRY_SECONDS, None),
     ("rate_limited", 5, 5),
     ("issuer_unavailable", 5, 5),
+    ("issuer_mismatch", 5, 5),
     ("issuer_timeout", 5, 5),
     ("unexpected_status", 5, 5),
     ("store_throttled", 5, 5),

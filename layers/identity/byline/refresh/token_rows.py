@@ -1,4 +1,4 @@
-"""The rows of tokens in RunnersTable, the keys of rows beside them, and the names of secrets.
+"""The rows of tokens in RunnersTable, and the keys of the rows beside them.
 
 A token is what one OAuth client gets for one (audience, resource, scopes) in one project. Its row
 exists for as long as runners point to it, and is in the index `by-due` all that time. With its last
@@ -6,28 +6,18 @@ runner it becomes a retired row, in another partition, until its secrets are del
 token for the same is a new one: with another id, other secrets, and its own generations.
 """
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
-from byline.errors import Misconfigured
 from byline.refresh.work_units import MintKey, WorkUnit
-from byline.settings import required
 from byline.tables.rows import Item, attributes, values_of
 
 DUE_INDEX = "by-due"
 
 RETIRED_LIFETIME_SECONDS = 2_592_000
 """How long a retired token's row is kept after its secrets are deleted: 30 days."""
-
-PREFIX_VARIABLE = "SECRET_PREFIX"
-
-_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
-"""Every name of a CloudFormation stack matches, and no wildcard or variable of an IAM policy does.
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html"""
 
 _TOKENS = "tokens#"
 _RETIRED = "retired#"
@@ -157,43 +147,6 @@ def new_token(key: MintKey, *, token_id: str, created_at: str, now: int) -> Toke
         shard=key.work_unit.shard,
         due_at=now,
     )
-
-
-class SecretNames(msgspec.Struct, frozen=True):
-    """The names of a deployment's secrets. Two deployments in one account have two prefixes.
-
-    A policy that allows `{prefix}/clients/*` matches the secrets of no other prefix: a prefix
-    contains no `/`, so it is all of a name's first segment.
-    """
-
-    prefix: str
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """The names with the prefix in `SECRET_PREFIX`. Raises `Misconfigured`."""
-        prefix = required(environment, PREFIX_VARIABLE)
-        if _PREFIX.fullmatch(prefix) is None:
-            raise Misconfigured(
-                PREFIX_VARIABLE,
-                f"is {prefix!r}, and must have 1 to 128 letters, digits and hyphens, the first a "
-                "letter or a digit.",
-            )
-        return cls(prefix)
-
-    def client(self, project: str, client: str) -> str:
-        """The secret with the credentials of an OAuth client."""
-        return f"{self.prefix}/clients/{project}/{client}"
-
-    def token(self, project: str, client: str, token_id: str, slot: int) -> str:
-        """The secret with the generations of a token in one of its slots.
-
-        One IAM statement for `{prefix}/tokens/{project}/{client}/*` grants all tokens of a client.
-        """
-        return f"{self.prefix}/tokens/{project}/{client}/{token_id}/{slot}"
-
-    def credential(self, project: str, credential: str) -> str:
-        """The secret of a credential."""
-        return f"{self.prefix}/credentials/{project}/{credential}"
 
 
 def token_key(project: str, token: str) -> Item:
