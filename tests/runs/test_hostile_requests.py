@@ -332,7 +332,7 @@ class TestQuery:
             [("status", "")],
             [("status", "pending,running")],
             [("created_by", "")],
-            [("created_by", "a" * 256)],
+            [("created_by", "a" * 316)],
             [("created_by", "a\x00")],
             [("created_by", "a\n")],
             [("cursor", "")],

@@ -18,7 +18,7 @@ from moto import mock_aws
 from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from byline.errors import Misconfigured
-from byline.refresh.token_rows import SecretNames
+from byline.settings import SecretNames
 from tests.template.stack import (
     Json,
     flatten,
