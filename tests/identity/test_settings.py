@@ -10,6 +10,7 @@ from byline.errors import Misconfigured
 from byline.identity.settings import IdentitySettings
 from byline.identity.trusted_issuers import MAX_ISSUER_BYTES
 from byline.settings import required
+from byline.tls import is_loopback
 from byline.urls import require_https
 from tests.identity.alb_tokens import BEARER_GROUP, CLIENT, ENVIRONMENT, ISSUER, KEYS_URL, SIGNER
 
