@@ -26,8 +26,7 @@ ADMIN_ROLE = "project:admin"
 class ActsFor(msgspec.Struct, frozen=True):
     """The person that an application acts for, with `role` in `project` only.
 
-    `identity`: the person as JSON of a `StoredIdentity`, at the time of registration, or as the
-    caller's own token names it. Without a registration, `project` and `role` are empty.
+    `identity`: the person at the time of registration, as JSON in the shape of `executed_by`.
     """
 
     person: Principal
@@ -261,17 +260,3 @@ def _acts_for(item: Item) -> ActsFor:
 
 def _key(item: Item) -> tuple[str, str]:
     return item["scope"]["S"], item["entry"]["S"]
-
-
-def _represented(caller: Caller | None, registered: ActsFor | None) -> ActsFor | None:
-    """The person that a caller acts for: the one that its own token names, else the registered one.
-
-    The role of a registration counts only for the person who made it.
-    """
-    person = None if caller is None else caller.represents
-    if person is None or person.stored is None:
-        return registered
-    principal = principal_of(person)
-    if registered is not None and registered.person == principal:
-        return replace(registered, identity=person.stored)
-    return ActsFor(principal, person.stored, project="", role="")
