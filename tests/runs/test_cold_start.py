@@ -295,6 +295,39 @@ class TestTracer:
             segment for segment in segments_of(web.tokens) if segment in sent + cold_start.log
         ]
 
+    def test_enabled_tracer_sends_no_text_of_an_error(
+        self, start: Start, web: Web, dynamodb: DynamoDb
+    ) -> None:
+        """A segment names the class of AWS's error, whose text may quote what was sent."""
+        quoting = {"Message": "what was sent: S3CRET"}
+        refusal = Refusal("TransactWriteItems", "AccessDeniedException", members=quoting)
+        dynamodb.faults.append(refusal)
+        cold_start, sent = traced(
+            start, request("POST", RUNS, by=web.browser("ada")), until="ClientError"
+        )
+        assert cold_start.answers == [500]
+        assert "S3CRET" not in sent + cold_start.log
+
+
+def traced(start: Start, *events: dict[str, Any], until: str) -> tuple[ColdStart, str]:
+    """A cold start with the tracer, and what it sent to X-Ray until a segment has this text."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(5)
+        host, port = daemon.getsockname()
+        cold_start = start(
+            *events,
+            POWERTOOLS_TRACE_DISABLED="false",
+            LAMBDA_TASK_ROOT=str(ROOT),
+            AWS_XRAY_DAEMON_ADDRESS=f"{host}:{port}",
+            _X_AMZN_TRACE_ID="Root=1-5759e988-bd862e3fe1be46a994272793;"
+            "Parent=53995c3f42cd8ad8;Sampled=1",
+        )
+        sent = ""
+        while "## " not in sent or until not in sent:
+            sent += daemon.recv(65_536).decode()
+    return cold_start, sent
+
 
 class TestDebugSwitches:
     """No switch that an operator can set in Lambda makes a token or a secret appear in a log."""
@@ -314,7 +347,7 @@ class TestDebugSwitches:
                 "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
             },
         ],
-        ids=lambda switch: "+".join(switch),
+        ids="+".join,
     )
     def test_switch_shows_no_token_and_no_body(
         self, start: Start, web: Web, switch: dict[str, str]
