@@ -24,7 +24,7 @@ from byline.identity.documents import (
     LastGood,
     fetch_document,
 )
-from byline.identity.trusted_issuers import TrustedIssuer
+from byline.identity.settings import TrustedIssuer
 
 KEYS_LIFETIME_SECONDS = 600
 """The age at which the keys are fetched again, and so the longest use of a withdrawn key."""
