@@ -92,12 +92,6 @@ class ActionContext(msgspec.Struct, frozen=True):
         return (self.principal, person.principal)
 
     @property
-    def chain(self) -> str | None:
-        """The agents before the caller in its delegated token, as JSON; None without any."""
-        chain = () if self.caller is None else self.caller.chain
-        return msgspec.json.encode(chain).decode() if chain else None
-
-    @property
     def accountable(self) -> str | None:
         """The accountable principal: the person acted for, else the caller; None for anonymous."""
         if self.on_behalf_of is not None:
