@@ -16,30 +16,6 @@ from byline.settings import choice, require_base_url
 
 Trust = Literal["verify", "forwarded", "ignore"]
 Anonymous = Literal["refuse", "allow"]
-IssuerProfile = Literal[
-    "generic", "keycloak", "okta", "entra", "auth0", "cognito", "google", "kubernetes"
-]
-Algorithm = Literal[
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-    "Ed25519",
-]
-"""Asymmetric algorithms only. With a shared-secret algorithm, anyone could sign with a public key
-(RFC 8725, section 2.1)."""
-
-MAX_ISSUER_BYTES = 512
-"""A sort key has at most 1,024 bytes. Beside the issuer it holds a subject of up to 255 bytes."""
-
-NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
-
 _LOAD_BALANCER_ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):elasticloadbalancing:(?P<region>[a-z]{2}[a-z0-9-]*-\d):\d{12}:"
     r"loadbalancer/app/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}"

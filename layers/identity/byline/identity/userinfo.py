@@ -95,9 +95,7 @@ def _filled(incomplete: Incomplete, answer: dict[str, Any]) -> Caller:
     must name the same person.
     """
     caller = incomplete.caller
-    is_named_apart = caller.subject != caller.token_subject
-    expected = {caller.subject} if is_named_apart else incomplete.subjects
-    if required_text(answer, "sub") not in expected:
+    if required_text(answer, "sub") not in incomplete.subjects:
         raise Rejected("subject_mismatch", "userinfo names another subject than the token")
     return replace(
         caller,
