@@ -16,6 +16,7 @@ from tests.identity.alb_tokens import ENVIRONMENT
 from tests.identity.bearer_issuer import ISSUER, KEYS_URL, NOW, BearerIssuer
 
 DOCUMENT = "docs/issuers.md"
+WORKLOADS = ("github", "gitlab", "aws", "spiffe", "workload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,11 @@ def test_token_of_a_row_is_its_caller(row: Row) -> None:
     if row.profile != "cognito":
         claims["aud"] = "byline"
     token = issuer.token(claims, header={"typ": "JWT"})
+    if len(row.caller) == 1 and row.caller != ("unknown_caller_kind",):
+        with pytest.raises(Rejected, match=row.caller[0]):
+            issuer.verifier_of(trusted).verify_bearer(token)
+        assert not issuer.web.requests
+        return
     caller = issuer.verifier_of(trusted).verify_bearer(token)
     found = (caller.kind, caller.subject, caller.name)
     # A caller of unknown kind is refused with this reason.
@@ -80,7 +86,7 @@ def test_token_of_a_row_is_its_caller(row: Row) -> None:
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.issuer)
 def test_id_token_of_a_row_is_refused_where_the_profile_can_tell(row: Row) -> None:
     """With the claims that bind an ID token to a sign-in, no access token's row passes."""
-    identity_tokens = ("google", "dex", "iap", "kubernetes")
+    identity_tokens = ("google", "dex", "iap", "kubernetes", *WORKLOADS)
     typed_otherwise = ("keycloak", "cognito", "authentik")
     if row.profile in (*identity_tokens, *typed_otherwise):
         return
@@ -101,9 +107,11 @@ def test_table_has_every_profile_with_a_source() -> None:
 
 def test_example_of_an_entry_is_accepted() -> None:
     """As it is printed."""
-    [example] = re.findall(r"```json\n(.*?)```", (ROOT / DOCUMENT).read_text(), re.DOTALL)
-    settings = IdentitySettings.from_environment({**ENVIRONMENT, "TRUSTED_ISSUERS": example})
-    assert settings.trusted_issuers
+    examples = re.findall(r"```json\n(.*?)```", (ROOT / DOCUMENT).read_text(), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        settings = IdentitySettings.from_environment({**ENVIRONMENT, "TRUSTED_ISSUERS": example})
+        assert settings.trusted_issuers
 
 
 def test_examples_of_rules_are_legal() -> None:

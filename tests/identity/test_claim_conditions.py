@@ -89,6 +89,7 @@ def test_condition_that_the_claims_meet_holds(condition: dict[str, Any]) -> None
         {"empty": "*"},
         {"name": "service-account-{azp}"},
         {"verified": "true"},
+        {"verified": "True"},
         {"verified": False},
         {"zero": False},
         {"auth_time": True},

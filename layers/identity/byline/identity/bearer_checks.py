@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from byline.errors import Rejected
 from byline.identity.claim_conditions import hold, subject_at
 from byline.identity.claims import SignedClaims
+from byline.identity.delegation import actors_of
 from byline.identity.issuer_profiles import Profile
 from byline.identity.trusted_issuers import TrustedIssuer
 from byline.identity.unverified import UnverifiedClaims, UnverifiedHeader, UnverifiedParts
@@ -49,7 +50,14 @@ def check_unsigned(
     _check_audience(parts.claims, issuer)
     expiry = _check_times(parts.claims, now=now)
     subject_at(profile.subject, parts.claims)
+    actors_of(parts.claims, issuer)
     _check_token_type(parts.header, parts.claims, profile)
+    allowed = issuer.allowed
+    if allowed is not None and not hold(allowed, parts.claims):
+        raise Rejected(
+            "claims_not_allowed",
+            "No condition of `allow` for this issuer in TRUSTED_ISSUERS admits the token's claims.",
+        )
     return expiry
 
 

@@ -98,7 +98,12 @@ class Caller(msgspec.Struct, frozen=True):
     `token_subject` is the token's own `sub`. It differs from `subject` where another claim names
     the caller (see `issuer_profiles.Profile`). `name` is the display name: that of the issuer's
     profile, by default the first of the verified `preferred_username`, `username`, `sub`. A service
-    account's configured name comes before them.
+    account's configured name comes before them. `full_name`: the claim `name`. `through`: the
+    client that a person uses. `link`: the page about a workload's job. `started_for`: who set the
+    job off, as its issuer claims. It gives no right.
+
+    `represents`: the person in whose name a delegated token acts, whose agent the caller is.
+    `chain`: the agents before the caller, the latest first. They are recorded, and decide nothing.
     """
 
     kind: Kind

@@ -34,10 +34,16 @@ _ABSENT: Any = object()
 
 
 class _Pattern(msgspec.Struct, frozen=True):
-    """A text of a test. `parts`: its texts and the claims between them, as in `re.split`."""
+    """A text of a test.
+
+    `is_any`: it is `*` alone. `literal`: the whole text, where it has no `*`, no claim and no sign.
+    `parts`: its texts and the claims between them, None for each `*`.
+    """
 
     is_negated: bool
     ignores_case: bool
+    is_any: bool
+    literal: str
     parts: tuple[str | None, ...]
 
 
@@ -125,13 +131,16 @@ def _holds(condition: Condition, claims: ClaimSet, root: ClaimSet) -> bool:
 
 
 def _passes(value: Any, test: Any, root: ClaimSet) -> bool:
+    if type(test) is str:
+        pattern = _pattern(test)
+        return _matches(value, pattern, root) != pattern.is_negated
     if test is None:
         return value is _ABSENT
     if isinstance(test, bool):
         return value is test
     if isinstance(test, Mapping):
         return isinstance(value, Mapping) and _holds(test, value, root)
-    patterns = [_pattern(text) for text in ((test,) if isinstance(test, str) else test)]
+    patterns = [_pattern(text) for text in test]
     wanted = [pattern for pattern in patterns if not pattern.is_negated]
     return (not wanted or any(_matches(value, pattern, root) for pattern in wanted)) and not any(
         _matches(value, pattern, root) for pattern in patterns if pattern.is_negated
@@ -139,20 +148,16 @@ def _passes(value: Any, test: Any, root: ClaimSet) -> bool:
 
 
 def _matches(value: Any, pattern: _Pattern, root: ClaimSet) -> bool:
-    if pattern.parts == ("", None, ""):
-        return value is not _ABSENT and value not in (None, "", [], {})
+    if type(value) is str:
+        if pattern.literal or pattern.is_any:
+            return bool(value) and (pattern.is_any or value == pattern.literal)
+        return bool(value) and _fits(value, pattern, root)
+    if pattern.is_any:
+        return value is not _ABSENT and value not in (None, [], {})
     if isinstance(value, list):
         return any(_matches(each, pattern, root) for each in value if not isinstance(each, list))
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not value:
-        return False
-    texts = _texts(pattern, root)
-    if texts is None:
-        return False
-    if pattern.ignores_case:
-        value, texts = value.casefold(), [text.casefold() for text in texts]
-    return _fits(value, texts)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return is_number and _fits(str(value), pattern, root)
 
 
 def _texts(pattern: _Pattern, root: ClaimSet) -> list[str] | None:
@@ -174,22 +179,26 @@ def _texts(pattern: _Pattern, root: ClaimSet) -> list[str] | None:
     return texts
 
 
-def _fits(value: str, texts: list[str]) -> bool:
-    """Whether `value` consists of the `texts` in their order, with any text between them."""
+def _fits(value: str, pattern: _Pattern, root: ClaimSet) -> bool:
+    """Whether `value` consists of the pattern's texts in their order, with any text between."""
+    texts = _texts(pattern, root)
+    if texts is None:
+        return False
+    if pattern.ignores_case:
+        value, texts = value.casefold(), [text.casefold() for text in texts]
     if len(texts) == 1:
         return value == texts[0]
     first, *middle, last = texts
     if len(value) < len(first) + len(last):
         return False
-    if not (value.startswith(first) and value.endswith(last)):
-        return False
     place, end = len(first), len(value) - len(last)
+    is_framed = value.startswith(first) and value.endswith(last)
     for text in middle:
         place = value.find(text, place, end)
         if place < 0:
             return False
         place += len(text)
-    return True
+    return is_framed
 
 
 @lru_cache(1_024)
@@ -199,14 +208,19 @@ def _pattern(text: str) -> _Pattern:
     ignores_case = rest.startswith("(?i)")
     parts = re.split(r"(\*|\{[^{}]+\})", rest.removeprefix("(?i)"))
     return _Pattern(
-        is_negated, ignores_case, tuple(None if part == "*" else part for part in parts)
+        is_negated,
+        ignores_case,
+        is_any=rest == "*",
+        literal="" if ignores_case or len(parts) > 1 else rest,
+        parts=tuple(None if part == "*" else part for part in parts),
     )
 
 
 def _value(claims: ClaimSet, path: str) -> Any:
-    if path in claims:
-        return claims[path]
-    value: Any = claims
+    value: Any = claims.get(path, _ABSENT)
+    if value is not _ABSENT or STEP not in path:
+        return value
+    value = claims
     for name in path.split(STEP):
         if not isinstance(value, Mapping) or name not in value:
             return _ABSENT

@@ -27,23 +27,12 @@ _FIRST_JOINED = "\u0590"
 """The first character of the scripts whose letters a joiner may follow. Between Latin letters it
 would be invisible."""
 
-_NO_SUBJECT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Controls, ends of lines, and the characters that reorder text (Unicode, UAX 9). With them one
-subject could look like another one in a log line."""
-
-_JOINERS = "\u200c\u200d"
-"""They change how letters of Persian, Sinhala and other scripts join, so names need them."""
-
-_FIRST_JOINED = "\u0590"
-"""The first character of the scripts whose letters a joiner may follow. Between Latin letters it
-would be invisible."""
-
 MAX_TEXT_CHARACTERS = 320
 """The longest e-mail address (RFC 3696, erratum 1690); names are shorter."""
 
 
 def required_text(claims: Mapping[str, Any], name: str) -> str:
-    """The claim `name`: text of 1 to 255 bytes without control characters.
+    """The claim `name`: text of 1 to 315 bytes without control characters.
 
     Raises `Rejected`: `missing_claim` where it is absent or empty, `malformed_claim` for anything
     else. A subject becomes part of log lines and keys, so it is refused and never cleaned: two

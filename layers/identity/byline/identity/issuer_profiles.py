@@ -23,6 +23,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     `is_typed_by_claims`: all its tokens have their type in a claim, which a header cannot replace.
     `person_when` is asked only of a subject that is no application. `subject`: the claims that name
     the caller, the first one that is present counts. `name`: the templates of its readable name.
+    `link`: those of a page about a workload's job. `actor`: the claim with the person who set the
+    job off, which is shown and gives no right.
     """
 
     access_token_when: Conditions
@@ -30,6 +32,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     person_when: Conditions
     subject: tuple[str, ...] = ("sub",)
     name: tuple[str, ...] = ("{preferred_username}", "{username}")
+    link: tuple[str, ...] = ()
+    actor: str = ""
     is_typed_by_claims: bool = False
 
 
@@ -50,6 +54,21 @@ def _unbound(*alternatives: Mapping[str, Any]) -> Conditions:
 _ANY: Conditions = ({},)
 """For issuers whose only tokens are identity tokens: the required `aud` is what makes one a
 credential for Byline."""
+
+
+def _workload(
+    *, name: tuple[str, ...] = ("{sub}",), link: tuple[str, ...] = (), actor: str = ""
+) -> Profile:
+    """The rules of an issuer whose tokens are all those of machines."""
+    return Profile(
+        access_token_when=_ANY,
+        application_when=_ANY,
+        person_when=(),
+        name=name,
+        link=link,
+        actor=actor,
+    )
+
 
 _SERVICE_NAME = "(?i)service-account-{azp}"
 
@@ -188,6 +207,20 @@ PROFILES: Mapping[IssuerProfile, Profile] = {
             },
         ),
         person_when=(),
+        name=("{kubernetes.io > namespace}/{kubernetes.io > serviceaccount > name}",),
     ),
+    "github": _workload(
+        name=("{repository} @ {short ref}, workflow {workflow}", "{repository}"),
+        link=("https://github.com/{repository}/actions/runs/{run_id}",),
+        actor="actor",
+    ),
+    "gitlab": _workload(
+        name=("{project_path} @ {short ref}", "{project_path}"),
+        link=("{iss}/{project_path}/-/jobs/{job_id}",),
+        actor="user_login",
+    ),
+    "aws": _workload(),
+    "spiffe": _workload(),
+    "workload": _workload(),
 }
 """The claim rules of each profile."""

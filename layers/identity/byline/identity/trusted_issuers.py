@@ -1,5 +1,6 @@
 """The issuers whose Bearer tokens count, as the setting `TRUSTED_ISSUERS` lists them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,6 +12,7 @@ from byline.identity.claim_conditions import (
     fault_of_path,
     fault_of_template,
 )
+from byline.identity.claims import MAX_SUBJECT_BYTES
 from byline.settings import require_base_url
 from byline.urls import require_https
 
@@ -31,6 +33,11 @@ IssuerProfile = Literal[
     "dex",
     "iap",
     "kubernetes",
+    "github",
+    "gitlab",
+    "aws",
+    "spiffe",
+    "workload",
 ]
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
@@ -39,7 +46,21 @@ Algorithm = Literal[
 (RFC 8725, section 2.1)."""
 
 MAX_ISSUER_BYTES = 512
-"""A sort key has at most 1,024 bytes. Beside the issuer it holds a subject of up to 255 bytes."""
+"""A sort key has at most 1,024 bytes. Beside the issuer it holds a subject of up to 315 bytes."""
+
+_OWNER_CLAIMS: Mapping[IssuerProfile, tuple[str, ...]] = {
+    "github": (
+        "repository",
+        "repository_owner",
+        "repository_id",
+        "repository_owner_id",
+        "enterprise_id",
+        "sub",
+    ),
+    "gitlab": ("project_path", "namespace_path", "project_id", "namespace_id", "sub"),
+    "workload": (),
+}
+"""The profiles that need `allow`, and the claims that name the owner of a job."""
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -54,7 +75,8 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     default the discovery document names it. `userinfo`: whether the userinfo endpoint completes a
     person's profile. `service_accounts`: subject → name, for subjects that are service accounts
     whatever the claim rules prove. The members after it replace those of `profile`: see
-    `issuer_profiles.Profile`, and `claim_conditions` for what a condition is.
+    `issuer_profiles.Profile`, and `claim_conditions` for what a condition is. `allow`: conditions
+    of which a token must meet one.
     """
 
     issuer: NonEmpty
@@ -68,6 +90,13 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     person_when: Any = None
     subject: Texts | None = None
     name: Texts | None = None
+    link: Texts | None = None
+    allow: Any = None
+
+    @property
+    def allowed(self) -> Conditions | None:
+        """The conditions of which a token must meet one; None where `audiences` are enough."""
+        return alternatives(self.allow)
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -77,6 +106,7 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             "person_when": alternatives(self.person_when),
             "subject": texts(self.subject),
             "name": texts(self.name),
+            "link": texts(self.link),
         }
         return {name: value for name, value in members.items() if value is not None}
 
@@ -128,15 +158,53 @@ def texts(value: Texts | None) -> tuple[str, ...] | None:
 
 def _check_rules(issuer: TrustedIssuer) -> None:
     rules = issuer.rules
-    for member in ("application_when", "person_when"):
-        if fault := fault_of_conditions(rules.get(member, ())):
+    allowed = issuer.allowed
+    conditions = {**rules, "allow": () if allowed is None else allowed}
+    for member in ("application_when", "person_when", "allow"):
+        if fault := fault_of_conditions(conditions.get(member, ())):
             raise _wrong(issuer, f"has `{member}`, which {fault}")
     for path in rules.get("subject", ()):
         if fault := fault_of_path(path):
             raise _wrong(issuer, f"has `subject`, which {fault}: {path!r}")
-    for template in rules.get("name", ()):
-        if fault := fault_of_template(template):
-            raise _wrong(issuer, f"has `name`, which {fault}: {template!r}")
+    for member in ("name", "link"):
+        for template in rules.get(member, ()):
+            if fault := fault_of_template(template):
+                raise _wrong(issuer, f"has `{member}`, which {fault}: {template!r}")
+    for subject in issuer.service_accounts:
+        if len(subject.encode()) > MAX_SUBJECT_BYTES:
+            raise _wrong(
+                issuer, f"has a subject in `service_accounts` of over {MAX_SUBJECT_BYTES} bytes"
+            )
+    _check_owners(issuer)
+
+
+def _check_owners(issuer: TrustedIssuer) -> None:
+    """Raise `Misconfigured` where strangers of the same issuer could get in.
+
+    Everybody can have a job at GitHub or GitLab, which gets a token for any audience.
+    """
+    owners = _OWNER_CLAIMS.get(issuer.profile)
+    if owners is None:
+        return
+    if not issuer.allowed:
+        raise _wrong(issuer, f"needs `allow`: the profile `{issuer.profile}` admits nobody else")
+    for condition in issuer.allowed:
+        if owners and not any(_names_owner(condition.get(claim)) for claim in owners):
+            raise _wrong(
+                issuer,
+                f"has `allow` without an owner. Name one of {', '.join(owners)} in each condition,"
+                " with a `/` before any `*`",
+            )
+
+
+def _names_owner(test: Any) -> bool:
+    """Whether every text that passes a test begins with a whole name of an owner."""
+    names = [test] if isinstance(test, str) else test if isinstance(test, list) else []
+    wanted = [name for name in names if not name.startswith("!")]
+    return bool(wanted) and all(
+        not {"{", "("} & set(name) and ("*" not in name or "/" in name.partition("*")[0])
+        for name in wanted
+    )
 
 
 def _wrong(issuer: TrustedIssuer, fault: str) -> Misconfigured:
