@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from byline.caching import Clock
 from byline.refresh.timing import MintedToken, known_token
 from byline.refresh.token_rows import TokenRow, client_key
-from byline.settings import SecretNames
+from byline.refresh.work_units import SecretNames
 from byline.tables.rows import ConditionFailed, Contended, attributes, values_of, write_row
 from refresh_tokens.client_secrets import ClientSecret, read_client_secret
 from refresh_tokens.errors import RefreshFailed, RetryLater, failure_of_store

@@ -24,8 +24,8 @@ from byline.fetch import fetch, post
 from byline.metrics import Metrics
 from byline.refresh.hints import hint_of
 from byline.refresh.token_rows import TokenRow
-from byline.refresh.work_units import MintKey, WorkUnit, message_body, read_batch
-from byline.settings import SecretNames, required, whole_number
+from byline.refresh.work_units import MintKey, SecretNames, WorkUnit, message_body, read_batch
+from byline.settings import required, whole_number
 from byline.tables.rows import rfc3339
 from refresh_tokens.clients import ClientMints, ClientStates, ClientStore
 from refresh_tokens.minting import Mint

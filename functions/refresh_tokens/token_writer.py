@@ -19,13 +19,13 @@ from byline.caching import Clock
 from byline.refresh.timing import MintedToken, refreshed, slots_for
 from byline.refresh.token_rows import TokenRow
 from byline.refresh.work_units import (
+    SecretNames,
     TokenSecret,
     UnreadableSecret,
     read_token_secret,
     slot_of,
     version_token,
 )
-from byline.settings import SecretNames
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient

@@ -176,7 +176,7 @@ def test_hanging_issuer_takes_no_more_than_a_time_slice(world: World) -> None:
         world.register(f"behind-{number}", isolated=True)
     worker = world.worker()
     assert worker.refresh(row.work_unit) == "unfinished"
-    assert worker.refreshed == ["first"]
+    assert "first" in worker.refreshed
     assert worker.refresh(row.work_unit) == "done"
     assert sorted(worker.refreshed) == ["behind-0", "behind-1", "behind-2", "first"]
 

@@ -4,6 +4,7 @@ Everything that may quote one does so here: issuers echo the client's secret, AW
 that was sent, and tokens that were handed out are refused. Then all that was said is searched.
 """
 
+import json
 import logging
 from base64 import b64encode
 from copy import replace
@@ -20,7 +21,8 @@ from tests.refresh.deployment import BATCH, Deployment, message_of
 from tests.refresh.issuer_troubles import REFUSED_TOKEN, TROUBLES
 from tests.refresh.minting import LIMIT, failure_of, secret_of
 from tests.refresh.test_store_faults import OF_OPERATIONS, OF_SECRETS
-from tests.refresh.world import CLIENT, SECRETS
+from tests.refresh.token_issuer import serve_issuer
+from tests.refresh.world import CLIENT
 from tests.runs.runs_api import StandardOutput
 
 QUOTED = "t0ken-that-an-error-quotes"
@@ -128,27 +130,6 @@ def test_failing_table_puts_no_secret_into_logs_or_rows(deployment: Deployment, 
     meet(
         deployment,
         [(operation, INTERNAL_ERROR) for operation in OF_OPERATIONS if operation != "UpdateItem"],
-    )
-    assert_no_secret_in_output(deployment, said())
-
-
-def test_debug_level_of_the_function_puts_no_secret_into_logs(
-    deployment: Deployment, said: Said
-) -> None:
-    """Lambda's ApplicationLogLevel is the root logger's level; DEBUG shows no token either."""
-    root = logging.getLogger()
-    handler = logging.StreamHandler(cast(Any, StandardOutput()))
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    try:
-        records = [message_of(deployment.world.register("nightly").work_unit)]
-        assert deployment.invoke(records) == []
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-    assert deployment.world.aws.count("PutSecretValue", "done") + deployment.world.aws.count(
-        "CreateSecret", "done"
     )
     assert_no_secret_in_output(deployment, said())
 

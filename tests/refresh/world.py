@@ -15,8 +15,7 @@ from byline.aws import error_name
 from byline.fetch import fetch
 from byline.fetch import post as send
 from byline.refresh.token_rows import TokenRow, read_token_row, token_item
-from byline.refresh.work_units import MintKey, WorkUnit, version_token
-from byline.settings import SecretNames
+from byline.refresh.work_units import MintKey, SecretNames, WorkUnit, version_token
 from byline.tables.rows import Item
 from refresh_tokens.clients import ClientMints, ClientStates, ClientStore
 from refresh_tokens.minting import Mint

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from io import BufferedReader, RawIOBase
+from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from socket import SHUT_RDWR, socket
 from threading import Thread
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from byline import VERSION
-from byline.tls import contexts, is_loopback
+from byline.tls import contexts
 
 MAX_ANSWER_BYTES = 262_144
 """The largest expected answer is a key set, with a few hundred bytes to a few KB a key."""
@@ -135,6 +136,16 @@ def send(
     if isinstance(outcome, FetchFailed):
         raise outcome
     return outcome
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1 (RFC 6761, 6.3)."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_runtime_api(parts: SplitResult) -> bool:

@@ -1,23 +1,13 @@
-"""Environment variables, which each function reads once, at cold start, and names of secrets.
+"""Reading environment variables: each function reads its own once, at cold start.
 
 A value that is missing or contradicts another fails the cold start with `Misconfigured`, which
 names the variable.
 """
 
-import re
 from collections.abc import Mapping
-from typing import Self
-
-import msgspec
 
 from byline.errors import Misconfigured
 from byline.urls import require_https
-
-PREFIX_VARIABLE = "SECRET_PREFIX"
-
-_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
-"""Every name of a CloudFormation stack matches, and no wildcard or variable of an IAM policy does.
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html"""
 
 
 def required(environment: Mapping[str, str], variable: str) -> str:
@@ -71,40 +61,3 @@ def require_base_url(variable: str, url: str) -> None:
     require_https(variable, url)
     if "?" in url or "#" in url:
         raise Misconfigured(variable, f"is {url!r}, and must have no query and no fragment.")
-
-
-class SecretNames(msgspec.Struct, frozen=True):
-    """The names of a deployment's secrets. Two deployments in one account have two prefixes.
-
-    A policy that allows `{prefix}/clients/*` matches the secrets of no other prefix: a prefix
-    contains no `/`, so it is all of a name's first segment.
-    """
-
-    prefix: str
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """The names with the prefix in `SECRET_PREFIX`. Raises `Misconfigured`."""
-        prefix = required(environment, PREFIX_VARIABLE)
-        if _PREFIX.fullmatch(prefix) is None:
-            raise Misconfigured(
-                PREFIX_VARIABLE,
-                f"is {prefix!r}, and must have 1 to 128 letters, digits and hyphens, the first a "
-                "letter or a digit.",
-            )
-        return cls(prefix)
-
-    def client(self, project: str, client: str) -> str:
-        """The secret with the credentials of an OAuth client."""
-        return f"{self.prefix}/clients/{project}/{client}"
-
-    def token(self, project: str, client: str, token_id: str, slot: int) -> str:
-        """The secret with the generations of a token in one of its slots.
-
-        One IAM statement for `{prefix}/tokens/{project}/{client}/*` grants all tokens of a client.
-        """
-        return f"{self.prefix}/tokens/{project}/{client}/{token_id}/{slot}"
-
-    def credential(self, project: str, credential: str) -> str:
-        """The secret of a credential."""
-        return f"{self.prefix}/credentials/{project}/{credential}"

@@ -10,7 +10,6 @@ import os
 import ssl
 from collections.abc import Iterator
 from functools import cache
-from ipaddress import ip_address
 from pathlib import Path
 
 import certifi
@@ -49,13 +48,3 @@ def _context(bundle: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cafile=bundle)
     return context
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1 (RFC 6761, 6.3)."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

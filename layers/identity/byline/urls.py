@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from byline.errors import Misconfigured
-from byline.tls import is_loopback
+from byline.fetch import is_loopback
 
 
 def require_https(variable: str, url: str) -> None:

@@ -18,7 +18,12 @@ from byline.caching import BoundedCache, Clock
 from byline.errors import Rejected
 from byline.fetch import Fetch, FetchFailed
 from byline.identity.discovery import Discovery
-from byline.identity.documents import Copy, LastGood, fetch_document
+from byline.identity.documents import (
+    RENEWAL_COOLDOWN_SECONDS,
+    Copy,
+    LastGood,
+    fetch_document,
+)
 from byline.identity.trusted_issuers import TrustedIssuer
 
 KEYS_LIFETIME_SECONDS = 600

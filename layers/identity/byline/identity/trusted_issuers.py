@@ -40,7 +40,17 @@ IssuerProfile = Literal[
     "workload",
 ]
 Algorithm = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
 ]
 """Asymmetric algorithms only. With a shared-secret algorithm, anyone could sign with a public key
 (RFC 8725, section 2.1)."""

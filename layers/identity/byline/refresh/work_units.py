@@ -3,14 +3,17 @@
 A work unit follows from what a token is for, so every process computes the same one at any time.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid5
 
 import msgspec
+
+from byline.errors import Misconfigured
+from byline.settings import required
 
 SHARDS = 16
 """Partitions of the index `by-due`, each good for 1,000 write units a second."""
@@ -22,19 +25,23 @@ _VERSIONS = UUID("b1e9a1de-6f0c-4d0b-9a5b-0d7b5c1e4f52")
 """The namespace of version tokens (RFC 9562, section 5.5). Another namespace would write, after a
 crash, a second version of the same generation."""
 
+PREFIX_VARIABLE = "SECRET_PREFIX"
+
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
+"""Every name of a CloudFormation stack matches, and no wildcard or variable of an IAM policy does.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html"""
+
 type _Time = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class WorkUnit:
+class WorkUnit(msgspec.Struct, frozen=True, order=True):
     """The work of one lease: the due tokens of one project in one shard."""
 
     shard: str
     project: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MintKey:
+class MintKey(msgspec.Struct, frozen=True, kw_only=True):
     """What a token is for. Runners of one project with the same key share its token.
 
     `scopes` are sorted and unique: their order means nothing (RFC 6749, section 3.3).
@@ -135,8 +142,7 @@ def read_message(body: str) -> RefreshMessage:
     return message
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """Which of a work unit's tokens are meant, and the ids of the messages that say so.
 
     `up_to`: the latest deadline; None for all. `due_by`: when they were due; None for now. Both are
@@ -175,6 +181,43 @@ def read_batch(
         known = batch.get(message.work_unit)
         batch[message.work_unit] = known.joined(selection) if known else selection
     return batch
+
+
+class SecretNames(msgspec.Struct, frozen=True):
+    """The names of a deployment's secrets. Two deployments in one account have two prefixes.
+
+    A policy that allows `{prefix}/clients/*` matches the secrets of no other prefix: a prefix
+    contains no `/`, so it is all of a name's first segment.
+    """
+
+    prefix: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """The names with the prefix in `SECRET_PREFIX`. Raises `Misconfigured`."""
+        prefix = required(environment, PREFIX_VARIABLE)
+        if _PREFIX.fullmatch(prefix) is None:
+            raise Misconfigured(
+                PREFIX_VARIABLE,
+                f"is {prefix!r}, and must have 1 to 128 letters, digits and hyphens, the first a "
+                "letter or a digit.",
+            )
+        return cls(prefix)
+
+    def client(self, project: str, client: str) -> str:
+        """The secret with the credentials of an OAuth client."""
+        return f"{self.prefix}/clients/{project}/{client}"
+
+    def token(self, project: str, client: str, token_id: str, slot: int) -> str:
+        """The secret with the generations of a token in one of its slots.
+
+        One IAM statement for `{prefix}/tokens/{project}/{client}/*` grants all tokens of a client.
+        """
+        return f"{self.prefix}/tokens/{project}/{client}/{token_id}/{slot}"
+
+    def credential(self, project: str, credential: str) -> str:
+        """The secret of a credential."""
+        return f"{self.prefix}/credentials/{project}/{credential}"
 
 
 class TokenSecret(msgspec.Struct, frozen=True):
