@@ -18,9 +18,10 @@ from byline.aws import dynamodb, error_name
 from byline.identity.identity import Identity
 from byline.identity.settings import IdentitySettings
 from byline.metrics import Metrics
+from byline.refresh.work_units import SecretNames
 from byline.registration.outbox import Outbox
 from byline.registration.settings import RegistrationSettings
-from byline.settings import SecretNames, choice, required, whole_number
+from byline.settings import choice, required, whole_number
 from serve_runs.access.admins import default_issuer, read_admins
 from serve_runs.access.control import AccessControl
 from serve_runs.audit.trail import AuditTrail

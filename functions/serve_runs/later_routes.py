@@ -13,8 +13,8 @@ from byline.aws import secrets_manager
 from byline.caching import Clock
 from byline.identity.identity import Identity
 from byline.metrics import Metrics
+from byline.refresh.work_units import SecretNames
 from byline.registration.settings import RegistrationSettings
-from byline.settings import SecretNames
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.profiles.store import Profiles
 from serve_runs.web.routing import Route, RouteGroup

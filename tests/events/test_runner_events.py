@@ -9,8 +9,7 @@ import boto3
 import pytest
 
 from byline.refresh.token_rows import TokenRow, read_token_row, token_item
-from byline.refresh.work_units import MintKey, version_token
-from byline.settings import SecretNames
+from byline.refresh.work_units import MintKey, SecretNames, version_token
 from local.stack import Stack
 from tests.events.samples import NIGHTLY_TRAIN, event
 from tests.runs.runs_api import RunsApi

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from byline.aws import dynamodb, secrets_manager, sqs
-from byline.settings import SecretNames
+from byline.refresh.work_units import SecretNames
 from stand_ins.authorization_service import serve_authorization
 from stand_ins.clock import Clock
 from tests.identity import alb_tokens

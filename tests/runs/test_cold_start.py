@@ -33,7 +33,7 @@ ENGINE = {"cedarpy", "cedarpy._internal"}
 """The modules of the policy engine."""
 
 
-DATACLASSES = {"Access", "Answer", "UnverifiedToken"}
+DATACLASSES = {"Access", "Answer", "UnverifiedToken", "_Request"}
 """One has a cached property; the others have a field that `repr` must not show."""
 
 OUR_MODULES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from byline.settings import SecretNames
+from byline.refresh.work_units import SecretNames
 from plan_refresh.handler import build as build_planner
 from refresh_tokens.handler import build as build_worker
 from tests.refresh.deployment import Deployment, forget_clients, sqs_record

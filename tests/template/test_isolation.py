@@ -18,7 +18,7 @@ from moto import mock_aws
 from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from byline.errors import Misconfigured
-from byline.settings import SecretNames
+from byline.refresh.work_units import SecretNames
 from tests.template.stack import (
     Json,
     flatten,

@@ -26,7 +26,8 @@ ADMIN_ROLE = "project:admin"
 class ActsFor(msgspec.Struct, frozen=True):
     """The person that an application acts for, with `role` in `project` only.
 
-    `identity`: the person at the time of registration, as JSON in the shape of `executed_by`.
+    `identity`: the person as JSON of a `StoredIdentity`, at the time of registration, or as the
+    caller's own token names it. Without a registration, `project` and `role` are empty.
     """
 
     person: Principal
@@ -217,7 +218,49 @@ class AccessControl:
             return PrincipalRoles(dict.fromkeys(projects, frozenset({ADMIN_ROLE})), acts_for)
         if not projects and principal.kind != "application":
             return PrincipalRoles({}, None)
-        return self._roles.read(principal, projects)
+        return self._read_rows(principal, projects)
+
+    def _read_rows(self, principal: Principal, projects: Sequence[str]) -> PrincipalRoles:
+        """A principal's roles in these projects, in one call for every hundred rows.
+
+        Raises `RowsUnread`, because roles that could not be read must not count as absent.
+        """
+        keys = [roles_key(project, principal) for project in projects]
+        if principal.kind == "application":
+            keys.append(acts_for_key(principal))
+        found = read_rows(self._client, self._table, keys).complete()
+        items = {_key(item): item for item in found}
+        roles = {
+            project: frozenset(
+                items.get(_key(roles_key(project, principal)), {}).get("roles", {}).get("SS", ())
+            )
+            for project in projects
+        }
+        link = items.get(_key(acts_for_key(principal)))
+        return PrincipalRoles(roles, None if link is None else _acts_for(link))
+
+
+def roles_key(project: str, principal: Principal) -> Item:
+    """The key of a principal's roles in a project."""
+    return {"scope": {"S": f"project#{project}"}, "entry": {"S": f"roles#{principal.text}"}}
+
+
+def acts_for_key(application: Principal) -> Item:
+    """The key of the person that an application acts for: one person, in one project."""
+    return {"scope": {"S": f"principal#{application.text}"}, "entry": {"S": "acts-for"}}
+
+
+def _acts_for(item: Item) -> ActsFor:
+    return ActsFor(
+        person=read_principal(item["person"]["S"]),
+        identity=item["identity"]["S"],
+        project=item["project"]["S"],
+        role=item["role"]["S"],
+    )
+
+
+def _key(item: Item) -> tuple[str, str]:
+    return item["scope"]["S"], item["entry"]["S"]
 
 
 def _represented(caller: Caller | None, registered: ActsFor | None) -> ActsFor | None:

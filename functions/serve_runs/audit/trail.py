@@ -80,12 +80,16 @@ class ActionContext(msgspec.Struct, frozen=True):
         return principal_text(self.caller)
 
     @property
-    def scope(self) -> str:
-        """The owner of an idempotency key: the caller, and the person that it acts for itself."""
+    def key_owners(self) -> tuple[str, ...]:
+        """The principals that an `Idempotency-Key` belongs to: the caller, and its person.
+
+        A service account that acts for another person later does not get the former person's run.
+        A person from the parent run does not count, because it depends on the parent.
+        """
         person = self.on_behalf_of
         if person is None or person.is_inherited:
-            return self.principal
-        return f"{self.principal} for {person.principal}"
+            return (self.principal,)
+        return (self.principal, person.principal)
 
     @property
     def chain(self) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 import msgspec
 
 from byline.aws import encrypted_with
-from byline.settings import SecretNames
+from byline.refresh.work_units import SecretNames
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.errors import RequestFailed
 

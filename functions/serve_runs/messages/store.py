@@ -89,7 +89,7 @@ class MessageStore:
             remembered = RememberedKey(
                 # Not the partition of a run's own keys, because project names have no `#`.
                 f"idempotency#{project}#{run_id}",
-                f"message#{digest(action.scope, key)}",
+                f"message#{digest(*action.key_owners, key)}",
                 digest(message.role, content),
             )
         for overtaken in range(ATTEMPTS):

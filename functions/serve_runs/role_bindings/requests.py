@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from byline.identity.caller import ANONYMOUS, MAX_PRINCIPAL_BYTES, Principal
 from byline.identity.claims import MAX_SUBJECT_BYTES
+from serve_runs.access.control import ADMIN_ROLE
 from serve_runs.access.decisions import role_names
 from serve_runs.errors import RequestFailed
 from serve_runs.web.requests import END, PRINTABLE

@@ -12,7 +12,7 @@ from aws_lambda_powertools.event_handler import Response
 from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.token_rows import TokenRow
-from byline.settings import SecretNames
+from byline.refresh.work_units import SecretNames
 from serve_runs.audit.requests import ReadToken
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.event_handler import Response
 
 from byline.caching import Clock
-from byline.settings import SecretNames
+from byline.refresh.work_units import SecretNames
 from serve_runs.calls import Call, json_answer
 from serve_runs.runners.queries import list_tokens
 from serve_runs.runners.views import SecretArns, secrets_prefix, token_json

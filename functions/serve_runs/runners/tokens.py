@@ -6,8 +6,12 @@ from byline.caching import Clock
 from byline.identity.caller import Principal
 from byline.refresh.runner_rows import RunnerRow
 from byline.refresh.token_rows import TokenRow
-from byline.refresh.work_units import UnreadableSecret, read_token_secret, version_token
-from byline.settings import SecretNames
+from byline.refresh.work_units import (
+    SecretNames,
+    UnreadableSecret,
+    read_token_secret,
+    version_token,
+)
 from byline.tables.rows import rfc3339
 from serve_runs.errors import RequestFailed
 

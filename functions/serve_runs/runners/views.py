@@ -7,7 +7,7 @@ import msgspec
 from byline.identity.caller import read_executed_by
 from byline.refresh.hints import hint_of
 from byline.refresh.token_rows import TokenRow
-from byline.settings import SecretNames
+from byline.refresh.work_units import SecretNames
 from byline.tables.rows import rfc3339
 from serve_runs.runners.changes import Runner
 

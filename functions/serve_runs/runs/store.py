@@ -263,7 +263,7 @@ def _remembered_key(
 ) -> RememberedKey:
     return RememberedKey(
         f"idempotency#{project}",
-        digest(action.scope, key),
+        digest(*action.key_owners, key),
         # Encoded anew, so that white space and the order of members do not matter.
         digest(msgspec.json.encode(body, order="sorted").decode()),
     )
