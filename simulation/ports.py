@@ -14,8 +14,7 @@ from botocore.exceptions import ClientError
 from byline.fetch import Answer
 from byline.refresh.timing import KnownToken, MintedToken, is_meant
 from byline.refresh.token_rows import TokenRow
-from byline.refresh.work_units import MintKey, TokenSecret, WorkUnit
-from byline.settings import SecretNames
+from byline.refresh.work_units import MintKey, SecretNames, TokenSecret, WorkUnit
 from refresh_tokens.client_secrets import ClientSecret, read_client_secret
 from refresh_tokens.clients import (
     ClientStates,
