@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from byline.errors import Misconfigured
 from byline.names import NAME_PATTERN, is_name, naming_rule
-from byline.settings import SecretNames
+from byline.refresh.work_units import SecretNames
 
 SECRETS = SecretNames("stage")
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from byline.errors import Misconfigured
+from byline.fetch import is_loopback
 from byline.identity.settings import IdentitySettings
 from byline.identity.trusted_issuers import MAX_ISSUER_BYTES
 from byline.settings import required
-from byline.tls import is_loopback
 from byline.urls import require_https
 from tests.identity.alb_tokens import BEARER_GROUP, CLIENT, ENVIRONMENT, ISSUER, KEYS_URL, SIGNER
 

@@ -282,20 +282,18 @@ class TestOkta:
     def issuer(self) -> BearerIssuer:
         return BearerIssuer(profile="okta")
 
-    def test_answer_completes_the_person_whom_the_signed_user_id_names(
-        self, issuer: BearerIssuer
-    ) -> None:
-        """The token's `sub` is the client's, so the answer must name the `uid`."""
+    def test_answer_of_the_signed_user_id_completes_the_profile(self, issuer: BearerIssuer) -> None:
+        """Where the token's `sub` is the client, its `uid` names the person."""
         issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u1"})
         caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token(OKTA_PERSON_BY_CLIENT))
         assert (caller.subject, caller.token_subject) == ("00u1", "0oa1")
         assert caller.email == "ada@example.com"
 
-    def test_answer_does_not_replace_the_signed_user_id(self, issuer: BearerIssuer) -> None:
-        """An answer about another person is discarded, even if the token's `sub` is the client."""
-        issuer.web.publish(USERINFO_URL, {**ANSWER, "sub": "00u2"})
-        caller = issuer.verifier(userinfo=True).verify_bearer(issuer.token(OKTA_PERSON_BY_CLIENT))
-        assert (caller.subject, caller.email) == ("00u1", "")
+    def test_complete_profile_asks_nothing(self, issuer: BearerIssuer) -> None:
+        """The signed `uid` is the subject, so the answer could add nothing."""
+        token = issuer.token({**OKTA_PERSON_BY_CLIENT, **PROFILE})
+        assert issuer.verifier(userinfo=True).verify_bearer(token).subject == "00u1"
+        assert issuer.web.count(USERINFO_URL) == 0
 
     @pytest.mark.parametrize("subject", ["00u2", "0oa1", "", None, 7, "a\nb"])
     def test_answer_does_not_overrule_the_signed_user_id(

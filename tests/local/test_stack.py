@@ -16,8 +16,7 @@ import psutil
 import pytest
 
 from byline.refresh.token_rows import new_token, read_token_row, token_item
-from byline.refresh.work_units import MintKey
-from byline.settings import SecretNames
+from byline.refresh.work_units import MintKey, SecretNames
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import PortTaken, WebServer, listen, url_of
 from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider

@@ -26,7 +26,7 @@ only. The routes of `audit` are above `calls`, as those of every subject."""
 LAYER: Sequence[frozenset[str]] = (
     frozenset({"errors", "names", "caching", "init_phase", "retries", "retry_after", "metrics"})
     | {"later_credentials"},
-    frozenset({"tls", "urls"}),
+    frozenset({"tls"}),
     frozenset({"fetch"}),
     frozenset({"urls"}),
     frozenset({"aws", "settings"}),
