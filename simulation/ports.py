@@ -4,7 +4,6 @@ Every call takes simulated time. A process that died makes no more calls, so its
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 
@@ -24,7 +23,7 @@ from refresh_tokens.clients import (
 from refresh_tokens.minting import Mint
 from refresh_tokens.retries import ClientState, SecretVersion
 from refresh_tokens.token_table import Change, Found, TokenTable, WorkUnitLeases
-from refresh_tokens.token_writer import Held, TokenWriter, WriteLimiter
+from refresh_tokens.token_writer import Held, TokenWriter, WriteLimiter, token_secret
 from simulation.fleet import work_unit_of
 from simulation.timeline import Died
 from simulation.world import Sandbox, World
@@ -111,7 +110,7 @@ class SimulatedWriter(TokenWriter):
         held = self._world.secrets.put(name, token, generation=generation, now=now)
         if held is None:
             raise _refused("LimitExceededException")
-        return _secret(held, generation=generation)
+        return token_secret(held, generation=generation)
 
     def write_first(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
         """Create a secret with a first token, which counts as a put."""
@@ -120,7 +119,7 @@ class SimulatedWriter(TokenWriter):
     def held(self, name: str) -> Held:
         """The content of a secret."""
         held = self._world.secrets.newest(name)
-        return "absent" if held is None else _secret(held, generation=0)
+        return "absent" if held is None else token_secret(held, generation=0)
 
     def delete(self, name: str) -> None:
         """Delete a secret at once."""
@@ -240,16 +239,6 @@ class DyingMint(Mint):
 def _no_fetch(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
     """Raise: no client needs discovery, because each names its token endpoint."""
     raise AssertionError(url)
-
-
-def _secret(token: MintedToken, *, generation: int) -> TokenSecret:
-    return TokenSecret(
-        token=token.text,
-        token_type=token.token_type,
-        issued_at=datetime.fromtimestamp(token.issued_at, UTC),
-        expires_at=datetime.fromtimestamp(token.expires_at, UTC),
-        generation=generation,
-    )
 
 
 @cache

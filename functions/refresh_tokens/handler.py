@@ -11,21 +11,19 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.aws import dynamodb, error_name, secrets_manager, sqs
+from byline.aws import dynamodb, error_name, error_places, secrets_manager, sqs
 from byline.fetch import fetch, post
 from byline.metrics import Metrics
 from byline.refresh.hints import hint_of
 from byline.refresh.token_rows import TokenRow
 from byline.refresh.work_units import MintKey, SecretNames, WorkUnit, message_body, read_batch
-from byline.settings import required, whole_number
+from byline.settings import required, secret_prefix, whole_number
 from byline.tables.rows import rfc3339
 from refresh_tokens.clients import ClientMints, ClientStates, ClientStore
 from refresh_tokens.minting import Mint
@@ -60,7 +58,7 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
     queue_url = required(environ, "REFRESH_QUEUE_URL")
     pace = whole_number(environ, "WRITES_PER_SECOND", default=20, least=1)
     lifetime = whole_number(environ, "DEFAULT_TOKEN_LIFETIME", default=300, least=60)
-    names = SecretNames.from_environment(environ)
+    names = SecretNames(secret_prefix(environ))
     service = required(environ, "POWERTOOLS_SERVICE_NAME")
     threads = ThreadPoolExecutor(WRITES_AT_ONCE)
     tokens = TokenTable(dynamodb(), table)
@@ -246,12 +244,8 @@ def _failure(row: TokenRow) -> dict[str, Any]:
 
 
 def _origin(error: Exception) -> dict[str, Any]:
-    """The name of an error, and the places in the code that it came through.
-
-    Not a traceback, which ends with the error's message: that may quote a secret.
-    """
-    places = [f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)]
-    return {"error": error_name(error), "at": places}
+    """The name of an error, and the places in the code that it came through."""
+    return {"error": error_name(error), "at": error_places(error)}
 
 
 handler = build(os.environ)

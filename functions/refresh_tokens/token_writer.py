@@ -131,11 +131,11 @@ class TokenWriter:
 
     def write_first(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
         """Write a first generation, whose secret `name` most likely does not exist yet."""
-        return self._create_or_put(name, _secret(token, generation))
+        return self._create_or_put(name, token_secret(token, generation=generation))
 
     def write(self, name: str, token: MintedToken, *, generation: int) -> TokenSecret:
         """Write `token` as this `generation` into the secret `name`, which is created if needed."""
-        secret = _secret(token, generation)
+        secret = token_secret(token, generation=generation)
         try:
             return self._put_or_find(name, secret)
         except self._client.exceptions.ResourceNotFoundException as error:
@@ -181,7 +181,8 @@ class TokenWriter:
         return secret
 
 
-def _secret(token: MintedToken, generation: int) -> TokenSecret:
+def token_secret(token: MintedToken, *, generation: int) -> TokenSecret:
+    """The content of the secret that a generation of a token is written to."""
     return TokenSecret(
         token=token.text,
         token_type=token.token_type,

@@ -18,10 +18,9 @@ from byline.aws import dynamodb, error_name
 from byline.identity.identity import Identity
 from byline.identity.settings import IdentitySettings
 from byline.metrics import Metrics
-from byline.refresh.work_units import SecretNames
 from byline.registration.outbox import Outbox
 from byline.registration.settings import RegistrationSettings
-from byline.settings import choice, required, whole_number
+from byline.settings import choice, required, secret_prefix, whole_number
 from serve_runs.access.admins import default_issuer, read_admins
 from serve_runs.access.control import AccessControl
 from serve_runs.audit.trail import AuditTrail
@@ -93,7 +92,7 @@ def build(environ: Mapping[str, str]) -> Api:
         runs_table=runs_table,
         runners_table=runners_table,
         access_table=access_table,
-        secret_names=SecretNames.from_environment(environ),
+        secret_prefix=secret_prefix(environ),
         refresh_queue_url=required(environ, "REFRESH_QUEUE_URL"),
         registration=registration,
         secrets_kms_key=environ.get("SECRETS_KMS_KEY", ""),

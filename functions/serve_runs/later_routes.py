@@ -13,7 +13,6 @@ from byline.aws import secrets_manager
 from byline.caching import Clock
 from byline.identity.identity import Identity
 from byline.metrics import Metrics
-from byline.refresh.work_units import SecretNames
 from byline.registration.settings import RegistrationSettings
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.profiles.store import Profiles
@@ -22,6 +21,7 @@ from serve_runs.web.routing import Route, RouteGroup
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
+    from byline.refresh.work_units import SecretNames
     from serve_runs.role_bindings.new_projects import NewProjects
     from serve_runs.role_bindings.store import RoleStore
     from serve_runs.runners.store import RunnerStore
@@ -40,7 +40,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     runs_table: str
     runners_table: str
     access_table: str
-    secret_names: SecretNames
+    secret_prefix: str
     refresh_queue_url: str
     secrets_kms_key: str
     secret_recovery_days: int
@@ -88,7 +88,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             store=self._runner_store(),
             audit=self.audit,
             secrets=secrets_manager,
-            names=self.secret_names,
+            names=self._secret_names(),
             refresh_queue_url=self.refresh_queue_url,
             now=self.now,
         ).routes()
@@ -96,7 +96,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     def _tokens(self) -> Sequence[Route]:
         from serve_runs.runners.token_routes import TokenRoutes  # noqa: PLC0415
 
-        return TokenRoutes(self.client, self.runners_table, self.secret_names, self.now).routes()
+        return TokenRoutes(self.client, self.runners_table, self._secret_names(), self.now).routes()
 
     def _role_bindings(self) -> Sequence[Route]:
         from serve_runs.role_bindings.routes import RoleBindingRoutes  # noqa: PLC0415
@@ -143,7 +143,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             self.access_table,
             secrets=CredentialSecrets(
                 secrets_manager,
-                names=self.secret_names,
+                names=self._secret_names(),
                 kms_key=self.secrets_kms_key,
                 recovery_days=self.secret_recovery_days,
             ),
@@ -174,3 +174,8 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.role_bindings.store import RoleStore  # noqa: PLC0415
 
         return RoleStore(self.client, self.access_table, now=self.now)
+
+    def _secret_names(self) -> "SecretNames":
+        from byline.refresh.work_units import SecretNames  # noqa: PLC0415
+
+        return SecretNames(self.secret_prefix)

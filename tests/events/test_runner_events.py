@@ -10,6 +10,7 @@ import pytest
 
 from byline.refresh.token_rows import TokenRow, read_token_row, token_item
 from byline.refresh.work_units import MintKey, SecretNames, version_token
+from byline.settings import secret_prefix
 from local.stack import Stack
 from tests.events.samples import NIGHTLY_TRAIN, event
 from tests.runs.runs_api import RunsApi
@@ -41,7 +42,7 @@ def forecaster(api: RunsApi, table: DynamoDb) -> TokenRow:
     expires_at, issued_at = (
         datetime.fromtimestamp(at, UTC).isoformat() for at in (EXPIRES_AT, EXPIRES_AT - 900)
     )
-    names = SecretNames.from_environment(event("env")["RunsFunction"])
+    names = SecretNames(secret_prefix(event("env")["RunsFunction"]))
     name = names.token(row.project, row.client, row.id, 0)
     secrets = boto3.client("secretsmanager", endpoint_url=table.url)
     secrets.create_secret(

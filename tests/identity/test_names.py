@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from byline.errors import Misconfigured
 from byline.names import NAME_PATTERN, is_name, naming_rule
 from byline.refresh.work_units import SecretNames
+from byline.settings import secret_prefix
 
 SECRETS = SecretNames("stage")
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
@@ -132,7 +133,7 @@ def test_no_prefix_matches_the_secrets_of_another(one: str, other: str) -> None:
     names = []
     for prefix in (one, other):
         try:
-            names.append(SecretNames.from_environment({"SECRET_PREFIX": prefix}))
+            names.append(SecretNames(secret_prefix({"SECRET_PREFIX": prefix})))
         except Misconfigured:
             return
     if one == other:

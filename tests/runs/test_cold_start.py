@@ -148,6 +148,10 @@ class TestWithoutSnapStart:
         }
         assert found == DATACLASSES
 
+    def test_start_does_not_load_work_units(self, start: Start) -> None:
+        """Only routes that name secrets load them, because they take 4 ms to import."""
+        assert "byline.refresh.work_units" not in start().at_start
+
     def test_browser_request_does_not_load_pyjwt(self, start: Start, web: Web) -> None:
         """The first Bearer token loads PyJWT, and a browser's request does not."""
         browser = request("POST", RUNS, by=web.browser("ada"))

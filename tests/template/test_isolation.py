@@ -19,6 +19,7 @@ from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from byline.errors import Misconfigured
 from byline.refresh.work_units import SecretNames
+from byline.settings import secret_prefix
 from tests.template.stack import (
     Json,
     flatten,
@@ -211,7 +212,7 @@ def test_parameter_accepts_the_prefixes_that_the_functions_accept(prefix: str) -
     """A prefix that fails the cold start is refused before the deployment."""
     pattern = template()["Parameters"]["SecretPrefix"]["AllowedPattern"]
     try:
-        SecretNames.from_environment({"SECRET_PREFIX": prefix})
+        secret_prefix({"SECRET_PREFIX": prefix})
     except Misconfigured:
         assert not re.fullmatch(pattern, prefix)
     else:

@@ -4,10 +4,17 @@ A value that is missing or contradicts another fails the cold start with `Miscon
 names the variable.
 """
 
+import re
 from collections.abc import Mapping
 
 from byline.errors import Misconfigured
 from byline.urls import require_https
+
+PREFIX_VARIABLE = "SECRET_PREFIX"
+
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
+"""Every name of a CloudFormation stack matches, and no wildcard or variable of an IAM policy does.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html"""
 
 
 def required(environment: Mapping[str, str], variable: str) -> str:
@@ -61,3 +68,15 @@ def require_base_url(variable: str, url: str) -> None:
     require_https(variable, url)
     if "?" in url or "#" in url:
         raise Misconfigured(variable, f"is {url!r}, and must have no query and no fragment.")
+
+
+def secret_prefix(environment: Mapping[str, str]) -> str:
+    """The prefix of all secrets' names, in `SECRET_PREFIX`. Raises `Misconfigured`."""
+    prefix = required(environment, PREFIX_VARIABLE)
+    if _PREFIX.fullmatch(prefix) is None:
+        raise Misconfigured(
+            PREFIX_VARIABLE,
+            f"is {prefix!r}, and must have 1 to 128 letters, digits and hyphens, the first a "
+            "letter or a digit.",
+        )
+    return prefix

@@ -3,17 +3,13 @@
 A work unit follows from what a token is for, so every process computes the same one at any time.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid5
 
 import msgspec
-
-from byline.errors import Misconfigured
-from byline.settings import required
 
 SHARDS = 16
 """Partitions of the index `by-due`, each good for 1,000 write units a second."""
@@ -24,12 +20,6 @@ LAST_SECOND = 253_402_300_799
 _VERSIONS = UUID("b1e9a1de-6f0c-4d0b-9a5b-0d7b5c1e4f52")
 """The namespace of version tokens (RFC 9562, section 5.5). Another namespace would write, after a
 crash, a second version of the same generation."""
-
-PREFIX_VARIABLE = "SECRET_PREFIX"
-
-_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
-"""Every name of a CloudFormation stack matches, and no wildcard or variable of an IAM policy does.
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html"""
 
 type _Time = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
 
@@ -191,18 +181,6 @@ class SecretNames(msgspec.Struct, frozen=True):
     """
 
     prefix: str
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """The names with the prefix in `SECRET_PREFIX`. Raises `Misconfigured`."""
-        prefix = required(environment, PREFIX_VARIABLE)
-        if _PREFIX.fullmatch(prefix) is None:
-            raise Misconfigured(
-                PREFIX_VARIABLE,
-                f"is {prefix!r}, and must have 1 to 128 letters, digits and hyphens, the first a "
-                "letter or a digit.",
-            )
-        return cls(prefix)
 
     def client(self, project: str, client: str) -> str:
         """The secret with the credentials of an OAuth client."""
