@@ -12,6 +12,7 @@ package of `functions/` that makes the call, found in the stack. Calls of tests 
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import wraps
@@ -104,12 +105,21 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def together(calls: Iterable[Access]) -> Calls:
-    """The accesses with all attributes of those that are otherwise equal."""
-    found: Calls = {}
+    """The accesses with all attributes of those that are otherwise equal.
+
+    An update within a transaction counts as equal to one by itself: how many rows are due at once
+    decides which of them is made, so it must not decide about attributes.
+    """
+    calls = list(calls)
+    found: defaultdict[Access, frozenset[str]] = defaultdict(frozenset)
     for call in calls:
-        alike = replace(call, attributes=frozenset())
-        found[alike] = found.get(alike, frozenset()) | call.attributes
-    return found
+        found[_alike(call)] |= call.attributes
+    return {replace(call, attributes=frozenset()): found[_alike(call)] for call in calls}
+
+
+def _alike(call: Access) -> Access:
+    conditions = () if call.action == "dynamodb:UpdateItem" else call.conditions
+    return replace(call, attributes=frozenset(), conditions=conditions)
 
 
 def missing(calls: Calls, listed: Calls) -> list[Access]:
