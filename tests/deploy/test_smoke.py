@@ -142,7 +142,7 @@ def test_stack_in_order_passes_every_check_that_can_be_made(
 
 
 def test_passed_checks_leave_only_what_byline_keeps(operator: Operator) -> None:
-    """No run, runner or role of a check is left."""
+    """No run, runner or role of a check is left. A tick sweeps the retired token."""
     account, outputs = operator.account, operator.stack.outputs
     runs = {row["project"]["S"].partition("#")[0] for row in rows(account, outputs["RunsTable"])}
     assert runs <= {"deleted", "idempotency"}
@@ -150,7 +150,7 @@ def test_passed_checks_leave_only_what_byline_keeps(operator: Operator) -> None:
     assert {row["project"]["S"].partition("#")[0] for row in runners} <= {
         "client",
         "deleted",
-        "floor",
+        "retired",
     }
     granted = [row for row in rows(account, outputs["AccessTable"]) if "roles" in row]
     assert granted == []

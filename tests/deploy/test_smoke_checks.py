@@ -1,5 +1,6 @@
 """What `make smoke` says of faults that AWS on this machine cannot have, and how it cleans up."""
 
+import signal
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.deploy.smoke_fakes import FakeStack, around, verdict_of
 from tools.smoke import live_version, one_creator
 from tools.smoke.endpoint import Endpoint
 from tools.smoke.intrinsics import ABSENT, Resolver, Unresolvable
-from tools.smoke.verdicts import Cleanup, Failed, NotChecked, verdicts
+from tools.smoke.verdicts import Cleanup, Failed, NotChecked, interrupt_deferred, verdicts
 
 
 def is_at(key: Any, row: Any) -> bool:
@@ -176,3 +177,19 @@ def test_everything_created_is_deleted_in_reverse(end: BaseException) -> None:
             next(made)
     else:
         assert next(made).outcome == "ok"
+
+
+def test_interrupted_creation_is_deleted() -> None:
+    """Ctrl-C while a request creates something counts after the request, so that it is deleted."""
+    existing: list[str] = []
+
+    def check(cleanup: Cleanup) -> str:
+        with interrupt_deferred():
+            signal.raise_signal(signal.SIGINT)
+            existing.append("runner")
+            cleanup.add("runner", existing.clear)
+        raise AssertionError("the interrupt is lost")
+
+    with pytest.raises(KeyboardInterrupt):
+        list(verdicts([("runner-tokens", check)]))
+    assert existing == []

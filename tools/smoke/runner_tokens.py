@@ -12,7 +12,7 @@ from byline.tables.rows import ConditionFailed, write_row
 from tools.smoke.endpoint import expect
 from tools.smoke.runs_and_roles import delete
 from tools.smoke.surroundings import Surroundings
-from tools.smoke.verdicts import Cleanup, Failed, NotChecked
+from tools.smoke.verdicts import Cleanup, Failed, NotChecked, interrupt_deferred
 
 FIRST_TOKEN_SECONDS = 60
 DUE_SECONDS = 5
@@ -34,10 +34,13 @@ def check(surroundings: Surroundings, cleanup: Cleanup) -> str:
         raise NotChecked("CLIENT names no client, as project/client")
     name = f"smoke-{secrets.token_hex(4)}"
     path = f"/v1/projects/{project}/runners/{name}"
-    registered = endpoint.call("PUT", path, body={"client": client, "isolated": True})
-    if registered.status_code in (403, 404):
+    with interrupt_deferred():
+        registered = endpoint.call("PUT", path, body={"client": client, "isolated": True})
+        is_refused = registered.status_code in (403, 404)
+        if not is_refused:
+            cleanup.add(f"runner {path}", partial(delete, endpoint, path))
+    if is_refused:
         raise NotChecked(f"BYLINE_TOKEN may not register runners in project {project}")
-    cleanup.add(f"runner {path}", partial(delete, endpoint, path))
     expect(registered, 201, "registering a runner")
 
     first = _token(surroundings, path, seconds=FIRST_TOKEN_SECONDS, what="a first token")

@@ -9,7 +9,7 @@ import httpx
 
 from tools.smoke.endpoint import Endpoint, expect, seen
 from tools.smoke.surroundings import Surroundings
-from tools.smoke.verdicts import Cleanup, Failed, NotChecked
+from tools.smoke.verdicts import Cleanup, Failed, NotChecked, interrupt_deferred
 
 
 def check(surroundings: Surroundings, cleanup: Cleanup) -> str:
@@ -44,7 +44,11 @@ def create_run(surroundings: Surroundings, cleanup: Cleanup, *, key: str) -> dic
     create = partial(
         endpoint.call, "POST", runs, headers={"idempotency-key": key}, body={"name": "smoke"}
     )
-    first = create()
+    with interrupt_deferred():
+        first = create()
+        if first.status_code == 201:
+            path = f"{runs}/{first.json()['id']}"
+            cleanup.add(f"run {path}", partial(delete, endpoint, path))
     if first.status_code in (403, 404):
         raise NotChecked(
             f"BYLINE_TOKEN may not create runs in project {surroundings.project}; name a project of"
@@ -52,8 +56,6 @@ def create_run(surroundings: Surroundings, cleanup: Cleanup, *, key: str) -> dic
         )
     expect(first, 201, "creating a run")
     run: dict[str, Any] = first.json()
-    path = f"{runs}/{run['id']}"
-    cleanup.add(f"run {path}", partial(delete, endpoint, path))
     again = create()
     expect(again, 200, "creating it again with the same Idempotency-Key")
     if again.json()["id"] != run["id"]:
@@ -79,12 +81,14 @@ def _grant_and_revoke(surroundings: Surroundings, cleanup: Cleanup) -> None:
         "subject": f"smoke-{secrets.token_hex(8)}",
     }
     path = f"{bindings}?{urlencode(binding)}"
-    granted = endpoint.call("PUT", bindings, body=binding)
+    with interrupt_deferred():
+        granted = endpoint.call("PUT", bindings, body=binding)
+        if granted.status_code == 201:
+            cleanup.add(f"role of {binding['subject']}", partial(delete, endpoint, path))
     if granted.status_code == 403:
         raise NotChecked(
             f"runs: ok. BYLINE_TOKEN may not grant roles in project {surroundings.project}"
         )
-    cleanup.add(f"role of {binding['subject']}", partial(delete, endpoint, path))
     expect(granted, 201, "granting a role")
     expect(endpoint.call("DELETE", path), 204, "revoking the role")
 

@@ -1,6 +1,8 @@
 """The result of each check, how a check ends, and the cleaning up after it."""
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,6 +69,22 @@ class Cleanup:
                 delete()
             except Exception as error:  # the other steps must still run
                 self.left.append(f"{what} ({_said(error)})")
+
+
+@contextmanager
+def interrupt_deferred() -> Iterator[None]:
+    """Let Ctrl-C count at the end of the block: a request that creates something, and its cleanup.
+
+    An interrupt during the request would leave what the request creates after it.
+    """
+    interrupts: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 type Check = Callable[[Cleanup], str]
