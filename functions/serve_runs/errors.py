@@ -71,10 +71,14 @@ def not_found() -> RequestFailed:
 
 
 def forbidden(action: str) -> RequestFailed:
-    """The error for a caller that may read the resource, but not carry out `action`."""
+    """The error for a caller that may read the resource, but not carry out `action`.
+
+    The member `permission` names the action, as roles and audit records do.
+    """
     return RequestFailed(
         "forbidden",
         f"You can read this, but none of your roles allows `{action}`. Ask a project admin.",
+        members={"permission": action},
     )
 
 

@@ -155,7 +155,8 @@ class TestVisibleResources:
 
     @pytest.mark.parametrize("row", CHANGES, ids=route_label)
     def test_change_by_a_viewer_is_forbidden(self, sample: SampleProject, row: Row) -> None:
-        """A viewer's change is answered 403, or 404 for a credential, and writes nothing."""
+        """A viewer's change is answered 403 with the permission that is missing, or 404 for a
+        credential, and writes nothing."""
         sample.grant(ADA, "project:viewer")
         if "project:viewer" in row.roles:
             return
@@ -163,7 +164,10 @@ class TestVisibleResources:
         kind = kind or {"RoleBindings": "roles"}.get(row.kind, row.kind.lower())
         is_visible = VISIBILITY[kind] != "read_credential"
         before = all_rows()
-        assert sample.ask(ADA, row).status == (403 if is_visible else 404)
+        answer = sample.ask(ADA, row)
+        assert answer.status == (403 if is_visible else 404)
+        assert answer.json.get("permission") == (row.action if is_visible else None)
+        assert (f"`{row.action}`" in answer.json["detail"]) == is_visible
         assert all_rows() == before
 
     @pytest.mark.parametrize(

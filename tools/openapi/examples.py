@@ -267,16 +267,24 @@ def _problem(reason: ProblemReason) -> Mapping[str, Any]:
         "detail": _DETAILS.get(reason, entry.sentence),
         "instance": "5c3f1a52-8d0e-4a57-9f51-6a1f5d3c2b10",
         "reason": reason,
-        **({"current_status": "succeeded"} if reason == "wrong_state" else {}),
+        **_MEMBERS.get(reason, {}),
     }
 
+
+_FORBIDDEN = forbidden("cancel_run")
+
+_MEMBERS: Mapping[ProblemReason, Mapping[str, Any]] = {
+    "wrong_state": {"current_status": "succeeded"},
+    "forbidden": _FORBIDDEN.members,
+}
+"""The members that a reason adds to its problem."""
 
 _DETAILS: Mapping[ProblemReason, str] = {
     "invalid_body": "Expected `object`, got `array`",
     "invalid_parameter": "Expected `int` <= 100 - at `$.limit`",
     "invalid_name": "A project's name has 1 to 63 characters: a-z, 0-9 and inner hyphens.",
     "wrong_state": "Cannot cancel a run that is succeeded.",
-    "forbidden": forbidden("cancel_run").detail,
+    "forbidden": _FORBIDDEN.detail,
 }
 """Details that name a fact of the request. The others are the sentences of the reasons."""
 

@@ -448,6 +448,10 @@ class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     current_status: Annotated[
         Status | msgspec.UnsetType, Meta(description="With `wrong_state`: the run's state.")
     ] = msgspec.UNSET
+    permission: Annotated[
+        str | msgspec.UnsetType,
+        Meta(description="With `forbidden`: the permission that is missing, such as `cancel_run`."),
+    ] = msgspec.UNSET
 
 
 ANSWERS: tuple[Any, ...] = (

@@ -138,7 +138,8 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     "forbidden": ReasonEntry(
         403,
         "You can read this, but none of your roles allows the action.",
-        "The resource exists, the caller may read it, and no role permits the action.",
+        "The resource exists, the caller may read it, and no role permits the action, which "
+        "`permission` names.",
     ),
     "not_found": ReasonEntry(
         404,
