@@ -37,7 +37,8 @@ ROLES = {
     "project:editor": EDITOR_ACTIONS,
     "project:admin": ADMIN_ACTIONS,
     "credential:reader": {"read_credential"},
-    "credential:token-reader": {"read_credential", "read_runner"} | TOKEN_ACTIONS,
+    "credential:token-reader": {"read_credential", "read_credential_token"},
+    "runner:token-reader": {"read_runner", "read_runner_token"},
 }
 PERSON_ONLY_ACTIONS, DENIED_TO_RUNNER = {"create_service_account"}, {"post_user_message"}
 RUNNER_ACTIONS = {"read_runner_token", "refresh_runner", "restart_runner"}

@@ -40,7 +40,8 @@ CREATING = [
 ]
 
 
-ROLE_WEIGHTS = {"project:editor": 3, "project:admin": 2, "credential:token-reader": 2}
+ROLE_WEIGHTS = {"project:editor": 3, "project:admin": 2}
+ROLE_WEIGHTS |= {"credential:token-reader": 2, "runner:token-reader": 2}
 ANY_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "operation": st.sampled_from(OPERATIONS),
     "caller": st.sampled_from(CALLERS),

@@ -184,6 +184,7 @@ class TestRoles:
             ("project:admin", {"put", "get", "list", "delete"}, True),
             ("credential:reader", {"get", "list"}, True),
             ("credential:token-reader", {"get", "list", "token"}, True),
+            ("runner:token-reader", set(), False),
         ],
     )
     @pytest.mark.parametrize("request_", REQUESTS)
@@ -206,8 +207,8 @@ class TestRoles:
         if request_ in allowed:
             assert answer.status in {200, 204}
             return
-        # A list is about the project, which every role may see.
-        visible = visible or request_ == "list"
+        # A list is about the project, which every role of the project may see.
+        visible = visible or (request_ == "list" and role.startswith("project:"))
         assert (answer.status, answer.reason) == (
             (403, "forbidden") if visible else (404, "not_found")
         )

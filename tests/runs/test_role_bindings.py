@@ -84,7 +84,9 @@ def test_role_does_not_count_for_a_namesake(strict: RunsApi, ada: Credential, we
     assert create(strict, web.bearer("tpu", client="tpu")).status == 201
 
 
-@pytest.mark.parametrize("role", ["project:viewer", "project:editor", "credential:token-reader"])
+@pytest.mark.parametrize(
+    "role", ["project:viewer", "project:editor", "credential:token-reader", "runner:token-reader"]
+)
 def test_other_roles_cannot_grant_or_revoke(
     strict: RunsApi, ada: Credential, grace: Credential, role: str
 ) -> None:

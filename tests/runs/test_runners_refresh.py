@@ -144,6 +144,7 @@ class TestRoles:
             ("project:admin", {REFRESH, TOKENS}),
             ("credential:reader", set()),
             ("credential:token-reader", set()),
+            ("runner:token-reader", set()),
         ],
     )
     @pytest.mark.parametrize("request_", [REFRESH, TOKENS])
@@ -158,7 +159,7 @@ class TestRoles:
             assert answer.status == (202 if request_ == REFRESH else 200)
             return
         sees = {"project:viewer": {REFRESH, TOKENS}, "project:editor": {TOKENS}}
-        sees["credential:token-reader"] = {REFRESH}
+        sees["runner:token-reader"] = {REFRESH}
         expected = (403, "forbidden") if request_ in sees.get(role, set()) else (404, "not_found")
         assert (answer.status, answer.reason) == expected
         assert ready.token_row() == before

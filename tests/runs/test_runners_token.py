@@ -19,6 +19,7 @@ from stand_ins.faults import LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
 from tests.identity import alb_tokens
 from tests.refresh.world import SECRETS
+from tests.runs.credentials_api import CredentialsApi
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer
@@ -205,6 +206,22 @@ class TestOtherCallers:
         answer = ready.token(nightly)
         assert (answer.status, answer.reason) == (403, "forbidden")
         assert "GetSecretValue" not in ready.calls()
+
+    @pytest.mark.parametrize(
+        ("role", "status"),
+        [("credential:token-reader", 404), ("project:editor", 403), ("runner:token-reader", 200)],
+    )
+    def test_role_for_credentials_reads_no_token_of_a_runner(
+        self, credentials: CredentialsApi, web: Web, role: str, status: int
+    ) -> None:
+        """Only `runner:token-reader` lets a service account read the token of another runner."""
+        ready = credentials.runners
+        assert ready.put(web.bearer("nightly", client="nightly"), subject="gpu").status == 201
+        ready.refresh()
+        credentials.grant("tpu", role, kind="application")
+        ready.world.aws.calls.clear()
+        assert ready.token(web.bearer("tpu", client="tpu")).status == status
+        assert ("GetSecretValue" in ready.calls()) == (status == 200)
 
     @pytest.mark.parametrize("state", ["waiting", "expired", "deleted"])
     def test_another_caller_cannot_tell_the_state_of_the_runner(
@@ -395,7 +412,7 @@ class TestWithoutToken:
 def test_runner_that_acts_for_a_person_reads_only_its_own_token() -> None:
     """Its own token needs no role of the person, and another runner's token does."""
     person = RoleAssignment(Principal("user", "https://issuer.example", "ada"), frozenset())
-    runner = RoleAssignment(principal_of(GPU), frozenset({"credential:token-reader"}))
+    runner = RoleAssignment(principal_of(GPU), frozenset({"runner:token-reader"}))
     context = {"source": "bearer", "verified": True}
     access = Access("payments", (runner, person), None, context)
     own, other = (

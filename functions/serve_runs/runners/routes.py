@@ -154,7 +154,7 @@ class RunnerRoutes:
         return json_answer(202, self._json(call, refreshed))
 
     def show_runner_token(self, call: Call, runner: str) -> Response[str]:
-        """A runner's newest token, for the runner itself and for `credential:token-reader`.
+        """A runner's newest token, for the runner itself and for `runner:token-reader`.
 
         The read is recorded before the token is returned. 503 while no live token exists.
         """
