@@ -21,7 +21,7 @@ from byline.metrics import Metrics
 from byline.registration.outbox import Outbox
 from byline.registration.settings import RegistrationSettings
 from byline.settings import choice, required, secret_prefix, whole_number
-from serve_runs.access.admins import default_issuer, read_admins
+from serve_runs.access.admins import default_issuers, read_admins
 from serve_runs.access.control import AccessControl
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.callers.routes import CallerRoutes
@@ -71,11 +71,12 @@ def build(environ: Mapping[str, str]) -> Api:
         retention_days=audit_days,
         callers_are_verified=is_verified,
     )
+    issuers = default_issuers(settings)
     profiles = Profiles(client, access_table, now=now, failed=profile_failed)
     access_control = AccessControl(
         client,
         access_table,
-        admins=read_admins(environ.get("PROJECT_ADMINS", ""), settings=settings),
+        admins=read_admins(environ.get("PROJECT_ADMINS", ""), issuers=issuers),
         callers_are_verified=is_verified,
     )
     runs = RunStore(
@@ -97,7 +98,7 @@ def build(environ: Mapping[str, str]) -> Api:
         registration=registration,
         secrets_kms_key=environ.get("SECRETS_KMS_KEY", ""),
         secret_recovery_days=int(choice(environ, "SECRET_RECOVERY_DAYS", of=RECOVERY_DAYS)),
-        default_issuer=default_issuer(settings),
+        issuers=issuers,
         anonymous_may_call=settings.anonymous == "allow",
         identity=identity,
         audit=audit,

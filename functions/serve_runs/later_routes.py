@@ -14,6 +14,7 @@ from byline.caching import Clock
 from byline.identity.identity import Identity
 from byline.metrics import Metrics
 from byline.registration.settings import RegistrationSettings
+from serve_runs.access.admins import DefaultIssuers
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.profiles.store import Profiles
 from serve_runs.web.routing import Route, RouteGroup
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     """Builds the routes of rarely used subjects from clients, stores and settings.
 
-    `registration`: the settings of the authorization service. `default_issuer`: the issuer of a
-    subject given without one, empty where several issuers are trusted. `anonymous_may_call`:
-    whether callers without a credential are accepted. `message_days`: how long messages are kept.
+    `registration`: the settings of the authorization service. `issuers`: those of
+    subjects given without one. `anonymous_may_call`: whether callers without a credential are
+    accepted. `message_days`: how long messages are kept.
     `waiting_requests`: how many requests may wait for messages at once.
     """
 
@@ -45,7 +46,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     secrets_kms_key: str
     secret_recovery_days: int
     registration: RegistrationSettings
-    default_issuer: str
+    issuers: DefaultIssuers
     anonymous_may_call: bool
     identity: Identity
     audit: AuditTrail
@@ -102,7 +103,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.role_bindings.routes import RoleBindingRoutes  # noqa: PLC0415
 
         return RoleBindingRoutes(
-            self._role_store(), self.audit, self.default_issuer, self.anonymous_may_call
+            self._role_store(), self.audit, self.issuers, self.anonymous_may_call
         ).routes()
 
     def _service_accounts(self) -> Sequence[Route]:
@@ -130,7 +131,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.audit.routes import AuditRoutes  # noqa: PLC0415
 
         return AuditRoutes(
-            self.client, self.access_table, self.profiles, self.default_issuer
+            self.client, self.access_table, self.profiles, self.issuers.user
         ).routes()
 
     def _credentials(self) -> Sequence[Route]:

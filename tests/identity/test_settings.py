@@ -196,6 +196,9 @@ BEARER_ONLY = ("TRUSTED_ISSUERS", "BEARER_TARGET_GROUP")
         trusted(service_accounts=["svc"]),
         trusted(service_accounts={"": "svc"}),
         trusted(service_accounts={"svc": ""}),
+        trusted(service_accounts={"s\u200bvc": "svc"}),
+        trusted(service_accounts={"svc ": "svc"}),
+        trusted(issuer="https://issuer\u2060.example.com"),
         trusted(audience="byline"),
         trusted(verify=False),
         json.dumps([TRUSTED, TRUSTED]),
@@ -216,6 +219,14 @@ def test_trusted_issuer_that_is_none_is_named(spoiled: str) -> None:
         ({"application_when": [{"sub": "{azp"}]}, "has `application_when`, which at `sub` has a"),
         ({"subject": " > oid"}, "has `subject`, which must name a claim: ' > oid'"),
         ({"name": "{given_name"}, "has `name`, which has a `{` or `}`"),
+        (
+            {"allow": {"sub": ["*", "!ev\u200be"]}},
+            "has `allow`, which at `sub` has U+200B (ZERO WIDTH SPACE)",
+        ),
+        (
+            {"service_accounts": {"\u202esvc": "svc"}},
+            "has '\\u202esvc' in `service_accounts`, which has U+202E",
+        ),
     ],
 )
 def test_illegal_claim_rule_is_explained(changes: dict[str, Any], fault: str) -> None:

@@ -1,17 +1,19 @@
 """Roles are granted and revoked, and the creator of a new project becomes its admin."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.runs.access_rows import register
+from tests.runs.access_rows import AccessRows, register
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import ACCESS_TABLE, DynamoDb
 
 BINDINGS = "/v1/projects/apollo/role-bindings"
 RUNS = "/v1/projects/apollo/runs"
+OTHER = "https://other.example"
 
 
 @pytest.fixture
@@ -177,6 +179,62 @@ def test_invalid_binding_is_refused(
     answer = strict.call("PUT", BINDINGS, by=ada, document=document)
     assert (answer.status, answer.reason) in {(400, "invalid_body"), (400, "invalid_parameter")}
     assert audit_records(dynamodb) == []
+
+
+@pytest.mark.parametrize("member", ["subject", "issuer"])
+@pytest.mark.parametrize("character", ["\u200b", "\u202e", "\u2066", "\ufeff", "\u00a0", "\u3164"])
+def test_binding_with_an_invisible_character_is_refused(
+    strict: RunsApi, ada: Credential, dynamodb: DynamoDb, member: str, character: str
+) -> None:
+    """The answer names the character, which a reader does not see, and nothing is written."""
+    document = {"role": "project:viewer", "subject": "grace", "issuer": "https://a.example"}
+    document[member] = document[member].replace("a", f"a{character}", 1)
+    answer = strict.call("PUT", BINDINGS, by=ada, document=document)
+    assert (answer.status, answer.reason) == (400, "invalid_body")
+    assert f"`{member}` has U+{ord(character):04X}" in answer.json["detail"]
+    assert audit_records(dynamodb) == []
+
+
+def test_binding_with_an_invisible_character_of_an_earlier_version_can_be_revoked(
+    strict: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
+) -> None:
+    """A role that was granted before such subjects were refused does not stay for good."""
+    AccessRows(dynamodb, web).grant("project:viewer", "gra\u200bce")
+    assert revoke(strict, ada, "project:viewer", "gra\u200bce").status == 204
+    assert strict.call("GET", BINDINGS, by=ada).json["role_bindings"] == []
+
+
+class TestApplicationWithoutAnIssuer:
+    """A binding of an application whose issuer is not given."""
+
+    @pytest.fixture
+    def two_issuers(self, start_api: Callable[..., RunsApi], web: Web) -> RunsApi:
+        """The issuer of browsers and one more are trusted for Bearer tokens."""
+        other = {"issuer": OTHER, "audiences": ["byline"], "profile": "generic"}
+        trusted = json.loads(web.environment()["TRUSTED_ISSUERS"])
+        return start_api(PROJECT_ADMINS="ada", TRUSTED_ISSUERS=json.dumps([*trusted, other]))
+
+    def test_application_is_of_the_only_issuer_of_bearer_tokens(
+        self, start_api: Callable[..., RunsApi], ada: Credential, web: Web
+    ) -> None:
+        """Applications have Bearer tokens alone, so the issuer of browsers is not assumed."""
+        other = {"issuer": OTHER, "audiences": ["byline"], "profile": "generic"}
+        api = start_api(PROJECT_ADMINS="ada", TRUSTED_ISSUERS=json.dumps([other]))
+        answer = grant(api, ada, "project:viewer", "gpu", kind="application")
+        assert (answer.status, answer.json["issuer"]) == (201, OTHER)
+        assert grant(api, ada, "project:viewer").json["issuer"] == web.url
+
+    def test_issuer_is_required_where_two_are_trusted(
+        self, two_issuers: RunsApi, ada: Credential, web: Web, dynamodb: DynamoDb
+    ) -> None:
+        """The answer lists the issuers, and nothing is written for an application of either."""
+        answer = grant(two_issuers, ada, "project:viewer", "gpu", kind="application")
+        assert (answer.status, answer.reason) == (400, "invalid_parameter")
+        assert "`issuer` is required" in answer.json["detail"]
+        assert {web.url, OTHER} <= set(answer.json["detail"].rstrip(".").replace(",", "").split())
+        assert audit_records(dynamodb) == []
+        answer = grant(two_issuers, ada, "project:viewer", "gpu", kind="application", issuer=OTHER)
+        assert answer.status == 201
 
 
 @pytest.mark.parametrize(

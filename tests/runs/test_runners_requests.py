@@ -94,6 +94,13 @@ def test_empty_long_or_unprintable_text_is_refused(member: str, text: str) -> No
     assert not accepts(**{member: text})
 
 
+@pytest.mark.parametrize("subject", ["gp\u200bu", "gpu\u202e", "\ufeffgpu", "gpu ", "gp\u00a0u"])
+def test_subject_with_an_invisible_character_is_refused(subject: str) -> None:
+    """No token has such a subject, so the runner could not read its own token."""
+    assert accepts(subject="gpu")
+    assert not accepts(subject=subject)
+
+
 @pytest.mark.parametrize(
     "body",
     [

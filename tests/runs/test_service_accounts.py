@@ -289,6 +289,15 @@ def test_subject_in_the_body_is_refused(
     assert dynamodb.writes() == []
 
 
+@pytest.mark.parametrize("name", ["nightly\u202e", "night\u200bly", " nightly"])
+def test_name_with_an_invisible_character_is_refused(
+    api: RunsApi, lin: Credential, robot: Credential, dynamodb: DynamoDb, name: str
+) -> None:
+    """A service account cannot look like another one in a list."""
+    assert register(api, lin, robot, name=name).reason == "invalid_body"
+    assert dynamodb.writes() == []
+
+
 def test_token_in_the_place_of_a_name_is_not_quoted(
     api: RunsApi, lin: Credential, robot: Credential
 ) -> None:

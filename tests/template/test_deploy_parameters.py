@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from byline.identity.settings import IdentitySettings
-from serve_runs.access.admins import read_admins
+from serve_runs.access.admins import default_issuers, read_admins
 from tests.template.stack import ROOT, evaluate, template
 from tools.deploy.outputs import LoadBalancerAddress, left_to_do
 from tools.deploy.parameters import (
@@ -71,7 +71,7 @@ def test_function_starts_with_the_values_of_an_example(example: dict[str, str]) 
             "BEARER_TARGET_GROUP": "bearer",
         }
     )
-    assert read_admins(example["ProjectAdmins"], settings=settings) or (
+    assert read_admins(example["ProjectAdmins"], issuers=default_issuers(settings)) or (
         example["ProjectCreation"] == "anyone"
     )
 

@@ -7,6 +7,8 @@ from msgspec import Meta
 
 from byline.identity.caller import ANONYMOUS, MAX_PRINCIPAL_BYTES, Principal
 from byline.identity.claims import MAX_SUBJECT_BYTES
+from byline.identity.typed_text import fault_of_typed
+from serve_runs.access.admins import DefaultIssuers
 from serve_runs.access.control import ADMIN_ROLE
 from serve_runs.access.decisions import role_names
 from serve_runs.errors import RequestFailed
@@ -18,15 +20,15 @@ RoleName = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z0-9:-]
 
 
 class RoleBinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A role of a principal in a project. `issuer`: by default the issuer that browsers sign in
-    with."""
+    """A role of a principal in a project. `issuer`: by default the one that browsers sign in with,
+    and for an application the only one of `TrustedIssuers`."""
 
     role: RoleName
     subject: SubjectText | None = None
     kind: Literal["user", "application", "anonymous"] = "user"
     issuer: IssuerText | None = None
 
-    def principal(self, *, default_issuer: str) -> Principal:
+    def principal(self, issuers: DefaultIssuers) -> Principal:
         """The principal of the binding. Raises `RequestFailed` (`invalid_parameter`)."""
         if self.kind == "anonymous":
             if self.subject is not None or self.issuer is not None:
@@ -36,11 +38,9 @@ class RoleBinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return ANONYMOUS
         if self.subject is None:
             raise RequestFailed("invalid_parameter", "`subject` is required.")
-        issuer = self.issuer or default_issuer
+        issuer = self.issuer or issuers.of(self.kind)
         if not issuer:
-            raise RequestFailed(
-                "invalid_parameter", "`issuer` is required, because several issuers are trusted."
-            )
+            raise RequestFailed("invalid_parameter", _issuer_required(self.kind, issuers))
         principal = Principal(self.kind, issuer, self.subject)
         if len(principal.text.encode()) > MAX_PRINCIPAL_BYTES:
             raise RequestFailed(
@@ -62,6 +62,9 @@ def require_grantable(role: str, principal: Principal, *, anonymous_may_call: bo
     `anonymous_may_call`: whether the deployment accepts callers without a credential.
     """
     require_role(role)
+    for member, text in (("subject", principal.subject), ("issuer", principal.issuer)):
+        if fault := fault_of_typed(text):
+            raise RequestFailed("invalid_body", f"`{member}` {fault}.")
     if principal == ANONYMOUS and not anonymous_may_call:
         raise RequestFailed(
             "invalid_body",
@@ -73,3 +76,8 @@ def require_grantable(role: str, principal: Principal, *, anonymous_may_call: bo
         raise RequestFailed(
             "invalid_body", f"`{ADMIN_ROLE}` cannot be granted to `anonymous`. Name a principal."
         )
+
+
+def _issuer_required(kind: str, issuers: DefaultIssuers) -> str:
+    trusted = ", ".join(sorted(issuers.trusted)) or "none"
+    return f"`issuer` is required for the {kind}. Trusted issuers: {trusted}."

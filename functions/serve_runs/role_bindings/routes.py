@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aws_lambda_powertools.event_handler import Response
 
 from byline.identity.caller import Principal
+from serve_runs.access.admins import DefaultIssuers
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.role_bindings.requests import RoleBinding, require_grantable
@@ -21,14 +22,14 @@ ROLE_BINDINGS = "/v1/projects/<project>/role-bindings"
 
 @dataclass(frozen=True, slots=True)
 class RoleBindingRoutes:
-    """The routes. `default_issuer`: the issuer of a subject given without one, or empty.
+    """The routes. `issuers`: those of subjects given without one.
 
     `anonymous_may_call`: whether callers without a credential are accepted.
     """
 
     store: RoleStore
     audit: AuditTrail
-    default_issuer: str
+    issuers: DefaultIssuers
     anonymous_may_call: bool
 
     def routes(self) -> tuple[Route, ...]:
@@ -77,4 +78,4 @@ class RoleBindingRoutes:
         call.access.require(action, call.access.resource("RoleBindings", ""))
 
     def _principal(self, binding: RoleBinding) -> Principal:
-        return binding.principal(default_issuer=self.default_issuer)
+        return binding.principal(self.issuers)

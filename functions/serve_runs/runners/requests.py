@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.claims import MAX_SUBJECT_BYTES
+from byline.identity.typed_text import fault_of_typed
 from byline.names import NAME_PATTERN, is_name, naming_rule
 from serve_runs.audit.trail import ActionContext
 from serve_runs.web.requests import END, PRINTABLE
@@ -45,6 +46,8 @@ class RegisterRunner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not is_name(self.client):
             raise ValueError(naming_rule(self.client, of="client"))
+        if fault := fault_of_typed(self.subject or ""):
+            raise ValueError(f"`subject` {fault}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

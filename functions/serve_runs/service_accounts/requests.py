@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from byline.identity.caller import Principal
+from byline.identity.typed_text import fault_of_typed
 from byline.identity.unverified import MAX_TOKEN_BYTES
 from serve_runs.errors import RequestFailed
 from serve_runs.role_bindings.requests import RoleName
@@ -36,6 +37,10 @@ class CreateServiceAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     token: ServiceAccountToken
     name: ServiceAccountName | None = None
     role: RoleName = "project:editor"
+
+    def __post_init__(self) -> None:
+        if fault := fault_of_typed(self.name or ""):
+            raise ValueError(f"`name` {fault}.")
 
     def __repr__(self) -> str:
         return "<a service account's token, and its role>"

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from byline.identity.claims import required_text
+from byline.identity.typed_text import fault_of_typed
 
 type ClaimSet = Mapping[str, Any]
 """The claims of a token, of any type that an issuer wrote, before or after verification."""
@@ -115,7 +116,12 @@ def fault_of_template(template: str) -> str:
 def _fault_of_test(test: Any) -> str:
     match test:
         case str():
-            return fault_of_template(test) or ("" if test.lstrip("!") else "must not be empty")
+            # An invisible character would make `!name` admit the very name.
+            return (
+                fault_of_template(test)
+                or ("" if test.lstrip("!") else "must not be empty")
+                or fault_of_typed(test)
+            )
         case bool() | None:
             return ""
         case list() if test and all(isinstance(each, str) for each in test):

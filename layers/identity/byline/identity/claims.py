@@ -78,11 +78,16 @@ def clean_text(value: str) -> str:
         elif category in ("Cc", "Cs", "Zl", "Zp"):
             return ""
         elif category in ("Cf", "Co"):
-            if character in _JOINERS and shown and shown[-1] >= _FIRST_JOINED:
+            if is_visible_joiner(character, shown):
                 shown += character
         else:
             shown += character
     return shown.strip()
+
+
+def is_visible_joiner(character: str, before: str) -> bool:
+    """Whether `character` is a joiner after a letter of a script that needs it."""
+    return character in _JOINERS and before[-1:] >= _FIRST_JOINED
 
 
 def preferred_name(claims: Mapping[str, Any], subject: str) -> str:

@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 import msgspec
 
 from byline.errors import Misconfigured
-from byline.identity.trusted_issuers import TrustedIssuer, read_trusted_issuers, require_short
+from byline.identity.trusted_issuers import TrustedIssuer, read_trusted_issuers, require_issuer
 from byline.settings import choice, require_base_url
 
 Trust = Literal["verify", "forwarded", "ignore"]
@@ -84,7 +84,7 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
             "OIDC_ISSUER": bool(self.oidc_issuer),
             "OIDC_CLIENT_ID": bool(self.oidc_client_id),
         }
-        require_short("OIDC_ISSUER", self.oidc_issuer)
+        require_issuer("OIDC_ISSUER", self.oidc_issuer)
         missing = [name for name, given in browser.items() if not given]
         if any(browser.values()) and missing:
             given = ", ".join(name for name in browser if name not in missing)

@@ -13,6 +13,7 @@ from byline.identity.claim_conditions import (
     fault_of_template,
 )
 from byline.identity.claims import MAX_SUBJECT_BYTES
+from byline.identity.typed_text import fault_of_typed
 from byline.settings import require_base_url
 from byline.urls import require_https
 
@@ -134,7 +135,7 @@ def read_trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
         if issuer.issuer in seen:
             raise Misconfigured("TRUSTED_ISSUERS", f"lists {issuer.issuer!r} twice.")
         seen.add(issuer.issuer)
-        require_short("TRUSTED_ISSUERS", issuer.issuer)
+        require_issuer("TRUSTED_ISSUERS", issuer.issuer)
         _check_address(issuer)
         _check_rules(issuer)
     return issuers
@@ -180,12 +181,18 @@ def _check_rules(issuer: TrustedIssuer) -> None:
         for template in rules.get(member, ()):
             if fault := fault_of_template(template):
                 raise _wrong(issuer, f"has `{member}`, which {fault}: {template!r}")
+    _check_service_accounts(issuer)
+    _check_owners(issuer)
+
+
+def _check_service_accounts(issuer: TrustedIssuer) -> None:
     for subject in issuer.service_accounts:
         if len(subject.encode()) > MAX_SUBJECT_BYTES:
             raise _wrong(
                 issuer, f"has a subject in `service_accounts` of over {MAX_SUBJECT_BYTES} bytes"
             )
-    _check_owners(issuer)
+        if fault := fault_of_typed(subject):
+            raise _wrong(issuer, f"has {subject!r} in `service_accounts`, which {fault}")
 
 
 def _check_owners(issuer: TrustedIssuer) -> None:
@@ -221,7 +228,9 @@ def _wrong(issuer: TrustedIssuer, fault: str) -> Misconfigured:
     return Misconfigured("TRUSTED_ISSUERS", f"{issuer.issuer!r} {fault}. See docs/issuers.md.")
 
 
-def require_short(variable: str, issuer: str) -> None:
-    """Raise `Misconfigured` for an issuer that is too long for table keys."""
+def require_issuer(variable: str, issuer: str) -> None:
+    """Raise `Misconfigured` for an issuer that is too long for table keys, or partly invisible."""
     if len(issuer.encode()) > MAX_ISSUER_BYTES:
         raise Misconfigured(variable, f"has an issuer of more than {MAX_ISSUER_BYTES} bytes.")
+    if fault := fault_of_typed(issuer):
+        raise Misconfigured(variable, f"has the issuer {issuer!r}, which {fault}.")
