@@ -36,13 +36,20 @@ STORES := tests/stand_ins/test_engine.py tests/tables tests/register tests/runs 
 # its servers start once.
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-.PHONY: check test test-deploy test-second-engine permissions
+PYTHONS := 3.10 3.12
+.PHONY: check test test-client test-deploy test-second-engine permissions
 check: lint types ## the loop while you work: lint, types and the tests that need no stack
 	@tools/setup evaluator
 	$(PYTHON) -m pytest -q $(PARALLEL) $(QUICK)
 test: ## run all tests but those of a whole deployment
 	@tools/setup project sam second-engine evaluator
 	BYLINE_AWS_CALLS=complete $(PYTHON) -m pytest $(PARALLEL) --ignore tests/deploy
+test-client: ## run the client's tests on Python 3.10 and 3.12, without the project's packages; PYTHONS="3.11" for another
+	@tools/setup project $(PYTHONS:%=client-%)
+	for version in $(PYTHONS); do \
+	    "$$(tools/setup --uv)" tool run --python .venv-client-$$version/bin/python --from ./client byline --version && \
+	    .venv-client-$$version/bin/python -m pytest -c client/pyproject.toml --rootdir . --confcutdir tests/client \
+	        tests/client || exit 1; done
 test-deploy: ## deploy, check, use, change, upgrade and delete the built stack on this machine
 	@tools/setup project sam second-engine evaluator
 	$(PYTHON) -m pytest $(PARALLEL) tests/deploy
@@ -64,13 +71,15 @@ lint: ## check style (ruff), spelling (codespell) and workflows (zizmor)
 types: ## check types (mypy, strict)
 	@tools/setup project
 	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy --config-file client/pyproject.toml
 
 LOCKS := layers/identity/requirements $(patsubst %.in,%,$(wildcard requirements/*.in))
 .PHONY: lock audit
 lock: ## pin what a changed .in file asks for; UPGRADE=--upgrade moves all pins
 	@for name in $(LOCKS); do \
+	    [ $$name = requirements/client ] && range="--universal --python-version 3.10" || range=; \
 	    "$$(tools/setup --uv)" pip compile --quiet --python "$$(tools/setup --python)" --generate-hashes \
-	        --no-header --no-annotate $(UPGRADE) $$name.in -o $$name.txt || exit 1; done
+	        --no-header --no-annotate $$range $(UPGRADE) $$name.in -o $$name.txt || exit 1; done
 audit: ## look up known vulnerabilities of every pinned dependency
 	@tools/setup audit
 	@for name in $(LOCKS); do echo "$$name.txt"; \

@@ -1,6 +1,7 @@
 """Decisions: one record a file, each with the same parts and a row in the index."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,4 +66,13 @@ def test_every_dependency_has_its_reason_on_record(record: str, requirements: st
     }
     rows = table((FOLDER / record).read_text(), "package")
     assert {name.lower() for row in rows for name in row["package"].split(", ")} == required
+    assert all(row["reason"] for row in rows)
+
+
+def test_every_dependency_of_the_client_has_its_reason_on_record() -> None:
+    """The table of reasons names the packages that the client installs, and no other."""
+    with (ROOT / "client/pyproject.toml").open("rb") as file:
+        required = tomllib.load(file)["project"]["dependencies"]
+    rows = table((FOLDER / "client-dependencies.md").read_text(), "package")
+    assert [row["package"] for row in rows] == [re.split(r"[<>=]", text)[0] for text in required]
     assert all(row["reason"] for row in rows)

@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import byline_client
 import pytest
 
 import byline
@@ -35,6 +36,11 @@ def test_version_of_the_api_document_is_the_projects() -> None:
 def test_version_of_the_layer_is_the_projects() -> None:
     """Requests to issuers carry it in `User-Agent`."""
     assert version() == byline.VERSION
+
+
+def test_version_of_the_client_is_the_projects() -> None:
+    """Client and service of one release have one number."""
+    assert version() == byline_client.__version__
 
 
 def test_notes_of_a_release_are_its_section() -> None:

@@ -6,12 +6,12 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-IMPORT_ROOTS = (ROOT / "functions", ROOT / "layers/identity")
+IMPORT_ROOTS = (ROOT / "functions", ROOT / "layers/identity", ROOT / "client")
 
 
 @cache
 def trees() -> Mapping[str, ast.Module]:
-    """The syntax tree of every module of functions and layer, by its dotted name."""
+    """The syntax tree of every module of functions, layer and client, by its dotted name."""
     return {
         _name(path.relative_to(root)): ast.parse(path.read_text())
         for root in IMPORT_ROOTS

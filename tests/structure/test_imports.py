@@ -60,10 +60,17 @@ def test_function_imports_itself_and_the_layer_alone(module: str) -> None:
     assert ours <= own
 
 
-@pytest.mark.parametrize("module", [name for name in trees() if name.startswith("byline")])
+@pytest.mark.parametrize("module", [name for name in trees() if name.startswith("byline.")])
 def test_layer_imports_no_function(module: str) -> None:
     """The layer knows none of the functions that share it."""
     assert not {package_of(name, depth=1) for name in imports_of(module)} & {*FUNCTIONS}
+
+
+@pytest.mark.parametrize("module", [name for name in trees() if name.startswith("byline_client")])
+def test_client_imports_nothing_of_the_service(module: str) -> None:
+    """The client is installed alone."""
+    own = {"byline", *FUNCTIONS}
+    assert not {package_of(name, depth=1) for name in imports_of(module)} & own
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The command `byline`: one module for each command, loaded when it is called."""

@@ -1,0 +1,4 @@
+"""The commands. `byline_client.cli.app` lists them.
+
+A module has a function `command`, whose docstring is the help text, and `EXAMPLES`.
+"""

@@ -1,0 +1,85 @@
+"""What the commands of one command line share: settings, credential and connection."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import typer
+
+from byline_client.errors import Misused
+
+if TYPE_CHECKING:
+    from byline_client.credentials.order import Source
+    from byline_client.service import Service
+    from byline_client.settings import Settings
+    from byline_client.tokens import Tokens
+
+
+class Session:
+    """The settings, the credential and the connection, each made at its first use."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self._url = self._profile = ""
+        self._service: Service | None = None
+
+    def select(self, *, url: str, profile: str) -> None:
+        """Use the values of the global options."""
+        self._url, self._profile = url, profile
+
+    @property
+    def profile_name(self) -> str:
+        """The profile that the command line or the environment names; empty for none."""
+        return self._profile or self.environ.get("BYLINE_PROFILE", "")
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The settings. Raises `Misused` and `ClientError`."""
+        from byline_client.settings import read_settings  # noqa: PLC0415
+
+        return read_settings(self.environ, url=self._url, profile=self._profile)
+
+    @cached_property
+    def credential(self) -> "tuple[Source, Tokens]":
+        """The source of tokens that is used. Raises `SignInRequired`."""
+        from byline_client.credentials.order import choose  # noqa: PLC0415
+
+        return choose(self.settings)
+
+    @property
+    def service(self) -> "Service":
+        """The connection to the service."""
+        if self._service is None:
+            from byline_client.service import ANSWER_SECONDS, Service  # noqa: PLC0415
+
+            seconds = _seconds(self.environ.get("BYLINE_TIMEOUT", ""), default=ANSWER_SECONDS)
+            _, tokens = self.credential
+            deadline = min(seconds, 20.0)
+            self._service = Service(
+                self.settings.url, tokens, answer_seconds=seconds, deadline_seconds=deadline
+            )
+        return self._service
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._service is not None:
+            self._service.close()
+
+
+def session_of(ctx: typer.Context) -> Session:
+    """The session of a command."""
+    session = ctx.find_object(Session)
+    assert session is not None  # noqa: S101 - set by `run`
+    return session
+
+
+def _seconds(text: str, *, default: float) -> float:
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise Misused("BYLINE_TIMEOUT must be a number of seconds, more than 0 and up to 3600.")
+    return seconds
