@@ -17,13 +17,12 @@ from byline.errors import Rejected
 from byline.identity.caller import Caller
 from byline.identity.identity import Identity
 from byline.metrics import Metrics
-from byline.names import RUN_ID
 from serve_runs.access.control import Access, AccessControl
 from serve_runs.audit.trail import ActionContext, RepresentedPerson
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.profiles.store import Profiles
 from serve_runs.web.problems import Problems, method_not_allowed, problem
-from serve_runs.web.requests import is_cross_site, path_id, path_name, read_body, read_query
+from serve_runs.web.requests import is_cross_site, path_name, path_part, read_body, read_query
 from serve_runs.web.routing import Route, RouteGroup, RouteTable
 
 logger = Logger(service="byline")
@@ -184,10 +183,21 @@ class Api:
 
     def _answer_route(self, route: Route, project: str, names: dict[str, str]) -> Response[str]:
         event: dict[str, Any] = self._resolver.current_event.raw_event
-        context = self._resolver.lambda_context
         if event["path"].endswith("\n"):
             raise not_found()  # the pattern of Powertools ends with `$`, which matches before it
         caller = None if route.is_public else self._identity.identify(event)
+        try:
+            return self._answer_caller(route, caller, project, names)
+        except RequestFailed as failure:
+            if route.hands_out is not None:
+                resource = {"project": project, route.hands_out: names[route.hands_out]}
+                self._problems.count_denied_read(failure, caller, resource)
+            raise
+
+    def _answer_caller(
+        self, route: Route, caller: Caller | None, project: str, names: dict[str, str]
+    ) -> Response[str]:
+        event: dict[str, Any] = self._resolver.current_event.raw_event
         is_foreign = is_foreign_page(event, caller)
         if is_foreign and not route.is_safe:
             raise RequestFailed("cross_site_request")
@@ -198,13 +208,13 @@ class Api:
             self._profiles.remember(caller.represents or caller)
         call = Call(
             event,
-            context,
+            self._resolver.lambda_context,
             identity=self._identity,
             caller=caller,
             project=path_name(project, of="project") if project else "",
             access_control=self._access_control,
         )
-        return route.answer(call, **{name: _checked(name, text) for name, text in names.items()})
+        return route.answer(call, **{name: path_part(name, text) for name, text in names.items()})
 
     def _answer_error(self, error: Exception) -> Response[str]:
         return self._problems.answer(error, request_id=self._request_id)
@@ -250,17 +260,6 @@ def json_answer(status: int, document: Any, *, location: str | None = None) -> R
 def no_content() -> Response[str]:
     """The 204 to a deletion."""
     return Response(status_code=204, body="")
-
-
-def _checked(name: str, text: str) -> str:
-    """A name or id in the path, after its rule was checked. Raises `RequestFailed`."""
-    match name:
-        case "run_id":
-            return path_id(text, pattern=RUN_ID)
-        case "runner" | "credential":
-            return path_name(text, of=name)
-        case _:
-            return text  # the route's function checks it
 
 
 def _with_fixed_headers(answer: Mapping[str, Any]) -> dict[str, Any]:

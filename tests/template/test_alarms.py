@@ -57,6 +57,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
     count_in(metrics, names="byline")("attempt", "register", None)
     count_in(metrics, names="byline")("success", "register", None)
     count_in(metrics, names="byline")("retry", "register", "unavailable")
+    metrics.count("TokenReadDenied", reason="forbidden")
     metrics.count("MintFailed", error_class="invalid_client")
     metrics.flush()
     found: dict[str, list[dict[str, str]]] = {}

@@ -36,7 +36,13 @@ class CredentialRoutes:
             Route("GET", CREDENTIALS, self.list_project_credentials),
             Route("GET", CREDENTIAL, self.show_credential),
             Route("DELETE", CREDENTIAL, self.delete_credential),
-            Route("GET", f"{CREDENTIAL}/token", self.show_credential_token, writes=True),
+            Route(
+                "GET",
+                f"{CREDENTIAL}/token",
+                self.show_credential_token,
+                writes=True,
+                hands_out="credential",
+            ),
         )
 
     def put_project_credential(self, call: Call, credential: str) -> Response[str]:

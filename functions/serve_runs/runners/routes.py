@@ -16,7 +16,7 @@ from byline.refresh.work_units import SecretNames
 from serve_runs.audit.requests import ReadToken
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
-from serve_runs.errors import RequestFailed, not_found
+from serve_runs.errors import not_found
 from serve_runs.runners.changes import Runner
 from serve_runs.runners.queries import list_runners
 from serve_runs.runners.refresh_queue import announce
@@ -66,7 +66,9 @@ class RunnerRoutes:
             Route("GET", RUNNERS, self.list_project_runners),
             Route("GET", RUNNER, self.show_runner),
             Route("DELETE", RUNNER, self.delete_runner),
-            Route("GET", f"{RUNNER}/token", self.show_runner_token, writes=True),
+            Route(
+                "GET", f"{RUNNER}/token", self.show_runner_token, writes=True, hands_out="runner"
+            ),
             Route("POST", f"{RUNNER}/refresh", self.refresh_runner),
         )
 
@@ -160,14 +162,10 @@ class RunnerRoutes:
         """
         query = call.query(ReadToken)
         access, row = call.access, self.store.find(call.project, runner)
-        try:
-            if row is None:
-                raise not_found()
-            own = own_principal(row)
-            access.require("read_runner_token", access.resource("Runner", runner, own=own))
-        except RequestFailed:
-            call.log("token refused", runner=runner)
-            raise
+        if row is None:
+            raise not_found()
+        own = own_principal(row)
+        access.require("read_runner_token", access.resource("Runner", runner, own=own))
         token = self.store.token_of(row)
         document = read_token(token, names=self.names, client=self.secrets(), now=self.now)
         resource = AuditedResource(call.project, "runner", runner)

@@ -14,12 +14,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.aws import error_name, error_places, is_passing
 from byline.errors import Rejected, Unavailable
+from byline.identity.caller import Caller
 from byline.metrics import Metrics
+from byline.names import NAME
 from byline.tables.rows import Contended, RowsUnread
 from serve_runs.errors import RequestFailed
 from serve_runs.web.reasons import REASONS, ProblemReason
 
 logger = Logger(service="byline")
+
+DENIALS = frozenset[ProblemReason]({"forbidden", "not_found", "cross_site_request"})
+"""The reasons for which a token is not handed out to a caller. Other reasons are of the request's
+form, or passing."""
 
 
 class Problems:
@@ -61,6 +67,29 @@ class Problems:
                 name, places = error_name(error), error_places(error)
                 logger.error("unexpected error", error=name, operation=operation, at=places)
         return problem("internal", request_id=request_id)
+
+    def count_denied_read(
+        self, failure: RequestFailed, caller: Caller | None, resource: Mapping[str, str]
+    ) -> None:
+        """Log and count a read of a token that was denied to a caller.
+
+        `resource`: the project and the name of the resource, as the path has them. A caller without
+        an accepted credential is rejected before, which is counted as `Rejected`.
+        """
+        if failure.reason not in DENIALS:
+            return
+        named: dict[str, Any] = {
+            place: name for place, name in resource.items() if NAME.fullmatch(name)
+        }
+        self._metrics.count("TokenReadDenied", reason=failure.reason)
+        logger.warning(
+            "token read denied",
+            reason=failure.reason,
+            actor=caller and caller.subject,
+            actor_issuer=caller and caller.issuer,
+            on_behalf_of=caller and caller.represents and caller.represents.subject,
+            **named,
+        )
 
     def _reject(self, error: Rejected, request_id: str) -> Response[str]:
         """The 401 to a rejected caller, with the accepted scheme (RFC 9110, section 15.5.2)."""

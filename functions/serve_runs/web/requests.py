@@ -12,7 +12,7 @@ from urllib.parse import unquote, unquote_plus
 import msgspec
 
 from byline.identity.identity import header_values
-from byline.names import NAME, naming_rule
+from byline.names import NAME, RUN_ID, naming_rule
 from serve_runs.errors import RequestFailed, not_found
 
 MAX_BODY_BYTES = 65_536
@@ -38,6 +38,20 @@ def path_name(text: str, *, of: str) -> str:
     if not NAME.fullmatch(text):
         raise RequestFailed("invalid_name", naming_rule(unquote(text), of=of))
     return text
+
+
+def path_part(name: str, text: str) -> str:
+    """The part of a path at the place `name`, after its rule was checked. Raises `RequestFailed`.
+
+    Parts with a rule of their subject are returned unchecked, and the route's function checks them.
+    """
+    match name:
+        case "run_id":
+            return path_id(text, pattern=RUN_ID)
+        case "runner" | "credential":
+            return path_name(text, of=name)
+        case _:
+            return text
 
 
 def path_id(text: str, *, pattern: re.Pattern[str]) -> str:

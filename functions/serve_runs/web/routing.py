@@ -20,6 +20,7 @@ class Route(msgspec.Struct, frozen=True):
 
     `is_public`: the route needs no caller. Its `answer` takes no arguments.
     `writes`: whether a GET writes a record or ends a session, as every other method may.
+    `hands_out`: the resource whose token is read, the name of its place in the path.
     """
 
     method: Method
@@ -27,6 +28,7 @@ class Route(msgspec.Struct, frozen=True):
     answer: Callable[..., Response[str]]
     is_public: bool = False
     writes: bool = False
+    hands_out: Literal["credential", "runner"] | None = None
 
     @property
     def is_safe(self) -> bool:

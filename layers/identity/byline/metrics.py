@@ -15,7 +15,12 @@ from aws_lambda_powertools.metrics import MetricUnit, single_metric
 NAMESPACE = "Byline"
 
 RequestMetric = Literal[
-    "Rejected", "KeyFetchFailed", "Unavailable", "InternalError", "ProfileUnavailable"
+    "Rejected",
+    "KeyFetchFailed",
+    "Unavailable",
+    "InternalError",
+    "ProfileUnavailable",
+    "TokenReadDenied",
 ]
 PlannerMetric = Literal[
     "Ticks",
