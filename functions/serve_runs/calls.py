@@ -22,7 +22,14 @@ from serve_runs.audit.trail import ActionContext, RepresentedPerson
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.profiles.store import Profiles
 from serve_runs.web.problems import Problems, method_not_allowed, problem
-from serve_runs.web.requests import is_cross_site, path_name, path_part, read_body, read_query
+from serve_runs.web.requests import (
+    is_cross_site,
+    path_name,
+    path_part,
+    read_body,
+    read_query,
+    refuse_members,
+)
 from serve_runs.web.routing import Route, RouteGroup, RouteTable
 
 logger = Logger(service="byline")
@@ -203,6 +210,8 @@ class Api:
             raise RequestFailed("cross_site_request")
         if route.is_public:
             return route.answer()
+        if route.method != "GET" and not route.takes_body:
+            refuse_members(event)
         if caller is not None and self._profiles is not None and not is_foreign:
             # The names in a delegated token are the person's.
             self._profiles.remember(caller.represents or caller)

@@ -202,6 +202,7 @@ BEARER_ONLY = ("TRUSTED_ISSUERS", "BEARER_TARGET_GROUP")
         trusted(audience="byline"),
         trusted(verify=False),
         json.dumps([TRUSTED, TRUSTED]),
+        trusted().replace('"audiences"', '"audiences": ["other"], "audiences"'),
     ],
     ids=lambda text: text[:60],
 )

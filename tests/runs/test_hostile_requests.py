@@ -3,6 +3,7 @@ write."""
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from tests.runs.table_server import DynamoDb
 RUNS = "/v1/projects/apollo/runs"
 RUN_ID = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
 JSON = (("content-type", "application/json"),)
+PARAMETER = re.compile(r"<(\w+)>")
+PATH_VALUES = {"run_id": RUN_ID, "service_account": f"{'a' * 32}"}
 
 
 def assert_refused(answer: Answer, dynamodb: DynamoDb, *expected: Any) -> None:
@@ -95,6 +98,41 @@ class TestBody:
         answer = api.call("POST", RUNS, by=ada, body=body, headers=JSON)
         assert_refused(answer, dynamodb, 400, "invalid_body")
         assert len(answer.json["detail"]) <= 200
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            '{"name":"a","name":"b"}',
+            '{"name":"a","name":"a"}',
+            '{"name":"a","n\\u0061me":"b"}',
+            '{"labels":{"team":"a","team":"b"}}',
+        ],
+    )
+    def test_body_with_a_member_twice_is_refused(
+        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, body: str
+    ) -> None:
+        """Which of the two counts would depend on the reader, so neither does."""
+        answer = api.call("POST", RUNS, by=ada, body=body, headers=JSON)
+        assert_refused(answer, dynamodb, 400, "invalid_body")
+        assert answer.json["detail"] == "An object of the body has two members of one name."
+
+    def test_body_of_a_route_that_takes_none_is_refused(
+        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """A change would ignore its members, so it is not made; an empty object has none."""
+        routes = [each for each in api.function.routes.load_all() if not each.takes_body]
+        changes = [each for each in routes if each.method != "GET"]
+        assert {each.name for each in changes} >= {"cancel_run", "delete_runner", "revoke_role"}
+        for route in changes:
+            path = PARAMETER.sub(lambda name: PATH_VALUES.get(name[1], "a"), route.path)
+            for body in ('{"dry_run":true}', "[]", "x"):
+                answer = api.call(route.method, path, by=ada, body=body, headers=JSON)
+                assert_refused(answer, dynamodb, 400, "invalid_body")
+            answer = api.call(route.method, path, by=ada, body="{}")
+            assert_refused(answer, dynamodb, 415, "unsupported_media_type")
+            answer = api.call(route.method, path, by=ada, body="{}", headers=JSON)
+            assert answer.reason != "invalid_body"
+            dynamodb.calls.clear()
 
     @pytest.mark.parametrize("labels", [32, 33])
     def test_labels_at_and_over_their_limit(

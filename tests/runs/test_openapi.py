@@ -23,6 +23,7 @@ from tests.runs import contract
 from tests.runs.runs_api import RunsApi
 from tools.openapi.document import text
 from tools.openapi.operations import OPERATIONS
+from tools.openapi.parameters import BODIES
 
 
 def test_committed_document_equals_the_generated_one(api: RunsApi) -> None:
@@ -58,6 +59,12 @@ def test_paths_of_the_document_equal_the_routes(api: RunsApi) -> None:
         for method in operations
     }
     assert declared == served
+
+
+def test_routes_that_take_a_body_equal_the_declared_ones(api: RunsApi) -> None:
+    """The function refuses a body on every route whose operation declares none."""
+    taking = {route.name for route in api.function.routes.load_all() if route.takes_body}
+    assert taking == BODIES.keys()
 
 
 def test_every_reason_is_declared_and_used() -> None:

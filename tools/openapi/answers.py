@@ -75,7 +75,7 @@ def _successes(operation: Operation) -> Iterator[tuple[int, Json]]:
 
 
 def _problems(operation: Operation) -> Iterator[tuple[int, Json]]:
-    reasons = sorted(operation.reasons, key=lambda reason: (STATUS[reason], reason))
+    reasons = sorted(set(operation.reasons), key=lambda reason: (STATUS[reason], reason))
     for status, group in groupby(reasons, key=lambda reason: STATUS[reason]):
         yield status, _problem(status, list(group))
 

@@ -45,6 +45,8 @@ READ: Reasons = (*CALL, "invalid_name", "not_found")
 PAGE: Reasons = ("invalid_parameter", "invalid_cursor")
 CHANGE: Reasons = ("forbidden", "cross_site_request")
 BODY: Reasons = ("invalid_body", "body_too_large", "unsupported_media_type")
+"""Reasons of every change: a route without a body refuses one with members."""
+
 KEY: Reasons = ("invalid_idempotency_key", "idempotency_conflict")
 TOKEN: Reasons = (*CHANGE, "invalid_parameter", "token_unavailable")
 
@@ -73,7 +75,7 @@ def _read(tag: str, description: str, shape: type, *more: ProblemReason) -> Oper
 def _change(
     tag: str, answers: Answers, *more: ProblemReason, located: tuple[int, ...] = ()
 ) -> Operation:
-    return Operation(tag, answers, (*READ, *CHANGE, *more), located)
+    return Operation(tag, answers, (*READ, *CHANGE, *BODY, *more), located)
 
 
 def _delete(tag: str, description: str, *more: ProblemReason) -> Operation:
@@ -101,7 +103,6 @@ OPERATIONS: Mapping[str, Operation] = {
             200: ("The run that this `Idempotency-Key` created before, as it is now.", Run),
         },
         *KEY,
-        *BODY,
         "invalid_parent_run",
         "run_deleted",
         located=(200, 201),
@@ -117,7 +118,6 @@ OPERATIONS: Mapping[str, Operation] = {
             201: ("The runner was registered.", RegisteredRunner),
             200: ("The runner as it is registered now.", RegisteredRunner),
         },
-        *BODY,
         located=(201,),
     ),
     "list_project_runners": _list("runners", RunnerList),
@@ -137,7 +137,6 @@ OPERATIONS: Mapping[str, Operation] = {
             201: ("The principal has the role now.", RoleBindingOf),
             200: ("The principal had the role already.", RoleBindingOf),
         },
-        *BODY,
         "invalid_parameter",
     ),
     "revoke_role": _delete("access", "The role is revoked.", "invalid_parameter", "last_admin"),
@@ -148,7 +147,6 @@ OPERATIONS: Mapping[str, Operation] = {
             201: ("The credential was stored.", Credential),
             200: ("The credential as it is stored now.", Credential),
         },
-        *BODY,
         "too_many_changes",
         located=(201,),
     ),
@@ -166,7 +164,6 @@ OPERATIONS: Mapping[str, Operation] = {
             200: ("The message that this `Idempotency-Key` wrote before.", Message),
         },
         *KEY,
-        *BODY,
     ),
     "create_service_account": _change(
         "service accounts",
@@ -174,7 +171,6 @@ OPERATIONS: Mapping[str, Operation] = {
             201: ("The service account acts for the caller from now on.", ServiceAccount),
             200: ("The service account existed. It has the new role and name.", ServiceAccount),
         },
-        *BODY,
         "already_registered",
         "invalid_service_account_token",
         "grant_refused",

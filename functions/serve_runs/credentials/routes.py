@@ -32,7 +32,7 @@ class CredentialRoutes:
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
         return (
-            Route("PUT", CREDENTIAL, self.put_project_credential),
+            Route("PUT", CREDENTIAL, self.put_project_credential, takes_body=True),
             Route("GET", CREDENTIALS, self.list_project_credentials),
             Route("GET", CREDENTIAL, self.show_credential),
             Route("DELETE", CREDENTIAL, self.delete_credential),

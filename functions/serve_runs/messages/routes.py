@@ -46,7 +46,7 @@ class MessageRoutes:
         """The routes, with their paths."""
         return (
             Route("GET", MESSAGES, self.list_messages),
-            Route("POST", MESSAGES, self.post_message),
+            Route("POST", MESSAGES, self.post_message, takes_body=True),
         )
 
     def list_messages(self, call: Call, run_id: str) -> Response[str]:

@@ -36,7 +36,7 @@ class RoleBindingRoutes:
         """The routes, with their paths."""
         return (
             Route("GET", ROLE_BINDINGS, self.list_role_bindings),
-            Route("PUT", ROLE_BINDINGS, self.grant_role),
+            Route("PUT", ROLE_BINDINGS, self.grant_role, takes_body=True),
             Route("DELETE", ROLE_BINDINGS, self.revoke_role),
         )
 

@@ -62,7 +62,7 @@ class RunnerRoutes:
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
         return (
-            Route("PUT", RUNNER, self.register_runner),
+            Route("PUT", RUNNER, self.register_runner, takes_body=True),
             Route("GET", RUNNERS, self.list_project_runners),
             Route("GET", RUNNER, self.show_runner),
             Route("DELETE", RUNNER, self.delete_runner),

@@ -55,7 +55,7 @@ class RunRoutes(msgspec.Struct, frozen=True):
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
         return (
-            Route("POST", RUNS, self.create_run),
+            Route("POST", RUNS, self.create_run, takes_body=True),
             Route("GET", RUNS, self.list_project_runs),
             Route("GET", "/v1/runs", self.list_created_runs),
             Route("GET", RUN, self.show_run),

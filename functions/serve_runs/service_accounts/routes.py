@@ -50,7 +50,7 @@ class ServiceAccountRoutes:
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
         return (
-            Route("POST", SERVICE_ACCOUNTS, self.create_service_account),
+            Route("POST", SERVICE_ACCOUNTS, self.create_service_account, takes_body=True),
             Route("GET", SERVICE_ACCOUNTS, self.list_service_accounts),
             Route("GET", SERVICE_ACCOUNT, self.show_service_account),
             Route("DELETE", SERVICE_ACCOUNT, self.delete_service_account),

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
 """
 
+import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping
@@ -28,6 +29,10 @@ PRINTABLE = r"^[^\x00-\x1f\x7f]*" + END
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class _NoMembers(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request that takes none."""
 
 
 def path_name(text: str, *, of: str) -> str:
@@ -73,13 +78,26 @@ def read_body[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
     if media_type != "application/json":
         raise RequestFailed("unsupported_media_type")
     try:
-        return msgspec.json.decode(body, type=shape)
+        read = msgspec.json.decode(body, type=shape)
     except RecursionError:
         raise RequestFailed("invalid_body", "The body is nested too deeply.") from None
     except msgspec.MsgspecError as error:
         raise RequestFailed("invalid_body", str(error)[:DETAIL_CHARACTERS]) from None
     except UnicodeDecodeError:
         raise RequestFailed("invalid_body", "The body is not UTF-8.") from None
+    if _has_member_twice(body):
+        # msgspec takes the last of the two, another reader may take the first.
+        raise RequestFailed("invalid_body", "An object of the body has two members of one name.")
+    return read
+
+
+def refuse_members(event: Mapping[str, Any]) -> None:
+    """Refuse a body with members, for a route that would ignore them; `{}` passes.
+
+    Raises `RequestFailed` as `read_body`.
+    """
+    if event.get("body"):
+        read_body(event, _NoMembers)
 
 
 def read_query[Shape](event: Mapping[str, Any], shape: type[Shape]) -> Shape:
@@ -127,6 +145,16 @@ def header(event: Mapping[str, Any], name: str) -> str:
     """A header's first value, empty where it is not sent."""
     values = header_values(event, name)
     return values[0] if values else ""
+
+
+def _has_member_twice(body: bytes) -> bool:
+    found: list[bool] = []
+
+    def count(pairs: list[tuple[str, Any]]) -> None:
+        found.append(len(pairs) != len(dict(pairs)))
+
+    json.loads(body, object_pairs_hook=count)
+    return any(found)
 
 
 def _body(event: Mapping[str, Any]) -> bytes:

@@ -21,6 +21,7 @@ class Route(msgspec.Struct, frozen=True):
     `is_public`: the route needs no caller. Its `answer` takes no arguments.
     `writes`: whether a GET writes a record or ends a session, as every other method may.
     `hands_out`: the resource whose token is read, the name of its place in the path.
+    `takes_body`: whether `answer` reads the body. Other routes refuse one with members.
     """
 
     method: Method
@@ -29,6 +30,7 @@ class Route(msgspec.Struct, frozen=True):
     is_public: bool = False
     writes: bool = False
     hands_out: Literal["credential", "runner"] | None = None
+    takes_body: bool = False
 
     @property
     def is_safe(self) -> bool:

@@ -14,6 +14,7 @@ from byline.identity.claim_conditions import (
 )
 from byline.identity.claims import MAX_SUBJECT_BYTES
 from byline.identity.typed_text import fault_of_typed
+from byline.identity.unverified import strict_json
 from byline.settings import require_base_url
 from byline.urls import require_https
 
@@ -130,6 +131,8 @@ def read_trusted_issuers(text: str) -> tuple[TrustedIssuer, ...]:
         issuers = msgspec.json.decode(text, type=tuple[TrustedIssuer, ...])
     except (msgspec.MsgspecError, RecursionError) as error:
         raise Misconfigured("TRUSTED_ISSUERS", str(error)) from None
+    if strict_json(text.encode()) is None:
+        raise Misconfigured("TRUSTED_ISSUERS", "has an object with two members of one name.")
     seen: set[str] = set()
     for issuer in issuers:
         if issuer.issuer in seen:

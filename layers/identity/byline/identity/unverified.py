@@ -107,7 +107,7 @@ def _decode_canonical(segment: bytes, *, padded: bool) -> bytes:
 def _json_object(data: bytes) -> dict[str, Any]:
     value = _compact_json(data)
     if value is None:
-        value = _strict_json(data)
+        value = strict_json(data)
     if type(value) is not dict:
         # Raised here, outside of `except`: a JSON reader's error carries the document, and would
         # become the context of this error.
@@ -119,7 +119,7 @@ def _compact_json(data: bytes) -> Any:
     """The value of `data` where msgspec encodes it to the same bytes again; None otherwise.
 
     Such bytes contain no duplicate member, no ignored text and no rounded number. It takes a third
-    of the time of `_strict_json`.
+    of the time of `strict_json`.
     """
     try:
         value = msgspec.json.decode(data)
@@ -128,7 +128,7 @@ def _compact_json(data: bytes) -> Any:
         return None
 
 
-def _strict_json(data: bytes) -> Any:
+def strict_json(data: bytes) -> Any:
     """The value of `data`; None where two JSON readers could read it differently."""
     try:
         text = data.decode("utf-8")
