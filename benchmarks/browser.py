@@ -8,7 +8,7 @@ from typing import Any
 
 from local.load_balancer_signing import Signer
 
-TARGET_GROUP = "byline-browser"
+TARGET_GROUP = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/byline-browser"
 ISSUER = "https://login.example.com/realms/people"
 CLIENT_ID = "byline-browser"
 
@@ -48,12 +48,8 @@ _BODY = {
     "runner": "batch-eu-1",
     "labels": {"team": "support", "cost-centre": "4711"},
 }
-_TARGET_GROUP_ARN = (
-    "arn:aws:elasticloadbalancing:us-east-1:123456789012:"
-    f"targetgroup/{TARGET_GROUP}/1234567890abcdef"
-)
 _EVENT: dict[str, Any] = {
-    "requestContext": {"elb": {"targetGroupArn": _TARGET_GROUP_ARN}},
+    "requestContext": {"elb": {"targetGroupArn": f"{TARGET_GROUP}/1234567890abcdef"}},
     "httpMethod": "POST",
     "path": "/v1/projects/research/runs",
     "multiValueQueryStringParameters": {},

@@ -55,7 +55,7 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
         "OIDC_ISSUER": ISSUER,
         "OIDC_CLIENT_ID": CLIENT_ID,
         "BROWSER_TARGET_GROUP": TARGET_GROUP,
-        "BEARER_TARGET_GROUP": "byline-bearer",
+        "BEARER_TARGET_GROUP": TARGET_GROUP.replace("browser", "bearer"),
         "TRUSTED_ISSUERS": json.dumps([_BEARER]),
         "SECRET_PREFIX": "byline",
         "POWERTOOLS_SERVICE_NAME": "byline",

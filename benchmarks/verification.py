@@ -35,8 +35,7 @@ def main() -> None:
 
     settings = IdentitySettings.from_environment(given["settings"])
     identity = Identity(settings, fetch=publish)
-    group = f"targetgroup/{settings.browser_target_group}/6d0ecf831eec9f09"
-    arn = f"arn:aws:elasticloadbalancing:us-east-1:123456789012:{group}"
+    arn = f"{settings.browser_target_group}/6d0ecf831eec9f09"
     context = {"elb": {"targetGroupArn": arn}}
     key = load_pem_public_key(pem)
     assert isinstance(key, EllipticCurvePublicKey)

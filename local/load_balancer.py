@@ -50,16 +50,15 @@ type Log = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetGroups:
-    """The names of the two target groups. Both lead to the same function."""
+    """The two target groups: their ARNs without the id. Both lead to the same function."""
 
     browser: str
     bearer: str
 
     @staticmethod
-    def arn(name: str) -> str:
-        """The ARN of the target group `name`."""
-        account = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
-        return f"{account}:targetgroup/{name}/1234567890abcdef"
+    def arn(group: str) -> str:
+        """The ARN of a target group, with its id."""
+        return f"{group}/1234567890abcdef"
 
 
 class LoadBalancer:

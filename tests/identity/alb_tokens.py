@@ -33,8 +33,9 @@ SIGNER: Final = f"arn:aws:elasticloadbalancing:{_ACCOUNT}:loadbalancer/app/bylin
 FOREIGN_SIGNER: Final = (
     "arn:aws:elasticloadbalancing:us-east-1:999999999999:loadbalancer/app/byline/50dc6c495c0c9188"
 )
-BROWSER_GROUP: Final = "byline-browser"
-BEARER_GROUP: Final = "byline-bearer"
+_GROUPS = f"arn:aws:elasticloadbalancing:{_ACCOUNT}:targetgroup"
+BROWSER_GROUP: Final = f"{_GROUPS}/byline-browser"
+BEARER_GROUP: Final = f"{_GROUPS}/byline-bearer"
 KEYS_URL: Final = "https://public-keys.auth.elb.us-east-1.amazonaws.com"
 KEY_URL: Final = f"{KEYS_URL}/{KID}"
 
@@ -126,8 +127,9 @@ def event(
     return request
 
 
-def target_group_arn(name: str) -> str:
-    return f"arn:aws:elasticloadbalancing:{_ACCOUNT}:targetgroup/{name}/1234567890abcdef"
+def target_group_arn(group: str) -> str:
+    """The ARN of a target group, with its id. `group`: the ARN without it, or a name."""
+    return f"{group if ':' in group else f'{_GROUPS}/{group}'}/1234567890abcdef"
 
 
 class PublishedKeys:

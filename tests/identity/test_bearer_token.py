@@ -20,6 +20,7 @@ from byline.identity.issuer_keys import KEYS_LIFETIME_SECONDS
 from byline.identity.settings import IdentitySettings
 from byline.identity.trusted_issuers import TrustedIssuer
 from byline.identity.unverified import UnverifiedToken
+from tests.identity.alb_tokens import BEARER_GROUP
 from tests.identity.bearer_issuer import (
     ISSUER,
     KEYS_URL,
@@ -479,12 +480,11 @@ class TestThroughTheIdentity:
     """The Bearer path as a function calls it."""
 
     def settings(self, *issuers: TrustedIssuer) -> IdentitySettings:
-        return IdentitySettings(trusted_issuers=issuers, bearer_target_group="byline-bearer")
+        return IdentitySettings(trusted_issuers=issuers, bearer_target_group=BEARER_GROUP)
 
     def event(self, authorization: str) -> dict[str, Any]:
-        arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/byline-bearer/12ef"
         return {
-            "requestContext": {"elb": {"targetGroupArn": arn}},
+            "requestContext": {"elb": {"targetGroupArn": f"{BEARER_GROUP}/12ef"}},
             "multiValueHeaders": {"authorization": [authorization]},
         }
 

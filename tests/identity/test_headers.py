@@ -23,8 +23,9 @@ def request(shape: str, *headers: tuple[str, str]) -> dict[str, Any]:
 
 
 def test_target_group_is_read_from_what_the_load_balancer_wrote() -> None:
-    """The name of the group decides, whatever its suffix."""
-    assert target_group(event(group="byline-browser")) == "byline-browser"
+    """Account, region and name of the group decide, whatever its id."""
+    group = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/byline-browser"
+    assert target_group(event(group="byline-browser")) == group
 
 
 @pytest.mark.parametrize(

@@ -151,10 +151,20 @@ def test_bad_credential_is_never_passed_over_for_a_good_one_of_the_other_kind(
 
 
 @pytest.mark.parametrize(
-    "group", ["another", "", BROWSER_GROUP.upper(), f"{BROWSER_GROUP}-2", f"x{BEARER_GROUP}"]
+    "group",
+    [
+        "another",
+        "",
+        BROWSER_GROUP.upper(),
+        f"{BROWSER_GROUP}-2",
+        f"x{BEARER_GROUP}",
+        BROWSER_GROUP.replace("123456789012", "999999999999"),
+        BROWSER_GROUP.replace("us-east-1", "eu-west-1"),
+        BROWSER_GROUP.replace("arn:aws:", "arn:aws-cn:"),
+    ],
 )
 def test_request_through_another_target_group_has_no_credential(group: str) -> None:
-    """Valid credentials count only through the two configured target groups."""
+    """A group of the same name in another account, region or partition is another group."""
     world = IdentityWorld()
     credentials = ((DATA, mint()), (IDENTITY, SUBJECT), world.bearer())
     world.assert_refused("no_credentials", *credentials, group=group)

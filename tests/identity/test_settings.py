@@ -12,7 +12,15 @@ from byline.identity.settings import IdentitySettings
 from byline.identity.trusted_issuers import MAX_ISSUER_BYTES
 from byline.settings import required
 from byline.urls import require_https
-from tests.identity.alb_tokens import BEARER_GROUP, CLIENT, ENVIRONMENT, ISSUER, KEYS_URL, SIGNER
+from tests.identity.alb_tokens import (
+    BEARER_GROUP,
+    BROWSER_GROUP,
+    CLIENT,
+    ENVIRONMENT,
+    ISSUER,
+    KEYS_URL,
+    SIGNER,
+)
 
 TRUSTED = {"issuer": "https://issuer.example.com", "audiences": ["byline"], "profile": "generic"}
 VALID: Mapping[str, str] = {**ENVIRONMENT, "TRUSTED_ISSUERS": json.dumps([TRUSTED])}
@@ -138,7 +146,9 @@ def test_load_balancer_arn_that_is_none_is_named(spoiled: str) -> None:
         ("OIDC_CLIENT_ID", {"OIDC_CLIENT_ID": ""}),
         ("BROWSER_TARGET_GROUP", {"BROWSER_TARGET_GROUP": ""}),
         ("BEARER_TARGET_GROUP", {"BEARER_TARGET_GROUP": ""}),
-        ("BEARER_TARGET_GROUP", {"BEARER_TARGET_GROUP": "byline-browser"}),
+        ("BEARER_TARGET_GROUP", {"BEARER_TARGET_GROUP": BROWSER_GROUP}),
+        ("BEARER_TARGET_GROUP", {"BEARER_TARGET_GROUP": "byline-bearer"}),
+        ("BROWSER_TARGET_GROUP", {"BROWSER_TARGET_GROUP": f"{BROWSER_GROUP}/1234567890abcdef"}),
         ("ANONYMOUS_CALLERS", {"IDENTITY_TRUST": "ignore"}),
         ("ANONYMOUS_CALLERS", {"IDENTITY_TRUST": "ignore", "ANONYMOUS_CALLERS": "refuse"}),
         ("ANONYMOUS_CALLERS", {"ANONYMOUS_CALLERS": "Allow"}),

@@ -26,7 +26,10 @@ from local.openid_provider import ADA, BROWSER_CLIENT, GRACE, OpenIDProvider
 from tests.template.listener_rules import rule_of
 
 SESSION_COOKIE = "BylineSession-0"
-GROUPS = TargetGroups(browser="browser-group", bearer="bearer-group")
+GROUPS = TargetGroups(
+    browser="arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/browser-group",
+    bearer="arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/bearer-group",
+)
 MEGABYTE = 1_048_576
 
 
@@ -120,7 +123,7 @@ def test_browser_returns_to_its_first_address_after_signing_in(
     answer = sign_in(browser, "/v1/whoami?a=1&a=%20")
     assert str(answer.url) == f"{world.url}/v1/whoami?a=1&a=%20"
     event = answer.json()
-    assert event["requestContext"]["elb"]["targetGroupArn"] == TargetGroups.arn("browser-group")
+    assert event["requestContext"]["elb"]["targetGroupArn"] == TargetGroups.arn(GROUPS.browser)
     assert event["multiValueHeaders"]["x-amzn-oidc-identity"] == [ADA.subject]
     assert len(event["multiValueHeaders"]["x-amzn-oidc-accesstoken"]) == 1
 
@@ -133,7 +136,7 @@ def test_identity_token_passes_the_verification(browser: httpx.Client, world: Wo
             "LOAD_BALANCER_ARNS": ARN,
             "OIDC_ISSUER": world.provider.issuer,
             "OIDC_CLIENT_ID": BROWSER_CLIENT,
-            "BROWSER_TARGET_GROUP": "browser-group",
+            "BROWSER_TARGET_GROUP": GROUPS.browser,
             "ALB_PUBLIC_KEYS_URL": world.keys_url,
         }
     )
@@ -266,7 +269,7 @@ def test_valid_bearer_token_is_forwarded_unchanged(world: World, scheme: str) ->
     value = f"{scheme} {world.token()}"
     answer = httpx.get(f"{world.url}/v1/whoami", headers={"authorization": value})
     event = answer.json()
-    assert event["requestContext"]["elb"]["targetGroupArn"] == TargetGroups.arn("bearer-group")
+    assert event["requestContext"]["elb"]["targetGroupArn"] == TargetGroups.arn(GROUPS.bearer)
     assert event["multiValueHeaders"]["authorization"] == [value]
     assert not any(name.startswith("x-amzn-oidc") for name in event["multiValueHeaders"])
 
@@ -347,7 +350,7 @@ def test_rule_without_validation_forwards_every_bearer_token(world: World, token
         headers = {"authorization": f"Bearer {token}"}
         answer = httpx.get(f"{load_balancer.url}/v1/whoami", headers=headers)
     event = answer.json()
-    assert event["requestContext"]["elb"]["targetGroupArn"] == TargetGroups.arn("bearer-group")
+    assert event["requestContext"]["elb"]["targetGroupArn"] == TargetGroups.arn(GROUPS.bearer)
     assert headers_of(answer)["authorization"] == [headers["authorization"]]
 
 

@@ -133,8 +133,9 @@ def test_our_template_gives_the_runs_table_and_its_function() -> None:
     assert indexes == ["by-creator", "by-unregistered", "by-live"]
     environment = functions["RunsFunction"].environment
     assert environment["RUNS_TABLE"] == "RunsTable"
-    assert environment["BROWSER_TARGET_GROUP"].startswith("byline-browser")
-    assert environment["BEARER_TARGET_GROUP"].startswith("byline-bearer")
+    groups = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/byline"
+    assert environment["BROWSER_TARGET_GROUP"].startswith(f"{groups}-browser-")
+    assert environment["BEARER_TARGET_GROUP"].startswith(f"{groups}-bearer-")
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:8090"])

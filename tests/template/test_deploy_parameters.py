@@ -13,6 +13,7 @@ import yaml
 
 from byline.identity.settings import IdentitySettings
 from serve_runs.access.admins import default_issuers, read_admins
+from tests.identity.alb_tokens import BEARER_GROUP, BROWSER_GROUP
 from tests.template.stack import ROOT, evaluate, template
 from tools.deploy.outputs import LoadBalancerAddress, left_to_do
 from tools.deploy.parameters import (
@@ -67,8 +68,8 @@ def test_function_starts_with_the_values_of_an_example(example: dict[str, str]) 
             "OIDC_ISSUER": example["OidcIssuer"],
             "OIDC_CLIENT_ID": example["OidcClientId"],
             "TRUSTED_ISSUERS": example["TrustedIssuers"],
-            "BROWSER_TARGET_GROUP": "browser",
-            "BEARER_TARGET_GROUP": "bearer",
+            "BROWSER_TARGET_GROUP": BROWSER_GROUP,
+            "BEARER_TARGET_GROUP": BEARER_GROUP,
         }
     )
     assert read_admins(example["ProjectAdmins"], issuers=default_issuers(settings)) or (

@@ -176,11 +176,17 @@ def test_permission_is_bound_to_account_group_and_alias(permission: str) -> None
     ("group", "variable"),
     [("BrowserTargetGroup", "BROWSER_TARGET_GROUP"), ("BearerTargetGroup", "BEARER_TARGET_GROUP")],
 )
-def test_function_gets_the_names_of_its_target_groups(group: str, variable: str) -> None:
-    """The variable is the target group's name, which has at most 32 characters."""
+def test_function_gets_the_arns_of_its_target_groups(group: str, variable: str) -> None:
+    """The variable is the ARN without its id; the group's name has at most 32 characters."""
     function = properties("AWS::Lambda::Function", "RunsFunction")
-    assert function["Environment"]["Variables"][variable] == _sub(group)
     name, suffix = _name(group)
+    assert function["Environment"]["Variables"][variable] == {
+        "Fn::Sub": [
+            "arn:${AWS::Partition}:elasticloadbalancing:${AWS::Region}:${AWS::AccountId}:"
+            f"targetgroup/{name}",
+            suffix,
+        ]
+    }
     assert suffix == {"Suffix": _first_of_stack_id()}
     assert len(name.replace("${Suffix}", "12345678")) <= 32
 

@@ -18,7 +18,7 @@ from byline.identity.caller import Caller, Source
 from byline.identity.claims import required_text
 from byline.identity.load_balancer_keys import LoadBalancerKeys
 from byline.identity.load_balancer_token import LoadBalancerTokens
-from byline.identity.settings import IdentitySettings
+from byline.identity.settings import TARGET_GROUP, IdentitySettings
 from byline.identity.unverified import UnverifiedToken
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ OIDC_IDENTITY = "x-amzn-oidc-identity"
 
 REMEMBERED_TOKENS = 2_048
 
-_TARGET_GROUP_ARN = re.compile(
-    r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/([A-Za-z0-9-]{1,32})/[0-9a-f]+"
-)
+_TARGET_GROUP_ARN = re.compile(rf"({TARGET_GROUP})/[0-9a-f]+")
 
 
 class Identity:
@@ -178,7 +176,10 @@ class Identity:
 
 
 def target_group(event: Mapping[str, Any]) -> str:
-    """The name of the target group that forwarded `event`; empty where there is none."""
+    """The target group that forwarded `event`; empty where there is none.
+
+    It is the ARN without the id at its end, which AWS chooses when it makes the group.
+    """
     try:
         arn = event["requestContext"]["elb"]["targetGroupArn"]
     except (KeyError, TypeError):

@@ -21,6 +21,11 @@ _LOAD_BALANCER_ARN = re.compile(
     r"loadbalancer/app/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}"
 )
 
+TARGET_GROUP = (
+    r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/[A-Za-z0-9-]{1,32}"
+)
+"""The pattern of a target group's ARN without the id at its end."""
+
 
 class SignerKeys(msgspec.Struct, frozen=True):
     """The ARN of a load balancer whose tokens count, and the base URL of its region's keys."""
@@ -74,6 +79,15 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
         return settings
 
     def _refuse_contradictions(self) -> None:
+        for kind, group in (
+            ("BROWSER", self.browser_target_group),
+            ("BEARER", self.bearer_target_group),
+        ):
+            if group and not re.fullmatch(TARGET_GROUP, group):
+                raise Misconfigured(
+                    f"{kind}_TARGET_GROUP",
+                    f"is {group!r}. Write a target group's ARN without the id at its end.",
+                )
         if self.browser_target_group and self.browser_target_group == self.bearer_target_group:
             raise Misconfigured(
                 "BEARER_TARGET_GROUP",
