@@ -18,7 +18,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.aws import dynamodb, error_name, sqs
+from byline.aws import code_name, dynamodb, error_name, failing_without_text, sqs
 from byline.metrics import Metrics
 from byline.refresh.token_rows import DUE_INDEX, TokenRow, UnreadableRow, read_token_row
 from byline.refresh.work_units import message_body, shards
@@ -62,7 +62,7 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
         metrics=Metrics(required(environ, "POWERTOOLS_SERVICE_NAME")),
         logger=Logger(service="byline"),
     )
-    return planner.tick
+    return failing_without_text(planner.tick)
 
 
 def report_health(metrics: Metrics, health: TokenHealth) -> None:
@@ -163,8 +163,9 @@ class Planner:
                 failures.append(error)
                 continue
             for failed in answer.get("Failed", []):
-                self.logger.error("message not sent", error=failed["Code"])
-                failures.append(RuntimeError(f"message not sent: {failed['Code']}"))
+                code = code_name(failed["Code"])
+                self.logger.error("message not sent", error=code)
+                failures.append(RuntimeError(f"message not sent: {code}"))
         return failures
 
 

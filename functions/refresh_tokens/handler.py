@@ -17,7 +17,14 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.aws import dynamodb, error_name, error_places, secrets_manager, sqs
+from byline.aws import (
+    dynamodb,
+    error_name,
+    error_places,
+    failing_without_text,
+    secrets_manager,
+    sqs,
+)
 from byline.fetch import fetch, post
 from byline.metrics import Metrics
 from byline.refresh.hints import hint_of
@@ -110,7 +117,7 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
         metrics=Metrics(service),
         logger=logger,
     )
-    return worker.refresh_batch
+    return failing_without_text(worker.refresh_batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.aws import dynamodb, error_name
+from byline.aws import dynamodb, error_name, failing_without_text
 from byline.errors import Misconfigured
 from byline.metrics import Metrics
 from byline.registration.answers import ErrorClass
@@ -57,12 +57,14 @@ def build(environ: Mapping[str, str]) -> Handler:
     if not settings.url:
         raise Misconfigured("AUTHORIZATION_SERVICE_URL", "is not set")
     metrics = Metrics(required(environ, "POWERTOOLS_SERVICE_NAME"))
-    return RegisterResources(
-        dynamodb(),
-        required(environ, "RUNS_TABLE"),
-        service=authorization_service(settings, metrics=metrics),
-        shape=shape_of(settings),
-        metrics=metrics,
+    return failing_without_text(
+        RegisterResources(
+            dynamodb(),
+            required(environ, "RUNS_TABLE"),
+            service=authorization_service(settings, metrics=metrics),
+            shape=shape_of(settings),
+            metrics=metrics,
+        )
     )
 
 

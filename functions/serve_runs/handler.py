@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from aws_lambda_powertools import Logger
 from ulid import ULID
 
-from byline.aws import dynamodb, error_name
+from byline.aws import dynamodb, error_name, failing_without_text
 from byline.identity.identity import Identity
 from byline.identity.settings import IdentitySettings
 from byline.metrics import Metrics
@@ -139,7 +139,7 @@ def build(environ: Mapping[str, str]) -> Api:
     return api
 
 
-handler = build(os.environ).handle
+handler = failing_without_text(build(os.environ).handle)
 
 if os.environ.get("POWERTOOLS_TRACE_DISABLED") == "false":
     # Off by default, because the tracer patches botocore: a cold start takes about 280 ms longer.

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import replace
 from datetime import UTC, datetime
 from itertools import batched
+from traceback import format_exception
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.aws import sqs
+from byline.aws import InvocationFailed, sqs
 from byline.errors import Misconfigured
 from byline.refresh.timing import LEASE_SECONDS, TICK_SECONDS
 from byline.refresh.token_rows import TokenRow, token_item
@@ -217,7 +217,7 @@ def test_unread_shard_fails_the_tick_after_the_other_shards(
         afterwards=ACCESS_DENIED,
         concerns=lambda call: "'07'" in str(call.document["ExpressionAttributeValues"]),
     )
-    with pytest.raises(ClientError):
+    with pytest.raises(InvocationFailed, match="AccessDeniedException"):
         deployment.tick()
     expected = [unit(row) for row in rows if row.shard != "07"]
     assert len(expected) < len(rows)
@@ -242,23 +242,45 @@ def test_refused_messages_fail_the_tick_after_the_others(
     """The health metrics are written all the same."""
     rows_of(deployment.world, 25)
     deployment.world.aws.faults.follow("SendMessageBatch", ACCESS_DENIED)
-    with pytest.raises((ClientError, BotoCoreError)):
+    with pytest.raises(InvocationFailed, match="AccessDeniedException"):
         deployment.tick()
     assert len(deployment.receive()) > 0
     assert deployment.world.aws.count("SendMessageBatch", "done") == 2
     assert metrics(said(), "TokensWaiting")
 
 
-def test_message_that_the_queue_leaves_out_fails_the_tick(deployment: Deployment) -> None:
-    """SQS answers a batch with success although some of its messages failed."""
+@pytest.mark.parametrize(
+    ("code", "logged"),
+    [("InternalError", "InternalError"), ("bad message: t0ken-that-was-sent", "ClientError")],
+)
+def test_message_that_the_queue_leaves_out_fails_the_tick(
+    deployment: Deployment, said: Said, code: str, logged: str
+) -> None:
+    """SQS answers a batch with success although some of its messages failed.
+
+    The code is logged only where it looks like one.
+    """
     rows_of(deployment.world, 3)
 
     def leave_out(parsed: dict[str, Any], **_: object) -> None:
-        parsed["Failed"] = [{"Id": "1", "Code": "InternalError", "SenderFault": False}]
+        parsed["Failed"] = [{"Id": "1", "Code": code, "SenderFault": False}]
 
     sqs().meta.events.register("after-call.sqs.SendMessageBatch", leave_out)
-    with pytest.raises(RuntimeError, match="InternalError"):
+    with pytest.raises(InvocationFailed):
         deployment.tick()
+    [line] = [json.loads(line) for line in said() if "message not sent" in line]
+    assert line["error"] == logged
+    assert "t0ken" not in "".join(said())
+
+
+def test_error_that_fails_a_tick_has_no_text_of_aws(deployment: Deployment) -> None:
+    """Lambda logs the message and the traceback of the error, so neither quotes the request."""
+    rows_of(deployment.world, 3)
+    quoting = replace(ACCESS_DENIED, message="denied: t0ken-that-was-sent")
+    deployment.world.aws.faults.follow("SendMessageBatch", afterwards=quoting)
+    with pytest.raises(InvocationFailed, match=r"^AccessDenied\w* at .*handler.py:\d+") as failed:
+        deployment.tick()
+    assert "t0ken" not in "".join(format_exception(failed.value))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ botocore is used directly: boto3 would add its import time and nothing that Byli
 import logging
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from traceback import extract_tb
@@ -116,13 +117,42 @@ def is_passing(error: ClientError | BotoCoreError) -> bool:
 def error_name(error: Exception) -> str:
     """The name of an error for logs: AWS's error code, or the class of any other error.
 
-    The error's message is not used, because it may quote the request. A code is whatever the peer
-    sent as one, so text that does not look like a code is not used either.
+    The error's message is not used, because it may quote the request.
     """
     if isinstance(error, ClientError):
-        code = str(error.response.get("Error", {}).get("Code"))
-        return code if _CODE.fullmatch(code) else "ClientError"
+        return code_name(str(error.response.get("Error", {}).get("Code")))
     return type(error).__name__
+
+
+def code_name(code: str) -> str:
+    """AWS's error code for logs; `ClientError` for text that does not look like a code.
+
+    A code is whatever the peer sent as one, so it may quote the request too.
+    """
+    return code if _CODE.fullmatch(code) else "ClientError"
+
+
+class InvocationFailed(Exception):
+    """The invocation failed: the name of the error, and the places that it came through."""
+
+
+def failing_without_text[Handled](
+    handler: Callable[[dict[str, Any], Any], Handled],
+) -> Callable[[dict[str, Any], Any], Handled]:
+    """`handler`, whose errors become `InvocationFailed`.
+
+    Lambda logs the message and the traceback of the error that a handler raises, and its message
+    may quote a secret.
+    """
+
+    def handle(event: dict[str, Any], context: Any) -> Handled:
+        try:
+            return handler(event, context)
+        except Exception as error:
+            failure = InvocationFailed(f"{error_name(error)} at {', '.join(error_places(error))}")
+        raise failure
+
+    return handle
 
 
 def error_places(error: Exception) -> list[str]:
