@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from local.demo_agents import DelegationScene, JobScene
 from local.demo_lines import Lines, name_of
 from local.demo_runners import RunnersScene
 from local.forgeries import AttackersRule, strangers_token
@@ -51,6 +52,12 @@ class Demo:
 
             self._lines.title("Another one acts for a person: with her rights, and no longer")
             self._act_for_grace(ada, grace)
+
+            self._lines.title("An agent acts with a token that names Grace: both need the right")
+            self._tokens += DelegationScene(self._stack, self._lines, admin=ada).play()
+
+            self._lines.title("A CI job calls with the token of its workflow")
+            self._tokens += JobScene(self._stack, self._lines, admin=ada).play()
 
             self._lines.title("Forgeries")
             self._forge()
@@ -133,9 +140,7 @@ class Demo:
 
         with self._bearer(strangers_token(ADA, issuer=issuer)) as stranger:
             answer = stranger.get("/v1/whoami")
-        self._lines.show(
-            "a stranger's key under Ada's token", answer, 401, "the token is not valid"
-        )
+        self._lines.show("a stranger's key under Ada's token", answer, 401, "bad_signature")
 
         with self._bearer(self._token("warehouse")) as elsewhere:
             answer = elsewhere.get("/v1/whoami")
@@ -165,7 +170,7 @@ class Demo:
             people = (run["executed_by"], run["started_by"], ended, run["on_behalf_of"])
             rows.append((run["id"], run["name"], run["status"], *map(name_of, people)))
         for row in rows:
-            cells = (f"{cell:<{width}}" for cell, width in zip(row, WIDTHS, strict=True))
+            cells = (f"{_cut(cell, to=to):<{to}}" for cell, to in zip(row, WIDTHS, strict=True))
             print(f"  {''.join(cells)}".rstrip())
         actors = [row[3:] for row in rows[1:]]
         self._lines.verdict(
@@ -179,7 +184,14 @@ class Demo:
         self._lines.verdict("tokens in the functions' logs", outcome, is_as_promised=leaked == 0)
 
 
+def _cut(cell: str, *, to: int) -> str:
+    """The cell of a column that is `to` characters wide, a blank included."""
+    return cell if len(cell) < to else f"{cell[: to - 2]}…"
+
+
 ACTORS = [
+    ("acme/train @ main, workflow nightly", "-", "-", "-"),
+    ("planner", "-", "-", "Grace Hopper"),
     ("assistant", "-", "-", "Grace Hopper"),
     ("nightly-train", "-", "Grace Hopper", "-"),
     ("nightly-train", "nightly-train", "-", "-"),

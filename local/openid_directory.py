@@ -12,7 +12,14 @@ from authlib.oidc.core import AuthorizationCodeMixin, UserInfo
 from joserfc.jwk import RSAKey
 
 AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
-GrantType = Literal["authorization_code", "client_credentials"]
+GrantType = Literal[
+    "authorization_code",
+    "client_credentials",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+]
+
+EXCHANGE: GrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
+"""The grant of RFC 8693, by which an agent gets a token to act for a person."""
 
 SCOPES = ("openid", "profile", "email")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

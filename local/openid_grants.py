@@ -19,7 +19,7 @@ from authlib.oidc.core import UserInfo
 from authlib.oidc.core.grants import OpenIDCode
 from joserfc.jwk import KeySet, RSAKey
 
-from local.openid_directory import Code, Directory, IssuedToken, OAuthClient, Person
+from local.openid_directory import EXCHANGE, Code, Directory, IssuedToken, OAuthClient, Person
 
 CODE_SECONDS = 60
 AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
@@ -152,6 +152,12 @@ class AccessTokens(JWTBearerTokenGenerator):
     def get_auth_time(self, user: Person | None) -> int | None:
         """A person has just signed in. A client's token has no such claim."""
         return None if user is None else int(time.time())
+
+    def get_extra_claims(
+        self, client: OAuthClient, grant_type: str, user: Person | None, scope: str
+    ) -> dict[str, Any]:
+        """The agent that got the token by an exchange (RFC 8693, section 4.1)."""
+        return {"act": {"sub": client.client_id}} if grant_type == EXCHANGE else {}
 
     def get_jti(self, client: OAuthClient, grant_type: str, user: Person | None, scope: str) -> str:
         return secrets.token_hex(16)

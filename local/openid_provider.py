@@ -14,7 +14,8 @@ from flask import Flask, Response, jsonify, render_template_string, request
 from flask.typing import ResponseReturnValue
 from joserfc.jwk import RSAKey
 
-from local.openid_directory import SCOPES, Directory, OAuthClient, Person
+from local.ci_issuer import CIIssuer
+from local.openid_directory import EXCHANGE, SCOPES, Directory, OAuthClient, Person
 from local.openid_grants import (
     AUTH_METHODS,
     AccessTokens,
@@ -28,6 +29,7 @@ from local.openid_grants import (
     revocation,
 )
 from local.openid_pages import ERROR_PAGE, SIGN_IN_PAGE
+from local.token_exchange import exchange_grant
 
 BROWSER_CLIENT = "byline-browser"
 AUDIENCE = "byline"
@@ -59,6 +61,8 @@ class OpenIDProvider:
         """The key with which the provider signs its tokens."""
         self._extra_keys = extra_keys
         self.directory = Directory(people=(ADA, GRACE, MARGARET), clients=self._clients())
+        self.ci = CIIssuer(issuer)
+        """The issuer of CI jobs' tokens, on the same server."""
         self._ledger = Ledger()
         self._server = self._authorization_server(lifetime_seconds)
         self._protector = ResourceProtector()
@@ -97,6 +101,13 @@ class OpenIDProvider:
                 secret="assistant-secret",
             ),
             OAuthClient(
+                client_id="planner",
+                grant=EXCHANGE,
+                auth_methods=("client_secret_basic", "client_secret_post"),
+                audience=AUDIENCE,
+                secret="planner-secret",
+            ),
+            OAuthClient(
                 client_id="short-lived",
                 grant="client_credentials",
                 auth_methods=("client_secret_basic", "client_secret_post"),
@@ -131,6 +142,7 @@ class OpenIDProvider:
             [ProofKey(), IdToken(self.issuer, self.signing_key)],
         )
         server.register_grant(MachineGrant)
+        server.register_grant(exchange_grant(self._ledger))
         server.register_client_auth_method(
             "private_key_jwt",
             ClientAssertions(self._ledger, [self.issuer, f"{self.issuer}/token"]),
@@ -140,6 +152,7 @@ class OpenIDProvider:
 
     def _application(self) -> Flask:
         application = Flask("local.openid_provider", static_folder=None)
+        application.register_blueprint(self.ci.routes)
         for rule, view, methods in (
             ("/.well-known/openid-configuration", self._discovery, ["GET"]),
             ("/jwks.json", self._key_set, ["GET"]),
@@ -161,7 +174,7 @@ class OpenIDProvider:
             revocation_endpoint=f"{self.issuer}/revoke",
             jwks_uri=f"{self.issuer}/jwks.json",
             response_types_supported=["code"],
-            grant_types_supported=["authorization_code", "client_credentials"],
+            grant_types_supported=["authorization_code", "client_credentials", EXCHANGE],
             subject_types_supported=["public"],
             id_token_signing_alg_values_supported=["RS256"],
             token_endpoint_auth_methods_supported=[*AUTH_METHODS, "none"],

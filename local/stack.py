@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from local.aws import ROOT, MotoServer
-from local.bearer_rule import BearerRule
+from local.bearer_rule import BearerRule, ForwardRule
 from local.browser_rule import BrowserRule
 from local.guard import Clients
 from local.lambda_runtime import FunctionHost
@@ -162,7 +162,8 @@ class Stack:
         template = Template.read(ROOT / "template.yaml")
         self.functions = self._start_functions(exits, template, openid)
         self._start_triggers(exits, template)
-        self._bearer_rule = BearerRule(openid)
+        # With several issuers the load balancer verifies no Bearer token: RunsFunction does.
+        self._bearer_rule = ForwardRule() if self.provider is not None else BearerRule(openid)
         cookie_name = self.functions["RunsFunction"].environment["SESSION_COOKIE_NAME"]
         rule = BrowserRule(openid, self.signer, now=time.time, cookie_name=cookie_name)
         self.url = exits.enter_context(self.load_balancer(at_load_balancer, rule)).url
@@ -189,6 +190,11 @@ class Stack:
             "profile": self._outside.profile if self._outside is not None else PROFILE,
             "userinfo": True,
         }
+        if self.provider is not None:
+            ci = {"issuer": self.provider.ci.issuer, "audiences": [self.audience]}
+            issuers = [trusted, {**ci, "profile": "github", "allow": {"repository": "acme/*"}}]
+        else:
+            issuers = [trusted]
         functions = template.deploy(
             self.aws.client("cloudformation"),
             parameters={
@@ -196,9 +202,9 @@ class Stack:
                 "OidcIssuer": self.issuer,
                 "OidcClientId": openid.client_id,
                 "OidcEndSessionEndpoint": openid.discovery.get("end_session_endpoint", ""),
-                "TrustedIssuers": json.dumps([trusted]),
+                "TrustedIssuers": json.dumps(issuers),
                 "AlbPublicKeysUrl": self.keys_url,
-                "ProjectAdmins": f"{ADA.subject}, application:nightly-train",
+                "ProjectAdmins": f"{ADA.subject}, application:{self.issuer}#nightly-train",
                 "ProjectCreation": "anyone",
                 "AuthorizationServiceUrl": self._authorization_service_url,
             },

@@ -12,7 +12,9 @@ import jwt
 import pytest
 
 from local.listening import WebServer, listen, url_of
+from local.openid_directory import EXCHANGE
 from local.openid_provider import ADA, AUDIENCE, BROWSER_CLIENT, OpenIDProvider
+from local.token_exchange import ACCESS_TOKEN
 
 CALLBACK = "http://127.0.0.1:8080/oauth2/idpresponse"
 VERIFIER = "a-verifier-of-at-least-forty-three-characters-"
@@ -272,3 +274,48 @@ def test_token_of_another_client_cannot_be_revoked(
     assert http.post("/revoke", data={"token": token}, auth=stranger).status_code == 400
     headers = {"authorization": f"Bearer {token}"}
     assert http.get("/userinfo", headers=headers).status_code == 200
+
+
+def test_exchanged_token_names_the_person_and_the_agent(
+    http: httpx.Client, provider: OpenIDProvider
+) -> None:
+    """`sub` stays the person, and `act` is the client that exchanged the token (RFC 8693, 4.1)."""
+    token = exchange(http, provider, sign_in(http)).json()["access_token"]
+    form = {"grant_type": EXCHANGE, "subject_token": token, "subject_token_type": ACCESS_TOKEN}
+    answer = http.post("/token", data=form, auth=("planner", "planner-secret"))
+    claims = verified(http, answer.json()["access_token"], audience=AUDIENCE)
+    assert (claims["sub"], claims["act"]) == (ADA.subject, {"sub": "planner"})
+    assert answer.json()["issued_token_type"] == ACCESS_TOKEN
+    other = http.post("/token", data=form, auth=("assistant", "assistant-secret"))
+    assert (other.status_code, other.json()["error"]) == (400, "unauthorized_client")
+
+
+def test_token_of_no_person_is_not_exchanged(http: httpx.Client) -> None:
+    """A client's own token, an unknown text and another type are refused."""
+    form = {"grant_type": "client_credentials"}
+    own = http.post("/token", data=form, auth=("assistant", "assistant-secret"))
+    for token, kind, error in (
+        (own.json()["access_token"], ACCESS_TOKEN, "invalid_grant"),
+        ("unknown", ACCESS_TOKEN, "invalid_grant"),
+        ("unknown", "urn:ietf:params:oauth:token-type:saml2", "invalid_request"),
+    ):
+        form = {"grant_type": EXCHANGE, "subject_token": token, "subject_token_type": kind}
+        answer = http.post("/token", data=form, auth=("planner", "planner-secret"))
+        assert (answer.status_code, answer.json()["error"]) == (400, error)
+
+
+def test_ci_job_gets_a_token_of_its_workflow(http: httpx.Client, provider: OpenIDProvider) -> None:
+    """The token has the claims of GitHub Actions and the audience that the job asked for."""
+    job = provider.ci.start_job("acme/train", workflow="nightly", actor="ada-l")
+    headers = {"authorization": f"Bearer {job.request_token}"}
+    answer = http.get(job.request_url, params={"audience": AUDIENCE}, headers=headers)
+    discovery = http.get("/ci/.well-known/openid-configuration").json()
+    assert discovery["issuer"] == provider.ci.issuer
+    [key] = http.get(discovery["jwks_uri"]).json()["keys"]
+    claims = jwt.decode(
+        answer.json()["value"], jwt.PyJWK(key).key, algorithms=["RS256"], audience=AUDIENCE
+    )
+    assert claims["iss"] == provider.ci.issuer
+    assert claims["sub"] == "repo:acme/train:ref:refs/heads/main"
+    assert (claims["repository"], claims["workflow"]) == ("acme/train", "nightly")
+    assert http.get(job.request_url).status_code == 401

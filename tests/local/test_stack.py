@@ -148,10 +148,11 @@ def test_forged_identity_header_beside_a_bearer_token_is_ignored(stack: Stack) -
         assert application.get("/v1/whoami").json()["executed_by"] == APPLICATION_IDENTITY
 
 
-def test_token_signed_with_another_key_is_refused_by_the_load_balancer(stack: Stack) -> None:
+def test_token_signed_with_another_key_is_refused(stack: Stack) -> None:
     """A token with the issuer's name and a foreign signature gets 401."""
     headers = {"authorization": f"Bearer {strangers_token(ADA, issuer=stack.issuer)}"}
-    assert httpx.get(f"{stack.url}/v1/whoami", headers=headers).status_code == 401
+    answer = httpx.get(f"{stack.url}/v1/whoami", headers=headers)
+    assert (answer.status_code, answer.json()["reason"]) == (401, "bad_signature")
 
 
 def test_token_for_another_audience_is_refused_by_the_function(stack: Stack) -> None:
@@ -362,8 +363,8 @@ def test_killed_stack_leaves_no_process() -> None:
     assert alive == []
 
 
-def test_demo_shows_its_facts_in_sixty_lines() -> None:
-    """`make demo` ends with status 0 and at most 60 lines, which show every fact."""
+def test_demo_shows_its_facts_in_eighty_lines() -> None:
+    """`make demo` ends with status 0 and at most 80 lines, which show every fact."""
     demo = subprocess.run(
         [sys.executable, "-m", "local.demo"],
         cwd=ROOT,
@@ -374,12 +375,19 @@ def test_demo_shows_its_facts_in_sixty_lines() -> None:
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert demo.stderr == ""
-    assert len(demo.stdout.splitlines()) <= 60
+    assert len(demo.stdout.splitlines()) <= 80
     assert "starting RunsFunction" in demo.stdout
     assert "assistant: project:editor" in demo.stdout
     assert "None" not in demo.stdout
     facts = ("untrusted_signer", "untrusted_audience", "Grace Hopper", "nightly-train")
-    for fact in (*facts, "to spare", "failing: invalid_client", "as if there were no such runner"):
+    agents = ("by planner on behalf of Grace Hopper", "claims_not_allowed", "acme/train @ main")
+    for fact in (
+        *facts,
+        *agents,
+        "to spare",
+        "failing: invalid_client",
+        "as if there were no such runner",
+    ):
         assert fact in demo.stdout
 
 
