@@ -29,6 +29,14 @@ from tests.runs.table_server import ACCESS_TABLE
 
 PUT_CALLS = ("GetItem", "CreateSecret", "TransactWriteItems")
 CHANGE_CALLS = ("GetItem", "GetSecretValue", "PutSecretValue", "TransactWriteItems")
+RESTORE_CALLS = (
+    "GetItem",
+    "CreateSecret",
+    "TransactWriteItems",
+    "RestoreSecret",
+    "PutSecretValue",
+    "TransactWriteItems",
+)
 DELETE_CALLS = ("GetItem", "TransactWriteItems", "DeleteSecret", "DeleteItem")
 
 
@@ -134,6 +142,23 @@ def test_crashed_first_put_stores_no_visible_credential(stage: Stage, call: int)
     stage.put(stage.store(), TOKEN)
     assert stage.token() == TOKEN
     assert len(stage.credentials.records()) == 1
+
+
+@pytest.mark.parametrize("call", range(len(RESTORE_CALLS)))
+def test_secret_that_a_crashed_put_restored_can_be_deleted(stage: Stage, call: int) -> None:
+    """The restored secret has its old token, so a row leads a DELETE to it after a minute."""
+    stage.put(stage.store(), TOKEN)
+    stage.delete(stage.store())
+    with pytest.raises(Crash):
+        stage.put(stage.crashing(call), OTHER)
+    assert stage.token() is None
+    stage.later = DELETION_SECONDS + 1
+    if RESTORE_CALLS.index("RestoreSecret") < call:
+        assert stage.credentials.secrets()
+        stage.delete(stage.store())
+    assert stage.credentials.secrets() == []
+    stage.put(stage.store(), OTHER)
+    assert stage.token() == OTHER
 
 
 @pytest.mark.parametrize("call", range(len(CHANGE_CALLS)))
@@ -444,7 +469,11 @@ def test_lost_answer_to_the_commit_keeps_the_new_secret(
 ) -> None:
     """A put whose row was written, but whose answers were lost, leaves the new credential."""
     assert stored.delete(ada).status == 204
-    stored.world.aws.faults.follow("TransactWriteItems", *[LoseAnswer()] * 3)
+    stored.world.aws.faults.follow(
+        "TransactWriteItems",
+        *[LoseAnswer()] * 3,
+        concerns=lambda call: "write_credential" in str(call.document),
+    )
     assert stored.put(ada, token=OTHER).reason == "store_unavailable"
     assert stored.get(ada).status == 200
     assert stored.secret()["token"] == OTHER

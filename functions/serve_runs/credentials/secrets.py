@@ -77,36 +77,33 @@ class CredentialSecrets:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
 
-    def create(self, name: str, secret: CredentialSecret, *, version: str) -> None:
-        """Write the first version of a secret, or a further one where a deleted secret remains.
+    def create(self, name: str, secret: CredentialSecret, *, version: str) -> bool:
+        """Write the first version of a secret; False where a secret of this name remains."""
+        errors = self._client.exceptions
+        try:
+            self._create(name, secret, version)
+        except (errors.ResourceExistsException, errors.InvalidRequestException):
+            return False
+        return True
+
+    def put(self, name: str, secret: CredentialSecret, *, version: str) -> None:
+        """Write a further version, also of a secret that is deleted.
 
         Writing the same `version` twice is harmless. Raises `RequestFailed`: `store_unavailable`,
         `too_many_changes`.
         """
         errors = self._client.exceptions
         try:
-            self._create(name, secret, version)
-        except (errors.ResourceExistsException, errors.InvalidRequestException):
-            self._restore(name, secret, version)
-
-    def put(self, name: str, secret: CredentialSecret, *, version: str) -> None:
-        """Write a further version. Raises `RequestFailed` as `create` does."""
-        errors = self._client.exceptions
-        try:
             self._put(name, secret, version)
         except (errors.ResourceNotFoundException, errors.InvalidRequestException):
-            self._restore(name, secret, version)
+            self.restore(name, secret, version=version)
 
-    def delete(self, name: str) -> None:
-        """Delete a secret with all its versions, unless it is deleted already."""
-        errors = self._client.exceptions
-        try:
-            self._client.delete_secret(SecretId=name, **self._deletion)
-        except (errors.ResourceNotFoundException, errors.InvalidRequestException):
-            return
+    def restore(self, name: str, secret: CredentialSecret, *, version: str) -> None:
+        """Write a version of a secret that is deleted, absent, or has no version yet.
 
-    def _restore(self, name: str, secret: CredentialSecret, version: str) -> None:
-        """Write a version of a secret that is deleted, absent, or has no version yet."""
+        Until the version is written, a deleted secret has its old content again. Raises
+        `RequestFailed` as `put` does.
+        """
         errors = self._client.exceptions
         try:
             self._client.restore_secret(SecretId=name)
@@ -123,6 +120,14 @@ class CredentialSecrets:
             raise RequestFailed(
                 "store_unavailable", "An earlier secret of this name is being deleted. Retry."
             ) from None
+
+    def delete(self, name: str) -> None:
+        """Delete a secret with all its versions, unless it is deleted already."""
+        errors = self._client.exceptions
+        try:
+            self._client.delete_secret(SecretId=name, **self._deletion)
+        except (errors.ResourceNotFoundException, errors.InvalidRequestException):
+            return
 
     def _create(self, name: str, secret: CredentialSecret, version: str) -> None:
         self._client.create_secret(

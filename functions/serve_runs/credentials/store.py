@@ -9,13 +9,16 @@ a reader of the table could test guessed passwords against it, even with a salt.
 A deletion first replaces the row by a deletion marker, then deletes the secret, then the marker. A
 young marker blocks all other changes, until the request that wrote it has certainly ended. Without
 it, a delayed deletion could delete the secret of a new credential.
+
+A put that must restore a deleted secret writes such a marker first. A restored secret has its old
+token again. If the put ends in between, the marker lets a DELETE find and delete that secret.
 """
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
-from byline.tables.rows import ConditionFailed, Item, rfc3339, write_row, write_together
+from byline.tables.rows import ConditionFailed, Item, write_row, write_together
 from serve_runs.access.projects import keep_project_row, project_key
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.credentials.requests import PutCredential
@@ -24,6 +27,7 @@ from serve_runs.credentials.views import (
     DELETING_UNTIL,
     PREFIX,
     Credential,
+    changed,
     credential_item,
     credential_key,
     new_version,
@@ -73,8 +77,8 @@ class CredentialStore:
         """
         resource = AuditedResource(project, "credential", name)
         record = self._audit.record(action, "write_credential", resource)
-        secret, at = secret_of(body), self._now()
-        is_written = False
+        own = self._marker(project, name, action, "restore")
+        secret, is_written = secret_of(body), False
         try:
             for attempt in range(ATTEMPTS):
                 item = self._read(project, name)
@@ -85,29 +89,18 @@ class CredentialStore:
                     self._refuse_during_deletion(item)
                 elif self._is_same(before, secret):
                     return before, "unchanged"
-                after = Credential(
-                    project,
-                    name,
-                    # New for each attempt: a put of an existing version would not make it current.
-                    new_version(project, name, action, f"put {attempt}"),
-                    body.provider,
-                    url=body.url,
-                    email=body.email,
-                    created_at=rfc3339(at) if before is None else before.created_at,
-                    created_by=action.identity if before is None else before.created_by,
-                    updated_at=rfc3339(at),
-                    updated_by=action.identity,
-                )
-                write = self._secrets.create if before is None else self._secrets.put
+                # New for each attempt: a put of an existing version would not make it current.
+                version = new_version(project, name, action, f"put {attempt}")
+                key = project, name, version
+                after = changed(before, body, key=key, action=action, at=self._now())
                 is_written = True
-                write(self._secret_name(project, name), secret, version=after.version)
-                if self._commit(item, credential_item(after), record=record):
+                if self._write(item, after, secret, own=own, record=record):
                     return after, "created" if before is None else "changed"
         except Exception:
             if is_written:
-                self._delete_orphaned_secret(project, name, action)
+                self._delete_orphaned_secret(project, name, action, own=own)
             raise
-        self._delete_orphaned_secret(project, name, action)
+        self._delete_orphaned_secret(project, name, action, own=own)
         raise contended("credential")
 
     def get(self, project: str, name: str) -> Credential:
@@ -182,11 +175,37 @@ class CredentialStore:
         shown = found[:limit]
         return shown, shown[-1].name if len(found) > limit else None
 
-    def _delete_orphaned_secret(self, project: str, name: str, action: ActionContext) -> None:
+    def _write(
+        self,
+        item: Item | None,
+        after: Credential,
+        secret: CredentialSecret,
+        *,
+        own: Item,
+        record: "TransactWriteItemTypeDef",
+    ) -> bool:
+        """Write the secret, then the row in place of `item`; False where the row has changed.
+
+        `own` is the marker that stands there while a deleted secret is restored.
+        """
+        name = self._secret_name(after.project, after.name)
+        if item is not None and DELETING_UNTIL not in item:
+            self._secrets.put(name, secret, version=after.version)
+        elif not self._secrets.create(name, secret, version=after.version):
+            if not self._commit(item, own):
+                return False
+            item = own
+            self._secrets.restore(name, secret, version=after.version)
+        return self._commit(item, credential_item(after), record=record)
+
+    def _delete_orphaned_secret(
+        self, project: str, name: str, action: ActionContext, *, own: Item
+    ) -> None:
         """Delete the secret that a failed put may have written or restored, unless its row exists.
 
         A restored secret has its old token again, which direct readers of the secret would get. The
-        marker of another deletion is replaced by one that stays: that deletion may be delayed.
+        marker of another request, not the put's `own`, is replaced by one that stays: that request
+        may be delayed.
         """
         marker = self._marker(project, name, action, "take back")
         for _ in range(ATTEMPTS):
@@ -195,7 +214,7 @@ class CredentialStore:
                 return
             if self._commit(item, marker):
                 self._delete_secret(project, name, marker)
-                if item is None:
+                if item is None or item["version"] == own["version"]:
                     self._delete_marker(project, name, marker)
                 return
 
@@ -236,7 +255,9 @@ class CredentialStore:
             and DELETING_UNTIL in item
             and int(item[DELETING_UNTIL]["N"]) > self._now()
         ):
-            raise RequestFailed("store_unavailable", "The credential is being deleted. Retry.")
+            raise RequestFailed(
+                "store_unavailable", "Another request deletes or restores the credential. Retry."
+            )
 
     def _commit(
         self, before: Item | None, after: Item, **others: "TransactWriteItemTypeDef"

@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from byline.identity.caller import read_executed_by
-from byline.tables.rows import Item
+from byline.tables.rows import Item, rfc3339
 from serve_runs.access.projects import project_key
 from serve_runs.audit.trail import ActionContext
+from serve_runs.credentials.requests import PutCredential
 
 PREFIX = "credential#"
 """The prefix of the sort keys of credentials."""
@@ -61,6 +62,29 @@ def read_credential(item: Item) -> Credential:
     columns = {each.name: _COLUMNS.get(each.name, each.name) for each in fields(Credential)}
     known = {name: texts[column] for name, column in columns.items() if column in texts}
     return Credential(**known)
+
+
+def changed(
+    before: Credential | None,
+    body: PutCredential,
+    *,
+    key: tuple[str, str, str],
+    action: ActionContext,
+    at: float,
+) -> Credential:
+    """The credential after a put. `key`: its project, name and version. `at`: the time, in seconds
+    since the epoch."""
+    time = rfc3339(at)
+    return Credential(
+        *key,
+        body.provider,
+        url=body.url,
+        email=body.email,
+        created_at=time if before is None else before.created_at,
+        created_by=action.identity if before is None else before.created_by,
+        updated_at=time,
+        updated_by=action.identity,
+    )
 
 
 def unchanged(before: Item | None) -> dict[str, Any]:
