@@ -8,7 +8,7 @@ import json
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from copy import replace
 from dataclasses import astuple, dataclass
@@ -59,7 +59,8 @@ class Stack:
     `outside`: the OpenID provider to use in place of our own. `authorization_service_url`: where
     runs are registered; empty switches registration off. `shape`: the shape of RunsFunction's
     events. `tick_seconds`: the period of all schedules, by default the template's own.
-    `log_folder`: the folder of the functions' output, by default a temporary one. `access_log` is
+    `log_folder`: the folder of the functions' output, by default a temporary one. `environment`:
+    more variables of all functions, as an operator may set them. `access_log` is
     called with a line for each request and for each failure in the background, and `progress` with
     a line for each step of the start.
     """
@@ -78,6 +79,7 @@ class Stack:
         shape: Shape = "multi-value",
         tick_seconds: float | None = None,
         log_folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
         access_log: Callable[[str], None] = lambda _: None,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -86,6 +88,7 @@ class Stack:
         self._authorization_service_url = authorization_service_url
         self._shape: Shape = shape
         self._tick_seconds = tick_seconds
+        self._environment = environment or {}
         self._access_log = access_log
         self._progress = progress
         self.log_folder = log_folder
@@ -214,7 +217,8 @@ class Stack:
         self.log_folder.mkdir(parents=True, exist_ok=True)
         hosts = {}
         for name, function in functions.items():
-            here = replace(function, environment={**function.environment, **self.aws.environment})
+            environment = {**function.environment, **self.aws.environment, **self._environment}
+            here = replace(function, environment=environment)
             log = exits.enter_context((self.log_folder / f"{name}.log").open("wb"))
             hosts[name] = exits.enter_context(FunctionHost(here, instances=INSTANCES, log=log))
         self._progress(f"starting {', '.join(hosts)}")
