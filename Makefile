@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 export SAM_CLI_TELEMETRY := 0
+# Python keeps the bytecode of tests and tools, also in containers that turn it off.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 TEMPLATES := template.yaml permissions.yaml observability.yaml
 
