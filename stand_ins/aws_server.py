@@ -32,6 +32,7 @@ from stand_ins.faults import (
     Reset,
     Script,
 )
+from stand_ins.in_process import answer_in_process
 from stand_ins.listener import HttpAnswer, HttpRequest, NoAnswer, serve
 from stand_ins.moto_services import MotoServices
 from stand_ins.refusal import Refusal, Refused
@@ -59,6 +60,7 @@ class AwsServer:
         self._secrets_manager = SecretsManager(self.secrets)
         self.sts = SecurityTokenService(clock=clock, texts=self.secrets.texts)
         self._moto = MotoServices(clock=clock)
+        self._observers: dict[str, Any] = {}
 
     def client(self, service: str, **config: Any) -> Any:
         """A client of `service` that makes one attempt per call, unless `config` sets retries."""
@@ -71,8 +73,20 @@ class AwsServer:
         )
 
     def observer(self, service: str) -> Any:
-        """A client for a test's own checks: its calls meet no fault and are not recorded."""
-        return self.client(service, user_agent_extra=OBSERVER)
+        """The client for a test's own checks: its calls meet no fault and are not recorded."""
+        if service not in self._observers:
+            observer = self.client(service, user_agent_extra=OBSERVER)
+            answer_in_process(observer, self.answer)
+            self._observers[service] = observer
+        return self._observers[service]
+
+    def answer(self, request: HttpRequest) -> HttpAnswer | None:
+        """The answer to a request in this process. None while the script holds faults."""
+        if OBSERVER not in request.headers["User-Agent"] and self.faults.are_planned:
+            return None
+        answer = self.receive_any(request)
+        assert isinstance(answer, HttpAnswer), "only a fault leaves a request without an answer"
+        return answer
 
     def count(self, operation: str, outcome: str | None = None) -> int:
         """The number of calls of an operation, or only of those with this outcome."""

@@ -110,6 +110,11 @@ class Script:
         with self._lock:
             self._plans.append(_Plan(operation, deque(steps), afterwards, concerns))
 
+    @property
+    def are_planned(self) -> bool:
+        """Whether any plan exists: a later call may meet a fault."""
+        return bool(self._plans)
+
     def clear(self) -> None:
         """Remove all plans: no later call meets a fault."""
         with self._lock:

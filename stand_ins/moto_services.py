@@ -6,8 +6,10 @@ https://docs.getmoto.org/en/latest/docs/server_mode.html
 import hashlib
 import time
 from collections.abc import Callable
+from copy import replace
 from dataclasses import dataclass
 from threading import Lock
+from wsgiref.types import WSGIApplication
 
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
@@ -21,6 +23,16 @@ TOKEN_IS_KNOWN_SECONDS = 600
 
 # moto keeps its state in the process, and it is not thread-safe.
 _engine_lock = Lock()
+
+
+def ask(engine: WSGIApplication, request: HttpRequest) -> HttpAnswer:
+    """Pass a request to a WSGI application in this process. Returns its answer."""
+    address = f"http://{request.headers['Host']}"
+    builder = EnvironBuilder(
+        request.path, address, method="POST", headers=[*request.headers.items()], data=request.body
+    )
+    response = Response.from_app(engine, builder.get_environ(), buffered=True)
+    return HttpAnswer(response.status_code, dict(response.headers), response.get_data())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +58,9 @@ class MotoServices:
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Pass a request on to moto unchanged. Returns its answer."""
-        builder = EnvironBuilder(
-            request.path,
-            f"http://{request.headers['Host']}",
-            method="POST",
-            headers=[*request.headers.items(), ("x-moto-account-id", self.account)],
-            data=request.body,
-        )
+        headers = {**request.headers, "x-moto-account-id": self.account}
         with _engine_lock:
-            response = Response.from_app(application(), builder.get_environ(), buffered=True)
-        return HttpAnswer(response.status_code, dict(response.headers), response.get_data())
+            return ask(application(), replace(request, headers=headers))
 
     def transact(self, token: str, request: HttpRequest) -> HttpAnswer:
         """Pass on a `TransactWriteItems` once per token. Returns the first answer to a repetition.

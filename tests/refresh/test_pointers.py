@@ -159,7 +159,7 @@ def test_crash_at_any_call_of_a_change_leaves_all_or_nothing(world: World, chang
         world.give_client(project=project)
         for runner, wanted in (("one", {}), ("two", {}), ("alone", {"audience": "reports"})):
             _permitted(world, world.dynamodb, registration(project, runner, **wanted))
-        client, counter = world.aws.client("dynamodb"), CallCounter(edge)
+        client, counter = world.client("dynamodb"), CallCounter(edge)
         listen(counter, client)
         carry_out = store_calls(world, project)[change]
         with suppress(Crash):
@@ -231,7 +231,7 @@ class Chaos:
         if kind == "work":
             work(world, hook)
             return
-        client = world.aws.client("dynamodb")
+        client = world.client("dynamodb")
         hook(client)
         if kind == "register":
             wanted = self.random.choice(WANTED)

@@ -28,6 +28,7 @@ from serve_runs.runners.requests import RegisterRunner, RunnerRegistration
 from serve_runs.runners.store import RunnerStore
 from stand_ins.aws_server import AwsServer, serve_aws
 from stand_ins.clock import Clock
+from stand_ins.in_process import answer_in_process
 from stand_ins.secret_store import Behaviour
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, serve_issuer
 from tests.runs.table_server import ACCESS_TABLE, table_definition
@@ -123,6 +124,12 @@ class World:
     clock: Clock
     threads: Executor
     names: SecretNames = SECRETS
+
+    def client(self, service: str, **config: Any) -> Any:
+        """A client of a worker. Its calls use a connection only while they can meet a fault."""
+        client = self.aws.client(service, **config)
+        answer_in_process(client, self.aws.answer)
+        return client
 
     @cached_property
     def dynamodb(self) -> Any:
@@ -251,8 +258,8 @@ class World:
         `pace`: its write limiter, by default a fast one. `config`: of its AWS clients, which by
         default wait long and do not retry.
         """
-        dynamodb = self.aws.client("dynamodb", **config)
-        secrets = self.aws.client("secretsmanager", max_pool_connections=8, **config)
+        dynamodb = self.client("dynamodb", **config)
+        secrets = self.client("secretsmanager", max_pool_connections=8, **config)
         clients = ClientStore(secrets, names=self.names)
         states = ClientStates(dynamodb, TABLE)
 

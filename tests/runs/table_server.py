@@ -26,7 +26,10 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from local.aws import ROOT
 from local.template import Template
 from stand_ins.engine import application
+from stand_ins.in_process import answer_in_process
 from stand_ins.key_sizes import bad_keys
+from stand_ins.listener import HttpAnswer, HttpRequest
+from stand_ins.moto_services import ask
 
 TABLE = "RunsTable"
 ACCESS_TABLE = "AccessTable"
@@ -109,8 +112,10 @@ class DynamoDb:
 
     @cached_property
     def client(self) -> Any:
-        """A client of the tests."""
-        return boto3.client("dynamodb", endpoint_url=self.url, region_name="us-east-1")
+        """A client of the tests. Its calls use a connection only where a fault waits."""
+        client = boto3.client("dynamodb", endpoint_url=self.url, region_name="us-east-1")
+        answer_in_process(client, self._answer)
+        return client
 
     def writes(self) -> list[Call]:
         """The calls that write, carried out or not."""
@@ -135,6 +140,9 @@ class DynamoDb:
             client.create_table(**table_definition(table))
         self.calls.clear()
         self.profile_writes.clear()
+
+    def _answer(self, request: HttpRequest) -> HttpAnswer | None:
+        return None if self.faults else ask(self, request)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request, with the next fault where it is for this operation."""

@@ -29,7 +29,7 @@ class Lifecycle:
     def __init__(self, world: World) -> None:
         self.world = world
         self.messages: list[WorkUnit] = []
-        client = world.aws.client("dynamodb")
+        client = world.client("dynamodb")
         audit = AuditTrail(client, ACCESS_TABLE, now=world.clock)
         self._store = RunnerStore(client, TABLE, audit=audit, now=world.clock)
 
