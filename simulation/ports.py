@@ -116,9 +116,9 @@ class SimulatedWriter(TokenWriter):
         """Create a secret with a first token, which counts as a put."""
         return self.write(name, token, generation=generation)
 
-    def held(self, name: str) -> Held:
-        """The content of a secret."""
-        held = self._world.secrets.newest(name)
+    def held(self, name: str, *, stage: str = "AWSCURRENT") -> Held:
+        """The content of a secret; earlier versions are absent, since nothing is revoked here."""
+        held = self._world.secrets.newest(name) if stage == "AWSCURRENT" else None
         return "absent" if held is None else token_secret(held, generation=0)
 
     def delete(self, name: str) -> None:

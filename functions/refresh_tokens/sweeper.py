@@ -6,6 +6,7 @@ What is left of a retired token is revoked, and its secrets are deleted.
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -99,10 +100,12 @@ class Sweeper:
         token = self.writer.names.token
         names = [token(row.project, row.client, row.id, slot) for slot in range(slots)]
         held = dict(zip(names, self.threads.map(self.writer.held, names), strict=True))
-        self._revoke(
-            row, [content for content in held.values() if isinstance(content, TokenSecret)]
-        )
         present = [name for name, found in held.items() if found != "absent"]
+        # The token before the newest of each slot may live too: after a refresh that was asked for,
+        # and where the token has one slot.
+        before = self.threads.map(partial(self.writer.held, stage="AWSPREVIOUS"), present)
+        contents = (*held.values(), *before)
+        self._revoke(row, [content for content in contents if isinstance(content, TokenSecret)])
         for _ in self.threads.map(self.writer.delete, present):
             pass
 

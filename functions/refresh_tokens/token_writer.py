@@ -143,11 +143,15 @@ class TokenWriter:
                 raise  # the version exists, but reads are behind writes
             return self._create_or_put(name, secret)
 
-    def held(self, name: str) -> Held:
-        """The content of the secret `name`. Raises `ClientError` and `BotoCoreError`."""
+    def held(self, name: str, *, stage: str = "AWSCURRENT") -> Held:
+        """The content of the secret `name`. Raises `ClientError` and `BotoCoreError`.
+
+        `stage`: the label of the version, `AWSPREVIOUS` for the one before the newest.
+        https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html
+        """
         errors = self._client.exceptions
         try:
-            answer = self._client.get_secret_value(SecretId=name)
+            answer = self._client.get_secret_value(SecretId=name, VersionStage=stage)
         except (errors.ResourceNotFoundException, errors.InvalidRequestException):
             return "absent"
         try:

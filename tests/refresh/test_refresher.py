@@ -386,6 +386,22 @@ def test_all_living_generations_of_a_retired_token_are_revoked(world: World) -> 
     assert sorted(world.issuer.revoked) == sorted(world.issuer.issued)
 
 
+@pytest.mark.parametrize("lifetime", [900, 3_600])
+def test_token_before_a_requested_refresh_is_revoked_too(world: World, lifetime: int) -> None:
+    """Each slot's secret still holds it, as the version before the newest, and it lives on."""
+    world.give_client(token_endpoint="", issuer=world.issuer.url)
+    world.issuer.lifetime = lifetime
+    row = refreshed(world, "nightly")
+    for _ in range(row.slots or 1):
+        world.clock.advance(20)
+        world.ask_for_refresh("nightly")
+        world.worker().refresh(row.work_unit)
+    world.delete("nightly")
+    world.worker().refresh(row.work_unit)
+    assert len(world.issuer.issued) == 1 + (row.slots or 1)
+    assert sorted(world.issuer.revoked) == sorted(world.issuer.issued)
+
+
 def test_expired_token_is_not_revoked(world: World) -> None:
     """Its issuer has nothing to end."""
     world.give_client(token_endpoint="", issuer=world.issuer.url)

@@ -214,6 +214,11 @@ class World:
         """Delete a runner. The last one takes its token with it."""
         self.store.delete(project, runner, action=ActionContext(None, str(uuid4())))
 
+    def ask_for_refresh(self, runner: str, *, project: str = "payments") -> None:
+        """Make the runner's token due now, as `POST …/refresh` does."""
+        action = registration(project, runner).action
+        self.store.refresh(project, runner, action=action)
+
     def retired(self, project: str = "payments") -> list[dict[str, Any]]:
         """The items of the project's retired tokens."""
         return [item for item in self.rows() if item["project"]["S"] == f"retired#{project}"]
