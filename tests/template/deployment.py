@@ -8,9 +8,8 @@ import hashlib
 import json
 import re
 from functools import cache
+from importlib import import_module
 from typing import Any, cast
-
-from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
 
 from tests.template.stack import NO_VALUE, Json, evaluate, flatten, template
 
@@ -139,12 +138,19 @@ class Deployment:
         return re.sub(r"\$\{([^!}]+)\}", one, text)
 
 
+def resource_schema(kind: str) -> Json:
+    """CloudFormation's schema of the resource type `kind`."""
+    # Importing cfn-lint takes seconds, which every worker of pytest would spend at its start.
+    manager = import_module("cfnlint.schema").PROVIDER_SCHEMA_MANAGER
+    return cast(Json, manager.get_resource_schema(REGION, kind).schema)
+
+
 @cache
 def _replaced_with(kind: str) -> list[list[str]]:
     """The paths of the properties whose change replaces a resource of the type `kind`."""
     if kind.startswith("AWS::CloudFormation::"):
         return []
-    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema
+    schema = resource_schema(kind)
     names = ("createOnlyProperties", "conditionalCreateOnlyProperties")
     paths = [path for name in names for path in schema.get(name, [])]
     return [path.split("/")[2:] for path in sorted(paths)]

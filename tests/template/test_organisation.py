@@ -6,9 +6,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
 
-from tests.template.deployment import REGION, Deployment
+from tests.template.deployment import REGION, Deployment, resource_schema
 from tests.template.stack import NESTED, Json, listed, resources, template, translate
 from tests.template.test_parameters import BEARERS, BROWSERS, OWN
 
@@ -308,5 +307,5 @@ def _statements(deployment: Deployment, role: str) -> list[Json]:
 
 
 def _is_tagged(kind: str) -> bool:
-    tagging: Any = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema.get("tagging")
+    tagging: Any = resource_schema(kind).get("tagging")
     return bool(tagging and tagging.get("taggable"))
