@@ -15,7 +15,7 @@ from byline.aws import InvocationFailed, sqs
 from byline.errors import Misconfigured
 from byline.refresh.timing import LEASE_SECONDS, TICK_SECONDS
 from byline.refresh.token_rows import TokenRow, token_item
-from byline.refresh.work_units import shards
+from byline.refresh.work_units import MintKey, shards
 from plan_refresh.planning import REPEAT_SECONDS
 from stand_ins.faults import LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR
@@ -113,15 +113,19 @@ def test_all_pages_of_due_rows_are_read(deployment: Deployment) -> None:
     """DynamoDB answers a megabyte at a time."""
     world = deployment.world
     long = "x" * 100_000
-    rows = [
-        replace(world.register("nightly", project=f"project-{number}"), created_at=long)
-        for number in range(300)
-    ]
+    first = world.register("nightly", project="project-0")
+    rows = [in_project(first, f"project-{number}", created_at=long) for number in range(300)]
     put_all(world, rows)
     shard = rows[0].shard
     assert sum(row.shard == shard for row in rows) > 11
     assert deployment.tick() == {"units": 300}
     assert world.aws.count("Query") > 2 * len(shards())
+
+
+def in_project(row: TokenRow, project: str, **changes: Any) -> TokenRow:
+    """The row of a token of another project, in its shard."""
+    unit = MintKey.of(project=project, client="").work_unit
+    return replace(row, project=project, shard=unit.shard, **changes)
 
 
 def test_overloaded_tick_plans_the_earliest_deadlines(present: World, said: Said) -> None:
