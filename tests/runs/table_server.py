@@ -231,10 +231,14 @@ _RESERVED = frozenset(ReservedKeywords.get_reserved_keywords())
 @cache
 def table_definition(table: str) -> dict[str, Any]:
     """The table's definition in `template.yaml`, without settings that do not affect rows."""
-    tables = Template.read(ROOT / "template.yaml").resources("AWS::DynamoDB::Table")
-    properties = tables[table]["Properties"]
+    properties = _tables()[table]["Properties"]
     names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
     return {"TableName": table, **{name: properties[name] for name in names}}
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    return Template.read(ROOT / "template.yaml").resources("AWS::DynamoDB::Table")
 
 
 class _Silent(WSGIRequestHandler):
