@@ -9,6 +9,7 @@ import pytest
 from byline.identity.caller import Caller
 from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail, RepresentedPerson
+from tests.runs.access_rows import AccessRows
 from tests.runs.audit_api import actions, ask, pages, records
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi
@@ -244,3 +245,60 @@ class TestRefusals:
         dynamodb.faults.extend([Refusal("Query", "InternalServerError", status=500)] * 9)
         answer = ask(api, ada, run=RUN)
         assert (answer.status, answer.reason) == (503, "store_unavailable")
+
+
+class TestOwnRecords:
+    """What people may list without `read_audit` for the project."""
+
+    @pytest.fixture
+    def lin(self, web: Web, dynamodb: DynamoDb, request: pytest.FixtureRequest) -> Credential:
+        """A person with a role in apollo."""
+        AccessRows(dynamodb, web).grant(getattr(request, "param", "project:editor"), "lin")
+        return web.browser("lin")
+
+    @pytest.mark.parametrize("lin", ["project:viewer", "project:editor"], indirect=True)
+    def test_person_sees_its_own_records(
+        self, api: RunsApi, web: Web, ada: Credential, lin: Credential
+    ) -> None:
+        """Everybody with a role sees what it did itself, and what others did on its behalf."""
+        granted = {"subject": "lin", "role": "project:editor"}
+        api.call("PUT", "/v1/projects/apollo/role-bindings", by=ada, document=granted)
+        api.create(lin)
+        for person in ("me", f"user:{web.url}#lin"):
+            assert actions(api, lin, person=person) == ["create_run"]
+
+    @pytest.mark.parametrize("lin", ["project:viewer", "project:editor"], indirect=True)
+    def test_person_sees_no_records_of_others(
+        self, api: RunsApi, web: Web, ada: Credential, lin: Credential
+    ) -> None:
+        """Another person, an e-mail address and a resource are answered as before: 404."""
+        run = api.create(ada)["id"]
+        others = ("ada", f"user:{web.url}#ada", f"application:{web.url}#lin", "lin@example.com")
+        queries = [*({"person": other} for other in others), {"run": run}]
+        assert {ask(api, lin, **query).status for query in queries} == {404}
+
+    def test_person_without_a_role_sees_no_records(self, api: RunsApi, web: Web) -> None:
+        """A project that the caller may not see is not found, whatever it did there before."""
+        assert ask(api, web.browser("eve"), person="me").status == 404
+
+    def test_application_sees_no_records(self, api: RunsApi, web: Web, dynamodb: DynamoDb) -> None:
+        """Own records are a right of people. An application needs a role that allows it."""
+        AccessRows(dynamodb, web).grant("project:editor", "robot", kind="application")
+        assert ask(api, web.bearer("robot", client="robot"), person="me").status == 404
+
+
+def test_records_of_a_client_are_listed(api: RunsApi, web: Web, dynamodb: DynamoDb) -> None:
+    """`through` finds what people and their agents did with a client's token."""
+    rows = AccessRows(dynamodb, web)
+    rows.grant("project:editor", "lin")
+    for client in ("cli", "notebook", "cli"):
+        api.create(web.bearer("lin", client=client))
+    api.create(web.browser("lin"))
+    ada = web.browser("ada")
+    by_cli = records(api, ada, person="lin", through="cli", limit="1")
+    assert [record["who"]["actor"]["through"] for record in by_cli] == ["cli", "cli"]
+    run = by_cli[0]["resource"]["id"]
+    assert actions(api, ada, run=run, through="cli") == ["create_run"]
+    assert actions(api, ada, run=run, through="notebook") == []
+    cursor = ask(api, ada, person="lin", through="cli", limit="1").json["next_cursor"]
+    assert ask(api, ada, person="lin", cursor=cursor).reason == "invalid_cursor"

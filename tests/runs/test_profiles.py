@@ -286,7 +286,7 @@ def test_profile_of_a_service_account_has_only_its_name(
     profiles.remember(robot)
     [item] = dynamodb.rows(ACCESS_TABLE)
     assert item.keys() == {"scope", "entry", "seen_at", "name"}
-    assert profiles.find_by_email("lin@example.com") == []
+    assert profiles.find_by_email("lin@example.com").principals == ()
 
 
 @pytest.mark.parametrize(("after", "calls"), [(59.9, 1), (60.0, 2)])
@@ -301,11 +301,104 @@ def test_failed_write_is_retried_after_a_minute(
     assert len(dynamodb.profile_writes) == calls
 
 
-def test_email_finds_at_most_five_principals(profiles: Profiles) -> None:
-    """Issuers may not agree on the owner of an address, so the number is limited."""
-    for number in range(6):
-        profiles.remember(caller(f"lin-{number}", email="Lin@Example.com"))
-    assert len(profiles.find_by_email("LIN@example.COM")) == 5
+@pytest.mark.parametrize("verified", [True, False])
+@pytest.mark.parametrize(("people", "are_more"), [(5, False), (6, True)])
+def test_email_finds_at_most_five_principals(
+    profiles: Profiles, people: int, *, are_more: bool, verified: bool
+) -> None:
+    """Issuers may not agree on the owner of an address. The result says if more have it."""
+    for number in range(people):
+        lin = caller(f"lin-{number}", email="Lin@Example.com", email_verified=verified)
+        profiles.remember(lin)
+    found = profiles.find_by_email("LIN@example.COM")
+    assert (len(found.principals), found.are_more) == (5, are_more)
+
+
+@pytest.mark.parametrize("spelling", ["zoe@example.com", "VERIFIED#zoe@example.com"])
+def test_owner_of_a_verified_address_comes_before_strangers(
+    profiles: Profiles, spelling: str
+) -> None:
+    """Strangers who state an address, or imitate the key of a verified one, hide nobody."""
+    for number in range(9):
+        profiles.remember(caller(f"a-{number}", email=spelling))
+    zoe = caller("zoe", email="Zoe@example.com", email_verified=True)
+    profiles.remember(zoe)
+    found = profiles.find_by_email("zoe@example.com")
+    assert found.principals[0] == principal_of(zoe)
+    assert found.are_more is (spelling == "zoe@example.com")
+
+
+def test_token_without_the_verification_leaves_the_address_verified(
+    profiles: Profiles, dynamodb: DynamoDb, times: list[float]
+) -> None:
+    """An SDK's token that lacks `email_verified` takes nothing back, and its names count."""
+    profiles.remember(caller("zoe", email="zoe@example.com", email_verified=True))
+    before = profile(dynamodb, principal_of(caller("zoe"))) or {}
+    times.append(2_000.0)
+    profiles.remember(caller("zoe", email="zoe@example.com", given_name="Zoe"))
+    after = profile(dynamodb, principal_of(caller("zoe"))) or {}
+    assert after["email"] == before["email"]
+    assert after["first_name"] == {"S": "Zoe"}
+    times.append(3_000.0)
+    profiles.remember(caller("zoe", email="new@example.com"))
+    assert profiles.find_by_email("zoe@example.com").principals == ()
+    assert profiles.find_by_email("new@example.com").principals == (principal_of(caller("zoe")),)
+
+
+def strangers_claim(api: RunsApi, web: Web, subject: str, email: str) -> None:
+    """Let five strangers sign in with an address that their issuer has not verified.
+
+    Their subjects precede `subject`.
+    """
+    for number in range(5):
+        stranger = web.browser(f"0-{subject}-{number}", email=email, email_verified="false")
+        assert api.call("GET", "/v1/whoami", by=stranger).status == 200
+
+
+@pytest.mark.parametrize("verified", [True, "true"])
+def test_strangers_do_not_hide_the_owner_of_a_verified_address(
+    api: RunsApi, web: Web, subject: str, verified: Any
+) -> None:
+    """Lists by e-mail contain the owner's runs and records, and say that more have the address."""
+    email = f"{subject}@example.com"
+    strangers_claim(api, web, subject, email)
+    api.create(web.browser(subject, email=email, email_verified=verified), name="hers")
+    admin = web.browser("ada")
+    lists = (
+        (RUNS, "created_by", "runs"),
+        ("/v1/runs", "created_by", "runs"),
+        ("/v1/projects/apollo/audit", "person", "records"),
+    )
+    for path, parameter, member in lists:
+        answer = api.call("GET", path, by=admin, query={parameter: email}).json
+        assert (len(answer[member]), answer["more_people"]) == (1, True)
+        answer = api.call("GET", path, by=admin, query={parameter: subject}).json
+        assert (len(answer[member]), answer["more_people"]) == (1, False)
+
+
+@pytest.mark.parametrize("unverified", [False, "yes", 1, None])
+def test_address_that_is_not_verified_does_not_come_first(
+    api: RunsApi, web: Web, subject: str, unverified: Any
+) -> None:
+    """Only `true` says that the issuer has verified the address."""
+    email = f"{subject}@example.com"
+    strangers_claim(api, web, subject, email)
+    api.create(web.browser(subject, email=email, email_verified=unverified), name="theirs")
+    answer = api.call("GET", RUNS, by=web.browser("ada"), query={"created_by": email}).json
+    assert (answer["runs"], answer["more_people"]) == ([], True)
+
+
+def test_address_of_an_earlier_versions_profile_is_found(
+    profiles: Profiles, dynamodb: DynamoDb
+) -> None:
+    """An earlier version did not store whether an address is verified."""
+    lin = principal_of(caller("lin"))
+    row = profile_key(lin) | {"email": {"S": "lin@example.com"}, "seen_at": {"N": "1"}}
+    dynamodb.client.put_item(TableName=ACCESS_TABLE, Item=row)
+    assert profiles.find_by_email("lin@example.com").principals == (lin,)
+    profiles.remember(caller("lin", email="lin@example.com", email_verified=True))
+    assert profiles.find_by_email("lin@example.com").principals == (lin,)
+    assert profile(dynamodb, lin) != row
 
 
 def test_list_by_email_contains_the_persons_runs(api: RunsApi, web: Web, subject: str) -> None:

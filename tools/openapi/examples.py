@@ -227,7 +227,7 @@ EXAMPLES: Mapping[str, Any] = {
         "who": {"executed_by": _SHOWN_ADA, "on_behalf_of": None},
     },
     "Run": RUN,
-    "RunList": {"runs": [RUN], "next_cursor": None},
+    "RunList": {"runs": [RUN], "next_cursor": None, "more_people": False},
     "Runner": RUNNER,
     "RegisteredRunner": REGISTERED_RUNNER,
     "RunnerList": {"runners": [RUNNER], "next_cursor": None},
@@ -235,7 +235,7 @@ EXAMPLES: Mapping[str, Any] = {
     "RoleBindingOf": ROLE_BINDING,
     "RoleBindingList": {"role_bindings": [ROLE_BINDING], "next_cursor": None},
     "AuditRecord": AUDIT_RECORD,
-    "AuditRecordList": {"records": [AUDIT_RECORD], "next_cursor": None},
+    "AuditRecordList": {"records": [AUDIT_RECORD], "next_cursor": None, "more_people": False},
     "Credential": CREDENTIAL,
     "CredentialList": {"credentials": [CREDENTIAL], "next_cursor": None},
     "CredentialToken": {

@@ -151,6 +151,15 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     labels: dict[str, str]
 
 
+MorePeople = Annotated[
+    bool,
+    Meta(
+        description="Whether more people have the e-mail address than were searched. Those whose "
+        "issuer has verified the address are searched first."
+    ),
+]
+
+
 class RunList(msgspec.Struct, forbid_unknown_fields=True):
     """A page of runs, newest first. A page that is not the last may have fewer than `limit`."""
 
@@ -158,6 +167,7 @@ class RunList(msgspec.Struct, forbid_unknown_fields=True):
     next_cursor: Annotated[
         str | None, Meta(description="For the next page of the same query; null on the last one.")
     ]
+    more_people: MorePeople
 
 
 class LastError(msgspec.Struct, forbid_unknown_fields=True):
@@ -353,6 +363,7 @@ class AuditRecordList(msgspec.Struct, forbid_unknown_fields=True):
     next_cursor: Annotated[
         str | None, Meta(description="For the next page of the same query; null on the last one.")
     ]
+    more_people: MorePeople
 
 
 class Credential(msgspec.Struct, forbid_unknown_fields=True):

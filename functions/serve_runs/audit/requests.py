@@ -1,19 +1,19 @@
 """The queries of the audit trail and of token reads; docs/openapi.json is generated from them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from byline.identity.caller import MAX_PRINCIPAL_BYTES
 from byline.names import Name, RunId
 from serve_runs.web.paging import PageQuery
-from serve_runs.web.requests import PRINTABLE
+from serve_runs.web.requests import PersonText, SubjectText
 
-SUBJECTS = ("run", "runner", "credential", "person")
+RESOURCES: tuple[Literal["run", "runner", "credential"], ...] = ("run", "runner", "credential")
+"""The parameters for the resource of a listing, by the types of resources."""
+
+SUBJECTS = (*RESOURCES, "person")
 """The parameters for the subject of a listing."""
-
-PersonQuery = Annotated[str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
 
 
 class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
@@ -23,11 +23,15 @@ class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
     runner: Annotated[Name | None, Meta(description="Records about this runner.")] = None
     credential: Annotated[Name | None, Meta(description="Records about this credential.")] = None
     person: Annotated[
-        PersonQuery | None,
+        PersonText | None,
         Meta(
             description="Records of actions by a principal or on its behalf: `me`, a subject of "
             "the issuer that browsers sign in with, an e-mail address, or a record's `principal`."
         ),
+    ] = None
+    through: Annotated[
+        SubjectText | None,
+        Meta(description="Only records of actors who used this client (`through` in `who`)."),
     ] = None
 
     def __post_init__(self) -> None:

@@ -4,17 +4,19 @@ caller → policy → one query for each principal or resource. Other packages w
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response
 
-from byline.identity.caller import MAX_PRINCIPAL_BYTES
-from serve_runs.audit.requests import ListAudit
+from byline.identity.caller import principal_of
+from serve_runs.audit.requests import RESOURCES, ListAudit
 from serve_runs.audit.store import ActorRecords, list_records
-from serve_runs.audit.trail import AuditedResource, principal_text
+from serve_runs.audit.trail import AuditedResource
 from serve_runs.audit.views import record_json
 from serve_runs.calls import Call, json_answer
 from serve_runs.errors import RequestFailed
+from serve_runs.profiles.people import named_people
 from serve_runs.profiles.store import Profiles
 from serve_runs.web.paging import Position, decode_position, encode_position, fitting
 from serve_runs.web.routing import Route
@@ -37,50 +39,56 @@ class AuditRoutes:
         return (Route("GET", "/v1/projects/<project>/audit", self.list_audit_records),)
 
     def list_audit_records(self, call: Call) -> Response[str]:
-        """A project's audit records, newest first: about a resource, or of a principal."""
-        call.access.require("read_audit", call.access.resource("Audit", ""))
-        query = call.query(ListAudit)
-        subject = self._subject(query, call)
-        binding = repr(subject)
+        """A project's audit records, newest first: about a resource, or of a principal.
+
+        People may list their own records without the right to list those of others.
+        """
+        query = _permitted_query(call)
+        subjects, more_people = self._subjects(query, call)
+        binding = repr(subjects[0]) + (f" through {query.through}" if query.through else "")
         after = decode_position(query.cursor, query=binding).id if query.cursor else None
-        subjects = [subject, *self._owners(query.person, call.project)]
         found, last = list_records(
-            self.client, self.table, subjects, limit=query.limit, after=after
+            self.client,
+            self.table,
+            subjects,
+            through=query.through,
+            limit=query.limit,
+            after=after,
         )
         shown = fitting([record_json(item) for item in found])
         if len(shown) < len(found):
             last = shown[-1]["id"]
         next_cursor = encode_position(Position(call.project, last), query=binding) if last else None
-        return json_answer(200, {"records": shown, "next_cursor": next_cursor})
+        return json_answer(
+            200, {"records": shown, "next_cursor": next_cursor, "more_people": more_people}
+        )
 
-    def _subject(self, query: ListAudit, call: Call) -> AuditedResource | ActorRecords:
-        if query.run is not None:
-            return AuditedResource(call.project, "run", query.run)
-        if query.runner is not None:
-            return AuditedResource(call.project, "runner", query.runner)
-        if query.credential is not None:
-            return AuditedResource(call.project, "credential", query.credential)
-        return ActorRecords(call.project, self._principal(query.person or "", call))
-
-    def _owners(self, person: str | None, project: str) -> list[ActorRecords]:
-        """The records of each principal whose e-mail address is `person`."""
-        if person is None or "@" not in person or _is_principal(person):
-            return []
-        return [ActorRecords(project, owner.text) for owner in self.profiles.find_by_email(person)]
-
-    def _principal(self, person: str, call: Call) -> str:
-        """The principal that `person` names.
-
-        `person` is `me`, a record's `principal`, or a subject of the default issuer, even if it
-        looks like an e-mail address. An unknown principal has no records, so its list is empty.
-        """
-        if person == "me":
-            return principal_text(call.known_caller())
-        principal = person if _is_principal(person) else f"user:{self.default_issuer}#{person}"
-        if len(principal.encode()) > MAX_PRINCIPAL_BYTES:
-            raise RequestFailed("invalid_parameter", "`person` is too long.")
-        return principal
+    def _subjects(
+        self, query: ListAudit, call: Call
+    ) -> tuple[list[AuditedResource | ActorRecords], bool]:
+        """The subjects of a listing, and whether more people have the e-mail address."""
+        for kind in RESOURCES:
+            if (name := getattr(query, kind)) is not None:
+                return [AuditedResource(call.project, kind, name)], False
+        people = named_people(
+            query.person or "",
+            known_caller=call.known_caller,
+            profiles=self.profiles,
+            default_issuer=self.default_issuer,
+        )
+        found = [ActorRecords(call.project, principal) for principal in people.principals]
+        return list(found), people.are_more
 
 
-def _is_principal(person: str) -> bool:
-    return person.startswith(("user:", "application:", "unknown:"))
+def _permitted_query(call: Call) -> ListAudit:
+    """The query. Raises `RequestFailed`; for an invalid one, `not_found` comes first."""
+    require = partial(call.access.require, "read_audit")
+    try:
+        query = call.query(ListAudit)
+    except RequestFailed:
+        require(call.access.resource("Audit", ""))
+        raise
+    caller = principal_of(call.caller)
+    is_own = caller.kind == "user" and query.person in ("me", caller.text)
+    require(call.access.resource("Audit", "", owner=caller if is_own else None))
+    return query

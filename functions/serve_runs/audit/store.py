@@ -33,18 +33,19 @@ def list_records(
     table: str,
     subjects: Sequence[AuditedResource | ActorRecords],
     *,
+    through: str | None,
     limit: int,
     after: str | None,
 ) -> Page:
     """Up to `limit` records of all `subjects`, and the entry after which the next page starts.
 
-    A principal's records of other projects are skipped, so a page that is not the last may be
-    short.
+    `through`: only those of actors who used this client. A principal's records of other projects
+    are skipped, so a page that is not the last may be short.
     """
     pages = [
         list_pages(
             client,
-            partial(_query, table, subject, limit),
+            partial(_query, table, subject, through, limit),
             limit=limit,
             after=after,
             key_of=entry_of,
@@ -60,7 +61,11 @@ def entry_of(item: Item) -> str:
 
 
 def _query(
-    table: str, subject: AuditedResource | ActorRecords, limit: int, after: str | None
+    table: str,
+    subject: AuditedResource | ActorRecords,
+    through: str | None,
+    limit: int,
+    after: str | None,
 ) -> "QueryInputTypeDef":
     if isinstance(subject, AuditedResource):
         key, value = "scope", subject.scope
@@ -82,10 +87,13 @@ def _query(
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
+    filters = {} if through is None else {"through": through}
     if isinstance(subject, ActorRecords):
         query["IndexName"] = PERSON_INDEX
+        filters["project"] = subject.project
+    if filters:
         query["Limit"] = ROWS_PER_PAGE
-        query["FilterExpression"] = "#project = :project"
-        names["#project"] = "project"
-        values[":project"] = {"S": subject.project}
+        query["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in filters)
+        names |= {f"#{name}": name for name in filters}
+        values |= {f":{name}": {"S": value} for name, value in filters.items()}
     return query

@@ -14,7 +14,7 @@ import msgspec
 from ulid import ULID
 
 from byline.caching import Clock
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, principal_text
 from byline.tables.rows import ConditionFailed, expiry, rfc3339, write_row
 
 if TYPE_CHECKING:
@@ -105,14 +105,6 @@ class ActionContext(msgspec.Struct, frozen=True):
         return None if self.caller is None else self.principal
 
 
-def principal_text(caller: Caller | None) -> str:
-    """A caller as records name it: `kind:issuer#subject`, or `anonymous`.
-
-    A verified subject of unknown kind has no rights, but its records name the subject.
-    """
-    return "anonymous" if caller is None else f"{caller.kind}:{caller.issuer}#{caller.subject}"
-
-
 class AuditedResource(msgspec.Struct, frozen=True):
     """The resource of a record. `id`: a run id, a name, or a binding's role and principal."""
 
@@ -197,6 +189,7 @@ class AuditTrail:
             "source": "none" if context.caller is None else context.caller.source,
             "actor": context.identity,
             "on_behalf_of": context.on_behalf_of and context.on_behalf_of.identity,
+            "through": (context.caller and context.caller.through) or None,
             "chain": context.chain,
             "answerable": context.accountable,
             "request_id": context.request_id,

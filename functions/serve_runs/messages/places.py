@@ -14,9 +14,8 @@ from random import sample
 from typing import TYPE_CHECKING
 
 from byline.caching import Clock
-from byline.identity.caller import Caller
+from byline.identity.caller import Caller, principal_text
 from byline.tables.rows import ConditionFailed, Item, seconds, write_row
-from serve_runs.audit.trail import principal_text
 from serve_runs.errors import RequestFailed
 from serve_runs.messages.requests import MAX_WAIT_SECONDS
 

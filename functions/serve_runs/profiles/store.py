@@ -5,8 +5,9 @@ principal. Access patterns, keys and costs: docs/data-model.md.
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from byline.caching import BoundedCache, Clock
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 EMAIL_INDEX = "by-email"
-"""Keyed by (e-mail address in lower case, principal). It has only profiles with an address."""
+"""Keyed by (e-mail address in lower case, principal). It has only profiles with an address.
+
+The key of an address that the issuer has verified has a prefix, so no number of other profiles
+with this address can precede it."""
 
 REMEMBERED = 1_024
 REMEMBERED_SECONDS = 86_400
@@ -42,6 +46,15 @@ OWNERS_OF_AN_EMAIL = 5
 """The most principals found for an e-mail address. Several issuers may have the same address."""
 
 _PRINCIPAL = "principal#"
+_VERIFIED = "VERIFIED#"
+"""Upper case, so no address in lower case can begin with it."""
+
+
+class EmailOwners(msgspec.Struct, frozen=True):
+    """The principals with an e-mail address, and whether more have it than were returned."""
+
+    principals: tuple[Principal, ...]
+    are_more: bool
 
 
 class Profiles:
@@ -68,8 +81,9 @@ class Profiles:
     def remember(self, caller: Caller) -> None:
         """Write the names of a verified caller where they have changed. An error is not raised.
 
-        At most one call, for which the request waits at most `BEST_EFFORT_SECONDS`. No call for a
-        caller whose names this process has written, or whose token has no names.
+        At most one call, two where the token does not say that a verified address is verified. The
+        request waits at most `BEST_EFFORT_SECONDS`. No call for a caller whose names this process
+        has written, or whose token has no names.
         """
         if self._written.get(caller):
             return
@@ -86,8 +100,17 @@ class Profiles:
             seconds = RETRY_SECONDS
         self._written.put(caller, caller, until=self._now() + seconds)
 
-    def find_by_email(self, email: str) -> list[Principal]:
-        """Up to five principals whose latest e-mail address is `email`, in any case of letters."""
+    def find_by_email(self, email: str) -> EmailOwners:
+        """Up to five principals whose latest e-mail address is `email`, in any case of letters.
+
+        Those whose issuer has verified the address come first.
+        """
+        found = self._with_email(_VERIFIED + email.lower())
+        if len(found) <= OWNERS_OF_AN_EMAIL:
+            found += self._with_email(email.lower())
+        return EmailOwners(tuple(found[:OWNERS_OF_AN_EMAIL]), len(found) > OWNERS_OF_AN_EMAIL)
+
+    def _with_email(self, key: str) -> list[Principal]:
         page = self._client.query(
             TableName=self._table,
             IndexName=EMAIL_INDEX,
@@ -95,10 +118,11 @@ class Profiles:
             KeyConditionExpression="email = :email AND begins_with(#scope, :principal)",
             ExpressionAttributeNames={"#scope": "scope"},
             ExpressionAttributeValues={
-                ":email": {"S": email.lower()},
+                ":email": {"S": key},
                 ":principal": {"S": _PRINCIPAL},
             },
-            Limit=OWNERS_OF_AN_EMAIL,
+            # One more shows whether there are more.
+            Limit=OWNERS_OF_AN_EMAIL + 1,
         )
         return [_principal_of(item) for item in page["Items"]]
 
@@ -128,6 +152,19 @@ class Profiles:
         }
 
     def _write(self, principal: Principal, names: dict[str, str]) -> None:
+        verified = _VERIFIED + names.get("email", "")
+        try:
+            self._update(principal, names, unless_email=verified)
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            # A token that does not say so, such as an SDK's, leaves the address verified.
+            before: Any = error.response.get("Item", {})
+            if before.get("email") != {"S": verified}:
+                raise
+            others = {name: names[name] for name in names if name not in ("email", "address")}
+            if others:
+                self._update(principal, others, unless_email="-")
+
+    def _update(self, principal: Principal, names: dict[str, str], *, unless_email: str) -> None:
         # Not written where no name differs, or where a later request has written the profile.
         is_change = " OR ".join(f"#{name} <> :{name}" for name in names)
         self._client.update_item(
@@ -136,10 +173,13 @@ class Profiles:
             UpdateExpression="SET seen_at = :now, "
             + ", ".join(f"#{name} = :{name}" for name in names),
             ConditionExpression=(
-                f"attribute_not_exists(seen_at) OR (seen_at < :now AND ({is_change}))"
+                "attribute_not_exists(seen_at)"
+                f" OR (seen_at < :now AND email <> :unless AND ({is_change}))"
             ),
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
             ExpressionAttributeNames={f"#{name}": name for name in names},
             ExpressionAttributeValues={
+                ":unless": {"S": unless_email},
                 ":now": {"N": str(int(self._now() * 1000))},
                 **{f":{name}": {"S": text} for name, text in names.items()},
             },
@@ -159,7 +199,7 @@ def _names_of(caller: Caller) -> dict[str, str]:
         "first_name": caller.given_name,
         "last_name": caller.family_name,
         "address": caller.email,
-        "email": caller.email.lower(),
+        "email": (_VERIFIED if caller.email_verified else "") + caller.email.lower(),
     }
     return {name: text for name, text in names.items() if text}
 

@@ -5,15 +5,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from byline.identity.claims import MAX_SUBJECT_BYTES
 from byline.names import Name, RunId
 from serve_runs.web.paging import PageQuery
-from serve_runs.web.requests import END, PRINTABLE
+from serve_runs.web.requests import END, PRINTABLE, SubjectText
 
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._/-]+" + END)]
 LabelValue = Annotated[str, Meta(max_length=256, pattern=PRINTABLE)]
-SubjectText = Annotated[str, Meta(min_length=1, max_length=MAX_SUBJECT_BYTES, pattern=PRINTABLE)]
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
 

@@ -3,7 +3,6 @@
 caller → policy → one transaction of the run and its audit record → the run as JSON.
 """
 
-from collections.abc import Sequence
 from copy import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,6 +38,13 @@ RUN = f"{RUNS}/<run_id>"
 NO_PROJECT = "-"
 """A placeholder that cannot name a project. Roles are read for it where no run was found, so that
 the number of reads does not depend on the result."""
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """The queries of a listing, and whether more people have its e-mail address."""
+
+    queries: tuple[RunQuery, ...]
+    more_people: bool = False
 
 
 class RunRoutes(msgspec.Struct, frozen=True):
@@ -80,16 +86,19 @@ class RunRoutes(msgspec.Struct, frozen=True):
         """A project's runs, newest first."""
         call.access.require("read_run")
         query = call.query(ListRuns)
-        runs = self._queries(query, call)
-        return self._answer_page(query, runs, partial(list_runs, self.client, self.table, runs))
+        listed = self._queries(query, call)
+        listing = partial(list_runs, self.client, self.table, listed.queries)
+        return self._answer_page(query, listed, listing)
 
     def list_created_runs(self, call: Call) -> Response[str]:
         """The runs of one creator in all projects that the caller may read, newest first."""
         query = call.query(ListRuns)
-        runs = self._queries(query, call)
+        listed = self._queries(query, call)
         visible = partial(_visible, call)
-        listing = partial(list_visible_runs, self.client, self.table, runs, visible=visible)
-        return self._answer_page(query, runs, listing)
+        listing = partial(
+            list_visible_runs, self.client, self.table, listed.queries, visible=visible
+        )
+        return self._answer_page(query, listed, listing)
 
     def show_run(self, call: Call, run_id: str) -> Response[str]:
         """One run."""
@@ -163,7 +172,7 @@ class RunRoutes(msgspec.Struct, frozen=True):
         call.access.require("create_run")
         return self.store.create(body, project=call.project, action=action, key=key)
 
-    def _queries(self, query: ListRuns, call: Call) -> list[RunQuery]:
+    def _queries(self, query: ListRuns, call: Call) -> Listed:
         """The queries of a listing.
 
         One for the creator's subject. An e-mail address adds one for each principal that has it.
@@ -178,24 +187,27 @@ class RunRoutes(msgspec.Struct, frozen=True):
             )
         listed = RunQuery(call.project or None, creator, issuer, query.status, query.through)
         if creator is None or issuer is not None or "@" not in creator:
-            return [listed]
+            return Listed((listed,))
         owners = self.profiles.find_by_email(creator)
-        return [
-            listed,
-            *(replace(listed, creator=each.subject, creator_issuer=each.issuer) for each in owners),
-        ]
+        others = (
+            replace(listed, creator=each.subject, creator_issuer=each.issuer)
+            for each in owners.principals
+        )
+        return Listed((listed, *others), owners.are_more)
 
     def _answer_page(
-        self, query: ListRuns, runs: Sequence[RunQuery], listing: partial[Page]
+        self, query: ListRuns, listed: Listed, listing: partial[Page]
     ) -> Response[str]:
-        binding = repr(runs[0])
+        binding = repr(listed.queries[0])
         after = decode_cursor(query.cursor, query=binding) if query.cursor else None
         found, last = listing(limit=query.limit, after=after, now=self.now())
         shown = fitting(named_runs(found, profiles=self.profiles))
         if len(shown) < len(found):
             last = id_of(found[len(shown) - 1])
         next_cursor = encode_cursor(last, query=binding) if last else None
-        return json_answer(200, {"runs": shown, "next_cursor": next_cursor})
+        return json_answer(
+            200, {"runs": shown, "next_cursor": next_cursor, "more_people": listed.more_people}
+        )
 
 
 def _visible(call: Call, found: list[Item]) -> list[Item]:

@@ -7,11 +7,14 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
+from msgspec import Meta
 
+from byline.identity.caller import MAX_PRINCIPAL_BYTES
+from byline.identity.claims import MAX_SUBJECT_BYTES
 from byline.identity.identity import header_values
 from byline.names import NAME, RUN_ID, naming_rule
 from serve_runs.errors import RequestFailed, not_found
@@ -26,6 +29,12 @@ END = r"$(?!\n)"
 """The pattern of the end of a text. Python's `$` alone also matches before a final line feed."""
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*" + END
+
+SubjectText = Annotated[str, Meta(min_length=1, max_length=MAX_SUBJECT_BYTES, pattern=PRINTABLE)]
+"""A subject in a query."""
+
+PersonText = Annotated[str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
+"""A person in a query: `me`, a subject, an e-mail address or a principal."""
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")

@@ -4,7 +4,7 @@ import re
 
 from byline.identity.caller import Caller, Kind
 from byline.identity.claim_conditions import filled, hold, subject_at, text_at
-from byline.identity.claims import SignedClaims, clean_text, optional_text
+from byline.identity.claims import SignedClaims, clean_text, email_of, optional_text
 from byline.identity.delegation import acting, actors_of
 from byline.identity.issuer_profiles import Profile
 from byline.identity.trusted_issuers import TrustedIssuer
@@ -41,6 +41,7 @@ def _subject_of(issuer: TrustedIssuer, profile: Profile, claims: SignedClaims) -
     if token_subject in issuer.service_accounts:
         subject = token_subject
     kind = "application" if configured else _kind_of(profile, claims)
+    email, is_verified = email_of(claims)
     return Caller(
         kind=kind,
         source="bearer",
@@ -50,7 +51,8 @@ def _subject_of(issuer: TrustedIssuer, profile: Profile, claims: SignedClaims) -
         name=configured or _name_of(profile, claims) or subject,
         given_name=optional_text(claims, "given_name"),
         family_name=optional_text(claims, "family_name"),
-        email=optional_text(claims, "email"),
+        email=email,
+        email_verified=is_verified,
         full_name=optional_text(claims, "name"),
         through=_client_of(claims) if kind == "user" else "",
         link=_link_of(profile, claims),

@@ -19,8 +19,7 @@ Source = Literal["alb", "bearer"]
 PrincipalKind = Literal["user", "application", "anonymous"]
 
 MAX_PRINCIPAL_BYTES = 840
-"""A DynamoDB sort key has at most 1,024 bytes, and the one of an audit record holds the project and
-the role beside the principal.
+"""A DynamoDB sort key has at most 1,024 bytes; an audit record's holds project and role too.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 _CEDAR_TYPES = {"user": "User", "application": "Application", "anonymous": "Anonymous"}
@@ -98,9 +97,10 @@ class Caller(msgspec.Struct, frozen=True):
     `token_subject` is the token's own `sub`. It differs from `subject` where another claim names
     the caller (see `issuer_profiles.Profile`). `name` is the display name: that of the issuer's
     profile, by default the first of the verified `preferred_username`, `username`, `sub`. A service
-    account's configured name comes before them. `full_name`: the claim `name`. `through`: the
-    client that a person uses. `link`: the page about a workload's job. `started_for`: who set the
-    job off, as its issuer claims. It gives no right.
+    account's configured name comes before them. `email_verified`: whether the issuer says that it
+    has verified `email`. `full_name`: the claim `name`. `through`: the client that a person uses.
+    `link`: the page about a workload's job. `started_for`: who set the job off, as its issuer
+    claims. It gives no right.
 
     `represents`: the person in whose name a delegated token acts, whose agent the caller is.
     `chain`: the agents before the caller, the latest first. They are recorded, and decide nothing.
@@ -115,6 +115,7 @@ class Caller(msgspec.Struct, frozen=True):
     given_name: str = ""
     family_name: str = ""
     email: str = ""
+    email_verified: bool = False
     full_name: str = ""
     through: str = ""
     link: str = ""
@@ -212,6 +213,11 @@ def principal_of(caller: Caller | None) -> Principal:
     if caller is None or caller.kind == "unknown":
         return ANONYMOUS
     return Principal(caller.kind, caller.issuer, caller.subject)
+
+
+def principal_text(caller: Caller | None) -> str:
+    """A caller as records name it, `anonymous` for None. One of unknown kind has a name too."""
+    return "anonymous" if caller is None else f"{caller.kind}:{caller.issuer}#{caller.subject}"
 
 
 def read_principal(text: str) -> Principal:

@@ -60,6 +60,17 @@ def optional_text(claims: Mapping[str, Any], name: str) -> str:
     return clean_text(value) if isinstance(value, str) else ""
 
 
+def email_of(claims: Mapping[str, Any]) -> tuple[str, bool]:
+    """The e-mail address in `claims`, empty without one, and whether the issuer has verified it.
+
+    OpenID Connect Core 1.0, section 5.1. Cognito's userinfo, and so the load balancer's token, has
+    `email_verified` as text.
+    """
+    email = optional_text(claims, "email")
+    verified = claims.get("email_verified")
+    return email, bool(email) and (verified is True or verified == "true")
+
+
 def clean_text(value: str) -> str:
     """`value` as one line to show; empty where it is too long or has control characters.
 

@@ -18,7 +18,13 @@ from byline.caching import Clock
 from byline.errors import Rejected
 from byline.identity.caller import Caller, Verified
 from byline.identity.claim_conditions import subject_at
-from byline.identity.claims import SignedClaims, optional_text, preferred_name, required_text
+from byline.identity.claims import (
+    SignedClaims,
+    email_of,
+    optional_text,
+    preferred_name,
+    required_text,
+)
 from byline.identity.load_balancer_keys import KEY_LIFETIME_SECONDS, LoadBalancerKeys
 from byline.identity.settings import IdentitySettings
 from byline.identity.unverified import UnverifiedHeader, UnverifiedToken, parse
@@ -119,6 +125,7 @@ class LoadBalancerTokens:
         token_subject = required_text(claims, "sub")
         # One person has one subject: a rule for the issuer's Bearer tokens counts here too.
         subject = subject_at(self._subject, claims)
+        email, is_verified = email_of(claims)
         return Caller(
             kind="user",
             source="alb",
@@ -128,7 +135,8 @@ class LoadBalancerTokens:
             name=preferred_name(claims, subject),
             given_name=optional_text(claims, "given_name"),
             family_name=optional_text(claims, "family_name"),
-            email=optional_text(claims, "email"),
+            email=email,
+            email_verified=is_verified,
             full_name=optional_text(claims, "name"),
         )
 

@@ -13,7 +13,7 @@ from byline.caching import BoundedCache, Clock, SingleFlight
 from byline.errors import Rejected, Unavailable
 from byline.fetch import Fetch, FetchFailed
 from byline.identity.caller import Caller, Verified
-from byline.identity.claims import optional_text, required_text
+from byline.identity.claims import email_of, optional_text, required_text
 from byline.identity.discovery import Discovery
 from byline.identity.documents import fetch_document
 from byline.identity.unverified import UnverifiedToken
@@ -97,9 +97,11 @@ def _filled(incomplete: Incomplete, answer: dict[str, Any]) -> Caller:
     caller = incomplete.caller
     if required_text(answer, "sub") not in incomplete.subjects:
         raise Rejected("subject_mismatch", "userinfo names another subject than the token")
+    email = (caller.email, caller.email_verified) if caller.email else email_of(answer)
     return replace(
         caller,
         given_name=caller.given_name or optional_text(answer, "given_name"),
         family_name=caller.family_name or optional_text(answer, "family_name"),
-        email=caller.email or optional_text(answer, "email"),
+        email=email[0],
+        email_verified=email[1],
     )
