@@ -213,8 +213,9 @@ class Api:
         if route.method != "GET" and not route.takes_body:
             refuse_members(event)
         if caller is not None and self._profiles is not None and not is_foreign:
-            # The names in a delegated token are the person's.
-            self._profiles.remember(caller.represents or caller)
+            # The names in a delegated token are the person's, and its agent has been here too.
+            for each in filter(None, (caller, caller.represents)):
+                self._profiles.remember(each)
         call = Call(
             event,
             self._resolver.lambda_context,

@@ -17,6 +17,8 @@ RequestReason = Literal[
     "not_found",
     "forbidden",
     "last_admin",
+    "unknown_email",
+    "ambiguous_email",
     "already_registered",
     "invalid_service_account_token",
     "invalid_parent_run",

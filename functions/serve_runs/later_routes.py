@@ -100,10 +100,12 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         return TokenRoutes(self.client, self.runners_table, self._secret_names(), self.now).routes()
 
     def _role_bindings(self) -> Sequence[Route]:
+        from serve_runs.role_bindings.principals import Principals  # noqa: PLC0415
         from serve_runs.role_bindings.routes import RoleBindingRoutes  # noqa: PLC0415
 
+        principals = Principals(self.issuers, self.profiles)
         return RoleBindingRoutes(
-            self._role_store(), self.audit, self.issuers, self.anonymous_may_call
+            self._role_store(), self.audit, principals, self.anonymous_may_call
         ).routes()
 
     def _service_accounts(self) -> Sequence[Route]:

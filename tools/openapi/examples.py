@@ -208,11 +208,14 @@ SERVICE_ACCOUNT: Mapping[str, Any] = {
     "updated_at": "2026-11-02T08:00:00.000Z",
 }
 
-GRANT_ROLE = {"role": "project:editor", "subject": "248289761001"}
+GRANT_ROLE = {"role": "project:editor", "email": "ada@example.com"}
 ROLE_BINDING = {
     "kind": "user",
-    "issuer": "https://issuer.example",
-    "subject": "248289761001",
+    "issuer": "https://issuer.example.com",
+    "subject": "ada",
+    "name": "Ada Lovelace",
+    "email": "ada@example.com",
+    "seen": True,
     "roles": ["project:editor"],
 }
 
@@ -233,6 +236,7 @@ EXAMPLES: Mapping[str, Any] = {
     "RunnerList": {"runners": [RUNNER], "next_cursor": None},
     "TokenList": {"tokens": [TOKEN], "next_cursor": None},
     "RoleBindingOf": ROLE_BINDING,
+    "GrantedRole": {**ROLE_BINDING, "warnings": []},
     "RoleBindingList": {"role_bindings": [ROLE_BINDING], "next_cursor": None},
     "AuditRecord": AUDIT_RECORD,
     "AuditRecordList": {"records": [AUDIT_RECORD], "next_cursor": None, "more_people": False},
@@ -271,11 +275,24 @@ def _problem(reason: ProblemReason) -> Mapping[str, Any]:
     }
 
 
+_OWNER: Mapping[str, Any] = {
+    "principal": "user:https://issuer.example.com#ada",
+    "name": "Ada Lovelace",
+    "email": "ada@example.com",
+    "email_verified": True,
+}
 _FORBIDDEN = forbidden("cancel_run")
 
 _MEMBERS: Mapping[ProblemReason, Mapping[str, Any]] = {
     "wrong_state": {"current_status": "succeeded"},
     "forbidden": _FORBIDDEN.members,
+    "unknown_email": {"candidates": [{**_OWNER, "email_verified": False}]},
+    "ambiguous_email": {
+        "candidates": [
+            _OWNER,
+            {**_OWNER, "principal": "user:https://other.example.com#ada.lovelace"},
+        ]
+    },
 }
 """The members that a reason adds to its problem."""
 

@@ -12,12 +12,12 @@ from tools.openapi.shapes import (
     Credential,
     CredentialList,
     CredentialToken,
+    GrantedRole,
     Health,
     Message,
     MessageList,
     RegisteredRunner,
     RoleBindingList,
-    RoleBindingOf,
     Run,
     RunList,
     Runner,
@@ -48,6 +48,9 @@ BODY: Reasons = ("invalid_body", "body_too_large", "unsupported_media_type")
 """Reasons of every change: a route without a body refuses one with members."""
 
 KEY: Reasons = ("invalid_idempotency_key", "idempotency_conflict")
+NAMED: Reasons = ("invalid_parameter", "unknown_email", "ambiguous_email")
+"""Reasons of a route whose principal may be named by its e-mail address."""
+
 TOKEN: Reasons = (*CHANGE, "invalid_parameter", "token_unavailable")
 
 
@@ -134,12 +137,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "grant_role": _change(
         "access",
         {
-            201: ("The principal has the role now.", RoleBindingOf),
-            200: ("The principal had the role already.", RoleBindingOf),
+            201: ("The principal has the role now.", GrantedRole),
+            200: ("The principal had the role already.", GrantedRole),
         },
-        "invalid_parameter",
+        *NAMED,
     ),
-    "revoke_role": _delete("access", "The role is revoked.", "invalid_parameter", "last_admin"),
+    "revoke_role": _delete("access", "The role is revoked.", *NAMED, "last_admin"),
     "list_audit_records": _list("audit", AuditRecordList),
     "put_project_credential": _change(
         "credentials",

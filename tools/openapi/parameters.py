@@ -9,7 +9,7 @@ import msgspec
 from byline.names import Name, RunId
 from serve_runs.audit.requests import ListAudit, ReadToken
 from serve_runs.messages.requests import ListMessages
-from serve_runs.role_bindings.requests import RoleBinding
+from serve_runs.role_bindings.requests import RevokedBinding
 from serve_runs.runs.requests import ListRuns
 from serve_runs.service_accounts.requests import ServiceAccountId
 from serve_runs.web.paging import PageQuery
@@ -60,7 +60,7 @@ QUERIES: dict[str, type] = {
     "list_project_runners": PageQuery,
     "show_runner_token": ReadToken,
     "list_role_bindings": PageQuery,
-    "revoke_role": RoleBinding,
+    "revoke_role": RevokedBinding,
     "list_audit_records": ListAudit,
     "list_project_credentials": PageQuery,
     "show_credential_token": ReadToken,
@@ -84,8 +84,6 @@ _QUERY = {
     "after": "Only messages after the one with this id: `next_after` of the previous answer.",
     "role": "The role.",
     "subject": "The subject of the person or application at its issuer.",
-    "kind": "The kind of principal.",
-    "issuer": "The issuer of the subject; by default the issuer that browsers sign in with.",
     "wait": "If there is no message, the most seconds to wait for one.",
     "cursor": "`next_cursor` of the previous page, sent with the same other parameters.",
 }

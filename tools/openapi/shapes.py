@@ -13,6 +13,7 @@ from byline.names import Name, RunId
 from serve_runs.audit.trail import Action, ResourceType
 from serve_runs.credentials.requests import Provider
 from serve_runs.messages.requests import MessageRole
+from serve_runs.role_bindings.views import WARNING_CODES
 from serve_runs.runners.views import TokenStatus
 from serve_runs.runners.warnings import CODES
 from serve_runs.runs.requests import Status
@@ -296,12 +297,40 @@ class RunnerToken(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RoleBindingOf(msgspec.Struct, forbid_unknown_fields=True):
-    """The roles of a principal in a project. For `anonymous`, issuer and subject are null."""
+    """The roles of a principal in a project. For `anonymous`, only the kind is not null."""
 
     kind: Literal["user", "application", "anonymous"]
     issuer: str | None
     subject: str | None
+    name: Annotated[str | None, Meta(description="Its latest name; the subject without one.")]
+    email: Annotated[str | None, Meta(description="Its latest e-mail address.")]
+    seen: Annotated[
+        bool | None,
+        Meta(description="Whether it has called with a credential that was verified."),
+    ]
     roles: list[str]
+
+
+class BindingWarning(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a role has no effect yet."""
+
+    code: Annotated[str, Meta(extra_json_schema={"enum": list(WARNING_CODES)})]
+    detail: Annotated[str, Meta(description="What is wrong, and what to do.")]
+
+
+class GrantedRole(RoleBindingOf, forbid_unknown_fields=True):
+    """A principal and the role that it was granted, with warnings."""
+
+    warnings: list[BindingWarning]
+
+
+class EmailOwner(msgspec.Struct, forbid_unknown_fields=True):
+    """A person who states an e-mail address."""
+
+    principal: Annotated[str, Meta(description="The text that names it in a request.")]
+    name: str
+    email: str
+    email_verified: Annotated[bool, Meta(description="Whether its issuer has verified it.")]
 
 
 class RoleBindingList(msgspec.Struct, forbid_unknown_fields=True):
@@ -463,6 +492,13 @@ class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         str | msgspec.UnsetType,
         Meta(description="With `forbidden`: the permission that is missing, such as `cancel_run`."),
     ] = msgspec.UNSET
+    candidates: Annotated[
+        list[EmailOwner] | msgspec.UnsetType,
+        Meta(
+            description="With `unknown_email` and `ambiguous_email`, for a caller who may read the "
+            "project's roles: up to five people who state the address."
+        ),
+    ] = msgspec.UNSET
 
 
 ANSWERS: tuple[Any, ...] = (
@@ -478,6 +514,7 @@ ANSWERS: tuple[Any, ...] = (
     RunnerToken,
     RoleBindingOf,
     RoleBindingList,
+    GrantedRole,
     AuditRecord,
     AuditRecordList,
     Credential,

@@ -28,6 +28,7 @@ from serve_runs.profiles.best_effort import BEST_EFFORT_SECONDS, within
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import UpdateItemInputTypeDef
 
 EMAIL_INDEX = "by-email"
 """Keyed by (e-mail address in lower case, principal). It has only profiles with an address.
@@ -50,11 +51,26 @@ _VERIFIED = "VERIFIED#"
 """Upper case, so no address in lower case can begin with it."""
 
 
+_NAMES = frozenset({"name", "first_name", "last_name", "address"})
+"""The columns of a profile that a token's names are in."""
+
+
 class EmailOwners(msgspec.Struct, frozen=True):
     """The principals with an e-mail address, and whether more have it than were returned."""
 
     principals: tuple[Principal, ...]
     are_more: bool
+
+
+class StoredProfile(msgspec.Struct, frozen=True):
+    """What a principal's latest tokens say of it; empty for what they do not.
+
+    `email_verified`: whether the issuer says that it has verified `email`.
+    """
+
+    name: str
+    email: str
+    email_verified: bool
 
 
 class Profiles:
@@ -76,29 +92,31 @@ class Profiles:
         self._table = table
         self._now = now
         self._failed = failed
-        self._written: BoundedCache[Caller, Caller] = BoundedCache(REMEMBERED, now=now)
+        self._written = BoundedCache[tuple[object, ...], Principal](REMEMBERED, now=now)
 
     def remember(self, caller: Caller) -> None:
         """Write the names of a verified caller where they have changed. An error is not raised.
 
-        At most one call, two where the token does not say that a verified address is verified. The
-        request waits at most `BEST_EFFORT_SECONDS`. No call for a caller whose names this process
-        has written, or whose token has no names.
+        A caller whose token has no names gets a profile without any, which shows that it has been
+        here. At most one call, two where the token does not say that a verified address is
+        verified. The request waits at most `BEST_EFFORT_SECONDS`. No call for a caller whose names
+        this process has written.
         """
-        if self._written.get(caller):
-            return
-        names = _names_of(caller)
-        if not names:
+        principal, names = principal_of(caller), _names_of(caller)
+        known = (principal, *names.items())
+        if self._written.get(known):
             return
         seconds = REMEMBERED_SECONDS
         try:
-            within(BEST_EFFORT_SECONDS, lambda: self._write(principal_of(caller), names))
+            within(BEST_EFFORT_SECONDS, lambda: self._write(principal, names))
         except self._client.exceptions.ConditionalCheckFailedException:
             pass  # the profile has these names, or those of a later token
         except (BotoCoreError, ClientError, TimeoutError) as error:
             self._failed(error)
             seconds = RETRY_SECONDS
-        self._written.put(caller, caller, until=self._now() + seconds)
+        # A token without names adds nothing to a profile that exists.
+        for key in (known, (principal,)):
+            self._written.put(key, principal, until=self._now() + seconds)
 
     def find_by_email(self, email: str) -> EmailOwners:
         """Up to five principals whose latest e-mail address is `email`, in any case of letters.
@@ -148,8 +166,15 @@ class Profiles:
         return {
             principal: _identity(principal, item)
             for item in found.items
+            if _NAMES & item.keys()
             for principal in (_principal_of(item),)
         }
+
+    def read(self, principals: Iterable[Principal]) -> dict[Principal, StoredProfile]:
+        """The profiles of those `principals` that have been here. Raises `RowsUnread`."""
+        keys = [profile_key(principal) for principal in dict.fromkeys(principals)]
+        rows = read_rows(self._client, self._table, keys).complete() if keys else []
+        return {_principal_of(item): _profile(item) for item in rows}
 
     def _write(self, principal: Principal, names: dict[str, str]) -> None:
         verified = _VERIFIED + names.get("email", "")
@@ -166,24 +191,27 @@ class Profiles:
 
     def _update(self, principal: Principal, names: dict[str, str], *, unless_email: str) -> None:
         # Not written where no name differs, or where a later request has written the profile.
-        is_change = " OR ".join(f"#{name} <> :{name}" for name in names)
-        self._client.update_item(
-            TableName=self._table,
-            Key=profile_key(principal),
-            UpdateExpression="SET seen_at = :now, "
-            + ", ".join(f"#{name} = :{name}" for name in names),
-            ConditionExpression=(
-                "attribute_not_exists(seen_at)"
+        request: UpdateItemInputTypeDef = {
+            "TableName": self._table,
+            "Key": profile_key(principal),
+            "UpdateExpression": "SET seen_at = :now",
+            "ConditionExpression": "attribute_not_exists(seen_at)",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            "ExpressionAttributeValues": {":now": {"N": str(int(self._now() * 1000))}},
+        }
+        if names:
+            is_change = " OR ".join(f"#{name} <> :{name}" for name in names)
+            request["UpdateExpression"] += "".join(f", #{name} = :{name}" for name in names)
+            request["ConditionExpression"] += (
                 f" OR (seen_at < :now AND email <> :unless AND ({is_change}))"
-            ),
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            ExpressionAttributeNames={f"#{name}": name for name in names},
-            ExpressionAttributeValues={
+            )
+            request["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
+            request["ExpressionAttributeValues"] = {
+                **request["ExpressionAttributeValues"],
                 ":unless": {"S": unless_email},
-                ":now": {"N": str(int(self._now() * 1000))},
                 **{f":{name}": {"S": text} for name, text in names.items()},
-            },
-        )
+            }
+        self._client.update_item(**request)
 
 
 def profile_key(principal: Principal) -> Item:
@@ -202,6 +230,16 @@ def _names_of(caller: Caller) -> dict[str, str]:
         "email": (_VERIFIED if caller.email_verified else "") + caller.email.lower(),
     }
     return {name: text for name, text in names.items() if text}
+
+
+def _profile(item: Item) -> StoredProfile:
+    text = {name: value.get("S", "") for name, value in item.items()}
+    person = f"{text.get('first_name', '')} {text.get('last_name', '')}".strip()
+    return StoredProfile(
+        name=text.get("name", "") or person,
+        email=text.get("address", ""),
+        email_verified=text.get("email", "").startswith(_VERIFIED),
+    )
 
 
 def _identity(principal: Principal, item: Item) -> ExecutedBy:

@@ -12,7 +12,6 @@ from byline.tables.rows import Item, rfc3339, write_together
 from serve_runs.access.control import ADMIN_ROLE, roles_key
 from serve_runs.access.projects import project_key
 from serve_runs.errors import RequestFailed, not_found
-from serve_runs.role_bindings.views import binding_json
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -93,7 +92,7 @@ class RoleStore:
 
     def list_bindings(
         self, project: str, *, limit: int, after: str | None
-    ) -> tuple[list[dict[str, Any]], str | None]:
+    ) -> tuple[dict[Principal, list[str]], str | None]:
         """Up to `limit` principals with their roles, and the last principal if more follow."""
         found: list[Item] = []
         start = after
@@ -123,7 +122,8 @@ class RoleStore:
             start = page["LastEvaluatedKey"]["entry"]["S"].removeprefix(_ROLES)
         shown = found[:limit]
         last = _principal_text(shown[-1]) if len(found) > limit else None
-        return [_binding_json(item) for item in shown], last
+        bindings = {read_principal(_principal_text(item)): item["roles"]["SS"] for item in shown}
+        return {principal: list(roles) for principal, roles in bindings.items()}, last
 
     def _grant(self, project: str, principal: Principal, role: str) -> "TransactWriteItemTypeDef":
         return {
@@ -156,10 +156,6 @@ class RoleStore:
             ":role": {"S": role},
             ":now": {"S": rfc3339(self._now())},
         }
-
-
-def _binding_json(item: Item) -> dict[str, Any]:
-    return binding_json(read_principal(_principal_text(item)), list(item["roles"]["SS"]))
 
 
 def _principal_text(item: Item) -> str:

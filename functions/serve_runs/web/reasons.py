@@ -180,6 +180,18 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
         "This Idempotency-Key was sent before with another body.",
         "The same key and caller came with another body before.",
     ),
+    "unknown_email": ReasonEntry(
+        422,
+        "Nobody has this e-mail address with their issuer's verification. Name the principal.",
+        "No person has called whose issuer says that it has verified the e-mail address. "
+        "`candidates` has the people who state it, for callers who may read the project's roles.",
+    ),
+    "ambiguous_email": ReasonEntry(
+        422,
+        "Several people have this verified e-mail address. Name the principal of one of them.",
+        "Several principals have the address with their issuer's verification. `candidates` has "
+        "them, for callers who may read the project's roles.",
+    ),
     "invalid_parent_run": ReasonEntry(
         422,
         "`parent_run` is not a run of this project that you may read.",
