@@ -62,6 +62,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             RouteGroup("/runners", self._runners),
             RouteGroup("/tokens", self._tokens),
             RouteGroup("/role-bindings", self._role_bindings),
+            RouteGroup("/roles", self._roles),
             RouteGroup("/service-accounts", self._service_accounts),
             RouteGroup("/audit", self._audit),
             RouteGroup("/credentials", self._credentials),
@@ -107,6 +108,11 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         return RoleBindingRoutes(
             self._role_store(), self.audit, principals, self.anonymous_may_call
         ).routes()
+
+    def _roles(self) -> Sequence[Route]:
+        from serve_runs.role_bindings.role_routes import RoleRoutes  # noqa: PLC0415
+
+        return RoleRoutes().routes()
 
     def _service_accounts(self) -> Sequence[Route]:
         from serve_runs.service_accounts.routes import ServiceAccountRoutes  # noqa: PLC0415

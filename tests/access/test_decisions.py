@@ -11,6 +11,7 @@ import pytest
 from byline.identity.caller import ANONYMOUS, Principal
 from serve_runs.access.control import question
 from serve_runs.access.decisions import POLICIES, Decisions, Resource, decisions, role_names
+from serve_runs.access.permissions import permissions, permitted_by, roles_json
 from tests.access.model import PERSON_ONLY_ACTIONS, ROLES, TOKEN_ACTIONS
 
 ACTIONS = {
@@ -86,6 +87,16 @@ class TestRoles:
     def test_grantable_roles_are_the_built_in_ones(self) -> None:
         """`roles.json` names the built-in roles and no other."""
         assert role_names() == ROLES.keys()
+
+    def test_listed_permissions_of_a_role_are_its_documented_actions(self) -> None:
+        """What the list of roles says is what the policies decide."""
+        listed = {str(each["role"]): each["permits"] for each in roles_json()}
+        assert {role: set(permitted_by(role)) for role in listed} == ROLES
+        assert all(len(set(permits)) == len(permits) for permits in map(permitted_by, listed))
+
+    def test_actions_of_the_schema_are_all_listed(self) -> None:
+        """Each action is read from the schema, with the type of its resource."""
+        assert {each.action: each.resource_type for each in permissions()} == KINDS
 
     def test_actions_of_the_schema_are_all_tested(self) -> None:
         """The table of actions above contains every action of the schema."""

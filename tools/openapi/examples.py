@@ -237,6 +237,15 @@ EXAMPLES: Mapping[str, Any] = {
     "TokenList": {"tokens": [TOKEN], "next_cursor": None},
     "RoleBindingOf": ROLE_BINDING,
     "GrantedRole": {**ROLE_BINDING, "warnings": []},
+    "RoleList": {
+        "roles": [
+            {
+                "role": "credential:reader",
+                "description": "Lists credentials, without their tokens.",
+                "permits": ["read_credential"],
+            }
+        ]
+    },
     "RoleBindingList": {"role_bindings": [ROLE_BINDING], "next_cursor": None},
     "AuditRecord": AUDIT_RECORD,
     "AuditRecordList": {"records": [AUDIT_RECORD], "next_cursor": None, "more_people": False},

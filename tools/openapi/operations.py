@@ -18,6 +18,7 @@ from tools.openapi.shapes import (
     MessageList,
     RegisteredRunner,
     RoleBindingList,
+    RoleList,
     Run,
     RunList,
     Runner,
@@ -142,6 +143,7 @@ OPERATIONS: Mapping[str, Operation] = {
         },
         *NAMED,
     ),
+    "list_roles": _read("access", "The roles that can be granted.", RoleList),
     "revoke_role": _delete("access", "The role is revoked.", *NAMED, "last_admin"),
     "list_audit_records": _list("audit", AuditRecordList),
     "put_project_credential": _change(

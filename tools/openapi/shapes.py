@@ -311,6 +311,26 @@ class RoleBindingOf(msgspec.Struct, forbid_unknown_fields=True):
     roles: list[str]
 
 
+class Role(msgspec.Struct, forbid_unknown_fields=True):
+    """A role that can be granted."""
+
+    role: str
+    description: str
+    permits: Annotated[
+        list[str],
+        Meta(
+            description="The actions that it permits, by the names of audit records and of "
+            "`permission` in a 403."
+        ),
+    ]
+
+
+class RoleList(msgspec.Struct, forbid_unknown_fields=True):
+    """The roles that can be granted, the same in every project."""
+
+    roles: list[Role]
+
+
 class BindingWarning(msgspec.Struct, forbid_unknown_fields=True):
     """Why a role has no effect yet."""
 
@@ -515,6 +535,7 @@ ANSWERS: tuple[Any, ...] = (
     RoleBindingOf,
     RoleBindingList,
     GrantedRole,
+    RoleList,
     AuditRecord,
     AuditRecordList,
     Credential,

@@ -109,9 +109,14 @@ def decisions() -> Decisions:
 
 
 @cache
+def role_descriptions() -> Mapping[str, str]:
+    """The roles that can be granted, each with its description."""
+    return msgspec.json.decode((POLICIES / "roles.json").read_bytes(), type=dict[str, str])
+
+
 def role_names() -> frozenset[str]:
     """The roles that can be granted."""
-    return frozenset(msgspec.json.decode((POLICIES / "roles.json").read_bytes()))
+    return frozenset(role_descriptions())
 
 
 def policy_text(folder: Path) -> str:
