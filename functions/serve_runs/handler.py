@@ -72,11 +72,12 @@ def build(environ: Mapping[str, str]) -> Api:
         callers_are_verified=is_verified,
     )
     issuers = default_issuers(settings)
+    admins = read_admins(environ.get("PROJECT_ADMINS", ""), issuers=issuers)
     profiles = Profiles(client, access_table, now=now, failed=profile_failed)
     access_control = AccessControl(
         client,
         access_table,
-        admins=read_admins(environ.get("PROJECT_ADMINS", ""), issuers=issuers),
+        admins=admins,
         callers_are_verified=is_verified,
     )
     runs = RunStore(
@@ -99,8 +100,10 @@ def build(environ: Mapping[str, str]) -> Api:
         secrets_kms_key=environ.get("SECRETS_KMS_KEY", ""),
         secret_recovery_days=int(choice(environ, "SECRET_RECOVERY_DAYS", of=RECOVERY_DAYS)),
         issuers=issuers,
+        admins=admins,
         anonymous_may_call=settings.anonymous == "allow",
         identity=identity,
+        access_control=access_control,
         audit=audit,
         profiles=profiles,
         metrics=metrics,

@@ -11,10 +11,12 @@ import msgspec
 
 from byline.aws import secrets_manager
 from byline.caching import Clock
+from byline.identity.caller import Principal
 from byline.identity.identity import Identity
 from byline.metrics import Metrics
 from byline.registration.settings import RegistrationSettings
 from serve_runs.access.admins import DefaultIssuers
+from serve_runs.access.control import AccessControl
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.profiles.store import Profiles
 from serve_runs.web.routing import Route, RouteGroup
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
 class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     """Builds the routes of rarely used subjects from clients, stores and settings.
 
-    `registration`: the settings of the authorization service. `issuers`: those of
-    subjects given without one. `anonymous_may_call`: whether callers without a credential are
-    accepted. `message_days`: how long messages are kept.
+    `registration`: the settings of the authorization service. `issuers`: those of subjects given
+    without one. `admins`: the principals in `ProjectAdmins`. `anonymous_may_call`: whether callers
+    without a credential are accepted. `message_days`: how long messages are kept.
     `waiting_requests`: how many requests may wait for messages at once.
     """
 
@@ -47,8 +49,10 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     secret_recovery_days: int
     registration: RegistrationSettings
     issuers: DefaultIssuers
+    admins: frozenset[Principal]
     anonymous_may_call: bool
     identity: Identity
+    access_control: AccessControl
     audit: AuditTrail
     profiles: Profiles
     metrics: Metrics
@@ -63,6 +67,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             RouteGroup("/tokens", self._tokens),
             RouteGroup("/role-bindings", self._role_bindings),
             RouteGroup("/roles", self._roles),
+            RouteGroup("/access", self._access),
             RouteGroup("/service-accounts", self._service_accounts),
             RouteGroup("/audit", self._audit),
             RouteGroup("/credentials", self._credentials),
@@ -113,6 +118,15 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.role_bindings.role_routes import RoleRoutes  # noqa: PLC0415
 
         return RoleRoutes().routes()
+
+    def _access(self) -> Sequence[Route]:
+        from serve_runs.role_bindings.access_routes import AccessRoutes  # noqa: PLC0415
+        from serve_runs.role_bindings.principals import Principals  # noqa: PLC0415
+
+        principals = Principals(self.issuers, self.profiles)
+        return AccessRoutes(
+            self.access_control, self._role_store(), principals, self.admins
+        ).routes()
 
     def _service_accounts(self) -> Sequence[Route]:
         from serve_runs.service_accounts.routes import ServiceAccountRoutes  # noqa: PLC0415

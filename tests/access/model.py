@@ -30,7 +30,13 @@ ADMIN_ACTIONS = EDITOR_ACTIONS | {
     "write_credential",
     "delete_credential",
 }
-ADMIN_ACTIONS |= {"delete_service_account", "grant_role", "revoke_role", "read_audit"}
+ADMIN_ACTIONS |= {
+    "delete_service_account",
+    "grant_role",
+    "revoke_role",
+    "read_access",
+    "read_audit",
+}
 TOKEN_ACTIONS = {"read_credential_token", "read_runner_token"}
 ROLES = {
     "project:viewer": VIEWER_ACTIONS,

@@ -22,7 +22,7 @@ ACTIONS = {
     " read_runner_token",
     "ServiceAccount": "read_service_account delete_service_account",
     "Credential": "read_credential write_credential delete_credential read_credential_token",
-    "RoleBindings": "read_roles grant_role revoke_role",
+    "RoleBindings": "read_roles read_access grant_role revoke_role",
     "Audit": "read_audit",
 }
 KINDS = {action: kind for kind, actions in ACTIONS.items() for action in actions.split()}

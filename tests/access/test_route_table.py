@@ -170,6 +170,7 @@ class SampleProject:
         }
         queries = {
             "revoke_role": BINDING,
+            "read_access": {"principal": f"user:{self.api.web.url}#linus"},
             "read_audit": {"run": self.run},
             "read_run": {"created_by": ROOT[1]} if row.path == "/v1/runs" else {},
         }

@@ -237,6 +237,14 @@ EXAMPLES: Mapping[str, Any] = {
     "TokenList": {"tokens": [TOKEN], "next_cursor": None},
     "RoleBindingOf": ROLE_BINDING,
     "GrantedRole": {**ROLE_BINDING, "warnings": []},
+    "PrincipalAccess": {
+        **{name: value for name, value in ROLE_BINDING.items() if name != "roles"},
+        "bindings": [
+            {"by": "role_binding", "role": "credential:reader", "permits": ["read_credential"]}
+        ],
+        "acts_for": None,
+        "permissions": ["read_credential"],
+    },
     "RoleList": {
         "roles": [
             {

@@ -16,6 +16,7 @@ from tools.openapi.shapes import (
     Health,
     Message,
     MessageList,
+    PrincipalAccess,
     RegisteredRunner,
     RoleBindingList,
     RoleList,
@@ -142,6 +143,9 @@ OPERATIONS: Mapping[str, Operation] = {
             200: ("The principal had the role already.", GrantedRole),
         },
         *NAMED,
+    ),
+    "show_access": _read(
+        "access", "What the principal may do.", PrincipalAccess, "forbidden", *NAMED
     ),
     "list_roles": _read("access", "The roles that can be granted.", RoleList),
     "revoke_role": _delete("access", "The role is revoked.", *NAMED, "last_admin"),

@@ -9,6 +9,7 @@ import msgspec
 from byline.names import Name, RunId
 from serve_runs.audit.requests import ListAudit, ReadToken
 from serve_runs.messages.requests import ListMessages
+from serve_runs.role_bindings.access_routes import AccessQuery
 from serve_runs.role_bindings.requests import RevokedBinding
 from serve_runs.runs.requests import ListRuns
 from serve_runs.service_accounts.requests import ServiceAccountId
@@ -61,6 +62,7 @@ QUERIES: dict[str, type] = {
     "show_runner_token": ReadToken,
     "list_role_bindings": PageQuery,
     "revoke_role": RevokedBinding,
+    "show_access": AccessQuery,
     "list_audit_records": ListAudit,
     "list_project_credentials": PageQuery,
     "show_credential_token": ReadToken,

@@ -296,8 +296,8 @@ class RunnerToken(msgspec.Struct, forbid_unknown_fields=True):
     expires_at: Time
 
 
-class RoleBindingOf(msgspec.Struct, forbid_unknown_fields=True):
-    """The roles of a principal in a project. For `anonymous`, only the kind is not null."""
+class PrincipalShown(msgspec.Struct, forbid_unknown_fields=True):
+    """A principal with its latest names. For `anonymous`, only the kind is not null."""
 
     kind: Literal["user", "application", "anonymous"]
     issuer: str | None
@@ -308,7 +308,46 @@ class RoleBindingOf(msgspec.Struct, forbid_unknown_fields=True):
         bool | None,
         Meta(description="Whether it has called with a credential that was verified."),
     ]
+
+
+class RoleBindingOf(PrincipalShown, forbid_unknown_fields=True):
+    """The roles of a principal in a project."""
+
     roles: list[str]
+
+
+class PermittingBinding(msgspec.Struct, forbid_unknown_fields=True):
+    """A role of a principal, its origin, and the actions that it permits."""
+
+    by: Annotated[
+        Literal["project_admins", "registration", "project_claim", "role_binding"],
+        Meta(
+            description="`ProjectAdmins`, the registration of a service account, the first run of "
+            "the project, or a role binding."
+        ),
+    ]
+    role: str
+    permits: list[str]
+
+
+class RepresentedAccess(PrincipalShown, forbid_unknown_fields=True):
+    """The person that an application acts for. An action must be permitted to both."""
+
+    bindings: list[PermittingBinding]
+
+
+class PrincipalAccess(PrincipalShown, forbid_unknown_fields=True):
+    """What a principal may do in a project."""
+
+    bindings: list[PermittingBinding]
+    acts_for: RepresentedAccess | None
+    permissions: Annotated[
+        list[str],
+        Meta(
+            description="The actions that are permitted, without those that depend on a resource, "
+            "such as a runner's on its own token."
+        ),
+    ]
 
 
 class Role(msgspec.Struct, forbid_unknown_fields=True):
@@ -536,6 +575,7 @@ ANSWERS: tuple[Any, ...] = (
     RoleBindingList,
     GrantedRole,
     RoleList,
+    PrincipalAccess,
     AuditRecord,
     AuditRecordList,
     Credential,

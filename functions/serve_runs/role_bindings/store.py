@@ -50,7 +50,9 @@ class RoleStore:
                 "Update": {
                     "TableName": self._table,
                     "Key": roles_key(project, principal),
-                    "UpdateExpression": "DELETE #roles :these SET updated_at = :now",
+                    "UpdateExpression": "DELETE #roles :these SET updated_at = :now"
+                    # A later grant of this role is no claim of the project.
+                    + (" REMOVE claimed_at" if role == ADMIN_ROLE else ""),
                     "ConditionExpression": "contains(#roles, :role)",
                     "ExpressionAttributeNames": {"#roles": "roles"},
                     "ExpressionAttributeValues": self._values(role),
@@ -75,8 +77,15 @@ class RoleStore:
                     "ConditionExpression": "attribute_not_exists(entry)",
                 }
             },
-            "role": self._grant(project, principal, ADMIN_ROLE),
+            "role": self._grant(project, principal, ADMIN_ROLE, more=", claimed_at = :now"),
         }
+
+    def roles_of(self, project: str, principal: Principal) -> tuple[frozenset[str], bool]:
+        """A principal's stored roles in a project, and whether it is its admin by its first run."""
+        key = roles_key(project, principal)
+        found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        row = found.get("Item", {})
+        return frozenset(row.get("roles", {}).get("SS", ())), "claimed_at" in row
 
     def is_unclaimed(self, project: str) -> bool:
         """Whether this table has no row of the project, of any kind."""
@@ -125,12 +134,14 @@ class RoleStore:
         bindings = {read_principal(_principal_text(item)): item["roles"]["SS"] for item in shown}
         return {principal: list(roles) for principal, roles in bindings.items()}, last
 
-    def _grant(self, project: str, principal: Principal, role: str) -> "TransactWriteItemTypeDef":
+    def _grant(
+        self, project: str, principal: Principal, role: str, *, more: str = ""
+    ) -> "TransactWriteItemTypeDef":
         return {
             "Update": {
                 "TableName": self._table,
                 "Key": roles_key(project, principal),
-                "UpdateExpression": "ADD #roles :these SET updated_at = :now",
+                "UpdateExpression": f"ADD #roles :these SET updated_at = :now{more}",
                 "ConditionExpression": "NOT contains(#roles, :role)",
                 "ExpressionAttributeNames": {"#roles": "roles"},
                 "ExpressionAttributeValues": self._values(role),
