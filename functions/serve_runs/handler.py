@@ -119,6 +119,7 @@ def build(environ: Mapping[str, str]) -> Api:
         parents=ParentRuns(runs, client, runners_table=runners_table),
         profiles=profiles,
         new_projects=later.new_projects() if anyone else None,
+        empty_messages=later.empty_messages,
         now=now,
     )
     api = Api(

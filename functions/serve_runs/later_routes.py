@@ -86,6 +86,12 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             runners_table=self.runners_table,
         )
 
+    def empty_messages(self, project: str, run_id: str) -> None:
+        """End the messages of a deleted run. Raises `RequestFailed` (`store_unavailable`)."""
+        from serve_runs.messages.deletion import empty_messages  # noqa: PLC0415
+
+        empty_messages(self.client, self.runs_table, project, run_id, now=self.now)
+
     def _runners(self) -> Sequence[Route]:
         from serve_runs.runners.routes import RunnerRoutes  # noqa: PLC0415
 

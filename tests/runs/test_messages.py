@@ -18,12 +18,21 @@ from byline.refresh.runner_rows import RunnerRow, runner_item
 from byline.tables.rows import Contended
 from serve_runs.audit.trail import ActionContext
 from serve_runs.errors import RequestFailed
+from serve_runs.messages.deletion import ROWS_AT_ONCE, empty_messages
 from serve_runs.messages.requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage
 from serve_runs.messages.store import MessageStore
-from serve_runs.messages.views import GAP_SECONDS
+from serve_runs.messages.views import GAP_SECONDS, partition
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi, reason_of
-from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, DynamoDb, LostAnswer
+from tests.runs.table_server import (
+    ACCESS_TABLE,
+    RUNNERS_TABLE,
+    TABLE,
+    DynamoDb,
+    LostAnswer,
+    Meanwhile,
+    Refusal,
+)
 
 MISSING = "01M6DMBE000000000000000000"
 
@@ -83,6 +92,17 @@ class Conversation:
     def rows(self) -> list[dict[str, Any]]:
         """The rows of messages."""
         return [row for row in self.dynamodb.rows() if "content" in row]
+
+    def left(self) -> list[dict[str, Any]]:
+        """The rows of the run that hold text of a message, or that DynamoDB does not delete."""
+        place, expired = {"S": partition("apollo", self.run)}, {"project", "id", "expires_at"}
+        now = time.time()
+        return [
+            row
+            for row in self.dynamodb.rows()
+            if row["project"] == place
+            and (row.keys() - {"last"} != expired or int(row["expires_at"]["N"]) > now)
+        ]
 
     def reads(self) -> list[str]:
         """The reads of DynamoDB since the last call of this function."""
@@ -408,7 +428,72 @@ class TestDeletedRuns:
             conversation.get(ada),
         ):
             assert answer.reason == "not_found"
-        assert len(conversation.rows()) == 1
+        assert conversation.left() == []
+
+    def test_messages_of_a_deleted_run_leave_no_rows(
+        self, conversation: Conversation, mary: Credential, ada: Credential
+    ) -> None:
+        """A deletion goes through all pages, and keeps the messages of another run."""
+        store = conversation.store()
+        for number in range(2 * ROWS_AT_ONCE + 3):
+            conversation.write(store, str(number))
+        other = conversation.api.create(ada, runner="gpu-1")["id"]
+        assert conversation.post(mary, run=other).status == 201
+        assert conversation.api.call("DELETE", conversation.path(of=""), by=ada).status == 204
+        assert conversation.left() == []
+        assert contents(conversation.get(mary, run=other)) == ["hello"]
+
+    @pytest.mark.parametrize("transaction", [2, 3])
+    def test_deletion_that_stops_early_is_completed_by_the_same_request(
+        self, conversation: Conversation, ada: Credential, transaction: int
+    ) -> None:
+        """The run is gone, so the answer is 404, and its messages are gone too."""
+        store = conversation.store()
+        for number in range(ROWS_AT_ONCE + 3):
+            conversation.write(store, str(number))
+        passed = Meanwhile("TransactWriteItems", lambda: None)
+        refused = Refusal("TransactWriteItems", "AccessDeniedException")
+        conversation.dynamodb.faults.extend([*[passed] * (transaction - 1), refused])
+        assert conversation.api.call("DELETE", conversation.path(of=""), by=ada).status == 500
+        assert conversation.left()
+        conversation.dynamodb.faults.clear()
+        assert conversation.api.call("DELETE", conversation.path(of=""), by=ada).status == 404
+        assert conversation.left() == []
+
+    def test_deletion_of_very_many_messages_asks_for_another_request(
+        self, conversation: Conversation, ada: Credential
+    ) -> None:
+        """A request empties a thousand rows at most, here two, and the next one continues."""
+        store = conversation.store()
+        for number in range(3):
+            conversation.write(store, str(number))
+
+        def delete() -> None:
+            empty_messages(
+                conversation.dynamodb.client,
+                TABLE,
+                "apollo",
+                conversation.run,
+                now=time.time,
+                pages=2,
+                at_once=1,
+            )
+
+        with pytest.raises(RequestFailed, match="store_unavailable"):
+            delete()
+        assert len(conversation.left()) == 2
+        conversation.api.call("DELETE", conversation.path(of=""), by=ada)
+        assert conversation.left() == []
+
+    def test_failed_deletion_of_a_run_keeps_its_messages(
+        self, conversation: Conversation, mary: Credential, ada: Credential
+    ) -> None:
+        """The messages are deleted only once the run is."""
+        conversation.post(mary)
+        refused = Refusal("TransactWriteItems", "AccessDeniedException")
+        conversation.dynamodb.faults.append(refused)
+        assert conversation.api.call("DELETE", conversation.path(of=""), by=ada).status == 500
+        assert contents(conversation.get(mary)) == ["hello"]
 
     def test_post_during_a_deletion_is_refused(
         self, conversation: Conversation, mary: Credential, ada: Credential

@@ -51,7 +51,7 @@ WAIT_SECONDS = 0.04
 class MessageStore:
     """The messages in one table of runs, each kept for `retention_days`; 0 for ever.
 
-    The end or deletion of a run hides its messages at once, without a write to each of them.
+    The expiry of a run hides its messages at once, without a write to each of them.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 caller → policy → one transaction of the run and its audit record → the run as JSON.
 """
 
+from collections.abc import Callable
 from copy import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,7 +49,10 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class RunRoutes(msgspec.Struct, frozen=True):
-    """The routes of runs. `new_projects` is None where only admins may start a project."""
+    """The routes of runs. `new_projects` is None where only admins may start a project.
+
+    `empty_messages` ends those of a deleted run, by its project and id.
+    """
 
     client: "DynamoDBClient"
     table: str
@@ -56,6 +60,7 @@ class RunRoutes(msgspec.Struct, frozen=True):
     parents: ParentRuns
     profiles: Profiles
     new_projects: NewProjects | None
+    empty_messages: Callable[[str, str], None]
     now: Clock
 
     def routes(self) -> tuple[Route, ...]:
@@ -123,9 +128,16 @@ class RunRoutes(msgspec.Struct, frozen=True):
         return self._change(call, run_id, "cancel")
 
     def delete_run(self, call: Call, run_id: str) -> Response[str]:
-        """Delete a run: 204, or 404 where it does not exist."""
+        """Delete a run with its messages: 204, or 404 where it does not exist."""
         self._require("delete_run", call, run_id)
-        self.store.delete(call.project, run_id, action=call.action)
+        try:
+            self.store.delete(call.project, run_id, action=call.action)
+        except RequestFailed as failure:
+            if failure.reason == "not_found":
+                # An earlier request may have stopped after the run and before its messages.
+                self.empty_messages(call.project, run_id)
+            raise
+        self.empty_messages(call.project, run_id)
         call.log("run deleted", run=run_id)
         return no_content()
 
