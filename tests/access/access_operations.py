@@ -1,17 +1,18 @@
 """Operations on access: role bindings, service accounts and the audit trail."""
 
 from copy import replace
+from typing import Any
 
 from byline.identity.caller import Principal
 from serve_runs.service_accounts.requests import id_of
-from tests.access.comparison import ALL, APPLICATIONS, Comparison, Step
+from tests.access.comparison import ALL, APPLICATIONS, WORKLOADS, Comparison, Step
 from tests.access.in_process import InProcess
 from tests.access.model import ANONYMOUS, Caller
 
 
 def account_id(api: InProcess, application: Caller) -> str:
     """The id of a service account in paths."""
-    return id_of(Principal("application", api.web.url, application[1]))
+    return id_of(Principal("application", api.issuer(application), application[1]))
 
 
 def grant_role(comparison: Comparison, step: Step) -> None:
@@ -21,7 +22,7 @@ def grant_role(comparison: Comparison, step: Step) -> None:
     if expected == 200 and not _can_be_granted(comparison, step):
         expected = 400
     expected = 201 if expected == 200 and step.role not in current_roles else expected
-    comparison.send(step, "PUT", "role-bindings", expected, document=_binding(step))
+    comparison.send(step, "PUT", "role-bindings", expected, document=_binding(comparison, step))
     if expected in {200, 201}:
         current_roles.add(step.role)
         comparison.existing_projects.add(step.project)
@@ -43,7 +44,7 @@ def revoke_role(comparison: Comparison, step: Step) -> None:
     if expected == 200:
         is_last = step.role == "project:admin" and _admins(comparison, step) == 1
         expected = 404 if step.role not in current_roles else 409 if is_last else 204
-    comparison.send(step, "DELETE", "role-bindings", expected, query=_binding(step))
+    comparison.send(step, "DELETE", "role-bindings", expected, query=_binding(comparison, step))
     if expected == 204:
         current_roles.remove(step.role)
 
@@ -53,10 +54,7 @@ def list_roles(comparison: Comparison, step: Step) -> None:
     expected = comparison.expected(step, "read_roles", "roles")
     answer = comparison.send(step, "GET", "role-bindings", expected, query=ALL)
     if expected == 200:
-        listed = [
-            ((one["kind"], one["subject"] or ""), one["roles"])
-            for one in answer.json["role_bindings"]
-        ]
+        listed = [(_bound(comparison, one), one["roles"]) for one in answer.json["role_bindings"]]
         assert sorted(listed) == sorted(
             (caller, sorted(roles))
             for (project, caller), roles in comparison.model.roles.items()
@@ -117,7 +115,7 @@ def delete_service_account(comparison: Comparison, step: Step) -> None:
 
 
 def _application(step: Step) -> Caller:
-    return APPLICATIONS[step.number % len(APPLICATIONS)]
+    return (*APPLICATIONS, *WORKLOADS)[step.number % 5]
 
 
 def _can_be_granted(comparison: Comparison, step: Step) -> bool:
@@ -126,9 +124,20 @@ def _can_be_granted(comparison: Comparison, step: Step) -> bool:
     return step.other != ANONYMOUS or (comparison.allows_anonymous and not is_admin)
 
 
-def _binding(step: Step) -> dict[str, str]:
+def _binding(comparison: Comparison, step: Step) -> dict[str, str]:
     kind, subject = step.other
-    return {"kind": kind, "role": step.role} | ({"subject": subject} if subject else {})
+    if step.other == ANONYMOUS:
+        return {"kind": kind, "role": step.role}
+    kind = "application" if kind == "workload" else kind
+    issuer = comparison.api.issuer(step.other)
+    return {"kind": kind, "role": step.role, "subject": subject, "issuer": issuer}
+
+
+def _bound(comparison: Comparison, binding: dict[str, Any]) -> Caller:
+    """The caller that a listed binding names."""
+    caller: Caller = (binding["kind"], binding["subject"] or "")
+    workload: Caller = ("workload", caller[1])
+    return workload if binding["issuer"] == comparison.api.issuer(workload) else caller
 
 
 def _admins(comparison: Comparison, step: Step) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.access.in_process import InProcess
-from tests.access.model import ANONYMOUS, Caller, Model
+from tests.access.model import ANONYMOUS, Caller, Model, actor_of
 from tests.runs.runs_api import Answer
 
 ROOT: Caller = ("user", "root")
@@ -17,7 +17,19 @@ APPLICATIONS: tuple[Caller, ...] = (("application", "gpu"), ("application", "ada
 """The last person and the last application are in `PROJECT_ADMINS`. One application and one person
 have the same subject."""
 
-CALLERS = (*PEOPLE, *APPLICATIONS, ANONYMOUS)
+WORKLOADS: tuple[Caller, ...] = (("workload", "gpu"), ("workload", "train"))
+"""The first one has the subject of an application, at another issuer."""
+
+DELEGATED: tuple[Caller, ...] = (
+    ("delegated", "gpu for ada"),
+    ("delegated", "gpu for grace"),
+    ("delegated", "ada for ada"),
+    ("delegated", "deployer for root"),
+)
+PRINCIPALS = (*PEOPLE, *APPLICATIONS, *WORKLOADS, ANONYMOUS)
+"""The callers that a role can be bound to."""
+
+CALLERS = (*PRINCIPALS, *DELEGATED)
 PROJECTS = ("apollo", "gemini")
 NO_RUN = "01M6DMBE000000000000000000"
 SECRET = "hush-hush"
@@ -161,9 +173,17 @@ class Comparison:
 
     def check_on_behalf_of(self, step: Step, on_behalf_of: dict[str, Any] | None) -> None:
         """Check that an answer names the person that the model says the caller acts for."""
-        acts_for = self.model.acts_for.get(step.caller)
+        person, _ = self.model.represented(step.caller, step.project)
         subject = None if on_behalf_of is None else on_behalf_of["user"]["id"]["subject"]
-        assert subject == (None if acts_for is None else acts_for[0][1]), step
+        assert subject == (None if person is None else person[1]), step
+
+    def check_actor(self, step: Step, executed_by: dict[str, Any] | None) -> None:
+        """Check that an answer names the agent of a delegated caller, and the caller of others."""
+        kind, subject = actor_of(step.caller)
+        kind = "application" if kind == "workload" else kind
+        expected = {} if kind == "anonymous" else {kind: subject}
+        found = executed_by or {}
+        assert {name: one["id"]["subject"] for name, one in found.items()} == expected, step
 
 
 type Operation = Callable[[Comparison, Step], None]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.access.in_process import InProcess, aws_in_process, load
+from tests.access.in_process import InProcess, aws_in_process, load, trusted_issuers
 from tests.runs.identity_server import Web, serve_identities
 
 
@@ -29,7 +29,10 @@ def apis(web: Web, empty: Callable[[], None]) -> dict[bool, InProcess]:
     Where anyone may, anonymous callers may call too.
     """
     del empty
-    common = {"PROJECT_ADMINS": "root, application:deployer"}
+    common = {
+        "PROJECT_ADMINS": f"root, application:{web.url}#deployer",
+        "TRUSTED_ISSUERS": trusted_issuers(web),
+    }
     return {
         False: load(web, **common),
         True: load(web, **common, PROJECT_CREATION="anyone", ANONYMOUS_CALLERS="allow"),

@@ -16,7 +16,7 @@ from moto.backends import get_backend
 
 from byline.aws import dynamodb, secrets_manager, sqs
 from serve_runs.calls import Api
-from tests.access.model import ANONYMOUS, Caller
+from tests.access.model import ANONYMOUS, Caller, actor_of, named_person
 from tests.refresh.world import SECRETS
 from tests.runs import identity_server
 from tests.runs.identity_server import Credential, Web
@@ -43,11 +43,25 @@ class InProcess:
             return identity_server.NO_CREDENTIAL
         issued_at, credential = self._credentials.get(caller, (0.0, identity_server.NO_CREDENTIAL))
         if time.monotonic() - issued_at > TOKEN_SECONDS or not issued_at:
-            kind, subject = caller
-            bearer = kind == "application"
-            credential = self.web.bearer(subject, subject) if bearer else self.web.browser(subject)
+            credential = self._new_credential(caller)
             self._credentials[caller] = time.monotonic(), credential
         return credential
+
+    def _new_credential(self, caller: Caller) -> Credential:
+        kind, subject = actor_of(caller)
+        person = named_person(caller)
+        if person is not None:
+            claims = {"act": {"sub": subject}, "auth_time": int(time.time())}
+            return self.web.bearer(person[1], f"client-of-{subject}", **claims)
+        if kind == "workload":
+            return self.web.bearer(subject, subject, iss=self.issuer(caller), team="acme")
+        if kind == "application":
+            return self.web.bearer(subject, subject)
+        return self.web.browser(subject)
+
+    def issuer(self, caller: Caller) -> str:
+        """The issuer of a caller's credential."""
+        return workload_issuer(self.web) if caller[0] == "workload" else self.web.url
 
     def send(
         self,
@@ -86,6 +100,35 @@ def aws_in_process() -> Iterator[Callable[[], None]]:
         yield _empty
     for client in (dynamodb, sqs, secrets_manager):
         client.cache_clear()
+
+
+def workload_issuer(web: Web) -> str:
+    """The issuer of workloads' tokens, beside the one of people and applications."""
+    return f"{web.url}/jobs"
+
+
+def trusted_issuers(web: Web) -> str:
+    """The setting that trusts both, and publishes the keys of the second one."""
+    keys = f"{workload_issuer(web)}/keys"
+    web.publish(
+        "/jobs/.well-known/openid-configuration",
+        {
+            "issuer": workload_issuer(web),
+            "jwks_uri": keys,
+        },
+    )
+    web.publish("/jobs/keys", web.pages["/keys"])
+    return json.dumps(
+        [
+            {"issuer": web.url, "audiences": ["byline"], "profile": "generic"},
+            {
+                "issuer": workload_issuer(web),
+                "audiences": ["byline"],
+                "profile": "workload",
+                "allow": {"team": "acme"},
+            },
+        ]
+    )
 
 
 def load(web: Web, **changes: str) -> InProcess:

@@ -1,6 +1,8 @@
 """A model of the access rules that uses no table, no policy and no request.
 
-A caller is a pair (kind, subject): the application `ada` is not the person `ada`.
+A caller is a pair (kind, subject): the application `ada` is not the person `ada`. A `workload` is
+an application of another issuer, so the workload `gpu` is not the application `gpu`. A `delegated`
+caller is an agent with a token that names its person, such as `gpu for ada`.
 """
 
 from collections import defaultdict
@@ -9,6 +11,19 @@ from typing import Any
 
 type Caller = tuple[str, str]
 ANONYMOUS: Caller = ("anonymous", "")
+
+
+def actor_of(caller: Caller) -> Caller:
+    """Whose rights a caller has and who is recorded: of a delegated one, the agent."""
+    kind, subject = caller
+    return ("application", subject.partition(" for ")[0]) if kind == "delegated" else caller
+
+
+def named_person(caller: Caller) -> Caller | None:
+    """The person that a delegated caller's own token names; None for all others."""
+    kind, subject = caller
+    return ("user", subject.partition(" for ")[2]) if kind == "delegated" else None
+
 
 VIEWER_ACTIONS = {
     f"read_{kind}" for kind in ("run", "messages", "runner", "roles", "service_account")
@@ -74,21 +89,29 @@ class Model:
         An application that acts for a person needs the person to be allowed too, except for what a
         runner may do without a role.
         """
-        if self._permits(caller, set(), action, resource):
+        actor = actor_of(caller)
+        if self._permits(actor, set(), action, resource):
             return True
-        person, project_of_link, role = self.acts_for.get(caller, (None, "", ""))
-        assigned = self.roles_of(caller, project) | (
-            {role} if project_of_link == project else set()
-        )
-        return self._permits(caller, assigned, action, resource) and (
+        person, role = self.represented(caller, project)
+        assigned = self.roles_of(actor, project) | ({role} if role else set())
+        return self._permits(actor, assigned, action, resource) and (
             person is None
             or self._permits(person, self.roles_of(person, project), action, resource)
         )
 
+    def represented(self, caller: Caller, project: str) -> tuple[Caller | None, str]:
+        """The person that a caller acts for, and the role that its registration gives it.
+
+        The person that a token names comes before the registered one, whose role does not count.
+        """
+        registered, project_of_link, role = self.acts_for.get(actor_of(caller), (None, "", ""))
+        person = named_person(caller) or registered
+        return person, role if project_of_link == project and person == registered else ""
+
     def _permits(
         self, caller: Caller, roles: set[str], action: str, resource: dict[str, Any]
     ) -> bool:
-        is_itself = caller[0] == "application" and caller == resource.get("own")
+        is_itself = caller == resource.get("own")
         if action == "post_runner_message" or (is_itself and action in RUNNER_ACTIONS):
             return is_itself
         denied = (caller == ANONYMOUS and action in TOKEN_ACTIONS) or (

@@ -1,7 +1,7 @@
 """Operations on runs and their messages: the request, and the status that the model expects."""
 
 from tests.access.comparison import ALL, PROJECTS, Comparison, Step
-from tests.access.model import ANONYMOUS
+from tests.access.model import ANONYMOUS, actor_of
 
 BEFORE = {
     "start": {"pending"},
@@ -22,7 +22,7 @@ def create_run(comparison: Comparison, step: Step) -> None:
         comparison.anyone_creates
         and expected in {403, 404}
         and step.caller != ANONYMOUS
-        and step.caller not in comparison.model.acts_for
+        and comparison.model.represented(step.caller, step.project)[0] is None
         and step.project not in comparison.existing_projects
     )
     created = 201 if creates_project or expected == 200 else expected
@@ -32,8 +32,10 @@ def create_run(comparison: Comparison, step: Step) -> None:
             comparison.model.roles[step.project, step.caller].add("project:admin")
         run = answer.json["id"]
         comparison.runs.append(run)
-        comparison.add(step, "run", run, by=step.caller, runner=step.name, status="pending")
+        by = actor_of(step.caller)
+        comparison.add(step, "run", run, by=by, runner=step.name, status="pending")
         comparison.check_on_behalf_of(step, answer.json["on_behalf_of"])
+        comparison.check_actor(step, answer.json["executed_by"])
 
 
 def read_run(comparison: Comparison, step: Step) -> None:
@@ -102,6 +104,7 @@ def post_message(comparison: Comparison, step: Step) -> None:
     )
     if created == 201:
         comparison.check_on_behalf_of(step, answer.json["on_behalf_of"])
+        comparison.check_actor(step, answer.json["author"])
 
 
 def _expected_for_messages(comparison: Comparison, step: Step, action: str) -> int:

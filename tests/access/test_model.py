@@ -14,7 +14,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from tests.access import access_operations, run_operations, token_operations
-from tests.access.comparison import CALLERS, PROJECTS, ROOT, SECRET, Comparison, Step
+from tests.access.comparison import CALLERS, PRINCIPALS, PROJECTS, ROOT, SECRET, Comparison, Step
 from tests.access.in_process import InProcess
 from tests.access.model import ROLES
 from tests.identity.alb_tokens import segments_of
@@ -48,7 +48,7 @@ ANY_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "project": st.sampled_from([*PROJECTS[:1] * 3, *PROJECTS]),
     "name": st.sampled_from(["one", "two"]),
     "number": st.integers(0, 15),
-    "other": st.sampled_from(CALLERS),
+    "other": st.sampled_from(PRINCIPALS),
     "role": st.sampled_from(
         [role for role in sorted(ROLES) for _ in range(ROLE_WEIGHTS.get(role, 1))]
     ),

@@ -1,6 +1,6 @@
 """Operations on runners and credentials, and on their tokens."""
 
-from tests.access.comparison import APPLICATIONS, SECRET, Comparison, Step
+from tests.access.comparison import APPLICATIONS, SECRET, WORKLOADS, Comparison, Step
 from tests.access.model import ANONYMOUS
 
 
@@ -10,6 +10,8 @@ def register_runner(comparison: Comparison, step: Step) -> None:
     before = comparison.resource(step, "runner", step.name)
     # The subject's issuer is that of the first registrant; an anonymous caller has no issuer.
     own = None if step.caller == ANONYMOUS else subject
+    if step.caller in WORKLOADS:
+        own = "workload", subject[1]
     if before is not None and before["subject"][1] == subject[1]:
         own = before["own"] or own
     known = {"subject": subject, "own": own}
