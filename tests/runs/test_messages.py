@@ -377,6 +377,15 @@ class TestRetries:
         assert again.json == first.json
         assert len(conversation.rows()) == 1
 
+    def test_order_of_members_does_not_make_another_message(
+        self, conversation: Conversation, mary: Credential
+    ) -> None:
+        """The same content in another order, at any depth, repeats the first message."""
+        first = conversation.post(mary, {"a": 1, "b": {"c": 2, "d": 3}}, key="once")
+        again = conversation.post(mary, {"b": {"d": 3, "c": 2}, "a": 1}, key="once")
+        assert (first.status, again.status) == (201, 200)
+        assert again.json == first.json
+
     def test_same_key_with_another_message_is_refused(
         self, conversation: Conversation, mary: Credential
     ) -> None:

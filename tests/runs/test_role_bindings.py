@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import batched
 
 import pytest
 
+from serve_runs.role_bindings.store import QUERIES_A_PAGE, ROWS_A_QUERY
 from tests.runs.access_rows import AccessRows, register
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
@@ -155,6 +157,29 @@ def test_pages_contain_every_principal_with_roles_once(strict: RunsApi, ada: Cre
             break
     assert [binding["subject"] for binding in listed] == [f"person-{n}" for n in (0, 1, 3, 4)]
     assert listed[1]["roles"] == ["credential:reader", "project:viewer"]
+
+
+def test_listing_reads_a_bounded_number_of_rows(
+    strict: RunsApi, ada: Credential, dynamodb: DynamoDb, web: Web
+) -> None:
+    """Principals whose last role was revoked leave rows: a page reads 500 of them, and the next
+    page goes on."""
+    rows = [
+        {"scope": {"S": "project#apollo"}, "entry": {"S": f"roles#user:{web.url}#no-{number:03}"}}
+        for number in range(QUERIES_A_PAGE * ROWS_A_QUERY)
+    ]
+    for some in batched(rows, 25, strict=False):
+        puts = [{"PutRequest": {"Item": row}} for row in some]
+        dynamodb.client.batch_write_item(RequestItems={ACCESS_TABLE: puts})
+    grant(strict, ada, "project:viewer", "zoe")
+    dynamodb.calls.clear()
+    page = strict.call("GET", BINDINGS, by=ada, query={"limit": "1"}).json
+    queries = [call for call in dynamodb.calls if call.operation == "Query"]
+    assert (page["role_bindings"], len(queries)) == ([], QUERIES_A_PAGE)
+    query = {"limit": "1", "cursor": page["next_cursor"]}
+    page = strict.call("GET", BINDINGS, by=ada, query=query).json
+    assert [one["subject"] for one in page["role_bindings"]] == ["zoe"]
+    assert page["next_cursor"] is None
 
 
 @pytest.mark.parametrize(

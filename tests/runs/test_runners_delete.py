@@ -4,10 +4,12 @@ from copy import replace
 
 import pytest
 
+from serve_runs.access.projects import project_key
 from stand_ins.faults import LoseAnswer
 from tests.refresh.world import TABLE
 from tests.runs.identity_server import Credential
 from tests.runs.runners_api import RunnersApi
+from tests.runs.table_server import ACCESS_TABLE
 
 
 def test_last_runner_of_a_token_takes_its_secrets_with_it(
@@ -124,3 +126,13 @@ def test_partitions_beside_runners_are_no_project_names(
     for path_of_row in (path, f"{path}/nightly", f"{path}/nightly/token"):
         answer = runners.api.call("GET", path_of_row, by=ada)
         assert (answer.status, answer.reason) == (400, "invalid_name")
+
+
+def test_project_row_stays_after_the_last_runner(runners: RunnersApi, ada: Credential) -> None:
+    """Retired rows expire after a month. Then the project would be new, and its next creator could
+    get tokens with the client secrets that it has."""
+    assert runners.put(ada).status == 201
+    assert runners.delete(ada).status == 204
+    key = project_key(runners.project)
+    answer = runners.world.dynamodb.get_item(TableName=ACCESS_TABLE, Key=key)
+    assert answer["Item"] == key | {"admins": {"N": "0"}}

@@ -135,7 +135,7 @@ class AuditTrail:
         callers_are_verified: bool = True,
     ) -> None:
         self._client = client
-        self._table = table
+        self.table = table
         self._now = now
         self._retention_days = retention_days
         self._callers_are_verified = callers_are_verified
@@ -196,7 +196,7 @@ class AuditTrail:
             "run": run,
         }
         return {
-            "TableName": self._table,
+            "TableName": self.table,
             "Item": {
                 **{name: {"S": text} for name, text in texts.items() if text is not None},
                 "verified": {"BOOL": self._callers_are_verified},

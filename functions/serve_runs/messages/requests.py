@@ -46,6 +46,11 @@ def content_text(message: PostMessage) -> str:
     return encoded.decode()
 
 
+def sorted_text(message: PostMessage) -> str:
+    """The content as JSON with sorted members, to compare it with another one."""
+    return msgspec.json.encode(message.content, order="sorted").decode()
+
+
 def _levels(value: Any, *, most: int) -> int:
     """The levels of nesting of `value`, counted up to one more than `most`."""
     inner = value.values() if isinstance(value, dict) else value

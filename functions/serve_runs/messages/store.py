@@ -34,7 +34,7 @@ from byline.tables.rows import (
 from serve_runs.audit.trail import ActionContext
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.idempotency import RememberedKey, digest
-from serve_runs.messages.requests import PostMessage, content_text
+from serve_runs.messages.requests import PostMessage, content_text, sorted_text
 from serve_runs.messages.views import LAST, before_a_gap, next_id, partition
 from serve_runs.runs.views import run_key
 
@@ -90,7 +90,8 @@ class MessageStore:
                 # Not the partition of a run's own keys, because project names have no `#`.
                 f"idempotency#{project}#{run_id}",
                 f"message#{digest(*action.key_owners, key)}",
-                digest(message.role, content),
+                # In one order, so that the order of members does not matter.
+                digest(message.role, sorted_text(message)),
             )
         for overtaken in range(ATTEMPTS):
             if overtaken:

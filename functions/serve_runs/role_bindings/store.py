@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _ROLES = "roles#"
 
+ROWS_A_QUERY = 100
+QUERIES_A_PAGE = 5
+"""A page of a listing reads 500 rows at most, also where all of them have no role."""
+
 
 class RoleStore:
     """The role bindings of one table. `record`: the audit record written together with a change."""
@@ -102,10 +106,13 @@ class RoleStore:
     def list_bindings(
         self, project: str, *, limit: int, after: str | None
     ) -> tuple[dict[Principal, list[str]], str | None]:
-        """Up to `limit` principals with their roles, and the last principal if more follow."""
+        """Up to `limit` principals with their roles, and the principal to continue after.
+
+        A page may have fewer, because principals whose last role was revoked are read too.
+        """
         found: list[Item] = []
         start = after
-        while len(found) <= limit:
+        for _ in range(QUERIES_A_PAGE):
             query: Any = {
                 "TableName": self._table,
                 "KeyConditionExpression": "#scope = :scope AND begins_with(entry, :roles)",
@@ -117,7 +124,7 @@ class RoleStore:
                     ":roles": {"S": _ROLES},
                 },
                 "ConsistentRead": True,
-                "Limit": limit + 1,
+                "Limit": ROWS_A_QUERY,
             }
             if start is not None:
                 # The project comes from the request, so a forged cursor cannot leave it.
@@ -126,11 +133,12 @@ class RoleStore:
                 }
             page = self._client.query(**query)
             found += page["Items"]
-            if "LastEvaluatedKey" not in page:
+            next_key = page.get("LastEvaluatedKey")
+            start = None if next_key is None else next_key["entry"]["S"].removeprefix(_ROLES)
+            if start is None or len(found) > limit:
                 break
-            start = page["LastEvaluatedKey"]["entry"]["S"].removeprefix(_ROLES)
         shown = found[:limit]
-        last = _principal_text(shown[-1]) if len(found) > limit else None
+        last = _principal_text(shown[-1]) if len(found) > limit else start
         bindings = {read_principal(_principal_text(item)): item["roles"]["SS"] for item in shown}
         return {principal: list(roles) for principal, roles in bindings.items()}, last
 

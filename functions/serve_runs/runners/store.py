@@ -10,6 +10,7 @@ from byline.caching import Clock
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_key
 from byline.refresh.token_rows import TokenRow, read_token_row, token_key
 from byline.tables.rows import Contended, Item, read_rows, text_of, write_together
+from serve_runs.access.projects import keep_project_row
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import contended, not_found
 from serve_runs.runners.changes import Runner, asked, left, new_runner, registered, token_after
@@ -146,7 +147,11 @@ class RunnerStore:
             if item is None:
                 raise not_found()
             actions, retired = self._leave(project, text_of(item, "token"), now=self._now())
-            actions |= {"runner": delete_runner(self._table, item), "record": record}
+            actions |= {
+                "runner": delete_runner(self._table, item),
+                "project": keep_project_row(self._audit.table, project),
+                "record": record,
+            }
             if self._write(actions):
                 return retired
         raise contended("runner")
