@@ -28,6 +28,7 @@ RequestReason = Literal[
     "method_not_allowed",
     "cross_site_request",
     "wrong_state",
+    "run_not_executed",
     "idempotency_conflict",
     "run_deleted",
     "keys_unavailable",

@@ -91,6 +91,7 @@ def build(environ: Mapping[str, str]) -> Api:
     )
     later = LaterRoutes(
         client=client,
+        runs=runs,
         runs_table=runs_table,
         runners_table=runners_table,
         access_table=access_table,

@@ -19,6 +19,7 @@ from serve_runs.access.admins import DefaultIssuers
 from serve_runs.access.control import AccessControl
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.profiles.store import Profiles
+from serve_runs.runs.store import RunStore
 from serve_runs.web.routing import Route, RouteGroup
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from serve_runs.role_bindings.new_projects import NewProjects
     from serve_runs.role_bindings.store import RoleStore
     from serve_runs.runners.store import RunnerStore
+    from serve_runs.runs.executions import Executions
 
 
 class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     client: "DynamoDBClient"
+    runs: RunStore
     runs_table: str
     runners_table: str
     access_table: str
@@ -104,6 +107,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             names=self._secret_names(),
             refresh_queue_url=self.refresh_queue_url,
             now=self.now,
+            executed_run=self._executions().executed_run,
         ).routes()
 
     def _tokens(self) -> Sequence[Route]:
@@ -179,7 +183,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             audit=self.audit,
             now=self.now,
         )
-        return CredentialRoutes(store, self.audit).routes()
+        return CredentialRoutes(store, self.audit, self._executions()).routes()
 
     def _messages(self) -> Sequence[Route]:
         from serve_runs.messages.places import WaitingPlaces  # noqa: PLC0415
@@ -193,6 +197,11 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             self.client, self.runs_table, places=self.waiting_requests, now=self.now
         )
         return MessageRoutes(store, self._runner_store(), places).routes()
+
+    def _executions(self) -> "Executions":
+        from serve_runs.runs.executions import Executions  # noqa: PLC0415
+
+        return Executions(self.runs, self._runner_store())
 
     def _runner_store(self) -> "RunnerStore":
         from serve_runs.runners.store import RunnerStore  # noqa: PLC0415

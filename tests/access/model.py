@@ -52,7 +52,7 @@ ADMIN_ACTIONS |= {
     "read_access",
     "read_audit",
 }
-TOKEN_ACTIONS = {"read_credential_token", "read_runner_token"}
+TOKEN_ACTIONS = {"read_credential_token", "read_runner_token", "execute_run"}
 ROLES = {
     "project:viewer": VIEWER_ACTIONS,
     "project:editor": EDITOR_ACTIONS,

@@ -17,7 +17,7 @@ from tests.access.model import PERSON_ONLY_ACTIONS, ROLES, TOKEN_ACTIONS
 ACTIONS = {
     "Project": "create_run create_service_account read_tokens",
     "Run": "read_run start_run finish_run fail_run cancel_run delete_run"
-    " read_messages post_user_message post_runner_message",
+    " read_messages post_user_message post_runner_message execute_run",
     "Runner": "read_runner register_runner restart_runner refresh_runner delete_runner"
     " read_runner_token",
     "ServiceAccount": "read_service_account delete_service_account",
@@ -80,8 +80,7 @@ class TestRoles:
         self, principal: Principal, role: str, action: str
     ) -> None:
         """Only a person may create a service account, and an anonymous caller reads no token."""
-        tokens = {"read_credential_token", "read_runner_token"}
-        denied = PERSON_ONLY_ACTIONS | (tokens if principal == ANONYMOUS else set())
+        denied = PERSON_ONLY_ACTIONS | (TOKEN_ACTIONS if principal == ANONYMOUS else set())
         assert permits(principal, action, role) == (action in ROLES[role] - denied)
 
     def test_grantable_roles_are_the_built_in_ones(self) -> None:
@@ -223,12 +222,38 @@ class TestRunners:
 
     @pytest.mark.parametrize("action", KINDS)
     def test_runner_is_permitted_no_other_action(self, action: str) -> None:
-        """Being the runner permits five actions and no other."""
+        """Being the runner permits six actions and no other."""
         kind = KINDS[action]
         own: dict[str, dict[str, Any]] = {"Runner": {"own": GPU}, "Run": {"executor": GPU}}
         expected = {"read_runner_token", "refresh_runner", "restart_runner"}
-        expected |= {"read_messages", "post_runner_message"}
+        expected |= {"read_messages", "post_runner_message", "execute_run"}
         assert permits(GPU, action, **own.get(kind, {})) == (action in expected)
+
+
+class TestExecution:
+    """Reading a token for a run, which only those may who execute it."""
+
+    def test_runner_executes_the_runs_that_name_it(self) -> None:
+        """By its own Bearer token, and without a role."""
+        assert permits(GPU, "execute_run", executor=GPU)
+        assert not permits(GPU, "execute_run", executor=GPU, context=VERIFIED | {"source": "alb"})
+        assert not permits(ADA, "execute_run", *EVERYTHING, executor=GPU)
+
+    @pytest.mark.parametrize("role", ["project:editor", "project:admin"])
+    def test_creator_and_person_execute_a_run_while_they_may_change_it(self, role: str) -> None:
+        """Without the role they do not, and nobody executes a run of others."""
+        assert permits(GPU, "execute_run", role, creator=GPU, person=ADA)
+        assert permits(ADA, "execute_run", role, creator=GPU, person=ADA)
+        assert not permits(GRACE, "execute_run", *EVERYTHING, creator=GPU, person=ADA)
+        others = EVERYTHING - {"project:editor", "project:admin"}
+        for principal in (GPU, ADA):
+            assert not permits(principal, "execute_run", *others, creator=GPU, person=ADA)
+
+    def test_unverified_creator_executes_no_run(self) -> None:
+        """Where callers are not verified, nobody executes a run."""
+        unverified = VERIFIED | {"verified": False}
+        assert not permits(ADA, "execute_run", "project:admin", person=ADA, context=unverified)
+        assert not permits(GPU, "execute_run", executor=GPU, context=unverified)
 
 
 class TestUnverifiedCallers:
@@ -236,7 +261,7 @@ class TestUnverifiedCallers:
 
     UNVERIFIED = VERIFIED | {"verified": False}
 
-    @pytest.mark.parametrize("action", sorted(TOKEN_ACTIONS))
+    @pytest.mark.parametrize("action", sorted(TOKEN_ROLES))
     def test_unverified_caller_reads_no_token(self, action: str) -> None:
         """An unverified caller reads no token, neither as a token reader nor as the runner."""
         assert permits(ADA, action, TOKEN_ROLES[action])

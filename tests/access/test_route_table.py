@@ -136,12 +136,14 @@ class SampleProject:
         api.send(ROOT, "DELETE", "/v1/projects/apollo/role-bindings", query=binding)
         self.started = self._send(ROOT, "POST", "runs", {}, 201).json["id"]
         self._send(ROOT, "POST", f"runs/{self.started}/start", None, 200)
+        self.executed = self._send(ROOT, "POST", "runs", {"runner": "gpu"}, 201).json["id"]
+        self._send(ROOT, "POST", f"runs/{self.executed}/start", None, 200)
         self._send(ROOT, "PUT", "role-bindings", BINDING, 201)
 
     @property
     def runs(self) -> list[str]:
         """The ids of the project's runs, the newest first."""
-        return [self.started, self.run]
+        return [self.executed, self.started, self.run]
 
     def grant(self, caller: Caller, role: str) -> None:
         """Give a caller a role in the project."""
@@ -169,6 +171,7 @@ class SampleProject:
             "grant_role": BINDING,
         }
         queries = {
+            "execute_run": {"run": self.executed},
             "revoke_role": BINDING,
             "read_access": {"principal": f"user:{self.api.web.url}#linus"},
             "read_audit": {"run": self.run},

@@ -32,6 +32,7 @@ from stand_ins.in_process import answer_in_process
 from stand_ins.secret_store import Behaviour
 from tests.refresh.token_issuer import RegisteredClient, TokenIssuer, serve_issuer
 from tests.runs.table_server import ACCESS_TABLE, table_definition
+from tests.runs.table_server import TABLE as RUNS_TABLE
 
 TABLE = "RunnersTable"
 SECRETS = SecretNames("stage")
@@ -350,6 +351,6 @@ def new_world(
 
 
 def make_tables(aws: AwsServer) -> None:
-    """Create RunnersTable and AccessTable as in the template."""
-    for table in (TABLE, ACCESS_TABLE):
+    """Create the tables as in the template."""
+    for table in (TABLE, ACCESS_TABLE, RUNS_TABLE):
         aws.observer("dynamodb").create_table(**table_definition(table))

@@ -15,7 +15,7 @@ from tests.refresh.deployment import Deployment, deployed
 from tests.refresh.world import World, new_world
 from tests.runs.identity_server import Credential, Web, serve_identities
 from tests.runs.runs_api import Answer, RunsApi, build_function
-from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE, table_definition
+from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE
 
 ISSUER = "https://issuer.example"
 TABLES = (TABLE, RUNNERS_TABLE, ACCESS_TABLE)
@@ -76,7 +76,6 @@ def service() -> Iterator[Service]:
     ):
         web = replace(server, url=ISSUER)
         world.catch_up()
-        world.dynamodb.create_table(**table_definition(TABLE))
         world.give_client(project=PROJECT)
         with deployed(world) as refresh:
             issuer = {

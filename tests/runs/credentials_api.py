@@ -61,6 +61,14 @@ class CredentialsApi:
         """Read a credential's token."""
         return self.api.call("GET", self.path(name, of="/token"), by=by, query=query)
 
+    def run(self, by: Credential, *changes: str, **body: Any) -> str:
+        """Create a run, carry out `changes`, by default `start`, and return its id."""
+        run: str = self.api.create(by, project=self.project, **body)["id"]
+        for change in changes or ("start",):
+            path = f"/v1/projects/{self.project}/runs/{run}/{change}"
+            assert self.api.call("POST", path, by=by).status == 200
+        return run
+
     def grant(self, subject: str, *roles: str, kind: str = "user") -> None:
         """Write a principal's roles directly to the table, in place of the ones it has."""
         self.world.dynamodb.put_item(

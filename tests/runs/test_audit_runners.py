@@ -99,12 +99,14 @@ class TestTokens:
     ) -> None:
         """The record names the reader, and the run where the reader gave one."""
         path = ready.path("nightly", of="/token")
-        assert ready.api.call("GET", path, by=gpu, query={"run": RUN}).status == 200
+        run = ready.api.create(ada, project=ready.project, runner="nightly")["id"]
+        ready.api.call("POST", f"/v1/projects/{ready.project}/runs/{run}/start", by=ada)
+        assert ready.api.call("GET", path, by=gpu, query={"run": run}).status == 200
         assert ready.token(gpu).status == 200
         _, for_run, without_run = trail(ready, ada)
         assert for_run["action"] == without_run["action"] == "read_runner_token"
         assert for_run["principal"] == f"application:{web.url}#gpu"
-        assert (for_run["run"], without_run["run"]) == (RUN, None)
+        assert (for_run["run"], without_run["run"]) == (run, None)
         person = {"project": ready.project, "person": f"application:{web.url}#gpu"}
         assert actions(ready.api, ada, **person) == ["read_runner_token"] * 2
 

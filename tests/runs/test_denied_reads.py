@@ -81,6 +81,16 @@ def test_denied_read_is_logged_and_counted_by_reason(
 
 
 @KINDS
+def test_read_for_a_run_of_others_is_counted(denied: Denied, web: Web, kind: str) -> None:
+    """A token reader that does not execute the run is denied with the reason of the run."""
+    denied.credentials.grant("tess", "credential:token-reader", "runner:token-reader")
+    answer = denied.token(kind, web.browser("tess"), query="01M6DMBE000000000000000001")
+    assert answer.reason == "run_not_executed"
+    [line], [count] = denied.reported()
+    assert line["reason"] == count["reason"] == "run_not_executed"
+
+
+@KINDS
 def test_read_by_a_page_of_another_site_is_counted(denied: Denied, web: Web, kind: str) -> None:
     """A foreign page that makes a browser read a token is refused before the route is reached."""
     answer = denied.token(kind, web.browser("mary"), sec_fetch_site="cross-site")

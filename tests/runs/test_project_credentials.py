@@ -282,10 +282,10 @@ class TestRecords:
     def test_read_token_is_recorded_with_its_run(
         self, credentials: CredentialsApi, ada: Credential, web: Web
     ) -> None:
-        """The record names the reader, and the run that the reader gave."""
-        run = "01M6DMBE000000000000000001"
+        """The record names the reader, and the run that the reader executes."""
         credentials.put(ada)
-        credentials.grant("tess", "credential:token-reader")
+        credentials.grant("tess", "credential:token-reader", "project:editor")
+        run = credentials.run(web.browser("tess"))
         answer = credentials.token(web.browser("tess"), run=run)
         assert answer.status == 200
         assert answer.headers["cache-control"] == "no-store"

@@ -14,9 +14,9 @@ SERVE_RUNS: Sequence[frozenset[str]] = (
     frozenset({"access"}),
     frozenset({"audit", "profiles"}),
     frozenset({"calls"}),
-    frozenset({"callers", "role_bindings", "runners", "credentials"}),
+    frozenset({"callers", "role_bindings", "runners"}),
     frozenset({"runs", "service_accounts"}),
-    frozenset({"messages"}),
+    frozenset({"messages", "credentials"}),
     frozenset({"later_routes", "priming", "tracing"}),
     frozenset({"handler"}),
 )

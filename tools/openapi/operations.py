@@ -53,7 +53,13 @@ KEY: Reasons = ("invalid_idempotency_key", "idempotency_conflict")
 NAMED: Reasons = ("invalid_parameter", "unknown_email", "ambiguous_email")
 """Reasons of a route whose principal may be named by its e-mail address."""
 
-TOKEN: Reasons = (*CHANGE, "invalid_parameter", "token_unavailable")
+TOKEN: Reasons = (
+    *CHANGE,
+    "invalid_parameter",
+    "run_not_executed",
+    "wrong_state",
+    "token_unavailable",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -440,7 +440,11 @@ class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
     ]
     request_id: Annotated[str, Meta(description="The request's id in the logs.")]
     run: Annotated[
-        RunId | None, Meta(description="The run that a token was read for, as its reader stated.")
+        RunId | None,
+        Meta(
+            description="The run that a token was read for. In records of versions that did not "
+            "check it: as its reader stated."
+        ),
     ]
 
 

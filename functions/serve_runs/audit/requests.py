@@ -44,5 +44,5 @@ class ReadToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     run: Annotated[
         RunId | None,
-        Meta(description="The run that needs the token, as the caller states. It is recorded."),
+        Meta(description="The running run that needs the token. The caller must execute it."),
     ] = None

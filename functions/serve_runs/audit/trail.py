@@ -159,7 +159,7 @@ class AuditTrail:
     ) -> None:
         """Record an action that changes no row, before it is carried out.
 
-        `run`: the run that needs the action, as the caller states. Raises DynamoDB's errors and
+        `run`: the run that needs the action. Raises DynamoDB's errors and
         `Contended`: after an error the action must not be carried out.
         """
         put = self._put(context, action, resource, run=run)

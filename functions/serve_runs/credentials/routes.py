@@ -15,6 +15,7 @@ from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.credentials.requests import put_credential
 from serve_runs.credentials.store import CredentialStore
 from serve_runs.credentials.views import credential_json
+from serve_runs.runs.executions import Executions
 from serve_runs.web.paging import PageQuery, Position, decode_position, encode_position
 from serve_runs.web.routing import Route
 
@@ -24,10 +25,11 @@ CREDENTIAL = f"{CREDENTIALS}/<credential>"
 
 @dataclass(frozen=True, slots=True)
 class CredentialRoutes:
-    """The routes of credentials, with the store and the audit trail that they use."""
+    """The routes of credentials, with the stores and the audit trail that they use."""
 
     store: CredentialStore
     audit: AuditTrail
+    executions: Executions
 
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
@@ -89,11 +91,14 @@ class CredentialRoutes:
     def show_credential_token(self, call: Call, credential: str) -> Response[str]:
         """A credential with its token, for `credential:token-reader` alone.
 
-        The read is recorded first, with the caller and the run that needs the token.
+        The read is recorded first, with the caller and the run that needs the token, which the
+        caller must execute.
         """
         self._require("read_credential_token", call, credential)
         query = call.query(ReadToken)
         found = self.store.get(call.project, credential)
+        if query.run is not None:
+            self.executions.executed_run(call, query.run)
         # Recorded before the secret is read, so that no read is without a record.
         resource = AuditedResource(call.project, "credential", credential)
         self.audit.write(call.action, "read_credential_token", resource, run=query.run)

@@ -48,7 +48,10 @@ RUNNER = f"{RUNNERS}/<runner>"
 
 @dataclass(frozen=True, slots=True)
 class RunnerRoutes:
-    """The routes of runners. `secrets` makes the client of Secrets Manager for token reads."""
+    """The routes of runners. `secrets` makes the client of Secrets Manager for token reads.
+
+    `executed_run` raises `RequestFailed` unless the caller executes a run.
+    """
 
     client: "DynamoDBClient"
     table: str
@@ -58,6 +61,7 @@ class RunnerRoutes:
     names: SecretNames
     refresh_queue_url: str
     now: Clock
+    executed_run: Callable[[Call, str], object]
 
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
@@ -166,6 +170,8 @@ class RunnerRoutes:
             raise not_found()
         own = own_principal(row)
         access.require("read_runner_token", access.resource("Runner", runner, own=own))
+        if query.run is not None:
+            self.executed_run(call, query.run)
         token = self.store.token_of(row)
         document = read_token(token, names=self.names, client=self.secrets(), now=self.now)
         resource = AuditedResource(call.project, "runner", runner)

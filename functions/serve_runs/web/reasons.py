@@ -141,6 +141,11 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
         "The resource exists, the caller may read it, and no role permits the action, which "
         "`permission` names.",
     ),
+    "run_not_executed": ReasonEntry(
+        403,
+        "`run` is not a run of this project that you execute.",
+        "A token was read for a run that does not exist in the project, or that another executes.",
+    ),
     "not_found": ReasonEntry(
         404,
         "The resource does not exist, or you may not read it.",
@@ -154,7 +159,7 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     "wrong_state": ReasonEntry(
         409,
         "The run's state does not permit the change.",
-        "The run's state, in `current_status`, does not permit the change.",
+        "The run's state, in `current_status`, does not permit the change, or the read of a token.",
     ),
     "run_deleted": ReasonEntry(
         409,
