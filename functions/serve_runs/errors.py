@@ -29,6 +29,8 @@ RequestReason = Literal[
     "cross_site_request",
     "wrong_state",
     "run_not_executed",
+    "run_required",
+    "run_labels_differ",
     "idempotency_conflict",
     "run_deleted",
     "keys_unavailable",

@@ -183,7 +183,9 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             audit=self.audit,
             now=self.now,
         )
-        return CredentialRoutes(store, self.audit, self._executions()).routes()
+        return CredentialRoutes(
+            self.client, self.access_table, store, self.audit, self._executions()
+        ).routes()
 
     def _messages(self) -> Sequence[Route]:
         from serve_runs.messages.places import WaitingPlaces  # noqa: PLC0415

@@ -10,7 +10,14 @@ import pytest
 
 from byline.identity.caller import ANONYMOUS, Principal
 from serve_runs.access.control import question
-from serve_runs.access.decisions import POLICIES, Decisions, Resource, decisions, role_names
+from serve_runs.access.decisions import (
+    POLICIES,
+    BoundReaders,
+    Decisions,
+    Resource,
+    decisions,
+    role_names,
+)
 from serve_runs.access.permissions import permissions, permitted_by, roles_json
 from tests.access.model import PERSON_ONLY_ACTIONS, ROLES, TOKEN_ACTIONS
 
@@ -254,6 +261,71 @@ class TestExecution:
         unverified = VERIFIED | {"verified": False}
         assert not permits(ADA, "execute_run", "project:admin", person=ADA, context=unverified)
         assert not permits(GPU, "execute_run", executor=GPU, context=unverified)
+
+
+class TestBoundCredentials:
+    """A credential that is bound to readers."""
+
+    CPU = Principal("application", ISSUER, "cpu")
+
+    def reads(
+        self, principal: Principal, *roles: str, policies: Decisions | None = None, **facts: Any
+    ) -> bool:
+        """Whether a principal reads the token of a credential that is bound to these readers."""
+        unbound: dict[str, Any] = {"roles": (), "applications": (), "runners": ()}
+        source = facts.pop("source", "bearer")
+        attributes: dict[str, Any] = {"readers": BoundReaders(**unbound | facts)}
+        context = VERIFIED | {"source": source}
+        return permits(
+            principal,
+            "read_credential_token",
+            *roles,
+            context=context,
+            policies=policies,
+            **attributes,
+        )
+
+    def test_nobody_reads_a_credential_that_is_bound_to_nobody(self) -> None:
+        """All roles together permit nothing."""
+        for principal in (ADA, GPU, ANONYMOUS):
+            assert not self.reads(principal, *EVERYTHING)
+
+    def test_role_reads_that_the_credential_is_bound_to(self) -> None:
+        """The role alone is enough, and no other role."""
+        assert self.reads(ADA, "project:viewer", roles=("project:viewer",))
+        assert not self.reads(ADA, *EVERYTHING - {"project:viewer"}, roles=("project:viewer",))
+        assert not self.reads(ANONYMOUS, "project:viewer", roles=("project:viewer",))
+
+    @pytest.mark.parametrize("kind", ["applications", "runners"])
+    def test_application_reads_that_the_credential_is_bound_to(self, kind: str) -> None:
+        """Neither a person nor an application of another issuer with its subject reads."""
+        both: dict[str, Any] = {kind: (self.CPU, GPU)}
+        one: dict[str, Any] = {kind: (GPU,)}
+        assert self.reads(GPU, **both)
+        assert not self.reads(self.CPU, *EVERYTHING, **one)
+        for namesake in (
+            Principal("user", ISSUER, "gpu"),
+            Principal("application", "https://other.example", "gpu"),
+        ):
+            assert not self.reads(namesake, *EVERYTHING, **one)
+
+    def test_runner_reads_by_its_own_bearer_token_only(self) -> None:
+        """The load balancer's token names no runner."""
+        assert not self.reads(GPU, runners=(GPU,), source="alb")
+
+    def test_policy_of_an_operator_does_not_pass_the_readers(self, tmp_path: Path) -> None:
+        """A role of an operator reads a credential only until that is bound to others."""
+        extended = decisions_with(
+            tmp_path,
+            'permit (principal in Byline::Role::"night-watch",'
+            ' action == Byline::Action::"read_credential_token", resource);',
+        )
+        assert permits(ADA, "read_credential_token", "night-watch", policies=extended)
+        assert not self.reads(ADA, "night-watch", policies=extended, applications=(GPU,))
+
+    def test_readers_of_another_shape_are_refused(self) -> None:
+        """A person among the applications makes the decision a refusal."""
+        assert not self.reads(GPU, applications=(ADA, GPU))
 
 
 class TestUnverifiedCallers:

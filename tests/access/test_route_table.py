@@ -167,7 +167,7 @@ class SampleProject:
             "register_runner": RUNNER | {"client": "another"},
             "restart_runner": RUNNER,
             "create_service_account": self._of(DEPLOYER),
-            "write_credential": CREDENTIAL,
+            "write_credential": {"readers": []} if "readers" in row.path else CREDENTIAL,
             "grant_role": BINDING,
         }
         queries = {

@@ -115,6 +115,9 @@ def _people_and_runners(of: Service) -> None:
     token = dict(of.nightly.headers)["authorization"].removeprefix("Bearer ")
     _ok(of, "POST", "/service-accounts", document={"token": token, "name": "nightly"})
     _ok(of, "PUT", "/credentials/github", document={"provider": "github", "token": CREDENTIAL})
+    readers = [{"role": "project:editor"}, {"runner": "gpu"}]
+    jira = {"provider": "generic", "token": CREDENTIAL, "readers": readers}
+    _ok(of, "PUT", "/credentials/bound", document=jira)
     for runner in ("cpu", "gpu", "tpu"):
         document: dict[str, Any] = {"client": "scheduler", "audience": "https://api.example"}
         document |= {"subject": "nightly", "isolated": runner == "tpu"}

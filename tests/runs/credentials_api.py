@@ -45,6 +45,11 @@ class CredentialsApi:
         document = {"provider": "github", "token": TOKEN, **body}
         return self.api.call("PUT", self.path(name), by=by, document=document)
 
+    def bind(self, by: Credential, *readers: Any, name: str = "github") -> Answer:
+        """Bind a credential to readers."""
+        path, document = self.path(name, of="/readers"), {"readers": [*readers]}
+        return self.api.call("PUT", path, by=by, document=document)
+
     def get(self, by: Credential, name: str = "github") -> Answer:
         """Read a credential."""
         return self.api.call("GET", self.path(name), by=by)

@@ -125,7 +125,8 @@ def test_detail_of_any_invalid_body_is_a_fixed_sentence(body: Any) -> None:
         f"`{name}` is missing or invalid." for name in ("provider", "token", "url", "email")
     }
     body_detail = (
-        "The body must be JSON with `provider` and `token`, and optionally `url` and `email`."
+        "The body must be JSON with `provider` and `token`, and optionally `url`, `email` and"
+        " `readers`."
     )
     assert detail in member_details | {
         body_detail,

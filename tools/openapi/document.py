@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from serve_runs.credentials.readers import BindCredential
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.messages.requests import PostMessage
 from serve_runs.role_bindings.requests import RoleBinding
@@ -148,6 +149,7 @@ def _schemas() -> Json:
             RegisterRunner,
             RoleBinding,
             PutCredential,
+            BindCredential,
             PostMessage,
             CreateServiceAccount,
             *ANSWERS,

@@ -149,6 +149,7 @@ AUDIT_RECORD: Mapping[str, Any] = {
     "chain": [],
     "request_id": "5c3f1a52-8d0e-4a57-9f51-6a1f5d3c2b10",
     "run": None,
+    "readers": None,
 }
 
 CREDENTIAL_NAME = "github"
@@ -159,12 +160,24 @@ PUT_CREDENTIAL: Mapping[str, Any] = {
     "url": "https://github.example.com/api/v3",
 }
 
+BIND_CREDENTIAL: Mapping[str, Any] = {
+    "readers": [
+        {"runner": "trainer"},
+        {
+            "issuer": "https://login.example.com",
+            "subject": "release-agent",
+            "run_labels": {"environment": "production"},
+        },
+    ]
+}
+
 CREDENTIAL: Mapping[str, Any] = {
     "name": CREDENTIAL_NAME,
     "project": PROJECT,
     "provider": PUT_CREDENTIAL["provider"],
     "url": PUT_CREDENTIAL["url"],
     "email": None,
+    "readers": BIND_CREDENTIAL["readers"],
     "created_at": "2026-11-02T08:00:00.000Z",
     "created_by": ADA,
     "updated_at": "2026-11-02T08:00:00.000Z",

@@ -60,6 +60,7 @@ TOKEN: Reasons = (
     "wrong_state",
     "token_unavailable",
 )
+READERS: Reasons = ("run_required", "run_labels_differ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +166,13 @@ OPERATIONS: Mapping[str, Operation] = {
         "too_many_changes",
         located=(201,),
     ),
+    "bind_credential_readers": _change(
+        "credentials", {200: ("The credential with its readers.", Credential)}, *BODY
+    ),
     "list_project_credentials": _list("credentials", CredentialList, "forbidden"),
     "show_credential": _read("credentials", "The credential.", Credential),
     "delete_credential": _delete("credentials", "The credential is deleted."),
-    "show_credential_token": _read("credentials", "The token.", CredentialToken, *TOKEN),
+    "show_credential_token": _read("credentials", "The token.", CredentialToken, *TOKEN, *READERS),
     "list_messages": _read(
         "messages", "The messages.", MessageList, *CHANGE, "invalid_parameter", "too_many_waits"
     ),

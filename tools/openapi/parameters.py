@@ -15,6 +15,7 @@ from serve_runs.runs.requests import ListRuns
 from serve_runs.service_accounts.requests import ServiceAccountId
 from serve_runs.web.paging import PageQuery
 from tools.openapi.examples import (
+    BIND_CREDENTIAL,
     CREATE_RUN,
     CREATE_SERVICE_ACCOUNT,
     CREDENTIAL_NAME,
@@ -50,6 +51,7 @@ BODIES = {
     "register_runner": _body("RegisterRunner", REGISTER_RUNNER, required=True),
     "grant_role": _body("RoleBinding", GRANT_ROLE, required=True),
     "put_project_credential": _body("PutCredential", PUT_CREDENTIAL, required=True),
+    "bind_credential_readers": _body("BindCredential", BIND_CREDENTIAL, required=True),
     "post_message": _body("PostMessage", POST_MESSAGE, required=True),
     "create_service_account": _body("CreateServiceAccount", CREATE_SERVICE_ACCOUNT, required=True),
 }

@@ -11,6 +11,7 @@ from msgspec import Meta
 from byline.identity.caller import ExecutedBy, Source
 from byline.names import Name, RunId
 from serve_runs.audit.trail import Action, ResourceType
+from serve_runs.credentials.readers import Reader
 from serve_runs.credentials.requests import Provider
 from serve_runs.messages.requests import MessageRole
 from serve_runs.role_bindings.views import WARNING_CODES
@@ -446,6 +447,10 @@ class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
             "check it: as its reader stated."
         ),
     ]
+    readers: Annotated[
+        list[Reader] | None,
+        Meta(description="The readers that a credential was bound to; null for other records."),
+    ]
 
 
 class AuditRecordList(msgspec.Struct, forbid_unknown_fields=True):
@@ -466,6 +471,13 @@ class Credential(msgspec.Struct, forbid_unknown_fields=True):
     provider: Provider
     url: str | None
     email: str | None
+    readers: Annotated[
+        list[Reader] | None,
+        Meta(
+            description="Who may read the token. Null: the credential is not bound, so whoever has "
+            "the role `credential:token-reader`."
+        ),
+    ]
     created_at: Time
     created_by: Identity
     updated_at: Time

@@ -14,7 +14,7 @@ import msgspec
 
 from byline.identity.caller import Caller, Principal, principal_of, read_principal
 from byline.tables.rows import Item, read_rows
-from serve_runs.access.decisions import VISIBILITY, Question, Resource, decisions
+from serve_runs.access.decisions import VISIBILITY, Attribute, Question, Resource, decisions
 from serve_runs.errors import forbidden, not_found
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Access:
         """The project as a resource."""
         return Resource("Project", self.project)
 
-    def resource(self, kind: str, name: str, **attributes: Principal | None) -> Resource:
+    def resource(self, kind: str, name: str, **attributes: Attribute | None) -> Resource:
         """A resource of the project. An attribute that is None is left out."""
         known = {key: value for key, value in attributes.items() if value is not None}
         return Resource(kind, f"{self.project}/{name}", known)

@@ -29,12 +29,23 @@ VISIBILITY = {
 """By resource type: the action whose permission lets a caller know that a resource exists."""
 
 
+class BoundReaders(msgspec.Struct, frozen=True):
+    """The readers that a credential is bound to: roles, applications, and runners' accounts."""
+
+    roles: tuple[str, ...]
+    applications: tuple[Principal, ...]
+    runners: tuple[Principal, ...]
+
+
+type Attribute = Principal | BoundReaders
+
+
 class Resource(msgspec.Struct, frozen=True):
     """The resource of a question: an entity of the Cedar schema, with its attributes."""
 
     type: str
     id: str
-    attributes: Mapping[str, Principal] = {}
+    attributes: Mapping[str, Attribute] = {}
 
     @property
     def uid(self) -> dict[str, str]:
@@ -49,7 +60,7 @@ class Question(NamedTuple):
     action: str
     resource_type: str
     resource_id: str
-    attributes: tuple[tuple[str, Principal], ...]
+    attributes: tuple[tuple[str, Attribute], ...]
     roles: tuple[str, ...]
     context: tuple[tuple[str, Any], ...]
 
@@ -83,9 +94,7 @@ class Decisions:
             },
             {
                 "uid": resource.uid,
-                "attrs": {
-                    name: {"__entity": value.uid} for name, value in resource.attributes.items()
-                },
+                "attrs": {name: _cedar_value(value) for name, value in resource.attributes.items()},
                 "parents": [],
             },
         ]
@@ -100,6 +109,16 @@ class Decisions:
         )
         # Cedar skips a policy whose evaluation fails, and that policy may be a `forbid`.
         return answer.allowed and not answer.diagnostics.errors
+
+
+def _cedar_value(value: Attribute) -> dict[str, Any]:
+    if isinstance(value, Principal):
+        return {"__entity": value.uid}
+    return {
+        "roles": [{"__entity": {"type": "Byline::Role", "id": role}} for role in value.roles],
+        "applications": [{"__entity": each.uid} for each in value.applications],
+        "runners": [{"__entity": each.uid} for each in value.runners],
+    }
 
 
 @cache

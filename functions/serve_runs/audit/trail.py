@@ -141,13 +141,20 @@ class AuditTrail:
         self._callers_are_verified = callers_are_verified
 
     def record(
-        self, context: ActionContext, action: Action, resource: AuditedResource
+        self,
+        context: ActionContext,
+        action: Action,
+        resource: AuditedResource,
+        *,
+        readers: str | None = None,
     ) -> "TransactWriteItemTypeDef":
         """The record as an action of the transaction that makes the change.
 
         Build it once for each request. All attempts then share a key, so at most one record exists.
+
+        `readers`: those that a credential was bound to, JSON; None where they did not change.
         """
-        return {"Put": self._put(context, action, resource, run=None)}
+        return {"Put": self._put(context, action, resource, run=None, readers=readers)}
 
     def write(
         self,
@@ -175,6 +182,7 @@ class AuditTrail:
         resource: AuditedResource,
         *,
         run: str | None,
+        readers: str | None = None,
     ) -> "PutTypeDef":
         at = self._now()
         texts = {
@@ -194,6 +202,7 @@ class AuditTrail:
             "answerable": context.accountable,
             "request_id": context.request_id,
             "run": run,
+            "readers": readers,
         }
         return {
             "TableName": self.table,

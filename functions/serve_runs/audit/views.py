@@ -30,6 +30,7 @@ def record_json(item: Item) -> dict[str, Any]:
         "chain": msgspec.json.decode(text.get("chain") or "[]"),
         "request_id": text["request_id"],
         "run": text.get("run"),
+        "readers": msgspec.json.decode(text.get("readers") or "null"),
     }
 
 

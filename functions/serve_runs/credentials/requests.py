@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from serve_runs.credentials.readers import READER, BoundTo, require_known_roles
 from serve_runs.errors import RequestFailed
 from serve_runs.web.requests import END, read_body
 
@@ -40,23 +41,29 @@ JIRA_SITE = "A token of `jira` needs `url` and `email`."
 TOO_LONG = f"A credential has at most {MAX_SECRET_BYTES} bytes, as JSON with all its members."
 
 _MEMBER = re.compile(r"`(?:\$\.)?(provider|token|url|email)`")
+_OF_READERS = re.compile(r"`\$\.readers[`\[]")
 
 
 class PutCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A credential to store.
 
     `token`: the secret itself; for `google` and `vertex` the text of a key file, for `kubeconfig`
-    the file. A member that is left out is removed.
+    the file. A member that is left out is removed, except `readers`, which then stay.
+
+    `readers`: who may read the token. Of a new credential without them: whoever has the role
+    `credential:token-reader`.
     """
 
     provider: Provider
     token: CredentialToken
     url: Url | None = None
     email: Email | None = None
+    readers: BoundTo | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         # A secret has the same members, in the same order.
-        is_too_long = len(msgspec.json.encode(self)) > MAX_SECRET_BYTES
+        secret = {"provider": self.provider, "token": self.token, "url": self.url}
+        is_too_long = len(msgspec.json.encode(secret | {"email": self.email})) > MAX_SECRET_BYTES
         rule = TOO_LONG if is_too_long else _broken_rule(self)
         if rule is not None:
             raise ValueError(rule)
@@ -68,21 +75,30 @@ class PutCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def put_credential(event: Mapping[str, Any]) -> PutCredential:
     """The body of a put. Raises `RequestFailed`; no detail quotes the body."""
     try:
-        return read_body(event, PutCredential)
+        body = read_body(event, PutCredential)
     except RequestFailed as failure:
         if failure.reason != "invalid_body":
             raise
         detail = _error_detail(failure.detail)
+    else:
+        if body.readers is not msgspec.UNSET:
+            require_known_roles(body.readers)
+        return body
     raise RequestFailed("invalid_body", detail)
 
 
 def _error_detail(detail: str) -> str:
     if detail in (ONE_WORD, KEY_FILE, NO_CONTROLS, JIRA_SITE, TOO_LONG):
         return detail
+    if _OF_READERS.search(detail) is not None:
+        return READER
     member = _MEMBER.search(detail)
     if member is not None:
         return f"`{member[1]}` is missing or invalid."
-    return "The body must be JSON with `provider` and `token`, and optionally `url` and `email`."
+    return (
+        "The body must be JSON with `provider` and `token`, and optionally `url`, `email` and"
+        " `readers`."
+    )
 
 
 def _broken_rule(credential: PutCredential) -> str | None:

@@ -4,29 +4,51 @@ caller → policy → a version of the secret → the row and its record. Only t
 token.
 """
 
+from collections.abc import Mapping
+from copy import replace
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response
 
+from byline.identity.caller import Principal
+from serve_runs.access.decisions import Resource
 from serve_runs.audit.requests import ReadToken
-from serve_runs.audit.trail import AuditedResource, AuditTrail
+from serve_runs.audit.trail import Action, AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
+from serve_runs.credentials.queries import list_credentials
+from serve_runs.credentials.readers import (
+    Readers,
+    as_facts,
+    bind_credential,
+    for_run,
+    read_stored,
+    without_labels,
+)
 from serve_runs.credentials.requests import put_credential
 from serve_runs.credentials.store import CredentialStore
-from serve_runs.credentials.views import credential_json
-from serve_runs.runs.executions import Executions
+from serve_runs.credentials.views import Credential, credential_json
+from serve_runs.errors import RequestFailed, not_found
+from serve_runs.runs.executions import NO_RUNNER, Executions
 from serve_runs.web.paging import PageQuery, Position, decode_position, encode_position
 from serve_runs.web.routing import Route
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
 CREDENTIALS = "/v1/projects/<project>/credentials"
 CREDENTIAL = f"{CREDENTIALS}/<credential>"
+
+READ: Action = "read_credential_token"
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialRoutes:
     """The routes of credentials, with the stores and the audit trail that they use."""
 
+    client: "DynamoDBClient"
+    table: str
     store: CredentialStore
     audit: AuditTrail
     executions: Executions
@@ -35,6 +57,7 @@ class CredentialRoutes:
         """The routes, with their paths."""
         return (
             Route("PUT", CREDENTIAL, self.put_project_credential, takes_body=True),
+            Route("PUT", f"{CREDENTIAL}/readers", self.bind_credential_readers, takes_body=True),
             Route("GET", CREDENTIALS, self.list_project_credentials),
             Route("GET", CREDENTIAL, self.show_credential),
             Route("DELETE", CREDENTIAL, self.delete_credential),
@@ -61,13 +84,28 @@ class CredentialRoutes:
             return json_answer(201, credential_json(stored), location=location)
         return json_answer(200, credential_json(stored))
 
+    def bind_credential_readers(self, call: Call, credential: str) -> Response[str]:
+        """Bind a credential to readers, in place of the former ones, without its token: 200.
+
+        Only they read its token from then on.
+        """
+        self._require("write_credential", call, credential)
+        readers = bind_credential(call.event)
+        bound, outcome = self.store.bind(
+            call.project, credential, readers=readers, action=call.action
+        )
+        call.log(f"readers {outcome}", credential=credential)
+        return json_answer(200, credential_json(bound))
+
     def list_project_credentials(self, call: Call) -> Response[str]:
         """A project's credentials, by name, without their tokens."""
         call.access.require("read_credential")
         query = call.query(PageQuery)
         binding = f"credentials of {call.project}"
         after = decode_position(query.cursor, query=binding).id if query.cursor else None
-        found, last = self.store.list_credentials(call.project, limit=query.limit, after=after)
+        found, last = list_credentials(
+            self.client, self.table, call.project, limit=query.limit, after=after
+        )
         position = Position(call.project, last) if last else None
         next_cursor = encode_position(position, query=binding) if position else None
         shown = [credential_json(each) for each in found]
@@ -89,19 +127,28 @@ class CredentialRoutes:
         return no_content()
 
     def show_credential_token(self, call: Call, credential: str) -> Response[str]:
-        """A credential with its token, for `credential:token-reader` alone.
+        """A credential with its token, for its readers, by default `credential:token-reader`.
 
         The read is recorded first, with the caller and the run that needs the token, which the
         caller must execute.
         """
-        self._require("read_credential_token", call, credential)
         query = call.query(ReadToken)
-        found = self.store.get(call.project, credential)
-        if query.run is not None:
-            self.executions.executed_run(call, query.run)
+        # These reads depend on the caller alone, not on the credential and its readers.
+        access, found = call.access, self.store.find(call.project, credential)
+        runners = self._runners(call, found)
+        if found is None:
+            raise not_found()
+        readers = read_stored(found.readers)
+        resource = partial(self._bound, call, credential, runners=runners)
+        access.require(READ, resource(readers))
+        run = None if query.run is None else self.executions.executed_run(call, query.run)
+        if readers is not None:
+            kept = without_labels(readers) if run is None else for_run(readers, run)
+            if not access.may(READ, resource(kept)):
+                raise RequestFailed("run_required" if run is None else "run_labels_differ")
         # Recorded before the secret is read, so that no read is without a record.
-        resource = AuditedResource(call.project, "credential", credential)
-        self.audit.write(call.action, "read_credential_token", resource, run=query.run)
+        audited = AuditedResource(call.project, "credential", credential)
+        self.audit.write(call.action, READ, audited, run=query.run)
         secret = self.store.read_secret(found)
         call.log("credential token read", credential=credential, run=query.run)
         return json_answer(
@@ -114,6 +161,30 @@ class CredentialRoutes:
                 "email": secret.email,
             },
         )
+
+    def _runners(self, call: Call, found: Credential | None) -> dict[str, Principal]:
+        """The service accounts of the runners among the readers, for a caller that may be one."""
+        if call.caller is None or call.caller.kind != "application":
+            return {}
+        readers = (found and read_stored(found.readers)) or ()
+        names = [reader.runner for reader in readers if reader.runner is not None]
+        return self.executions.runners.own_principals(call.project, names or [NO_RUNNER])
+
+    def _bound(
+        self,
+        call: Call,
+        credential: str,
+        readers: Readers | None,
+        *,
+        runners: Mapping[str, Principal],
+    ) -> Resource:
+        if readers is None:
+            return call.access.resource("Credential", credential)
+        # An agent reads for a person only what that person may start runs with.
+        person = replace(call.access, assignments=call.access.assignments[1:])
+        counts = person.may("create_run")
+        facts = as_facts(readers, runners=runners, applications_count=counts)
+        return call.access.resource("Credential", credential, readers=facts)
 
     def _require(self, action: str, call: Call, credential: str) -> None:
         resource = call.access.resource("Credential", credential)

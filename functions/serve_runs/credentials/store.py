@@ -15,17 +15,20 @@ token again. If the put ends in between, the marker lets a DELETE find and delet
 """
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from byline.caching import Clock
-from byline.tables.rows import ConditionFailed, Item, write_row, write_together
-from serve_runs.access.projects import keep_project_row, project_key
+from byline.tables.rows import ConditionFailed, Item, rfc3339, write_row, write_together
+from serve_runs.access.projects import keep_project_row
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
+from serve_runs.credentials.readers import Readers, stored
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.credentials.secrets import CredentialSecret, CredentialSecrets, secret_of
 from serve_runs.credentials.views import (
     DELETING_UNTIL,
-    PREFIX,
     Credential,
     changed,
     credential_item,
@@ -76,7 +79,8 @@ class CredentialStore:
         `too_many_changes`.
         """
         resource = AuditedResource(project, "credential", name)
-        record = self._audit.record(action, "write_credential", resource)
+        readers = None if body.readers is msgspec.UNSET else stored(body.readers)
+        record = self._audit.record(action, "write_credential", resource, readers=readers)
         own = self._marker(project, name, action, "restore")
         secret, is_written = secret_of(body), False
         try:
@@ -87,12 +91,14 @@ class CredentialStore:
                     break  # a deletion began meanwhile, perhaps before the secret was written
                 if before is None:
                     self._refuse_during_deletion(item)
-                elif self._is_same(before, secret):
+                elif readers in (None, before.readers) and self._is_same(before, secret):
                     return before, "unchanged"
                 # New for each attempt: a put of an existing version would not make it current.
                 version = new_version(project, name, action, f"put {attempt}")
                 key = project, name, version
-                after = changed(before, body, key=key, action=action, at=self._now())
+                after = changed(
+                    before, body, key=key, readers=readers, action=action, at=self._now()
+                )
                 is_written = True
                 if self._write(item, after, secret, own=own, record=record):
                     return after, "created" if before is None else "changed"
@@ -103,12 +109,39 @@ class CredentialStore:
         self._delete_orphaned_secret(project, name, action, own=own)
         raise contended("credential")
 
+    def bind(
+        self, project: str, name: str, *, readers: Readers, action: ActionContext
+    ) -> tuple[Credential, Literal["bound", "unchanged"]]:
+        """Bind a credential to `readers`, in place of the former ones. The secret stays.
+
+        Raises `RequestFailed`: `not_found`; `store_unavailable` as `put`.
+        """
+        text, resource = stored(readers), AuditedResource(project, "credential", name)
+        record = self._audit.record(action, "write_credential", resource, readers=text)
+        for _ in range(ATTEMPTS):
+            item = self._read(project, name)
+            if item is None or DELETING_UNTIL in item:
+                raise not_found()
+            before = read_credential(item)
+            if before.readers == text:
+                return before, "unchanged"
+            at = rfc3339(self._now())
+            after = replace(before, readers=text, updated_at=at, updated_by=action.identity)
+            if self._commit(item, credential_item(after), record=record):
+                return after, "bound"
+        raise contended("credential")
+
+    def find(self, project: str, name: str) -> Credential | None:
+        """A credential, None where it does not exist."""
+        item = self._read(project, name)
+        return None if item is None or DELETING_UNTIL in item else read_credential(item)
+
     def get(self, project: str, name: str) -> Credential:
         """A credential. Raises `RequestFailed` (`not_found`)."""
-        item = self._read(project, name)
-        if item is None or DELETING_UNTIL in item:
+        credential = self.find(project, name)
+        if credential is None:
             raise not_found()
-        return read_credential(item)
+        return credential
 
     def read_secret(self, credential: Credential) -> CredentialSecret:
         """The secret, of exactly the credential's version.
@@ -146,34 +179,6 @@ class CredentialStore:
             raise contended("credential")
         self._delete_secret(project, name, marker)
         self._delete_marker(project, name, marker)
-
-    def list_credentials(
-        self, project: str, *, limit: int, after: str | None
-    ) -> tuple[list[Credential], str | None]:
-        """Up to `limit` credentials by name, and the last name if more follow."""
-        found: list[Credential] = []
-        start = after
-        while len(found) <= limit:
-            page = self._client.query(
-                TableName=self._table,
-                KeyConditionExpression="#scope = :scope AND entry BETWEEN :first AND :last",
-                FilterExpression=f"attribute_not_exists({DELETING_UNTIL})",
-                ExpressionAttributeNames={"#scope": "scope"},
-                ExpressionAttributeValues={
-                    ":scope": project_key(project)["scope"],
-                    # `!` sorts before `-`, which sorts before the letters and digits of names.
-                    ":first": {"S": f"{PREFIX}{start or ''}!"},
-                    ":last": {"S": f"{PREFIX}~"},
-                },
-                ConsistentRead=True,
-                Limit=limit + 1,
-            )
-            found += [read_credential(item) for item in page["Items"]]
-            if "LastEvaluatedKey" not in page:
-                break
-            start = page["LastEvaluatedKey"]["entry"]["S"].removeprefix(PREFIX)
-        shown = found[:limit]
-        return shown, shown[-1].name if len(found) > limit else None
 
     def _write(
         self,

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 from uuid import UUID, uuid5
 
+import msgspec
+
 from byline.identity.caller import read_executed_by
 from byline.tables.rows import Item, rfc3339
 from serve_runs.access.projects import project_key
@@ -28,7 +30,8 @@ _VERSIONS = UUID("0b6f6f0e-1d0c-4a53-8a2b-6f4f2f4f0d5e")
 class Credential:
     """A credential without its secret. `version`: the committed version of the secret.
 
-    Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON.
+    Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON. `readers` is as
+    `readers.stored`, None for a credential that is not bound.
     """
 
     project: str
@@ -41,6 +44,7 @@ class Credential:
     email: str | None = None
     created_by: str | None = None
     updated_by: str | None = None
+    readers: str | None = None
 
 
 def credential_key(project: str, name: str) -> Item:
@@ -69,12 +73,17 @@ def changed(
     body: PutCredential,
     *,
     key: tuple[str, str, str],
+    readers: str | None,
     action: ActionContext,
     at: float,
 ) -> Credential:
     """The credential after a put. `key`: its project, name and version. `at`: the time, in seconds
-    since the epoch."""
+    since the epoch.
+
+    `readers`: the new readers; None keeps them, so that a new token does not widen its readers.
+    """
     time = rfc3339(at)
+    kept = None if before is None else before.readers
     return Credential(
         *key,
         body.provider,
@@ -84,16 +93,25 @@ def changed(
         created_by=action.identity if before is None else before.created_by,
         updated_at=time,
         updated_by=action.identity,
+        readers=kept if readers is None else readers,
     )
 
 
 def unchanged(before: Item | None) -> dict[str, Any]:
-    """The condition that a row is as it was read: every write gives it a new version."""
+    """The condition that a row is as it was read: every write changes its version or readers."""
     if before is None:
         return {"ConditionExpression": "attribute_not_exists(entry)"}
+    if "readers" not in before:
+        return {
+            "ConditionExpression": "version = :seen AND attribute_not_exists(readers)",
+            "ExpressionAttributeValues": {":seen": before["version"]},
+        }
     return {
-        "ConditionExpression": "version = :seen",
-        "ExpressionAttributeValues": {":seen": before["version"]},
+        "ConditionExpression": "version = :seen AND readers = :readers",
+        "ExpressionAttributeValues": {
+            ":seen": before["version"],
+            ":readers": before["readers"],
+        },
     }
 
 
@@ -111,6 +129,7 @@ def credential_json(credential: Credential) -> dict[str, Any]:
         "provider": credential.provider,
         "url": credential.url,
         "email": credential.email,
+        "readers": None if credential.readers is None else msgspec.json.decode(credential.readers),
         "created_at": credential.created_at,
         "created_by": credential.created_by and read_executed_by(credential.created_by),
         "updated_at": credential.updated_at,

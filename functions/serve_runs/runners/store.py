@@ -3,10 +3,11 @@
 Access patterns, keys and costs: docs/data-model.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from byline.caching import Clock
+from byline.identity.caller import Principal
 from byline.refresh.runner_rows import RunnerRow, read_runner, runner_key
 from byline.refresh.token_rows import TokenRow, read_token_row, token_key
 from byline.tables.rows import Contended, Item, read_rows, text_of, write_together
@@ -16,6 +17,7 @@ from serve_runs.errors import contended, not_found
 from serve_runs.runners.changes import Runner, asked, left, new_runner, registered, token_after
 from serve_runs.runners.client_waits import ClientFailure, ClientWaits
 from serve_runs.runners.requests import RunnerRegistration
+from serve_runs.runners.tokens import own_principal
 from serve_runs.runners.transactions import delete_runner, leave_token, put_runner, write_token
 
 if TYPE_CHECKING:
@@ -102,6 +104,13 @@ class RunnerStore:
         """A runner's registration, None where it does not exist. Raises `UnreadableRow`."""
         item = self._read(runner_key(project, runner))
         return None if item is None else read_runner(item)
+
+    def own_principals(self, project: str, runners: Iterable[str]) -> dict[str, Principal]:
+        """The service accounts of these runners by name, without those that have none."""
+        keys = [runner_key(project, runner) for runner in runners]
+        rows = map(read_runner, read_rows(self._client, self._table, keys).complete())
+        owners = {row.runner: own_principal(row) for row in rows}
+        return {runner: owner for runner, owner in owners.items() if owner is not None}
 
     def get(self, project: str, runner: str) -> Runner:
         """A runner and its token. Raises `RequestFailed` (`not_found`), and `UnreadableRow`."""

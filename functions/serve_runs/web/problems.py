@@ -24,7 +24,15 @@ from serve_runs.web.reasons import REASONS, ProblemReason
 logger = Logger(service="byline")
 
 DENIALS = frozenset[ProblemReason](
-    {"forbidden", "not_found", "cross_site_request", "run_not_executed", "wrong_state"}
+    {
+        "forbidden",
+        "not_found",
+        "cross_site_request",
+        "run_not_executed",
+        "run_required",
+        "run_labels_differ",
+        "wrong_state",
+    }
 )
 """The reasons for which a token is not handed out to a caller. Other reasons are of the request's
 form, or passing."""

@@ -146,6 +146,16 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
         "`run` is not a run of this project that you execute.",
         "A token was read for a run that does not exist in the project, or that another executes.",
     ),
+    "run_required": ReasonEntry(
+        403,
+        "You may read this credential only for a run with certain labels. Name it in `run`.",
+        "All readers of the credential that the caller is have `run_labels`.",
+    ),
+    "run_labels_differ": ReasonEntry(
+        403,
+        "The run in `run` lacks the labels for which you may read this credential.",
+        "The run's labels are not those of a reader of the credential that the caller is.",
+    ),
     "not_found": ReasonEntry(
         404,
         "The resource does not exist, or you may not read it.",
