@@ -2,7 +2,7 @@
 
     Authorization: Bearer …  →  (jwt-validation)   →  bearer target group   ─┐
     pages, other requests    →  authenticate-oidc  →  browser target group  ─┼─  the function
-    /logout                  →                        browser target group  ─┘
+    /logout, metadata        →                        browser target group  ─┘
 
 Only what a function and its callers can see is imitated. Where AWS documents nothing, it does the
 worst that it might: a client's own `x-amzn-oidc-*` headers pass through the Bearer rule.
@@ -32,7 +32,9 @@ from local.load_balancer_events import (
 )
 from local.load_balancer_http import HttpServer
 
-LOGOUT = "/logout"
+OPEN_PATHS = {"/logout": "logout", "/.well-known/oauth-protected-resource": "metadata"}
+"""The paths that are forwarded without authentication, with their names in the access log."""
+
 PATHS = ("/v1/*", "/healthz")
 """The paths of the other rules of `template.yaml`. The listener answers 404 to any other path."""
 
@@ -109,8 +111,8 @@ class LoadBalancer:
             return "health", self._forward(request, groups.browser)
         if request.path == CALLBACK:
             return "sign-in", _reply(self._browser_rule.apply(request))
-        if request.path == LOGOUT:
-            return "logout", self._forward(request, groups.browser)
+        if request.path in OPEN_PATHS:
+            return OPEN_PATHS[request.path], self._forward(request, groups.browser)
         if not any(fnmatchcase(request.path, pattern) for pattern in PATHS):
             return "no rule", plain(HTTPStatus.NOT_FOUND)
         if has_bearer(request):

@@ -32,6 +32,7 @@ from local.openid_pages import ERROR_PAGE, SIGN_IN_PAGE
 from local.token_exchange import exchange_grant
 
 BROWSER_CLIENT = "byline-browser"
+CLI_CLIENT = "byline-cli"
 AUDIENCE = "byline"
 LIFETIME_SECONDS = 900
 SHORT_LIFETIME_SECONDS = 30
@@ -80,7 +81,7 @@ class OpenIDProvider:
                 redirect_path="/oauth2/idpresponse",
             ),
             OAuthClient(
-                client_id="byline-cli",
+                client_id=CLI_CLIENT,
                 grant="authorization_code",
                 auth_methods=("none",),
                 audience=AUDIENCE,

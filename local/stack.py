@@ -25,7 +25,7 @@ from local.load_balancer import ListenerRule, LoadBalancer, TargetGroups
 from local.load_balancer_events import Shape
 from local.load_balancer_signing import ARN, Signer, public_keys
 from local.openid_client import OpenIDClient
-from local.openid_provider import ADA, AUDIENCE, BROWSER_CLIENT, OpenIDProvider
+from local.openid_provider import ADA, AUDIENCE, BROWSER_CLIENT, CLI_CLIENT, OpenIDProvider
 from local.outside_provider import PROFILE, OutsideProvider
 from local.queue_poller import QueuePoller
 from local.sample_keys import sample_issuer_keys, sample_load_balancer_keys
@@ -163,7 +163,7 @@ class Stack:
         openid = exits.enter_context(closing(self._openid_client(exits, at_provider)))
         self._progress("creating the resources of template.yaml, once moto answers")
         template = Template.read(ROOT / "template.yaml")
-        self.functions = self._start_functions(exits, template, openid)
+        self.functions = self._start_functions(exits, template, openid, url_of(at_load_balancer))
         self._start_triggers(exits, template)
         # With several issuers the load balancer verifies no Bearer token: RunsFunction does.
         self._bearer_rule = ForwardRule() if self.provider is not None else BearerRule(openid)
@@ -185,13 +185,14 @@ class Stack:
         return client
 
     def _start_functions(
-        self, exits: ExitStack, template: Template, openid: OpenIDClient
+        self, exits: ExitStack, template: Template, openid: OpenIDClient, public_url: str
     ) -> dict[str, FunctionHost]:
         trusted = {
             "issuer": self.issuer,
             "audiences": [self.audience],
             "profile": self._outside.profile if self._outside is not None else PROFILE,
             "userinfo": True,
+            **({"cli": {"client_id": CLI_CLIENT}} if self.provider else {}),
         }
         if self.provider is not None:
             ci = {"issuer": self.provider.ci.issuer, "audiences": [self.audience]}
@@ -202,6 +203,7 @@ class Stack:
             self.aws.client("cloudformation"),
             parameters={
                 "LoadBalancerArns": ARN,
+                "PublicUrl": public_url,
                 "OidcIssuer": self.issuer,
                 "OidcClientId": openid.client_id,
                 "OidcEndSessionEndpoint": openid.discovery.get("end_session_endpoint", ""),

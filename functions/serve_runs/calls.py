@@ -148,12 +148,13 @@ class Api:
         access_control: AccessControl,
         profiles: Profiles | None,
         metrics: Metrics,
+        problems: Problems,
     ) -> None:
         self._identity = identity
         self._access_control = access_control
         self._profiles = profiles
         self._metrics = metrics
-        self._problems = Problems(metrics)
+        self._problems = problems
         self._failed_fetches = 0
         # Explicit, because by default POWERTOOLS_DEV makes the resolver print each event.
         self._resolver = ALBResolver(debug=False)

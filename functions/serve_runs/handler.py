@@ -20,7 +20,7 @@ from byline.identity.settings import IdentitySettings
 from byline.metrics import Metrics
 from byline.registration.outbox import Outbox
 from byline.registration.settings import RegistrationSettings
-from byline.settings import choice, required, secret_prefix, whole_number
+from byline.settings import choice, public_origin, required, secret_prefix, whole_number
 from serve_runs.access.admins import default_issuers, read_admins
 from serve_runs.access.control import AccessControl
 from serve_runs.audit.trail import AuditTrail
@@ -32,6 +32,7 @@ from serve_runs.profiles.store import Profiles
 from serve_runs.runs.parents import ParentRuns
 from serve_runs.runs.routes import RunRoutes
 from serve_runs.runs.store import RunStore
+from serve_runs.web.problems import Problems
 
 logger = Logger(service="byline")
 
@@ -49,6 +50,7 @@ def build(environ: Mapping[str, str]) -> Api:
         whole_number(environ, f"{rows}_RETENTION_DAYS", default=default, least=0)
         for rows, default in (("RUN", 0), ("MESSAGE", 90), ("AUDIT", 0))
     )
+    origin = public_origin(environ)
     registration = RegistrationSettings.from_environment(environ)
     is_verified = settings.trust == "verify"
     if not is_verified:
@@ -111,6 +113,8 @@ def build(environ: Mapping[str, str]) -> Api:
         now=now,
         message_days=message_days,
         waiting_requests=whole_number(environ, "WAITING_REQUESTS", default=100, least=1),
+        public_origin=origin,
+        trusted_issuers=settings.trusted_issuers,
     )
     anyone = choice(environ, "PROJECT_CREATION", of=("admins", "anyone")) == "anyone"
     run_routes = RunRoutes(
@@ -135,6 +139,7 @@ def build(environ: Mapping[str, str]) -> Api:
         # Unverified callers do not update profiles.
         profiles=profiles if is_verified else None,
         metrics=metrics,
+        problems=Problems(metrics, public_origin=origin),
     )
     if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         from serve_runs.priming import prime  # noqa: PLC0415

@@ -13,6 +13,7 @@ from byline.aws import secrets_manager
 from byline.caching import Clock
 from byline.identity.caller import Principal
 from byline.identity.identity import Identity
+from byline.identity.trusted_issuers import TrustedIssuer
 from byline.metrics import Metrics
 from byline.registration.settings import RegistrationSettings
 from serve_runs.access.admins import DefaultIssuers
@@ -39,6 +40,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     without one. `admins`: the principals in `ProjectAdmins`. `anonymous_may_call`: whether callers
     without a credential are accepted. `message_days`: how long messages are kept.
     `waiting_requests`: how many requests may wait for messages at once.
+    `public_origin`: the address of the service, empty where no metadata is published.
     """
 
     client: "DynamoDBClient"
@@ -62,6 +64,8 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     now: Clock
     message_days: int
     waiting_requests: int
+    public_origin: str
+    trusted_issuers: Sequence[TrustedIssuer]
 
     def groups(self) -> tuple[RouteGroup, ...]:
         """The groups, each with the text that its paths contain."""
@@ -75,6 +79,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             RouteGroup("/audit", self._audit),
             RouteGroup("/credentials", self._credentials),
             RouteGroup("/messages", self._messages),
+            RouteGroup("/.well-known/", self._metadata),
         )
 
     def new_projects(self) -> "NewProjects":
@@ -204,6 +209,11 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.runs.executions import Executions  # noqa: PLC0415
 
         return Executions(self.runs, self._runner_store())
+
+    def _metadata(self) -> Sequence[Route]:
+        from serve_runs.callers.resource_metadata import ResourceMetadata  # noqa: PLC0415
+
+        return ResourceMetadata(self.public_origin, self.trusted_issuers).routes()
 
     def _runner_store(self) -> "RunnerStore":
         from serve_runs.runners.store import RunnerStore  # noqa: PLC0415

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local.load_balancer import LOGOUT, PATHS
+from local.load_balancer import OPEN_PATHS, PATHS
 from local.openid_client import SCOPE
 from local.template import Template
 
@@ -168,5 +168,5 @@ def test_local_load_balancer_has_the_rules_of_the_template() -> None:
             for condition in rule["Properties"]["Conditions"]
             if condition.get("Field") == "path-pattern"
         ]
-        assert tuple(paths) == ((LOGOUT,) if name == "LogoutRule" else PATHS)
+        assert tuple(paths) == (tuple(OPEN_PATHS) if name == "LogoutRule" else PATHS)
     assert template.translated["Parameters"]["OidcScope"]["Default"] == SCOPE

@@ -316,7 +316,7 @@ class TestUnavailable:
 
     def test_unexpected_error_is_logged_without_its_message(self, log_lines: LogLines) -> None:
         """An error of any library may quote a token, so the log has its class and its places."""
-        problems = Problems(Metrics("stage"))
+        problems = Problems(Metrics("stage"), public_origin="")
         try:
             int("S3CRET")
         except ValueError as error:

@@ -52,7 +52,9 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]
     metrics = Metrics(STACK_NAME)
     for name in COUNTED:
         metrics.count(name)
-    Problems(metrics).answer(Rejected("expired", "The token has expired."), request_id="-")
+    Problems(metrics, public_origin="").answer(
+        Rejected("expired", "The token has expired."), request_id="-"
+    )
     count_in(metrics, names="byline")("failure", "register", "forbidden")
     count_in(metrics, names="byline")("attempt", "register", None)
     count_in(metrics, names="byline")("success", "register", None)

@@ -18,8 +18,10 @@ RULES = {
 }
 ONE_ISSUER = {"BearerIssuer": BEARERS["BearerIssuer"]}
 SEVERAL_ISSUERS = {"BearerIssuer": "", "BearerJwksEndpoint": ""}
-PATHS = {**{rule: ["/v1/*", "/healthz"] for rule in RULES}, "LogoutRule": ["/logout"]}
-BROWSER_RULES = {"BrowserRule", "SessionRule", "LogoutRule"}
+METADATA = "/.well-known/oauth-protected-resource"
+PATHS = {**{rule: ["/v1/*", "/healthz"] for rule in RULES}, "LogoutRule": ["/logout", METADATA]}
+ALWAYS = {"LogoutRule"}
+BROWSER_RULES = {"BrowserRule", "SessionRule"}
 CHROMIUM_ACCEPTS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
@@ -29,7 +31,10 @@ def test_template_has_only_these_rules() -> None:
 
 
 def test_sign_out_needs_no_session() -> None:
-    """`/logout` is forwarded without authentication, which could renew the session's cookies."""
+    """`/logout` is forwarded without authentication, which could renew the session's cookies.
+
+    So are the metadata, which a client reads before it has a token.
+    """
     assert properties(RULE, "LogoutRule")["Actions"] == [
         {"Type": "forward", "Order": 1, "TargetGroupArn": {"Ref": "BrowserTargetGroup"}}
     ]
@@ -80,9 +85,18 @@ def test_bearer_token_is_never_led_to_a_sign_in() -> None:
     assert rule_of("GET", "/v1/whoami", headers) == "BearerRule"
 
 
-@pytest.mark.parametrize(("path", "rule"), [("/logout", "LogoutRule"), ("/logout/x", None)])
-def test_sign_out_has_one_path(path: str, rule: str | None) -> None:
-    """Only `/logout` itself is forwarded without authentication, and only for the host name."""
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("/logout", "LogoutRule"),
+        ("/logout/x", None),
+        (METADATA, "LogoutRule"),
+        (f"{METADATA}/x", None),
+        ("/.well-known/x", None),
+    ],
+)
+def test_open_rule_has_two_paths(path: str, rule: str | None) -> None:
+    """Only `/logout` and the metadata are forwarded unauthenticated, for the host name alone."""
     for method, headers in (("GET", {"accept": CHROMIUM_ACCEPTS}), ("POST", {})):
         assert rule_of(method, path, headers) == rule
         assert rule_of(method, path, headers, host="other.example.com") is None
@@ -120,7 +134,7 @@ def test_rule_forwards_to_the_target_group_of_its_credential(
 )
 def test_stack_has_a_rule_for_each_credential(changes: dict[str, str], rules: set[str]) -> None:
     """TrustedIssuers switches the Bearer rule on, OidcIssuer the browser rule."""
-    assert set(Deployment({**FULL, **changes}).resources(RULE)) == rules
+    assert set(Deployment({**FULL, **changes}).resources(RULE)) == rules | ALWAYS
 
 
 def test_browser_rule_authenticates_a_request_without_a_session() -> None:

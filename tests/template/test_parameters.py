@@ -152,10 +152,12 @@ def test_loopback_needs_no_https() -> None:
     """Addresses of this machine are accepted with http, as by the functions."""
     found = template()["Parameters"].items()
     addresses = [name for name, body in found if "https://" in body.get("AllowedPattern", "")]
-    assert len(addresses) == 10
+    assert len(addresses) == 11
     for name in addresses:
         pattern = template()["Parameters"][name]["AllowedPattern"]
-        assert re.fullmatch(pattern, "http://127.0.0.1:8081/keys"), name
+        path = "" if name == "PublicUrl" else "/keys"  # an origin: no path
+        assert re.fullmatch(pattern, f"http://127.0.0.1:8081{path}"), name
+        assert name != "PublicUrl" or not re.fullmatch(pattern, "https://byline.example.com/x")
 
 
 def test_samconfig_names_no_account() -> None:

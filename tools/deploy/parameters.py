@@ -6,7 +6,8 @@ A file is YAML: names of parameters with their values. A list becomes a comma-se
 - `LoadBalancerArns` from `ListenerArn`;
 - `OidcAuthorizationEndpoint`, `OidcTokenEndpoint` and `OidcUserInfoEndpoint` from the discovery
   document of `OidcIssuer`;
-- `BearerJwksEndpoint` from the discovery document of `BearerIssuer`.
+- `BearerJwksEndpoint` from the discovery document of `BearerIssuer`;
+- `PublicUrl` from `HostName`.
 """
 
 import json
@@ -79,6 +80,8 @@ def derived(
     found = {}
     if values["ListenerArn"] and values["OidcIssuer"] and "LoadBalancerArns" not in given:
         found["LoadBalancerArns"] = load_balancer_of(values["ListenerArn"])
+    if values["HostName"] and "PublicUrl" not in given:
+        found["PublicUrl"] = f"https://{values['HostName'].lower()}"
     for issuer, members in DISCOVERED.items():
         missing = members.keys() - given.keys()
         if values[issuer] and missing:

@@ -235,6 +235,21 @@ ROLE_BINDING = {
 EXAMPLES: Mapping[str, Any] = {
     "Health": {"status": "ok"},
     "SignedOut": {"status": "signed_out"},
+    "ResourceMetadata": {
+        "resource": "https://byline.example.com",
+        "authorization_servers": ["https://issuer.example"],
+        "bearer_methods_supported": ["header"],
+        "resource_name": "Byline",
+        "byline_issuers": [
+            {
+                "issuer": "https://issuer.example",
+                "profile": "generic",
+                "audience": "byline",
+                "cli_client_id": "byline-cli",
+                "cli_scope": "openid profile email offline_access",
+            }
+        ],
+    },
     "Caller": {
         "executed_by": ADA,
         "kind": "user",

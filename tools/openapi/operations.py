@@ -18,6 +18,7 @@ from tools.openapi.shapes import (
     MessageList,
     PrincipalAccess,
     RegisteredRunner,
+    ResourceMetadata,
     RoleBindingList,
     RoleList,
     Run,
@@ -98,6 +99,11 @@ _CHANGE_OF_STATE = _change("runs", {200: ("The run in its new state.", Run)}, "w
 
 OPERATIONS: Mapping[str, Operation] = {
     "check_health": Operation("health", {200: ("The service answers.", Health)}, ()),
+    "show_resource_metadata": Operation(
+        "callers",
+        {200: ("The metadata.", ResourceMetadata)},
+        ("not_found",),
+    ),
     "show_caller": Operation("callers", {200: ("The caller.", Caller)}, CALL),
     "end_session": Operation(
         "callers",

@@ -45,6 +45,30 @@ class Health(msgspec.Struct, forbid_unknown_fields=True):
     status: Literal["ok"]
 
 
+class AcceptedIssuer(msgspec.Struct, forbid_unknown_fields=True):
+    """An issuer whose tokens are accepted, and how to ask it for one."""
+
+    issuer: str
+    profile: Annotated[str, Meta(description="That of `TrustedIssuers`, see docs/issuers.md.")]
+    audience: Annotated[str, Meta(description="The audience to ask for.")]
+    cli_client_id: Annotated[
+        str | msgspec.UnsetType, Meta(description="The public client of the command `byline`.")
+    ] = msgspec.UNSET
+    cli_scope: Annotated[
+        str | msgspec.UnsetType, Meta(description="The scopes that this client asks for.")
+    ] = msgspec.UNSET
+
+
+class ResourceMetadata(msgspec.Struct, forbid_unknown_fields=True):
+    """The metadata of a protected resource (RFC 9728, section 2)."""
+
+    resource: Annotated[str, Meta(description="The address of the service, `PublicUrl`.")]
+    authorization_servers: list[str]
+    bearer_methods_supported: list[Literal["header"]]
+    resource_name: str
+    byline_issuers: list[AcceptedIssuer]
+
+
 class SignedOut(msgspec.Struct, forbid_unknown_fields=True):
     """The browser has no session at the load balancer any more."""
 
@@ -579,6 +603,7 @@ class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 ANSWERS: tuple[Any, ...] = (
     Health,
     SignedOut,
+    ResourceMetadata,
     Caller,
     Run,
     RunList,

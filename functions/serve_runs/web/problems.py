@@ -38,11 +38,22 @@ DENIALS = frozenset[ProblemReason](
 form, or passing."""
 
 
-class Problems:
-    """Answers errors, and counts them in `metrics`."""
+METADATA_PATH = "/.well-known/oauth-protected-resource"
+"""Where a client learns how to sign in (RFC 9728, section 3)."""
 
-    def __init__(self, metrics: Metrics) -> None:
+
+class Problems:
+    """Answers errors, and counts them in `metrics`.
+
+    `public_origin`: the address of the service, empty where it publishes no metadata.
+    """
+
+    def __init__(self, metrics: Metrics, *, public_origin: str) -> None:
         self._metrics = metrics
+        self._challenge = 'Bearer realm="byline"'
+        if public_origin:
+            # RFC 9728, section 5.1
+            self._challenge += f', resource_metadata="{public_origin}{METADATA_PATH}"'
 
     def answer(self, error: Exception, *, request_id: str) -> Response[str]:
         """The problem document for `error`, which is also logged and counted.
@@ -111,7 +122,7 @@ class Problems:
             expected=error.expected,
             actual=error.actual,
         )
-        challenge = 'Bearer realm="byline"'
+        challenge = self._challenge
         if error.reason != "no_credentials":
             # RFC 6750, section 3.1: no error code for a request without credentials.
             challenge += ', error="invalid_token"'

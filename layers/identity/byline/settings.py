@@ -16,6 +16,8 @@ _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 """Every name of a CloudFormation stack matches, and no wildcard or variable of an IAM policy does.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html"""
 
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
+
 
 def required(environment: Mapping[str, str], variable: str) -> str:
     """The value of `variable`, as it is. Raises `Misconfigured` where it is not set or empty."""
@@ -68,6 +70,19 @@ def require_base_url(variable: str, url: str) -> None:
     require_https(variable, url)
     if "?" in url or "#" in url:
         raise Misconfigured(variable, f"is {url!r}, and must have no query and no fragment.")
+
+
+def public_origin(environment: Mapping[str, str]) -> str:
+    """The address of the service in `PUBLIC_URL`, without a slash at its end; empty where unset.
+
+    Raises `Misconfigured` unless it is scheme, host and port: a header of answers quotes it.
+    """
+    url = environment.get("PUBLIC_URL", "").strip().rstrip("/")
+    if url:
+        require_https("PUBLIC_URL", url)
+        if not _ORIGIN.fullmatch(url):
+            raise Misconfigured("PUBLIC_URL", "must be scheme, host and port, without a path.")
+    return url
 
 
 def secret_prefix(environment: Mapping[str, str]) -> str:

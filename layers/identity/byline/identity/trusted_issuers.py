@@ -80,6 +80,13 @@ type Texts = NonEmpty | Annotated[tuple[NonEmpty, ...], msgspec.Meta(min_length=
 """One text, or a list of them in the order of preference."""
 
 
+class CommandLineClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The public OAuth client with which people sign in from a terminal, and the asked scopes."""
+
+    client_id: NonEmpty
+    scope: NonEmpty = "openid profile email offline_access"
+
+
 class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An issuer whose Bearer tokens count, and the requirements for its tokens.
 
@@ -88,7 +95,7 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     person's profile. `service_accounts`: subject → name, for subjects that are service accounts
     whatever the claim rules prove. The members after it replace those of `profile`: see
     `issuer_profiles.Profile`, and `claim_conditions` for what a condition is. `allow`: conditions
-    of which a token must meet one.
+    of which a token must meet one. `cli`: the client of the command `byline`.
     """
 
     issuer: NonEmpty
@@ -104,6 +111,7 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     name: Texts | None = None
     link: Texts | None = None
     allow: Any = None
+    cli: CommandLineClient | None = None
 
     @property
     def allowed(self) -> Conditions | None:
