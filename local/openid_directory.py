@@ -21,7 +21,7 @@ GrantType = Literal[
 EXCHANGE: GrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
 """The grant of RFC 8693, by which an agent gets a token to act for a person."""
 
-SCOPES = ("openid", "profile", "email")
+SCOPES = ("openid", "profile", "email", "offline_access")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -67,6 +67,7 @@ class OAuthClient(ClientMixin):
 
     client_id: str
     grant: GrantType
+    more_grants: tuple[str, ...] = ()
     auth_methods: tuple[AuthMethod, ...]
     audience: str
     secret: str = field(default="", repr=False)
@@ -106,7 +107,7 @@ class OAuthClient(ClientMixin):
         return response_type == "code" and self.grant == "authorization_code"
 
     def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type == self.grant
+        return grant_type in (self.grant, *self.more_grants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """The grants and tokens of the OpenID provider, on Authlib's OAuth 2.0 server.
 
 Codes with PKCE (RFC 6749, RFC 7636), client credentials, client assertions (RFC 7523), access
-tokens as JWTs (RFC 9068), ID tokens and userinfo (OpenID Connect Core 1.0), revocation (RFC 7009).
+tokens as JWTs (RFC 9068), refresh tokens, ID tokens and userinfo (OpenID Connect Core 1.0),
+revocation (RFC 7009).
 """
 
 import secrets
@@ -9,7 +10,11 @@ import time
 from hashlib import sha256
 from typing import Any
 
-from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant
+from authlib.oauth2.rfc6749.grants import (
+    AuthorizationCodeGrant,
+    ClientCredentialsGrant,
+    RefreshTokenGrant,
+)
 from authlib.oauth2.rfc6750 import BearerTokenValidator
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
@@ -22,6 +27,7 @@ from joserfc.jwk import KeySet, RSAKey
 from local.openid_directory import EXCHANGE, Code, Directory, IssuedToken, OAuthClient, Person
 
 CODE_SECONDS = 60
+REFRESH_SECONDS = 86_400
 AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 AUTH_METHODS_AND_NONE = [*AUTH_METHODS, "none"]
 
@@ -32,20 +38,28 @@ class Ledger:
     def __init__(self) -> None:
         self.codes: dict[str, Code] = {}
         self._tokens: dict[bytes, IssuedToken] = {}
+        self._refresh_tokens: dict[bytes, IssuedToken] = {}
         self._assertions: set[tuple[str, str]] = set()
 
     def keep_token(self, token: dict[str, Any], request: Any) -> None:
         """Remember an issued token."""
-        self._tokens[_digest(token["access_token"])] = IssuedToken(
-            client=request.client,
-            person=request.user,
-            scope=token.get("scope", ""),
-            expires_at=time.time() + token["expires_in"],
-        )
+        lifetimes = {"access_token": token["expires_in"], "refresh_token": REFRESH_SECONDS}
+        for kind in lifetimes.keys() & token.keys():
+            kept = self._tokens if kind == "access_token" else self._refresh_tokens
+            kept[_digest(token[kind])] = IssuedToken(
+                client=request.client,
+                person=request.user,
+                scope=token.get("scope", ""),
+                expires_at=time.time() + lifetimes[kind],
+            )
 
     def token(self, text: str) -> IssuedToken | None:
-        """The issued token with this text; None if there is none."""
+        """The issued access token with this text; None if there is none."""
         return self._tokens.get(_digest(text))
+
+    def refresh_token(self, text: str) -> IssuedToken | None:
+        """The issued refresh token with this text; None if there is none."""
+        return self._refresh_tokens.get(_digest(text))
 
     def is_first_use(self, client_id: str, assertion_id: str) -> bool:
         """Whether an assertion is used for the first time (RFC 7523, section 3, item 7)."""
@@ -102,6 +116,26 @@ class MachineGrant(ClientCredentialsGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
 
 
+def refresh_grant(ledger: Ledger) -> type[RefreshTokenGrant]:
+    """The refresh grant, with a new refresh token each time (RFC 9700, section 4.14.2)."""
+
+    class RefreshGrant(RefreshTokenGrant):
+        TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS_AND_NONE
+        INCLUDE_NEW_REFRESH_TOKEN = True
+
+        def authenticate_refresh_token(self, refresh_token: str) -> Any:
+            found = ledger.refresh_token(refresh_token)
+            return None if found is None or found.revoked or found.is_expired() else found
+
+        def authenticate_user(self, refresh_token: Any) -> Any:
+            return refresh_token.person
+
+        def revoke_old_credential(self, refresh_token: Any) -> None:
+            refresh_token.revoked = True
+
+    return RefreshGrant
+
+
 class ProofKey(CodeChallenge):
     """PKCE with S256 only. Clients without a secret must use it (RFC 9700, section 2.1.1)."""
 
@@ -140,6 +174,7 @@ class AccessTokens(JWTBearerTokenGenerator):
             issuer,
             alg="RS256",
             expires_generator=lambda client, _: client.lifetime_seconds or lifetime_seconds,
+            refresh_token_generator=lambda **_: secrets.token_urlsafe(32),
         )
         self._keys = KeySet([key])
 
@@ -198,10 +233,10 @@ def revocation(ledger: Ledger) -> type[RevocationEndpoint]:
     """The endpoint at which a client revokes its own token."""
 
     class Revocation(RevocationEndpoint):
-        CLIENT_AUTH_METHODS = AUTH_METHODS
+        CLIENT_AUTH_METHODS = AUTH_METHODS_AND_NONE
 
         def query_token(self, token_string: str, token_type_hint: str) -> IssuedToken | None:
-            return ledger.token(token_string)
+            return ledger.token(token_string) or ledger.refresh_token(token_string)
 
         def revoke_token(self, token: IssuedToken, request: Any) -> None:
             token.revoked = True

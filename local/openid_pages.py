@@ -1,4 +1,4 @@
-"""The two HTML pages of the provider: sign-in, and a failed sign-in."""
+"""The HTML pages of the provider: sign-in, a device's sign-in, and a failed sign-in."""
 
 _HEAD = """<!doctype html>
 <html lang="en">
@@ -33,6 +33,27 @@ you are, no password is asked.</p>
   </button>
   {% endfor %}
 </form>
+</main>
+"""
+)
+
+DEVICE_PAGE = (
+    "{% set title = 'Connect a device' %}"
+    + _HEAD
+    + """<h1>Connect a device</h1>
+{% if is_done %}<p>Done. You can close this page.</p>{% elif client %}
+<p>{{ client }} shows the code <strong>{{ code }}</strong>. Compare it, then choose who you are.</p>
+<form method="post">
+  <input type="hidden" name="user_code" value="{{ code }}">
+  {% for person in people %}
+  <button name="person" value="{{ person.subject }}">
+    {{ person.name }}<small>{{ person.email }}</small>
+  </button>
+  {% endfor %}
+  <button name="person" value="">Refuse</button>
+</form>{% else %}
+<form><input name="user_code" placeholder="Code" autofocus> <button>Continue</button></form>
+{% endif %}
 </main>
 """
 )

@@ -15,6 +15,12 @@ from flask.typing import ResponseReturnValue
 from joserfc.jwk import RSAKey
 
 from local.ci_issuer import CIIssuer
+from local.openid_devices import (
+    DEVICE_CODE_GRANT_TYPE,
+    DeviceCodes,
+    device_endpoint,
+    device_grant,
+)
 from local.openid_directory import EXCHANGE, SCOPES, Directory, OAuthClient, Person
 from local.openid_grants import (
     AUTH_METHODS,
@@ -26,9 +32,10 @@ from local.openid_grants import (
     MachineGrant,
     ProofKey,
     code_grant,
+    refresh_grant,
     revocation,
 )
-from local.openid_pages import ERROR_PAGE, SIGN_IN_PAGE
+from local.openid_pages import DEVICE_PAGE, ERROR_PAGE, SIGN_IN_PAGE
 from local.token_exchange import exchange_grant
 
 BROWSER_CLIENT = "byline-browser"
@@ -65,6 +72,7 @@ class OpenIDProvider:
         self.ci = CIIssuer(issuer)
         """The issuer of CI jobs' tokens, on the same server."""
         self._ledger = Ledger()
+        self._devices = DeviceCodes()
         self._server = self._authorization_server(lifetime_seconds)
         self._protector = ResourceProtector()
         self._protector.register_token_validator(IssuedTokens(self._ledger))
@@ -83,6 +91,7 @@ class OpenIDProvider:
             OAuthClient(
                 client_id=CLI_CLIENT,
                 grant="authorization_code",
+                more_grants=("refresh_token", DEVICE_CODE_GRANT_TYPE),
                 auth_methods=("none",),
                 audience=AUDIENCE,
                 redirect_path="/callback",
@@ -144,6 +153,10 @@ class OpenIDProvider:
         )
         server.register_grant(MachineGrant)
         server.register_grant(exchange_grant(self._ledger))
+        server.register_grant(refresh_grant(self._ledger))
+        server.register_grant(device_grant(self._devices))
+        device_authorization: Any = device_endpoint(self._devices, f"{self.issuer}/device")
+        server.register_endpoint(device_authorization)
         server.register_client_auth_method(
             "private_key_jwt",
             ClientAssertions(self._ledger, [self.issuer, f"{self.issuer}/token"]),
@@ -159,6 +172,8 @@ class OpenIDProvider:
             ("/jwks.json", self._key_set, ["GET"]),
             ("/authorize", self._authorize, ["GET", "POST"]),
             ("/token", self._token, ["POST"]),
+            ("/device_authorization", self._authorize_device, ["POST"]),
+            ("/device", self._device, ["GET", "POST"]),
             ("/userinfo", self._userinfo, ["GET", "POST"]),
             ("/revoke", self._revoke, ["POST"]),
         ):
@@ -173,9 +188,16 @@ class OpenIDProvider:
             token_endpoint=f"{self.issuer}/token",
             userinfo_endpoint=f"{self.issuer}/userinfo",
             revocation_endpoint=f"{self.issuer}/revoke",
+            device_authorization_endpoint=f"{self.issuer}/device_authorization",
             jwks_uri=f"{self.issuer}/jwks.json",
             response_types_supported=["code"],
-            grant_types_supported=["authorization_code", "client_credentials", EXCHANGE],
+            grant_types_supported=[
+                "authorization_code",
+                "client_credentials",
+                EXCHANGE,
+                "refresh_token",
+                DEVICE_CODE_GRANT_TYPE,
+            ],
             subject_types_supported=["public"],
             id_token_signing_alg_values_supported=["RS256"],
             token_endpoint_auth_methods_supported=[*AUTH_METHODS, "none"],
@@ -212,6 +234,26 @@ class OpenIDProvider:
     def _revoke(self) -> ResponseReturnValue:
         answer: Response = self._server.create_endpoint_response("revocation")
         return answer
+
+    def _authorize_device(self) -> ResponseReturnValue:
+        answer: Response = self._server.create_endpoint_response("device_authorization")
+        return answer
+
+    def _device(self) -> ResponseReturnValue:
+        """The page on which a person approves a device (RFC 8628, section 3.3)."""
+        code = request.values.get("user_code", "").strip().upper()
+        client = self._devices.waiting_client(code)
+        if code and client is None:
+            return render_template_string(ERROR_PAGE, error="This code is not valid."), 400
+        if request.method == "POST":
+            self._devices.answer(code, self.directory.person(request.form.get("person", "")))
+        return render_template_string(
+            DEVICE_PAGE,
+            code=code,
+            client=client,
+            is_done=request.method == "POST",
+            people=self.directory.people,
+        )
 
     def _userinfo(self) -> ResponseReturnValue:
         """OpenID Connect Core 1.0, section 5.3."""
