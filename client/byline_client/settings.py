@@ -18,15 +18,15 @@ DEFAULT_PROFILE = "default"
 class SignInProfile:
     """A service, and how to sign in to it. Its tokens are in the token store, not here.
 
-    `store`: `keyring` or `file`. `issuer` is empty for a profile without a sign-in.
+    `store`: `keyring` or `file`.
     """
 
     name: str
     url: str
     issuer: str = ""
     client_id: str = ""
-    scope: str = ""
-    audience: str = ""
+    token_endpoint: str = ""
+    revocation_endpoint: str = ""
     store: str = ""
 
 

@@ -14,6 +14,8 @@ from byline_client.cli.terminal import say
 from byline_client.errors import ClientError
 
 COMMANDS: Mapping[str, str] = {
+    "login": "byline_client.cli.commands.login",
+    "logout": "byline_client.cli.commands.logout",
     "whoami": "byline_client.cli.commands.whoami",
 }
 """The module of each command, in the order of the help text."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from byline_client.errors import Misused, SignInRequired
-from byline_client.settings import Settings
+from byline_client.settings import Settings, config_folder
 from byline_client.tokens import Tokens
 
 
@@ -54,7 +54,9 @@ def choose(settings: Settings) -> tuple[Source, Tokens]:
                     f"BYLINE_CREDENTIAL is `{each.source.name}`, which needs {each.source.needs}."
                 )
             return each.source, each.source.open(settings)
-    raise SignInRequired(f"You are not signed in to {settings.url}. Run `byline login`.")
+    raise SignInRequired(
+        f"You are not signed in to {settings.url}. Run `byline login {settings.url}`."
+    )
 
 
 def _has(*names: str) -> Callable[[Settings], bool]:
@@ -73,8 +75,62 @@ def _file(settings: Settings) -> Tokens:
     return TokenFile(settings.environ)
 
 
+def _client(settings: Settings) -> Tokens:
+    from byline_client.credentials.machines import client_credentials  # noqa: PLC0415
+
+    return client_credentials(settings)
+
+
+def _github(settings: Settings) -> Tokens:
+    from byline_client.credentials.machines import github_job  # noqa: PLC0415
+
+    return github_job(settings)
+
+
+def _gitlab(settings: Settings) -> Tokens:
+    from byline_client.credentials.machines import gitlab_job  # noqa: PLC0415
+
+    return gitlab_job(settings)
+
+
+def _aws(settings: Settings) -> Tokens:
+    from byline_client.credentials.machines import aws_role  # noqa: PLC0415
+
+    return aws_role(settings)
+
+
+def _signed_in(settings: Settings) -> Tokens:
+    from byline_client.credentials.signed_in import SignedInTokens  # noqa: PLC0415
+
+    assert settings.profile is not None  # noqa: S101 - `is_present` says so
+    return SignedInTokens(settings.profile, config_folder(settings.environ))
+
+
+_CLIENT = ("BYLINE_CLIENT_ID", "BYLINE_CLIENT_SECRET", "BYLINE_CLIENT_SECRET_FILE")
+_GITHUB = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+
 SOURCES: tuple[Source, ...] = (
-    Source("token", "BYLINE_TOKEN", _has("BYLINE_TOKEN"), _given),
-    Source("token-file", "BYLINE_TOKEN_FILE", _has("BYLINE_TOKEN_FILE"), _file),
+    Source("token", "`BYLINE_TOKEN`", _has("BYLINE_TOKEN"), _given),
+    Source("token-file", "`BYLINE_TOKEN_FILE`", _has("BYLINE_TOKEN_FILE"), _file),
+    Source(
+        "client-credentials",
+        "`BYLINE_CLIENT_ID`, and `BYLINE_CLIENT_SECRET` or `BYLINE_CLIENT_SECRET_FILE`",
+        _has(*_CLIENT),
+        _client,
+    ),
+    Source("gitlab", "`BYLINE_ID_TOKEN`, by `id_tokens`", _has("BYLINE_ID_TOKEN"), _gitlab),
+    Source("github", "a job with the permission `id-token: write`", _has(*_GITHUB), _github),
+    Source(
+        "aws",
+        "`BYLINE_CREDENTIAL=aws`, the extra `aws`, and a role with `sts:GetWebIdentityToken`",
+        lambda settings: settings.environ.get("BYLINE_CREDENTIAL") == "aws",
+        _aws,
+    ),
+    Source(
+        "sign-in",
+        "a sign-in to the service, by `byline login`",
+        lambda settings: settings.profile is not None,
+        _signed_in,
+    ),
 )
 """In the order in which they are looked for."""
