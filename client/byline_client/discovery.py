@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from byline_client.addresses import checked_url
+from byline_client.documents import text_of
 from byline_client.errors import ClientError, Misused, ServiceUnavailable
 from byline_client.version import VERSION
 
@@ -110,12 +111,6 @@ def read_document(url: str, http: httpx.Client) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ServiceUnavailable(f"{url} is no JSON document (HTTP {answer.status_code}).")
     return document
-
-
-def text_of(document: Any, name: str) -> str:
-    """A member that is a text; empty where it is absent or something else."""
-    value = document.get(name) if isinstance(document, dict) else None
-    return value if isinstance(value, str) else ""
 
 
 def _endpoint(document: dict[str, Any], name: str) -> str:

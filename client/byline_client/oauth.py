@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 
 from byline_client.addresses import origin_of
-from byline_client.discovery import text_of
+from byline_client.documents import text_of
 from byline_client.errors import ClientError, ServiceUnavailable
 from byline_client.secret_text import SecretText, checked_token
 

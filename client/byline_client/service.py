@@ -86,6 +86,12 @@ class AsyncService:
         self._deadline = deadline_seconds
         self._http = httpx.AsyncClient(**_options(url, answer_seconds))
 
+    async def __aenter__(self) -> "AsyncService":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()

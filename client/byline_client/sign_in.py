@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
-from byline_client.discovery import AcceptedIssuer, Endpoints, text_of
+from byline_client.discovery import AcceptedIssuer, Endpoints
+from byline_client.documents import text_of
 from byline_client.errors import ClientError, ServiceUnavailable
 from byline_client.oauth import GrantedTokens, GrantRefused, request_tokens
 

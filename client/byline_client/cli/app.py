@@ -16,6 +16,8 @@ from byline_client.errors import ClientError
 COMMANDS: Mapping[str, str] = {
     "login": "byline_client.cli.commands.login",
     "logout": "byline_client.cli.commands.logout",
+    "run": "byline_client.cli.commands.run",
+    "catch-up": "byline_client.cli.commands.catch_up",
     "whoami": "byline_client.cli.commands.whoami",
 }
 """The module of each command, in the order of the help text."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from byline_client.errors import Misused
 
 if TYPE_CHECKING:
+    from byline_client.conversation import ServiceCall
     from byline_client.credentials.order import Source
     from byline_client.service import Service
     from byline_client.settings import Settings
@@ -50,15 +51,27 @@ class Session:
     def service(self) -> "Service":
         """The connection to the service."""
         if self._service is None:
-            from byline_client.service import ANSWER_SECONDS, Service  # noqa: PLC0415
+            from byline_client.service import DEADLINE_SECONDS, Service  # noqa: PLC0415
 
-            seconds = _seconds(self.environ.get("BYLINE_TIMEOUT", ""), default=ANSWER_SECONDS)
             _, tokens = self.credential
-            deadline = min(seconds, 20.0)
             self._service = Service(
-                self.settings.url, tokens, answer_seconds=seconds, deadline_seconds=deadline
+                self.settings.url,
+                tokens,
+                answer_seconds=self.answer_seconds,
+                deadline_seconds=min(self.answer_seconds, DEADLINE_SECONDS),
             )
         return self._service
+
+    @property
+    def answer_seconds(self) -> float:
+        """How long to wait for an answer. Raises `Misused`."""
+        from byline_client.service import ANSWER_SECONDS  # noqa: PLC0415
+
+        return _seconds(self.environ.get("BYLINE_TIMEOUT", ""), default=ANSWER_SECONDS)
+
+    def ask(self, call: "ServiceCall") -> Any:
+        """The answer of the service. Raises `ClientError`, also where there is no credential."""
+        return self.service.ask(call)
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -15,8 +15,8 @@ from byline_client.discovery import (
     accepted_issuers,
     endpoints_of,
     http_client,
-    text_of,
 )
+from byline_client.documents import text_of
 from byline_client.errors import ClientError, Misused, ServiceUnavailable, SignInRequired
 from byline_client.oauth import request_tokens
 from byline_client.private_files import read_private

@@ -13,7 +13,8 @@ from byline_client.cli.session import session_of
 from byline_client.cli.terminal import put, say
 from byline_client.conversation import ServiceCall
 from byline_client.credentials.cached import CachedTokens
-from byline_client.discovery import endpoints_of, http_client, sign_in_issuer, text_of
+from byline_client.discovery import endpoints_of, http_client, sign_in_issuer
+from byline_client.documents import text_of
 from byline_client.errors import ClientError, Misused
 from byline_client.service import Service
 from byline_client.settings import DEFAULT_PROFILE, SignInProfile, SignInProfiles, config_folder

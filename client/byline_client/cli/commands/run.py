@@ -1,0 +1,122 @@
+"""`byline run`: a command, with its run recorded."""
+
+import os
+import shutil
+from typing import Annotated
+
+import typer
+
+from byline_client.child_process import NOT_FOUND, CommandEnd, Interruptions
+from byline_client.cli.session import Session, session_of
+from byline_client.cli.terminal import say
+from byline_client.errors import ClientError, Misused, RequestRefused
+from byline_client.record import Outcome, RunPlan, new_plan, opening, perform
+from byline_client.service import Service
+from byline_client.settings import config_folder
+from byline_client.spool import KeptRun, Spool, caller_of, record_end
+
+EXAMPLES = (
+    "byline run --project research --name nightly -- ./train.sh --epochs 3",
+    "byline run --project research --name nightly --label team=ml --strict -- make data",
+)
+# Everything after the first word of the command belongs to the command.
+CONTEXT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
+START_SECONDS = 5.0
+"""How long a command waits for Byline before it starts without it."""
+
+
+def command(
+    ctx: typer.Context,
+    words: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run.")],
+    project: Annotated[str, typer.Option(help="The project. Default: BYLINE_PROJECT.")] = "",
+    name: Annotated[str, typer.Option(help="The name of the run.")] = "",
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeat for more.")
+    ] = None,
+    agent: Annotated[str, typer.Option(help="The agent that the run is of.")] = "",
+    runner: Annotated[str, typer.Option(help="The runner that executes the run.")] = "",
+    parent: Annotated[
+        str, typer.Option(help="The id of the parent run. Default: BYLINE_RUN_ID.")
+    ] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Do not run the command if the run is not recorded.")
+    ] = False,
+) -> None:
+    """Run a command, and record the run, its end and who started it."""
+    session = session_of(ctx)
+    environ = session.environ
+    project = project or environ.get("BYLINE_PROJECT", "")
+    if not project:
+        raise Misused("Name the project with --project or BYLINE_PROJECT.")
+    is_nested = environ.get("BYLINE_PROJECT") == project
+    plan = new_plan(
+        project,
+        name=name,
+        labels=_labels(label or []),
+        agent=agent,
+        runner=runner,
+        parent_run=parent or (environ.get("BYLINE_RUN_ID", "") if is_nested else ""),
+    )
+    if shutil.which(words[0]) is None and not os.path.dirname(words[0]):  # noqa: PTH120
+        say(f"byline: there is no command {words[0]}.")
+        raise typer.Exit(NOT_FOUND)
+    with Interruptions() as interruptions:
+        run_id, can_be_recorded = _open(session, plan, is_strict=strict)
+        child_environ = {**environ, "BYLINE_PROJECT": project}
+        child_environ.pop("BYLINE_RUN_ID", None)
+        if run_id:
+            child_environ["BYLINE_RUN_ID"] = run_id
+        ended = interruptions.run(words, child_environ)
+        if can_be_recorded:
+            _close(session, plan, run_id, ended)
+    raise typer.Exit(ended.exit_code)
+
+
+def _open(session: Session, plan: RunPlan, *, is_strict: bool) -> tuple[str, bool]:
+    """Create and start the run. Returns its id, empty if it has none yet.
+
+    The second value says whether it is worth recording its end: not if the service refuses the run.
+    Raises `ClientError` with `is_strict`.
+    """
+    try:
+        if is_strict:
+            return str(perform(opening(plan), session.service.ask)), True
+        _, tokens = session.credential
+        url, seconds = session.settings.url, min(START_SECONDS, session.answer_seconds)
+        with Service(url, tokens, answer_seconds=seconds, deadline_seconds=seconds) as service:
+            return str(perform(opening(plan), service.ask)), True
+    except Misused:
+        raise
+    except ClientError as error:
+        if is_strict:
+            raise
+        is_refused = isinstance(error, RequestRefused)
+        say(f"byline: {error}")
+        later = "and is not recorded" if is_refused else "and is recorded afterwards"
+        say(f"byline: the command runs without a record, {later}.")
+        return "", not is_refused
+
+
+def _close(session: Session, plan: RunPlan, run_id: str, ended: CommandEnd) -> None:
+    """Record the end of the run, and those of earlier runs that could not be recorded."""
+    outcome: Outcome = "finish" if ended.exit_code == 0 else "fail"
+    if ended.was_interrupted:
+        outcome = "cancel"
+    spool = Spool(config_folder(session.environ))
+    caller = caller_of(lambda: session.credential)
+    entry = KeptRun(session.settings.url, caller, plan, run_id, outcome)
+    if record_end(spool, entry, session.ask, say=say):
+        try:
+            spool.deliver(entry.url, caller, session.ask, say=say)
+        except ClientError as error:
+            say(f"byline: earlier runs are not recorded yet: {error}")
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    labels = {}
+    for text in texts:
+        key, joint, value = text.partition("=")
+        if not joint or not key:
+            raise Misused("--label must be KEY=VALUE.")
+        labels[key] = value
+    return labels

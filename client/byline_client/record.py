@@ -1,0 +1,124 @@
+"""What a run's record consists of: the calls that create, start and end it.
+
+The calls are scripts without input and output: each is sent by a sync or an async client, and sent
+again by a later process where the service could not be reached.
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import quote
+
+from byline_client.conversation import ServiceCall
+from byline_client.documents import text_of
+from byline_client.errors import RequestRefused, ServiceUnavailable
+
+Outcome = Literal["finish", "fail", "cancel"]
+Script = Generator[ServiceCall, Any, Any]
+
+STATUS_AFTER: Mapping[str, str] = {
+    "start": "running",
+    "finish": "succeeded",
+    "fail": "failed",
+    "cancel": "cancelled",
+}
+OVER = frozenset({"succeeded", "failed", "cancelled"})
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run to record. The service creates it once for a `key`, however often it is asked."""
+
+    project: str
+    body: Mapping[str, Any]
+    key: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def path(self) -> str:
+        """The path of the project's runs."""
+        return f"/v1/projects/{quote(self.project, safe='')}/runs"
+
+
+def new_plan(
+    project: str,
+    *,
+    name: str = "",
+    labels: Mapping[str, str] | None = None,
+    agent: str = "",
+    runner: str = "",
+    parent_run: str = "",
+) -> RunPlan:
+    """The plan of a run, without the members that are not given."""
+    members: dict[str, Any] = {
+        "name": name,
+        "agent": agent,
+        "runner": runner,
+        "parent_run": parent_run,
+        "labels": dict(labels or {}),
+    }
+    return RunPlan(project, {key: value for key, value in members.items() if value})
+
+
+def opening(plan: RunPlan) -> Script:
+    """Create the run and start it. Returns its id."""
+    created = yield ServiceCall("POST", plan.path, body=plan.body, idempotency_key=plan.key)
+    run_id = text_of(created, "id")
+    if not run_id:
+        raise ServiceUnavailable("The service created a run and did not name its id.")
+    yield from transition(plan, run_id, "start")
+    return run_id
+
+
+def transition(plan: RunPlan, run_id: str, change: "Outcome | Literal['start']") -> Script:
+    """Change the run's state. Returns the state that it has then.
+
+    A call that is sent again finds the change made. A run that somebody else ended stays as it is.
+    """
+    # The members that describe an end, such as a reason and an exit code, belong into this call.
+    call = ServiceCall("POST", f"{plan.path}/{quote(run_id, safe='')}/{change}", repeat=True)
+    try:
+        yield call
+    except RequestRefused as refused:
+        current = refused.members.get("current_status")
+        if refused.reason == "wrong_state" and (current == STATUS_AFTER[change] or current in OVER):
+            return current
+        raise
+    return STATUS_AFTER[change]
+
+
+def whole_record(plan: RunPlan, run_id: str, outcome: Outcome) -> Script:
+    """What is missing up to the end; a run with an id was started. Returns the run's id."""
+    if not run_id:
+        run_id = yield from opening(plan)
+    yield from transition(plan, run_id, outcome)
+    return run_id
+
+
+def perform(script: Script, ask: Callable[[ServiceCall], Any]) -> Any:
+    """Send the calls of a script with `ask`, which returns the answer. Raises `ClientError`."""
+    resume: Callable[[], ServiceCall] = partial(next, script)
+    while True:
+        try:
+            call = resume()
+        except StopIteration as end:
+            return end.value
+        try:
+            resume = partial(script.send, ask(call))
+        except RequestRefused as refused:
+            resume = partial(script.throw, refused)
+
+
+async def perform_async(script: Script, ask: Callable[[ServiceCall], Awaitable[Any]]) -> Any:
+    """The same with an async `ask`."""
+    resume: Callable[[], ServiceCall] = partial(next, script)
+    while True:
+        try:
+            call = resume()
+        except StopIteration as end:
+            return end.value
+        try:
+            resume = partial(script.send, await ask(call))
+        except RequestRefused as refused:
+            resume = partial(script.throw, refused)
