@@ -15,6 +15,7 @@ from byline_client.version import VERSION
 
 if TYPE_CHECKING:
     from byline_client.errors import ClientError as ClientError
+    from byline_client.runner_tokens import RunnerAuth as RunnerAuth
     from byline_client.runs import RecordedRun as RecordedRun
 
     run = RecordedRun
@@ -24,6 +25,7 @@ __version__ = VERSION
 _PLACES = {
     "ClientError": ("byline_client.errors", "ClientError"),
     "RecordedRun": ("byline_client.runs", "RecordedRun"),
+    "RunnerAuth": ("byline_client.runner_tokens", "RunnerAuth"),
     "run": ("byline_client.runs", "RecordedRun"),  # reads as a call
 }
 

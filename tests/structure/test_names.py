@@ -12,7 +12,8 @@ def public_definitions(module: str) -> Iterator[tuple[str, ast.AST]]:
 
     def visit(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.AST]]:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef | ast.ClassDef) and child.name[0] != "_":
+            kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+            if isinstance(child, kinds) and child.name[0] != "_":
                 yield f"{prefix}.{child.name}", child
                 if isinstance(child, ast.ClassDef):
                     yield from visit(child, f"{prefix}.{child.name}")
@@ -38,7 +39,7 @@ def test_every_module_and_public_definition_has_a_docstring() -> None:
         name
         for module, tree in trees().items()
         for name, node in [(module, tree), *public_definitions(module)]
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         and not ast.get_docstring(node)
     ]
     assert not without
@@ -55,7 +56,7 @@ def test_no_private_attribute_of_a_library_is_used() -> None:
     own = {"_verify"}
     for tree in trees().values():
         for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 own.add(node.name)
             elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 own.add(node.attr)

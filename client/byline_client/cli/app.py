@@ -18,6 +18,11 @@ COMMANDS: Mapping[str, str] = {
     "logout": "byline_client.cli.commands.logout",
     "run": "byline_client.cli.commands.run",
     "catch-up": "byline_client.cli.commands.catch_up",
+    "runs": "byline_client.cli.commands.runs",
+    "show": "byline_client.cli.commands.show",
+    "cancel": "byline_client.cli.commands.cancel",
+    "runners": "byline_client.cli.commands.runners",
+    "token": "byline_client.cli.commands.token",
     "whoami": "byline_client.cli.commands.whoami",
 }
 """The module of each command, in the order of the help text."""

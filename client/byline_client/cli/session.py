@@ -86,6 +86,14 @@ def session_of(ctx: typer.Context) -> Session:
     return session
 
 
+def project_of(session: Session, given: str) -> str:
+    """The project of a command: the given one, or that of BYLINE_PROJECT. Raises `Misused`."""
+    project = given or session.environ.get("BYLINE_PROJECT", "")
+    if not project:
+        raise Misused("Name the project with --project or BYLINE_PROJECT.")
+    return project
+
+
 def _seconds(text: str, *, default: float) -> float:
     if not text:
         return default

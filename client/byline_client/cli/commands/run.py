@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from byline_client.child_process import NOT_FOUND, CommandEnd, Interruptions
-from byline_client.cli.session import Session, session_of
+from byline_client.cli.session import Session, project_of, session_of
 from byline_client.cli.terminal import say
 from byline_client.errors import ClientError, Misused, RequestRefused
 from byline_client.record import Outcome, RunPlan, new_plan, opening, perform
@@ -45,9 +45,7 @@ def command(
     """Run a command, and record the run, its end and who started it."""
     session = session_of(ctx)
     environ = session.environ
-    project = project or environ.get("BYLINE_PROJECT", "")
-    if not project:
-        raise Misused("Name the project with --project or BYLINE_PROJECT.")
+    project = project_of(session, project)
     is_nested = environ.get("BYLINE_PROJECT") == project
     plan = new_plan(
         project,

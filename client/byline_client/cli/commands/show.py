@@ -1,0 +1,49 @@
+"""`byline show`: one run."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from byline_client.cli.session import project_of, session_of
+from byline_client.cli.terminal import put_facts, put_json
+from byline_client.conversation import ServiceCall
+from byline_client.errors import ServiceUnavailable
+
+EXAMPLES = (
+    "byline show 01K9ZB4M7YV5T3Q8RXN2D6H1WC --project research",
+    "byline show 01K9ZB4M7YV5T3Q8RXN2D6H1WC --project research --json",
+)
+
+
+def command(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="The id of the run.")],
+    project: Annotated[str, typer.Option(help="The project. Default: BYLINE_PROJECT.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Show a run, and who created, started and ended it."""
+    session = session_of(ctx)
+    path = f"/v1/projects/{quote(project_of(session, project), safe='')}/runs"
+    document = session.ask(ServiceCall("GET", f"{path}/{quote(run, safe='')}"))
+    if not isinstance(document, dict):
+        raise ServiceUnavailable("The answer of the service is no run.")
+    if as_json:
+        put_json(document)
+        return
+    names = ("id", "project", "name", "status", "created_at", "updated_at", "agent", "runner")
+    facts = {name: str(document[name]) for name in (*names, "parent_run") if document.get(name)}
+    who = document.get("who")
+    people = who.items() if isinstance(who, dict) else ()
+    facts |= {name.replace("_", " "): _shown(person) for name, person in people if person}
+    labels = document.get("labels")
+    if isinstance(labels, dict) and labels:
+        facts["labels"] = " ".join(f"{name}={value}" for name, value in labels.items())
+    put_facts(facts)
+
+
+def _shown(person: Any) -> str:
+    if not isinstance(person, dict):
+        return str(person)
+    name, subject = str(person.get("name")), str(person.get("subject"))
+    return name if name == subject else f"{name} ({subject})"
