@@ -125,6 +125,7 @@ def build(environ: Mapping[str, str]) -> Api:
         profiles=profiles,
         new_projects=later.new_projects() if anyone else None,
         empty_messages=later.empty_messages,
+        default_issuer=issuers.user,
         now=now,
     )
     api = Api(

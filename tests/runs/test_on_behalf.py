@@ -143,6 +143,67 @@ def test_child_run_of_another_application_names_no_person(
     assert child(api, robot, api.create(ada))["on_behalf_of"] is None
 
 
+def start(api: RunsApi, by: Credential, run: dict[str, Any]) -> dict[str, Any]:
+    """`run`, started by `by`."""
+    assert api.call("POST", f"{RUNS}/{run['id']}/start", by=by).status == 200
+    return run
+
+
+class TestParentWithoutARunner:
+    """The application that started such a run by its own right executes it while it runs."""
+
+    def test_child_run_of_the_application_that_started_it_keeps_the_person(
+        self, api: RunsApi, ada: Credential, robot: Credential
+    ) -> None:
+        """And so do the children of the child."""
+        first = child(api, robot, start(api, robot, api.create(ada)))
+        assert first["on_behalf_of"] == ADA
+        assert child(api, robot, first)["on_behalf_of"] == ADA
+
+    def test_person_of_the_parent_is_passed_on(
+        self, api: RunsApi, ada: Credential, gpu: Credential, robot: Credential
+    ) -> None:
+        """The parent is a service account's run for its person."""
+        register(api, ada, robot)
+        parent = start(api, gpu, api.create(robot))
+        assert child(api, gpu, parent)["on_behalf_of"] == ADA
+
+    def test_child_run_of_an_application_that_did_not_start_it_names_no_person(
+        self, api: RunsApi, ada: Credential, gpu: Credential, robot: Credential
+    ) -> None:
+        """Nobody gets a person by naming a run that somebody else started."""
+        assert child(api, robot, start(api, gpu, api.create(ada)))["on_behalf_of"] is None
+        assert child(api, robot, start(api, ada, api.create(ada)))["on_behalf_of"] is None
+
+    @pytest.mark.parametrize("change", ["finish", "fail", "cancel"])
+    def test_child_run_after_the_end_names_no_person(
+        self, api: RunsApi, ada: Credential, robot: Credential, change: str
+    ) -> None:
+        """What does not run any more has no children for its person."""
+        parent = start(api, robot, api.create(ada))
+        assert api.call("POST", f"{RUNS}/{parent['id']}/{change}", by=ada).status == 200
+        assert child(api, robot, parent)["on_behalf_of"] is None
+
+    def test_start_of_a_run_with_a_runner_passes_nothing_on(
+        self, api: RunsApi, ada: Credential, gpu: Credential, robot: Credential
+    ) -> None:
+        """The runner that the run names executes it, whoever starts it."""
+        del gpu
+        parent = start(api, robot, api.create(ada, runner="gpu-1"))
+        assert child(api, robot, parent)["on_behalf_of"] is None
+
+    def test_former_service_account_gets_no_person_back(
+        self, api: RunsApi, ada: Credential, grace: Credential, robot: Credential
+    ) -> None:
+        """Neither by a run that it created for its person, nor by one that it started for them."""
+        account = register(api, ada, robot).json
+        created = api.create(robot)
+        started = start(api, robot, api.create(grace))
+        assert api.call("DELETE", f"{ACCOUNTS}/{account['id']}", by=ada).status == 204
+        assert child(api, robot, start(api, robot, created))["on_behalf_of"] is None
+        assert child(api, robot, started)["on_behalf_of"] is None
+
+
 def test_application_of_another_issuer_is_not_the_runner(
     api: RunsApi, ada: Credential, gpu: Credential, dynamodb: DynamoDb, web: Web
 ) -> None:

@@ -22,13 +22,61 @@ def test_run_shows_everybody_with_issuer_and_name(api: RunsApi, web: Web, ada: C
         "executed_by": shown(web, "ada", **ADA),
         "on_behalf_of": None,
         "started_by": None,
+        "started_on_behalf_of": None,
         "finished_by": None,
+        "finished_on_behalf_of": None,
         "cancelled_by": shown(web, "grace", name="Grace Hopper", through="cli"),
+        "cancelled_on_behalf_of": None,
     }
     assert ended["who"] == expected
     assert api.call("GET", f"{RUNS}/{run['id']}", by=ada).json["who"] == expected
     [listed] = api.call("GET", RUNS, by=ada).json["runs"]
     assert listed["who"] == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "actor"),
+    [
+        (("start",), "started"),
+        (("start", "finish"), "finished"),
+        (("fail",), "finished"),
+        (("cancel",), "cancelled"),
+    ],
+)
+def test_run_shows_on_whose_behalf_each_change_was_made(
+    api: RunsApi, web: Web, ada: Credential, dynamodb: DynamoDb, changes: list[str], actor: str
+) -> None:
+    """Grace's helper changes Ada's run, and Ada's own run is not taken for Grace's."""
+    rows = AccessRows(dynamodb, web)
+    rows.grant("project:editor", "grace")
+    rows.grant("project:viewer", "vera")
+    helper = web.bearer("helper", client="helper")
+    register(api, web.browser("grace", given_name="Grace", family_name="Hopper"), helper)
+    run = api.create(ada)
+    for change in changes:
+        changed = api.call("POST", f"{RUNS}/{run['id']}/{change}", by=helper).json
+    read = api.call("GET", f"{RUNS}/{run['id']}", by=web.browser("vera")).json
+    assert read == changed
+    person = f"{actor}_on_behalf_of"
+    assert read[f"{actor}_by"]["application"]["id"] == {"subject": "helper"}
+    assert read[person]["user"]["id"] == {"subject": "grace"}
+    assert read["who"][f"{actor}_by"]["kind"] == "application"
+    assert read["who"][person]["name"] == "Grace Hopper"
+    assert (read["on_behalf_of"], read["who"][person]["issuer"]) == (None, web.url)
+
+
+@pytest.mark.parametrize(("change", "actor"), [("cancel", "cancelled"), ("fail", "finished")])
+def test_persons_own_change_is_on_nobodys_behalf(
+    api: RunsApi, web: Web, ada: Credential, dynamodb: DynamoDb, change: str, actor: str
+) -> None:
+    """Ada ends a run that is for Grace: the run is for Grace, and its end for nobody else."""
+    AccessRows(dynamodb, web).grant("project:editor", "grace")
+    helper = web.bearer("helper", client="helper")
+    register(api, web.browser("grace"), helper)
+    run = api.create(helper)
+    ended = api.call("POST", f"{RUNS}/{run['id']}/{change}", by=ada).json
+    assert ended["on_behalf_of"]["user"]["id"] == {"subject": "grace"}
+    assert (ended[f"{actor}_on_behalf_of"], ended["who"][f"{actor}_on_behalf_of"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +148,16 @@ def test_service_account_shows_its_person(api: RunsApi, web: Web, ada: Credentia
 def test_tombstone_has_the_issuer_of_whoever_deleted_the_run(
     api: RunsApi, web: Web, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """The last row of a deleted run identifies the person."""
-    run = api.create(ada)
-    assert api.call("DELETE", f"{RUNS}/{run['id']}", by=ada).status == 204
+    """The last row of a deleted run identifies who deleted it, and for whom."""
+    AccessRows(dynamodb, web).grant("project:editor", "robot", kind="application")
+    robot = web.bearer("robot", client="robot")
+    register(api, ada, robot)
+    run = api.create(robot)
+    assert api.call("DELETE", f"{RUNS}/{run['id']}", by=robot).status == 204
     [row] = [row for row in dynamodb.rows() if "deleted_at" in row]
     assert row["deleted_by_issuer"] == {"S": web.url}
+    assert json.loads(row["deleted_on_behalf_of"]["S"])["user"]["id"] == {"subject": "ada"}
+    assert row["deleted_on_behalf_of_issuer"] == row["on_behalf_of_issuer"] == {"S": web.url}
 
 
 def test_row_of_an_earlier_version_is_shown(

@@ -6,7 +6,7 @@ from byline.refresh.token_rows import DUE_INDEX
 from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
 from byline.tables.rows import EXPIRES_AT
 from serve_runs.audit.store import PERSON_INDEX
-from serve_runs.runs.queries import LIVE_INDEX
+from serve_runs.runs.queries import LIVE_INDEX, REPRESENTED_INDEX
 from tests.template.deployment import Deployment
 from tests.template.stack import evaluate, properties, resources, template, translate
 from tests.template.test_parameters import BROWSERS, OWN
@@ -80,7 +80,7 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         {"AttributeName": "project", "KeyType": "HASH"},
         {"AttributeName": "id", "KeyType": "RANGE"},
     ]
-    by_creator, by_unregistered, by_live = body["GlobalSecondaryIndexes"]
+    by_creator, by_unregistered, by_live, by_represented = body["GlobalSecondaryIndexes"]
     assert by_creator == {
         "IndexName": "by-creator",
         "KeySchema": [
@@ -105,8 +105,17 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         ],
         "Projection": {"ProjectionType": "ALL"},
     }
+    assert by_represented == {
+        "IndexName": REPRESENTED_INDEX,
+        "KeySchema": [
+            {"AttributeName": "person", "KeyType": "HASH"},
+            {"AttributeName": "id", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "ALL"},
+    }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    assert types == dict.fromkeys(("project", "id", "creator", "live", *ENTRY_ATTRIBUTES), "S")
+    names = ("project", "id", "creator", "live", "person", *ENTRY_ATTRIBUTES)
+    assert types == dict.fromkeys(names, "S")
 
 
 def test_runs_table_expires_rows_by_expires_at() -> None:

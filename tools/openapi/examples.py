@@ -62,14 +62,20 @@ RUN: Mapping[str, Any] = {
     "creator_user_id": "ada",
     "creator_service_account_id": None,
     "started_by": NIGHTLY,
+    "started_on_behalf_of": None,
     "finished_by": None,
+    "finished_on_behalf_of": None,
     "cancelled_by": None,
+    "cancelled_on_behalf_of": None,
     "who": {
         "executed_by": _SHOWN_ADA,
         "on_behalf_of": None,
         "started_by": _SHOWN_NIGHTLY,
+        "started_on_behalf_of": None,
         "finished_by": None,
+        "finished_on_behalf_of": None,
         "cancelled_by": None,
+        "cancelled_on_behalf_of": None,
     },
 }
 

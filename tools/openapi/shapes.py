@@ -39,6 +39,15 @@ Identity = Annotated[
 ]
 
 
+ActedFor = Annotated[
+    ExecutedBy | None,
+    Meta(
+        description="The person that this actor acted for; null if it acted for itself, and in "
+        "changes by a version without it."
+    ),
+]
+
+
 class Health(msgspec.Struct, forbid_unknown_fields=True):
     """The function answers."""
 
@@ -106,8 +115,11 @@ class RunShown(msgspec.Struct, forbid_unknown_fields=True):
     executed_by: Shown | None
     on_behalf_of: Shown | None
     started_by: Shown | None
+    started_on_behalf_of: Shown | None
     finished_by: Shown | None
+    finished_on_behalf_of: Shown | None
     cancelled_by: Shown | None
+    cancelled_on_behalf_of: Shown | None
 
 
 class RecordShown(msgspec.Struct, forbid_unknown_fields=True):
@@ -166,10 +178,13 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
         Meta(description="The subject of the service account that created it; never both."),
     ]
     started_by: Identity
+    started_on_behalf_of: ActedFor
     finished_by: Annotated[
         ExecutedBy | None, Meta(description="Who finished or failed it; null before that.")
     ]
+    finished_on_behalf_of: ActedFor
     cancelled_by: Identity
+    cancelled_on_behalf_of: ActedFor
     who: RunShown
     agent: str | None
     runner: str | None

@@ -80,6 +80,12 @@ class ActionContext(msgspec.Struct, frozen=True):
         return principal_text(self.caller)
 
     @property
+    def is_own_of_application(self) -> bool:
+        """Whether the caller is an application that acts for no person."""
+        caller = self.caller
+        return self.on_behalf_of is None and caller is not None and caller.kind == "application"
+
+    @property
     def key_owners(self) -> tuple[str, ...]:
         """The principals that an `Idempotency-Key` belongs to: the caller, and its person.
 

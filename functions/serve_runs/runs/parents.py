@@ -2,16 +2,20 @@
 
 The body names only the parent, a run of the same project. A caller that acts for a person creates
 runs for that person, and a person creates its own runs. An application that acts for no person
-passes on the parent's person in two cases. Either it is the runner that executes the parent, or it
-created the parent, which inherited its person too. It does not pass on a person that it acted for
-itself when it created the parent, because it no longer acts for that person.
+passes on the parent's person in three cases, each by a stored row and never by what it says:
+- it is the runner that executes the parent;
+- the parent names no runner, and the application started it by its own right, and it is running;
+- it created the parent, which inherited its person too.
+
+It does not pass on a person that it acted for itself when it created the parent, because it no
+longer acts for that person.
 """
 
 from copy import replace
 from typing import TYPE_CHECKING
 
 from byline.identity.caller import Principal, principal_of
-from byline.tables.rows import Item
+from byline.tables.rows import Item, text_of
 from serve_runs.access.control import Access
 from serve_runs.audit.trail import ActionContext, RepresentedPerson
 from serve_runs.errors import RequestFailed
@@ -41,7 +45,7 @@ class ParentRuns:
         if parent is None or not access.may("read_run"):
             raise RequestFailed("invalid_parent_run")
         caller = principal_of(action.caller)
-        if action.on_behalf_of is not None or caller.kind != "application":
+        if not action.is_own_of_application:
             return action
         person = _person_of(parent)
         if person is None or not self._passes_on(parent, caller):
@@ -49,13 +53,15 @@ class ParentRuns:
         return replace(action, on_behalf_of=person)
 
     def _passes_on(self, parent: Item, caller: Principal) -> bool:
-        if "person_inherited" in parent and _creator_of(parent) == caller:
+        is_creator = _creator_of(parent) == caller
+        if is_creator and "person_inherited" in parent:
             return True
-        return self._executor_of(parent) == caller
+        if "runner" in parent:
+            return self._runner_of(parent) == caller
+        is_executor = text_of(parent, "executor") == caller.text
+        return is_executor and not is_creator and text_of(parent, "status") == "running"
 
-    def _executor_of(self, run: Item) -> Principal | None:
-        if "runner" not in run:
-            return None
+    def _runner_of(self, run: Item) -> Principal | None:
         # Imported here, because most runs have no parent: that saves 4 ms of a cold start.
         from byline.refresh.runner_rows import read_runner, runner_key  # noqa: PLC0415
         from serve_runs.runners.tokens import own_principal  # noqa: PLC0415

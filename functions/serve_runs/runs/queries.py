@@ -11,6 +11,7 @@ import msgspec
 
 from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE, Page, list_pages, merge_pages
 from byline.tables.rows import NOT_EXPIRED, Item, seconds
+from serve_runs.errors import RequestFailed
 from serve_runs.runs.states import LIVE
 from serve_runs.runs.views import live_partition
 
@@ -21,15 +22,19 @@ if TYPE_CHECKING:
 CREATOR_INDEX = "by-creator"
 """Keyed by (creator, run id). It has only rows with a creator."""
 
+REPRESENTED_INDEX = "by-represented"
+"""Keyed by (person, run id). It has only rows of runs that were created on behalf of a person."""
+
 LIVE_INDEX = "by-live"
 """Keyed by (project and state, run id). It has only runs that are not over."""
 
 
 class RunQuery(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """The runs to list. At least one of `project` and `creator` is given.
+    """The runs to list. At least one of `project`, `creator` and `person` is given.
 
-    Cursors are bound to the `repr`, so a filter that is not given stays out of it: the cursors of
-    earlier versions lead to the same rows.
+    `own`: the column of a creator that created the run on nobody's behalf. `person`: the principal
+    on whose behalf the run was created. Cursors are bound to the `repr`, so a filter that is not
+    given stays out of it: the cursors of earlier versions lead to the same rows.
     """
 
     project: str | None
@@ -37,6 +42,15 @@ class RunQuery(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     creator_issuer: str | None
     status: str | None
     through: str | None = None
+    own: str | None = None
+    person: str | None = None
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """The queries of a listing, and whether more people have its e-mail address."""
+
+    queries: tuple[RunQuery, ...]
+    more_people: bool = False
 
 
 def list_runs(
@@ -105,28 +119,33 @@ def _list_one(
     """The runs of one query, from the index with the fewest rows to read.
 
     An upgrade creates `by-live`, and does not wait until DynamoDB has filled it. Until then the
-    runs are read as before.
+    runs are read as before. `by-represented` has no other way: raises `RequestFailed`
+    (`store_unavailable`).
     """
 
     def list_from(index: str) -> Page:
         request = partial(_request, table, query, index, limit, now)
         return list_pages(client, request, limit=limit, after=after, key_of=id_of)
 
-    otherwise = CREATOR_INDEX if query.creator else ""
-    if not query.project or query.status not in LIVE:
-        return list_from(otherwise)
-    try:
-        return list_from(LIVE_INDEX)
-    except client.exceptions.ClientError as error:
-        fault = error.response["Error"]
-        if fault["Code"] != "ValidationException" or " index: " not in fault["Message"]:
-            raise
-        return list_from(otherwise)
+    otherwise = REPRESENTED_INDEX if query.person else CREATOR_INDEX if query.creator else ""
+    is_live = query.project and query.status in LIVE
+    for index in (LIVE_INDEX, otherwise) if is_live else (otherwise,):
+        try:
+            return list_from(index)
+        except client.exceptions.ClientError as error:
+            fault = error.response["Error"]
+            if fault["Code"] != "ValidationException" or " index: " not in fault["Message"]:
+                raise
+    raise RequestFailed(
+        "store_unavailable", "The index of runs by person is being filled. Retry later."
+    )
 
 
 def _key_of(query: RunQuery, index: str) -> dict[str, str | None]:
     if index == LIVE_INDEX:
         return {"live": live_partition(query.project or "", query.status or "")}
+    if index == REPRESENTED_INDEX:
+        return {"person": query.person}
     return {"creator": query.creator} if index == CREATOR_INDEX else {"project": query.project}
 
 
@@ -140,11 +159,14 @@ def _request(
         "creator_issuer": query.creator_issuer,
         "status": query.status,
         "through": query.through,
+        "person": query.person,
     }
     filters = {name: value for name, value in narrowed.items() if value and name not in key}
     # All rows of a partition of `by-live` have its project and status, except rows that a function
     # of the release before has written since.
-    passes_all = filters.keys() <= ({"project", "status"} if index == LIVE_INDEX else set())
+    passes_all = not query.own and (
+        filters.keys() <= ({"project", "status"} if index == LIVE_INDEX else set())
+    )
     wanted = {name: value for name, value in (key | filters).items() if value}
     values: Item = {f":{name}": {"S": value} for name, value in wanted.items()}
     values[":now"] = seconds(now)
@@ -157,7 +179,7 @@ def _request(
         # `project` and `status` are reserved words of DynamoDB.
         "ExpressionAttributeNames": {f"#{name}": name for name in wanted},
         "ExpressionAttributeValues": values,
-        "FilterExpression": " AND ".join([NOT_EXPIRED, *map(_equal, filters)]),
+        "FilterExpression": " AND ".join([NOT_EXPIRED, *map(_equal, filters), *_kinds(query)]),
     }
     if index:
         request["IndexName"] = index
@@ -167,6 +189,15 @@ def _request(
         request["KeyConditionExpression"] += " AND id < :after"
         values[":after"] = {"S": after}
     return request
+
+
+def _kinds(query: RunQuery) -> list[str]:
+    """The conditions on the kind of a row."""
+    if query.own:
+        return [f"attribute_exists({query.own})", "attribute_not_exists(person)"]
+    # Tombstones of earlier versions and revocations of grants have a `person` too.
+    is_run = ["attribute_exists(executed_by)", "attribute_not_exists(deleted_at)"]
+    return is_run if query.person else []
 
 
 def _equal(name: str) -> str:

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from byline.names import Name, RunId
 from serve_runs.web.paging import PageQuery
-from serve_runs.web.requests import END, PRINTABLE, SubjectText
+from serve_runs.web.requests import END, PRINTABLE, PersonText, SubjectText
 
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._/-]+" + END)]
@@ -30,6 +30,15 @@ class ListRuns(PageQuery, frozen=True, forbid_unknown_fields=True):
 
     status: Status | None = None
     created_by: SubjectText | None = None
+    person: Annotated[
+        PersonText | None,
+        Meta(
+            description="The runs of a person, by whomever they were created: its own, those of "
+            "applications on its behalf, and their children. `me`, a subject of the issuer that "
+            "browsers sign in with, an e-mail address, or the `principal` of an audit record. Not "
+            "with `created_by`."
+        ),
+    ] = None
     through: Annotated[
         SubjectText | None,
         Meta(description="The client with whose token the run was created (`through` in `who`)."),

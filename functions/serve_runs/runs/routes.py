@@ -20,7 +20,7 @@ from serve_runs.errors import RequestFailed
 from serve_runs.profiles.store import Profiles
 from serve_runs.role_bindings.new_projects import NewProjects
 from serve_runs.runs.parents import ParentRuns
-from serve_runs.runs.queries import RunQuery, id_of, list_runs, list_visible_runs
+from serve_runs.runs.queries import Listed, RunQuery, id_of, list_runs, list_visible_runs
 from serve_runs.runs.requests import CreateRun, ListRuns
 from serve_runs.runs.states import TRANSITIONS
 from serve_runs.runs.store import ClaimRefused, RunStore
@@ -41,17 +41,11 @@ NO_PROJECT = "-"
 the number of reads does not depend on the result."""
 
 
-class Listed(msgspec.Struct, frozen=True):
-    """The queries of a listing, and whether more people have its e-mail address."""
-
-    queries: tuple[RunQuery, ...]
-    more_people: bool = False
-
-
 class RunRoutes(msgspec.Struct, frozen=True):
     """The routes of runs. `new_projects` is None where only admins may start a project.
 
     `empty_messages` ends those of a deleted run, by its project and id.
+    `default_issuer`: the issuer of a person given without one, or empty.
     """
 
     client: "DynamoDBClient"
@@ -61,6 +55,7 @@ class RunRoutes(msgspec.Struct, frozen=True):
     profiles: Profiles
     new_projects: NewProjects | None
     empty_messages: Callable[[str, str], None]
+    default_issuer: str
     now: Clock
 
     def routes(self) -> tuple[Route, ...]:
@@ -91,14 +86,14 @@ class RunRoutes(msgspec.Struct, frozen=True):
         """A project's runs, newest first."""
         call.access.require("read_run")
         query = call.query(ListRuns)
-        listed = self._queries(query, call)
+        listed = self._listed(query, call)
         listing = partial(list_runs, self.client, self.table, listed.queries)
         return self._answer_page(query, listed, listing)
 
     def list_created_runs(self, call: Call) -> Response[str]:
-        """The runs of one creator in all projects that the caller may read, newest first."""
+        """The runs of a creator, or of a person, in all projects that the caller may read."""
         query = call.query(ListRuns)
-        listed = self._queries(query, call)
+        listed = self._listed(query, call)
         visible = partial(_visible, call)
         listing = partial(
             list_visible_runs, self.client, self.table, listed.queries, visible=visible
@@ -184,21 +179,36 @@ class RunRoutes(msgspec.Struct, frozen=True):
         call.access.require("create_run")
         return self.store.create(body, project=call.project, action=action, key=key)
 
-    def _queries(self, query: ListRuns, call: Call) -> Listed:
-        """The queries of a listing.
+    def _listed(self, query: ListRuns, call: Call) -> Listed:
+        """The queries of a listing. Raises `RequestFailed` (`invalid_parameter`)."""
+        if query.person is not None and query.created_by is not None:
+            raise RequestFailed("invalid_parameter", "Give `person` or `created_by`, not both.")
+        if not call.project and query.person is None and query.created_by is None:
+            raise RequestFailed(
+                "invalid_parameter",
+                "`created_by` or `person` is required for a listing across projects.",
+            )
+        listed = RunQuery(call.project or None, None, None, query.status, query.through)
+        if query.person is not None:
+            # Imported here, because creates and most lists do without it.
+            from serve_runs.runs.people import runs_of  # noqa: PLC0415
 
-        One for the creator's subject. An e-mail address adds one for each principal that has it.
-        """
-        creator, issuer = query.created_by, None
+            return runs_of(
+                query.person,
+                listed,
+                known_caller=call.known_caller,
+                profiles=self.profiles,
+                default_issuer=self.default_issuer,
+            )
+        return self._created(query.created_by, listed, call)
+
+    def _created(self, creator: str | None, listed: RunQuery, call: Call) -> Listed:
+        """One query for the creator's subject, and one for each principal with its e-mail."""
         if creator == "me":
             caller = call.known_caller()
-            creator, issuer = caller.subject, caller.issuer
-        if not call.project and creator is None:
-            raise RequestFailed(
-                "invalid_parameter", "`created_by` is required for a listing across projects."
-            )
-        listed = RunQuery(call.project or None, creator, issuer, query.status, query.through)
-        if creator is None or issuer is not None or "@" not in creator:
+            return Listed((replace(listed, creator=caller.subject, creator_issuer=caller.issuer),))
+        listed = replace(listed, creator=creator)
+        if creator is None or "@" not in creator:
             return Listed((listed,))
         owners = self.profiles.find_by_email(creator)
         others = (

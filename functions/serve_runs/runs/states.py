@@ -11,23 +11,22 @@ LIVE = ("pending", "running")
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """A change of state: the states before it, the state after, and the column of its actor.
+    """A change of state: the states before it, and the state after.
 
-    `action`: its name in the policies and in the audit trail.
+    `action`: its name in the policies and in the audit trail. `actor`: the prefix of the columns of
+    whoever made it.
     """
 
     name: Literal["start", "finish", "fail", "cancel"]
     action: Action
     before: tuple[str, ...]
     after: str
-    actor_column: Literal["started_by", "finished_by", "cancelled_by"]
+    actor: Literal["started", "finished", "cancelled"]
 
 
 TRANSITIONS = {
-    "start": Transition("start", "start_run", ("pending",), "running", "started_by"),
-    "finish": Transition("finish", "finish_run", ("running",), "succeeded", "finished_by"),
-    "fail": Transition("fail", "fail_run", ("pending", "running"), "failed", "finished_by"),
-    "cancel": Transition(
-        "cancel", "cancel_run", ("pending", "running"), "cancelled", "cancelled_by"
-    ),
+    "start": Transition("start", "start_run", ("pending",), "running", "started"),
+    "finish": Transition("finish", "finish_run", ("running",), "succeeded", "finished"),
+    "fail": Transition("fail", "fail_run", ("pending", "running"), "failed", "finished"),
+    "cancel": Transition("cancel", "cancel_run", ("pending", "running"), "cancelled", "cancelled"),
 }

@@ -15,7 +15,14 @@ from serve_runs.errors import RequestFailed, contended, not_found
 from serve_runs.idempotency import RememberedKey, digest
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.states import LIVE, Transition
-from serve_runs.runs.views import kept_project, live_partition, new_item, run_key, tombstone_of
+from serve_runs.runs.views import (
+    actor_attributes,
+    kept_project,
+    live_partition,
+    new_item,
+    run_key,
+    tombstone_of,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -142,12 +149,9 @@ class RunStore:
             changes |= expiry(self._retention_days, now=now)
         else:
             changes["live"] = {"S": live_partition(project, transition.after)}
-        if action.identity is not None and action.caller is not None:
-            changes[transition.actor_column] = {"S": action.identity}
-            changes[f"{transition.actor_column}_issuer"] = {"S": action.caller.issuer}
+        changes |= actor_attributes(transition.actor, action)
         resource = AuditedResource(project, "run", run_id)
         record = self._audit.record(action, transition.action, resource)
-        assignments = f"SET {', '.join(f'#{name} = :{name}' for name in changes)}"
         for _ in range(READS_BEFORE_WRITING):
             run = self.get(project, run_id)
             state = run["status"]["S"]
@@ -157,12 +161,17 @@ class RunStore:
                     f"Cannot {transition.name} a run that is {state}.",
                     members={"current_status": state},
                 )
+            if transition.name == "start" and "runner" not in run and action.is_own_of_application:
+                changes["executor"] = {"S": action.principal}
             if is_over:
                 self._keep_project(project)
             update: UpdateTypeDef = {
                 "TableName": self._table,
                 "Key": run_key(project, run_id),
-                "UpdateExpression": assignments + (" REMOVE live" if is_over else ""),
+                "UpdateExpression": (
+                    f"SET {', '.join(f'#{name} = :{name}' for name in changes)}"
+                    + (" REMOVE live" if is_over else "")
+                ),
                 "ConditionExpression": UNCHANGED,
                 # `status` is a reserved word of DynamoDB.
                 "ExpressionAttributeNames": {f"#{name}": name for name in changes},

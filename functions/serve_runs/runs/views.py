@@ -26,7 +26,16 @@ _DELETED = "deleted#"
 """The prefix of a tombstone's project."""
 
 _TEXTS = ("id", "project", "name", "status", "created_at", "updated_at")
-_IDENTITIES = ("executed_by", "on_behalf_of", "started_by", "finished_by", "cancelled_by")
+_IDENTITIES = (
+    "executed_by",
+    "on_behalf_of",
+    "started_by",
+    "started_on_behalf_of",
+    "finished_by",
+    "finished_on_behalf_of",
+    "cancelled_by",
+    "cancelled_on_behalf_of",
+)
 _REFERENCES = ("creator_user_id", "creator_service_account_id", "agent", "runner", "parent_run")
 
 
@@ -95,12 +104,30 @@ def tombstone_of(
     # of the registration; the deregistration has none yet. The expiry is that of the run.
     for name in ("creator", "live", "registration_error", EXPIRES_AT):
         tombstone.pop(name, None)
-    if action.identity is not None and action.caller is not None:
-        tombstone["deleted_by"] = {"S": action.identity}
-        tombstone["deleted_by_issuer"] = {"S": action.caller.issuer}
+    # Its key attribute of `by-represented` goes too, but the issuer in it stays known.
+    if (person := tombstone.pop("person", None)) is not None:
+        tombstone["on_behalf_of_issuer"] = {"S": read_principal(person["S"]).issuer}
+    tombstone |= actor_attributes("deleted", action)
     if expires and "unregistered" in tombstone:
         expires = {"kept_until": expires[EXPIRES_AT]}
     return tombstone | expires
+
+
+def actor_attributes(change: str, action: ActionContext) -> Item:
+    """Who carried out a change, and on whose behalf, for the attributes `{change}_…`.
+
+    Each identity has its issuer in an attribute `…_issuer`. Empty for an anonymous caller.
+    """
+    attributes: Item = {}
+    if action.identity is not None and action.caller is not None:
+        attributes[f"{change}_by"] = {"S": action.identity}
+        attributes[f"{change}_by_issuer"] = {"S": action.caller.issuer}
+    person = action.on_behalf_of
+    if person is not None:
+        attributes[f"{change}_on_behalf_of"] = {"S": person.identity}
+        issuer = read_principal(person.principal).issuer
+        attributes[f"{change}_on_behalf_of_issuer"] = {"S": issuer}
+    return attributes
 
 
 def kept_project(project: str) -> Item:
@@ -180,6 +207,6 @@ def _principal(row: Item, field: str, subject: str) -> Principal | None:
 
 def _issuer(row: Item, field: str) -> str | None:
     """The issuer of a field's subject, None where the row does not have it."""
-    if field == "on_behalf_of":
-        return read_principal(row["person"]["S"]).issuer if "person" in row else None
+    if field == "on_behalf_of" and "person" in row:
+        return read_principal(row["person"]["S"]).issuer
     return text_of(row, "creator_issuer" if field == "executed_by" else f"{field}_issuer")
