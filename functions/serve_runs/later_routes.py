@@ -108,6 +108,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             table=self.runners_table,
             store=self._runner_store(),
             audit=self.audit,
+            profiles=self.profiles,
             secrets=secrets_manager,
             names=self._secret_names(),
             refresh_queue_url=self.refresh_queue_url,
@@ -189,7 +190,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             now=self.now,
         )
         return CredentialRoutes(
-            self.client, self.access_table, store, self.audit, self._executions()
+            self.client, self.access_table, store, self.audit, self._executions(), self.profiles
         ).routes()
 
     def _messages(self) -> Sequence[Route]:
@@ -198,12 +199,16 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.messages.store import MessageStore  # noqa: PLC0415
 
         store = MessageStore(
-            self.client, self.runs_table, now=self.now, retention_days=self.message_days
+            self.client,
+            self.runs_table,
+            audit=self.audit,
+            now=self.now,
+            retention_days=self.message_days,
         )
         places = WaitingPlaces(
             self.client, self.runs_table, places=self.waiting_requests, now=self.now
         )
-        return MessageRoutes(store, self._runner_store(), places).routes()
+        return MessageRoutes(store, self._runner_store(), places, self.profiles).routes()
 
     def _executions(self) -> "Executions":
         from serve_runs.runs.executions import Executions  # noqa: PLC0415

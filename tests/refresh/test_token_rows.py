@@ -67,6 +67,7 @@ RUNNER = RunnerRow(
     subject="service-account-nightly",
     subject_issuer="https://issuer.example.com",
     registered_by='{"user":{"id":{"subject":"ada"}}}',
+    registered_by_issuer="https://issuer.example",
 )
 
 
@@ -78,7 +79,14 @@ def test_token_is_read_as_it_was_written(row: TokenRow) -> None:
 
 def test_runner_is_read_as_it_was_written() -> None:
     """With all members, and with the required ones alone."""
-    least = replace(RUNNER, isolated=None, registered_by=None, subject=None, scope=None)
+    least = replace(
+        RUNNER,
+        isolated=None,
+        registered_by=None,
+        registered_by_issuer=None,
+        subject=None,
+        scope=None,
+    )
     assert read_runner(runner_item(RUNNER)) == RUNNER
     assert read_runner(runner_item(least)) == least
 

@@ -16,12 +16,13 @@ from ulid import ULID
 
 from byline.refresh.runner_rows import RunnerRow, runner_item
 from byline.tables.rows import Contended
-from serve_runs.audit.trail import ActionContext
+from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.errors import RequestFailed
 from serve_runs.messages.deletion import ROWS_AT_ONCE, empty_messages
 from serve_runs.messages.requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage
 from serve_runs.messages.store import MessageStore
 from serve_runs.messages.views import GAP_SECONDS, partition
+from tests.runs.access_rows import register
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import Answer, RunsApi, reason_of
 from tests.runs.table_server import (
@@ -112,7 +113,8 @@ class Conversation:
 
     def store(self, *, clock: Callable[[], float] = time.time) -> MessageStore:
         """A separate store, as another invocation has it."""
-        return MessageStore(self.dynamodb.client, TABLE, now=clock, retention_days=90)
+        audit = AuditTrail(self.dynamodb.client, ACCESS_TABLE, now=clock)
+        return MessageStore(self.dynamodb.client, TABLE, audit=audit, now=clock, retention_days=90)
 
     def write(self, store: MessageStore, content: str) -> str:
         """Write a message by a store, and return its id."""
@@ -419,6 +421,57 @@ class TestRetries:
         conversation.dynamodb.faults.append(LostAnswer("TransactWriteItems"))
         assert conversation.post(mary).status == 201
         assert len(conversation.rows()) == 1
+
+
+class TestRecords:
+    """A user's message tells a run what to do, so it is in the audit trail."""
+
+    def recorded(self, conversation: Conversation) -> list[dict[str, Any]]:
+        """The audit records of messages."""
+        rows = conversation.dynamodb.rows(ACCESS_TABLE)
+        return [row for row in rows if row.get("action") == {"S": "post_user_message"}]
+
+    def test_message_of_a_user_has_one_record(
+        self, conversation: Conversation, mary: Credential
+    ) -> None:
+        """Also where it is repeated, or its answer was lost."""
+        conversation.dynamodb.faults.append(LostAnswer("TransactWriteItems"))
+        for _ in range(2):
+            conversation.post(mary, key="once")
+        [record] = self.recorded(conversation)
+        assert record["resource_id"] == {"S": conversation.run}
+        assert record["principal"]["S"].endswith("#mary")
+        assert "hello" not in str(record)
+
+    def test_message_of_an_application_is_recorded_for_its_person(
+        self, conversation: Conversation, ada: Credential, web: Web
+    ) -> None:
+        """The record has the application and the person, and the person is accountable."""
+        robot = web.bearer("robot", client="robot")
+        register(conversation.api, ada, robot)
+        assert conversation.post(robot).status == 201
+        [record] = self.recorded(conversation)
+        assert record["principal"]["S"].endswith("#robot")
+        assert record["answerable"]["S"].endswith("#ada")
+
+    def test_message_of_the_runner_has_no_record(
+        self, conversation: Conversation, gpu: Credential
+    ) -> None:
+        """It is the output of the run. Its row names the author."""
+        assert conversation.post(gpu, role="runner").status == 201
+        assert self.recorded(conversation) == []
+
+    def test_message_and_record_are_one_transaction(
+        self, conversation: Conversation, mary: Credential
+    ) -> None:
+        """Neither exists without the other."""
+        conversation.dynamodb.calls.clear()
+        conversation.post(mary)
+        [write] = [
+            call for call in conversation.dynamodb.calls if call.operation == "TransactWriteItems"
+        ]
+        puts = [each["Put"] for each in write.document["TransactItems"] if "Put" in each]
+        assert {put["TableName"] for put in puts} == {TABLE, ACCESS_TABLE}
 
 
 class TestDeletedRuns:

@@ -49,6 +49,22 @@ def test_new_credential_is_stored(credentials: CredentialsApi, ada: Credential) 
     assert TOKEN not in str(credentials.rows())
 
 
+def test_credential_shows_who_wrote_it(
+    credentials: CredentialsApi, ada: Credential, grace: Credential
+) -> None:
+    """Each with the issuer, in the answers to a change, a read and a list."""
+    credentials.put(ada)
+    changed = credentials.put(grace, token=OTHER).json["who"]
+    names = {field: (person["name"], person["issuer"]) for field, person in changed.items()}
+    assert names == {
+        "created_by": ("Ada Lovelace", credentials.issuer),
+        "updated_by": ("Grace Hopper", credentials.issuer),
+    }
+    assert credentials.get(ada).json["who"] == changed
+    [listed] = credentials.page(ada).json["credentials"]
+    assert listed["who"] == changed
+
+
 def test_same_credential_again_writes_nothing(
     credentials: CredentialsApi, ada: Credential, grace: Credential
 ) -> None:

@@ -266,6 +266,7 @@ def test_message_after_expired_ones_is_read_at_once(dynamodb: DynamoDb) -> None:
         store = MessageStore(
             dynamodb.client,
             TABLE,
+            audit=AuditTrail(dynamodb.client, ACCESS_TABLE, now=time.time),
             now=lambda: time.time() - age,  # noqa: B023 - used in this turn only
             retention_days=1,
         )

@@ -310,7 +310,7 @@ def test_every_row_can_be_shown(token: TokenRow, registered_by: str | None) -> N
     runner = Runner(replace(ROW, registered_by=registered_by), token)
     internal = {"shard", "due_at", "revision", "subject_issuer", "asks", "attempts"}
     for answered, members in (
-        (runner_json(runner, arns=ARNS, now=NOW), 19),
+        (runner_json(runner, arns=ARNS, now=NOW), 20),
         (token_json(token, arns=ARNS, now=NOW), 17),
     ):
         assert len(answered) == members

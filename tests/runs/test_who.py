@@ -8,7 +8,7 @@ from tests.identity.alb_tokens import ABSENT
 from tests.runs.access_rows import ACCOUNTS, PROJECT, RUNS, AccessRows, register
 from tests.runs.identity_server import Credential, Web, shown
 from tests.runs.runs_api import RunsApi
-from tests.runs.table_server import TABLE, DynamoDb
+from tests.runs.table_server import RUNNERS_TABLE, TABLE, DynamoDb
 
 ADA = {"name": "Ada Lovelace", "email": "ada@example.com"}
 
@@ -207,3 +207,48 @@ def test_runs_of_a_client_are_listed(api: RunsApi, web: Web, dynamodb: DynamoDb)
     assert listed(RUNS, through="cli", status="pending") == {by_cli, by_agent}
     assert listed("/v1/runs", through="cli", created_by="me") == {by_cli}
     assert listed(RUNS, through="other") == set()
+
+
+def test_runner_shows_who_registered_it(api: RunsApi, web: Web, ada: Credential) -> None:
+    """With issuer and name, in the answers to the registration, a read and a list."""
+    path = f"{PROJECT}/runners/gpu-1"
+    expected = {"registered_by": shown(web, "ada", **ADA)}
+    assert api.call("PUT", path, by=ada, document={"client": "trainer"}).json["who"] == expected
+    assert api.call("GET", path, by=ada).json["who"] == expected
+    [listed] = api.call("GET", f"{PROJECT}/runners", by=ada).json["runners"]
+    assert listed["who"] == expected
+
+
+def test_runner_of_an_earlier_version_is_shown_without_issuer(
+    api: RunsApi, ada: Credential, dynamodb: DynamoDb
+) -> None:
+    """The row has no issuer, so none is invented."""
+    path = f"{PROJECT}/runners/gpu-1"
+    api.call("PUT", path, by=ada, document={"client": "trainer"})
+    key = {"project": {"S": "apollo"}, "runner": {"S": "gpu-1"}}
+    dynamodb.client.update_item(
+        TableName=RUNNERS_TABLE, Key=key, UpdateExpression="REMOVE registered_by_issuer"
+    )
+    found = api.call("GET", path, by=ada).json
+    assert found["who"]["registered_by"]["issuer"] is None
+    assert found["registered_by"]["user"]["id"] == {"subject": "ada"}
+
+
+def test_later_name_is_shown_in_messages_and_audit_records(
+    api: RunsApi, web: Web, ada: Credential, dynamodb: DynamoDb
+) -> None:
+    """The person's profile completes them as it completes runs."""
+    AccessRows(dynamodb, web).grant("project:editor", "nameless")
+    nameless = web.bearer("nameless")
+    run = api.create(nameless)
+    messages = f"{RUNS}/{run['id']}/messages"
+    api.call("POST", messages, by=nameless, document={"role": "user", "content": "hello"})
+    named = web.browser("nameless", given_name="Lin", family_name="Lee", email="lin@example.com")
+    assert api.call("GET", "/v1/whoami", by=named).status == 200
+    expected = shown(web, "nameless", name="Lin Lee", email="lin@example.com", through="web")
+    [message] = api.call("GET", messages, by=ada).json["messages"]
+    assert message["who"]["author"] == expected
+    assert message["author"]["user"]["spec"]["lastName"] == "Lee"
+    audit = f"{PROJECT}/audit"
+    for record in api.call("GET", audit, by=ada, query={"run": run["id"]}).json["records"]:
+        assert record["who"]["actor"] == expected

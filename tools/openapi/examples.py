@@ -113,6 +113,7 @@ RUNNER: Mapping[str, Any] = {
     "created_at": "2026-11-02T08:00:00.000Z",
     "updated_at": "2026-11-02T08:00:00.000Z",
     "registered_by": ADA,
+    "who": {"registered_by": _SHOWN_ADA},
 }
 
 REGISTERED_RUNNER: Mapping[str, Any] = {
@@ -188,6 +189,7 @@ CREDENTIAL: Mapping[str, Any] = {
     "created_by": ADA,
     "updated_at": "2026-11-02T08:00:00.000Z",
     "updated_by": ADA,
+    "who": {"created_by": _SHOWN_ADA, "updated_by": _SHOWN_ADA},
 }
 
 MESSAGE_ID = "01M6DMBF79ZQ8W7V6R5N4M3K2J"

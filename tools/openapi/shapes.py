@@ -136,6 +136,19 @@ class MessageShown(msgspec.Struct, forbid_unknown_fields=True):
     on_behalf_of: Shown | None
 
 
+class RunnerShown(msgspec.Struct, forbid_unknown_fields=True):
+    """Who `registered_by` is."""
+
+    registered_by: Shown | None
+
+
+class CredentialShown(msgspec.Struct, forbid_unknown_fields=True):
+    """Who `created_by` and `updated_by` are."""
+
+    created_by: Shown | None
+    updated_by: Shown | None
+
+
 class AccountShown(msgspec.Struct, forbid_unknown_fields=True):
     """Who `acts_for` is."""
 
@@ -268,6 +281,7 @@ class Runner(msgspec.Struct, forbid_unknown_fields=True):
     created_at: Time
     updated_at: Time
     registered_by: Identity
+    who: RunnerShown
 
 
 class RegistrationWarning(msgspec.Struct, forbid_unknown_fields=True):
@@ -521,6 +535,7 @@ class Credential(msgspec.Struct, forbid_unknown_fields=True):
     created_by: Identity
     updated_at: Time
     updated_by: Identity
+    who: CredentialShown
 
 
 class CredentialList(msgspec.Struct, forbid_unknown_fields=True):

@@ -121,7 +121,7 @@ class _Measurement:
         now = time.time
         audit = AuditTrail(self._client, ACCESS, now=now)
         store = RunStore(self._client, RUNS, audit=audit, now=now, new_id=ULID, outbox=Outbox())
-        messages = MessageStore(self._client, RUNS, now=now, retention_days=0)
+        messages = MessageStore(self._client, RUNS, audit=audit, now=now, retention_days=0)
         run = ""
 
         def create() -> None:

@@ -55,7 +55,9 @@ class AuditRoutes:
             limit=query.limit,
             after=after,
         )
-        shown = fitting([record_json(item) for item in found])
+        records = [record_json(item) for item in found]
+        self.profiles.complete(records)
+        shown = fitting(records)
         if len(shown) < len(found):
             last = shown[-1]["id"]
         next_cursor = encode_position(Position(call.project, last), query=binding) if last else None

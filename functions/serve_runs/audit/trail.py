@@ -31,6 +31,7 @@ Action = Literal[
     "fail_run",
     "cancel_run",
     "delete_run",
+    "post_user_message",
     "register_runner",
     "delete_runner",
     "refresh_runner",
@@ -73,6 +74,11 @@ class ActionContext(msgspec.Struct, frozen=True):
     def identity(self) -> str | None:
         """The caller as the `…_by` columns have it, JSON; None for anonymous and unknown kinds."""
         return None if self.caller is None else self.caller.stored
+
+    @property
+    def issuer(self) -> str | None:
+        """The issuer of `identity`, None where that is None."""
+        return None if self.caller is None or self.identity is None else self.caller.issuer
 
     @property
     def principal(self) -> str:

@@ -30,6 +30,7 @@ from serve_runs.credentials.requests import put_credential
 from serve_runs.credentials.store import CredentialStore
 from serve_runs.credentials.views import Credential, credential_json
 from serve_runs.errors import RequestFailed, not_found
+from serve_runs.profiles.store import Profiles
 from serve_runs.runs.executions import NO_RUNNER, Executions
 from serve_runs.web.paging import PageQuery, Position, decode_position, encode_position
 from serve_runs.web.routing import Route
@@ -52,6 +53,7 @@ class CredentialRoutes:
     store: CredentialStore
     audit: AuditTrail
     executions: Executions
+    profiles: Profiles
 
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
@@ -109,12 +111,15 @@ class CredentialRoutes:
         position = Position(call.project, last) if last else None
         next_cursor = encode_position(position, query=binding) if position else None
         shown = [credential_json(each) for each in found]
+        self.profiles.complete(shown)
         return json_answer(200, {"credentials": shown, "next_cursor": next_cursor})
 
     def show_credential(self, call: Call, credential: str) -> Response[str]:
         """One credential, without its token."""
         call.access.require("read_credential", call.access.resource("Credential", credential))
-        return json_answer(200, credential_json(self.store.get(call.project, credential)))
+        shown = credential_json(self.store.get(call.project, credential))
+        self.profiles.complete([shown])
+        return json_answer(200, shown)
 
     def delete_credential(self, call: Call, credential: str) -> Response[str]:
         """Delete a credential and its secret: 204, or 404 where it does not exist.

@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from byline.identity.caller import read_executed_by
+from byline.identity.caller import read_executed_by, who
 from byline.tables.rows import Item, rfc3339
 from serve_runs.access.projects import project_key
 from serve_runs.audit.trail import ActionContext
@@ -30,8 +30,9 @@ _VERSIONS = UUID("0b6f6f0e-1d0c-4a53-8a2b-6f4f2f4f0d5e")
 class Credential:
     """A credential without its secret. `version`: the committed version of the secret.
 
-    Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON. `readers` is as
-    `readers.stored`, None for a credential that is not bound.
+    Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON, each with an issuer,
+    which rows of earlier versions lack. `readers` is as `readers.stored`, None for a credential
+    that is not bound.
     """
 
     project: str
@@ -43,7 +44,9 @@ class Credential:
     url: str | None = None
     email: str | None = None
     created_by: str | None = None
+    created_by_issuer: str | None = None
     updated_by: str | None = None
+    updated_by_issuer: str | None = None
     readers: str | None = None
 
 
@@ -91,8 +94,10 @@ def changed(
         email=body.email,
         created_at=time if before is None else before.created_at,
         created_by=action.identity if before is None else before.created_by,
+        created_by_issuer=action.issuer if before is None else before.created_by_issuer,
         updated_at=time,
         updated_by=action.identity,
+        updated_by_issuer=action.issuer,
         readers=kept if readers is None else readers,
     )
 
@@ -134,4 +139,8 @@ def credential_json(credential: Credential) -> dict[str, Any]:
         "created_by": credential.created_by and read_executed_by(credential.created_by),
         "updated_at": credential.updated_at,
         "updated_by": credential.updated_by and read_executed_by(credential.updated_by),
+        "who": {
+            "created_by": who(credential.created_by, issuer=credential.created_by_issuer),
+            "updated_by": who(credential.updated_by, issuer=credential.updated_by_issuer),
+        },
     }

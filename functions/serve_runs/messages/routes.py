@@ -16,6 +16,7 @@ from serve_runs.messages.places import WaitingPlaces
 from serve_runs.messages.requests import ListMessages, PostMessage
 from serve_runs.messages.store import MessageStore
 from serve_runs.messages.views import message_json
+from serve_runs.profiles.store import Profiles
 from serve_runs.runners.store import RunnerStore
 from serve_runs.runners.tokens import own_principal
 from serve_runs.web.paging import fitting
@@ -41,6 +42,7 @@ class MessageRoutes:
     store: MessageStore
     runners: RunnerStore
     places: WaitingPlaces
+    profiles: Profiles
 
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
@@ -67,7 +69,9 @@ class MessageRoutes:
             # During the wait a role may have been revoked, or the run deleted.
             call.renew()
             self._require("read_messages", call, run_id)
-        shown = fitting([message_json(item) for item in found])
+        messages = [message_json(item) for item in found]
+        self.profiles.complete(messages)
+        shown = fitting(messages)
         next_after = shown[-1]["id"] if shown else query.after
         return json_answer(200, {"messages": shown, "next_after": next_after})
 

@@ -9,7 +9,8 @@ Each message also names its predecessor. Transactions are serializable, but a co
 return a message before its predecessor is visible. Messages after such a gap are not shown yet.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-isolation
 
-Messages are not in the audit trail: each has its author, and none is ever changed.
+A user's message tells a run what to do, so it has an audit record. A runner's message is the output
+of a run. It has its author, is never changed, and has no record.
 
 Access patterns, keys and costs: docs/data-model.md.
 """
@@ -31,7 +32,7 @@ from byline.tables.rows import (
     seconds,
     write_together,
 )
-from serve_runs.audit.trail import ActionContext
+from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.idempotency import RememberedKey, digest
 from serve_runs.messages.requests import PostMessage, content_text, sorted_text
@@ -59,12 +60,14 @@ class MessageStore:
         client: "DynamoDBClient",
         table: str,
         *,
+        audit: AuditTrail,
         now: Clock,
         retention_days: int,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._table = table
+        self._audit = audit
         self._now = now
         self._retention_days = retention_days
         self._sleep = sleep
@@ -93,6 +96,10 @@ class MessageStore:
                 # In one order, so that the order of members does not matter.
                 digest(message.role, sorted_text(message)),
             )
+        records: dict[str, TransactWriteItemTypeDef] = {}
+        if message.role == "user":
+            run = AuditedResource(project, "run", run_id)
+            records["record"] = self._audit.record(action, "post_user_message", run)
         for overtaken in range(ATTEMPTS):
             if overtaken:
                 self._sleep(jittered_wait(overtaken, base_seconds=WAIT_SECONDS))
@@ -110,7 +117,7 @@ class MessageStore:
             }
             if remembered is not None:
                 actions["key"] = remembered.put(self._table, {"message": item["id"]}, now=at)
-            refused = write_together(self._client, actions)
+            refused = write_together(self._client, actions | records)
             if not refused:
                 return item, "created"
             if "run" in refused:

@@ -4,7 +4,7 @@ They are shown and searched, but never part of a decision: (issuer, subject) alo
 principal. Access patterns, keys and costs: docs/data-model.md.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -176,6 +176,25 @@ class Profiles:
         rows = read_rows(self._client, self._table, keys).complete() if keys else []
         return {_principal_of(item): _profile(item) for item in rows}
 
+    def complete(self, documents: Sequence[dict[str, Any]]) -> None:
+        """Add the names of profiles to people of whom `documents` have only the subject.
+
+        A document has identities as `executed_by` is, and each as `who` shows it under the same
+        name in `who`. At most one call; none where every document has its names.
+        """
+        nameless = [
+            (document, field, Principal("user", shown["issuer"], shown["subject"]))
+            for document in documents
+            for field, shown in document["who"].items()
+            if shown is not None and shown["kind"] == "user" and shown["issuer"]
+            if "spec" not in document[field]["user"]
+        ]
+        names = self.display_names(principal for _, _, principal in nameless)
+        for document, field, principal in nameless:
+            if principal in names:
+                document[field] = msgspec.to_builtins(names[principal])
+                document["who"][field] |= _shown(names[principal])
+
     def _write(self, principal: Principal, names: dict[str, str]) -> None:
         verified = _VERIFIED + names.get("email", "")
         try:
@@ -249,6 +268,12 @@ def _identity(principal: Principal, item: Item) -> ExecutedBy:
         return ExecutedBy(application=Application(subject, ApplicationSpec(text.get("name", ""))))
     spec = UserSpec(text.get("first_name", ""), text.get("last_name", ""), text.get("address", ""))
     return ExecutedBy(user=User(subject, spec))
+
+
+def _shown(identity: ExecutedBy) -> dict[str, str]:
+    spec = UserSpec() if identity.user is None else identity.user.spec
+    texts = {"name": f"{spec.first_name} {spec.last_name}".strip(), "email": spec.email}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _principal_of(item: Item) -> Principal:

@@ -51,6 +51,7 @@ def new_runner(registration: RunnerRegistration, *, now: float) -> RunnerRow:
         subject=body.subject,
         subject_issuer=registration.subject_issuer,
         registered_by=registration.action.identity,
+        registered_by_issuer=registration.action.issuer,
     )
 
 
@@ -80,6 +81,7 @@ def registered(row: RunnerRow, registration: RunnerRegistration, *, now: float) 
         revision=registration.action.request_id,
         updated_at=rfc3339(now),
         registered_by=registration.action.identity,
+        registered_by_issuer=registration.action.issuer,
     )
 
 

@@ -17,6 +17,7 @@ from serve_runs.audit.requests import ReadToken
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.errors import not_found
+from serve_runs.profiles.store import Profiles
 from serve_runs.runners.changes import Runner
 from serve_runs.runners.queries import list_runners
 from serve_runs.runners.refresh_queue import announce
@@ -57,6 +58,7 @@ class RunnerRoutes:
     table: str
     store: RunnerStore
     audit: AuditTrail
+    profiles: Profiles
     secrets: "Callable[[], SecretsManagerClient]"
     names: SecretNames
     refresh_queue_url: str
@@ -119,7 +121,9 @@ class RunnerRoutes:
             after=after,
             store=self.store,
         )
-        shown = fitting([self._json(call, runner) for runner in runners])
+        documents = [self._json(call, runner) for runner in runners]
+        self.profiles.complete(documents)
+        shown = fitting(documents)
         if len(shown) < len(runners):
             last = runners[len(shown) - 1].row.runner
         next_cursor = encode_position(Position(call.project, last), query=binding) if last else None
@@ -128,7 +132,9 @@ class RunnerRoutes:
     def show_runner(self, call: Call, runner: str) -> Response[str]:
         """One runner, with the times of its token."""
         call.access.require("read_runner")
-        return json_answer(200, self._json(call, self.store.get(call.project, runner)))
+        shown = self._json(call, self.store.get(call.project, runner))
+        self.profiles.complete([shown])
+        return json_answer(200, shown)
 
     def delete_runner(self, call: Call, runner: str) -> Response[str]:
         """Delete a runner: 204, or 404 where it does not exist.

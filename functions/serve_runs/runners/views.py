@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from byline.identity.caller import read_executed_by
+from byline.identity.caller import read_executed_by, who
 from byline.refresh.hints import hint_of
 from byline.refresh.token_rows import TokenRow
 from byline.refresh.work_units import SecretNames
@@ -54,6 +54,7 @@ def runner_json(runner: Runner, *, arns: SecretArns, now: float) -> dict[str, An
         "created_at": row.created_at,
         "updated_at": row.updated_at,
         "registered_by": row.registered_by and read_executed_by(row.registered_by),
+        "who": {"registered_by": who(row.registered_by, issuer=row.registered_by_issuer)},
     }
 
 

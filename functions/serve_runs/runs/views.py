@@ -3,20 +3,9 @@
 A row has the display names that were known when it was written. `named_runs` adds later names.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
-from byline.identity.caller import (
-    Caller,
-    ExecutedBy,
-    Principal,
-    UserSpec,
-    read_executed_by,
-    read_principal,
-    who,
-)
+from byline.identity.caller import Caller, read_executed_by, read_principal, who
 from byline.tables.rows import EXPIRES_AT, Item, rfc3339, text_of
 from serve_runs.audit.trail import ActionContext
 from serve_runs.profiles.store import Profiles
@@ -160,49 +149,15 @@ def run_json(item: Item) -> dict[str, Any]:
 
 
 def named_runs(rows: list[Item], *, profiles: Profiles) -> list[dict[str, Any]]:
-    """The runs as the API shows them, with names from `profiles` where a row has only a subject.
-
-    At most one call; none where every row has its names.
-    """
+    """The runs as the API shows them, with names from `profiles` where a row has only a subject."""
     shown = [run_json(row) for row in rows]
-    nameless = [
-        (run, field, principal)
-        for row, run in zip(rows, shown, strict=True)
-        for field, principal in _nameless(row, run)
-    ]
-    names = profiles.display_names(principal for _, _, principal in nameless)
-    for run, field, principal in nameless:
-        if principal in names:
-            run[field] = msgspec.to_builtins(names[principal])
-            run["who"][field] |= _names(names[principal])
+    profiles.complete(shown)
     return shown
-
-
-def _names(identity: ExecutedBy) -> dict[str, str]:
-    """The names of a person's profile, for `who`."""
-    spec = UserSpec() if identity.user is None else identity.user.spec
-    name = f"{spec.first_name} {spec.last_name}".strip()
-    return {key: text for key, text in (("name", name), ("email", spec.email)) if text}
 
 
 def _creator_column(creator: Caller) -> str:
     """The creator column for the kind of caller. The other creator column does not exist."""
     return "creator_user_id" if creator.kind == "user" else "creator_service_account_id"
-
-
-def _nameless(row: Item, run: dict[str, Any]) -> Iterable[tuple[str, Principal]]:
-    for field in _IDENTITIES:
-        user = (run[field] or {}).get("user")
-        if user is not None and "spec" not in user:
-            principal = _principal(row, field, user["id"]["subject"])
-            if principal is not None:
-                yield field, principal
-
-
-def _principal(row: Item, field: str, subject: str) -> Principal | None:
-    """The principal of a field's subject; None where the row does not have its issuer."""
-    issuer = _issuer(row, field)
-    return None if issuer is None else Principal("user", issuer, subject)
 
 
 def _issuer(row: Item, field: str) -> str | None:

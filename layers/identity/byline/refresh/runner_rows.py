@@ -17,7 +17,7 @@ class RunnerRow:
     `revision`: the request of the registration that the row is of.
     `token`: the sort key of the token's row that the runner points to.
     `isolated`: 1 for a runner with a token of its own.
-    `registered_by`: `executed_by` as JSON.
+    `registered_by`: `executed_by` as JSON. Rows of earlier versions lack its issuer.
     """
 
     project: str
@@ -34,6 +34,7 @@ class RunnerRow:
     subject: str | None = None
     subject_issuer: str | None = None
     registered_by: str | None = None
+    registered_by_issuer: str | None = None
 
     @property
     def mint_key(self) -> MintKey:
