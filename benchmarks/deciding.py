@@ -16,8 +16,9 @@ from itertools import count, islice
 import cedarpy
 
 from byline.identity.caller import Principal
-from serve_runs.access.control import Access, ActsFor, RoleAssignment
+from serve_runs.access.control import Access, RoleAssignment
 from serve_runs.access.decisions import Resource
+from serve_runs.access.standing import ActsFor
 
 DECISIONS_A_ROUND = 500
 
@@ -33,7 +34,7 @@ def main() -> None:
     nightly = Principal("application", issuer, "nightly")
     editor = frozenset({"project:editor"})
     context = {"source": "bearer", "verified": True}
-    acts_for = ActsFor(ada, "{}", "research", "project:editor")
+    acts_for = ActsFor(ada, "{}", editor)
     accesses: dict[str, Access] = {
         "person": Access("research", (RoleAssignment(ada, editor),), None, context),
         "service_account": Access(

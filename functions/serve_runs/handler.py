@@ -76,11 +76,13 @@ def build(environ: Mapping[str, str]) -> Api:
     issuers = default_issuers(settings)
     admins = read_admins(environ.get("PROJECT_ADMINS", ""), issuers=issuers)
     profiles = Profiles(client, access_table, now=now, failed=profile_failed)
+    admins = read_admins(environ.get("PROJECT_ADMINS", ""), issuers=issuers)
     access_control = AccessControl(
         client,
         access_table,
         admins=admins,
         callers_are_verified=is_verified,
+        now=now,
     )
     runs = RunStore(
         client,
@@ -130,7 +132,7 @@ def build(environ: Mapping[str, str]) -> Api:
     )
     api = Api(
         (
-            *CallerRoutes(access_control).routes(),
+            *CallerRoutes(client, access_table, now).routes(),
             *SignOut.from_environment(environ).routes(),
             *run_routes.routes(),
         ),

@@ -163,7 +163,9 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
                 now=self.now,
             )
         store = ServiceAccountStore(self.client, self.access_table, now=self.now)
-        return ServiceAccountRoutes(store, self.audit, self.identity, grants).routes()
+        return ServiceAccountRoutes(
+            store, self.audit, self.identity, grants, self.admins, self.now
+        ).routes()
 
     def _audit(self) -> Sequence[Route]:
         from serve_runs.audit.routes import AuditRoutes  # noqa: PLC0415

@@ -10,9 +10,9 @@ from tests.access.in_process import InProcess
 from tests.access.model import ANONYMOUS, Caller
 
 
-def account_id(api: InProcess, application: Caller) -> str:
+def account_id(api: InProcess, application: Caller, project: str) -> str:
     """The id of a service account in paths."""
-    return id_of(Principal("application", api.issuer(application), application[1]))
+    return id_of(Principal("application", api.issuer(application), application[1]), project)
 
 
 def grant_role(comparison: Comparison, step: Step) -> None:
@@ -69,29 +69,41 @@ def read_audit(comparison: Comparison, step: Step) -> None:
 
 
 def show_caller(comparison: Comparison, step: Step) -> None:
-    """Read `whoami`, which names the person that an application acts for."""
+    """Read `whoami`, which names the persons that an application acts for, by project."""
     answer = comparison.send(step, "GET", "/v1/whoami", 401 if step.caller == ANONYMOUS else 200)
     if answer.status == 200:
-        comparison.check_on_behalf_of(step, answer.json["on_behalf_of"])
+        assert {
+            one["project"]: (one["acts_for"]["user"]["id"]["subject"], one["role"])
+            for one in answer.json["registrations"]
+        } == {
+            project: (person[1], role)
+            for (caller, project), (person, role) in comparison.model.acts_for.items()
+            if caller == step.caller
+        }, step
 
 
 def create_service_account(comparison: Comparison, step: Step) -> None:
-    """Register a service account: 409 where it acts for another person or in another project."""
+    """Register a service account: 409 where it acts for another person in the project.
+
+    403 for one that administers every project, unless the person does so too.
+    """
     application = _application(step)
     expected = comparison.expected(step, "create_service_account")
-    link = comparison.model.acts_for.get(application)
-    if expected == 200 and link is None:
+    link = comparison.model.acts_for.get((application, step.project))
+    admins = comparison.model.admins
+    if expected == 200 and application in admins and step.caller not in admins:
+        expected = 403
+    elif expected == 200 and link is None:
         expected = 201
-    elif expected == 200 and link is not None and link[:2] != (step.caller, step.project):
+    elif expected == 200 and link is not None and link[0] != step.caller:
         expected = 409
     [(_, bearer)] = comparison.api.credential(application).headers
     document = {"token": bearer.removeprefix("Bearer "), "role": step.role}
     comparison.send(step, "POST", "service-accounts", expected, document=document)
     if expected in {200, 201}:
-        comparison.model.acts_for[application] = step.caller, step.project, step.role
-        comparison.add(
-            step, "service_account", account_id(comparison.api, application), person=step.caller
-        )
+        comparison.model.acts_for[application, step.project] = step.caller, step.role
+        account = account_id(comparison.api, application, step.project)
+        comparison.add(step, "service_account", account, person=step.caller, account=application)
 
 
 def list_service_accounts(comparison: Comparison, step: Step) -> None:
@@ -101,7 +113,7 @@ def list_service_accounts(comparison: Comparison, step: Step) -> None:
 
 def read_service_account(comparison: Comparison, step: Step) -> None:
     """Read a service account."""
-    account = account_id(comparison.api, _application(step))
+    account = account_id(comparison.api, _application(step), step.project)
     expected = comparison.expected(step, "read_service_account", "service_account", account)
     comparison.send(step, "GET", f"service-accounts/{account}", expected)
 
@@ -109,9 +121,9 @@ def read_service_account(comparison: Comparison, step: Step) -> None:
 def delete_service_account(comparison: Comparison, step: Step) -> None:
     """Delete a service account, which then acts for no person."""
     application = _application(step)
-    account = account_id(comparison.api, application)
+    account = account_id(comparison.api, application, step.project)
     if comparison.delete(step, "service_account", account, f"service-accounts/{account}"):
-        del comparison.model.acts_for[application]
+        del comparison.model.acts_for[application, step.project]
 
 
 def _application(step: Step) -> Caller:

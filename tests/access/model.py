@@ -71,12 +71,12 @@ class Model:
     """The roles and resources after the requests so far.
 
     `resources`: (project, kind, name) → the attributes that the rules depend on.
-    `acts_for`: application → (person, project, role).
+    `acts_for`: (application, project) → (person, role).
     """
 
     admins: set[Caller]
     roles: dict[tuple[str, Caller], set[str]] = field(default_factory=lambda: defaultdict(set))
-    acts_for: dict[Caller, tuple[Caller, str, str]] = field(default_factory=dict)
+    acts_for: dict[tuple[Caller, str], tuple[Caller, str]] = field(default_factory=dict)
     resources: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
 
     def roles_of(self, caller: Caller, project: str) -> set[str]:
@@ -87,7 +87,7 @@ class Model:
         """Whether the rules allow an action.
 
         An application that acts for a person needs the person to be allowed too, except for what a
-        runner may do without a role.
+        runner or a registered account may do without a role.
         """
         actor = actor_of(caller)
         if self._permits(actor, set(), action, resource):
@@ -104,9 +104,9 @@ class Model:
 
         The person that a token names comes before the registered one, whose role does not count.
         """
-        registered, project_of_link, role = self.acts_for.get(actor_of(caller), (None, "", ""))
+        registered, role = self.acts_for.get((actor_of(caller), project), (None, ""))
         person = named_person(caller) or registered
-        return person, role if project_of_link == project and person == registered else ""
+        return person, role if person == registered else ""
 
     def _permits(
         self, caller: Caller, roles: set[str], action: str, resource: dict[str, Any]
@@ -118,7 +118,6 @@ class Model:
             is_itself and action in DENIED_TO_RUNNER
         )
         denied |= action in PERSON_ONLY_ACTIONS and caller[0] != "user"
-        is_person_of_account = caller == resource.get("person") and action.endswith(
-            "_service_account"
-        )
-        return not denied and (is_person_of_account or any(action in ROLES[role] for role in roles))
+        is_of_account = caller in {resource.get("person"), resource.get("account")}
+        is_of_account &= action in {"read_service_account", "delete_service_account"}
+        return not denied and (is_of_account or any(action in ROLES[role] for role in roles))

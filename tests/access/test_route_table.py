@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.access.access_operations import account_id
-from tests.access.comparison import DEPLOYER, ROOT
+from tests.access.comparison import ROOT
 from tests.access.in_process import InProcess
 from tests.access.model import ROLES, Caller
 from tests.access.test_decisions import KINDS
@@ -158,7 +158,7 @@ class SampleProject:
             run_id=self.started if row.action == "finish_run" else self.run,
             runner="gpu",
             credential="gpu",
-            account_id=account_id(self.api, NIGHTLY),
+            account_id=account_id(self.api, NIGHTLY, "apollo"),
         )
         documents: dict[str, Any] = {
             "create_run": {},
@@ -166,7 +166,7 @@ class SampleProject:
             "post_runner_message": {"role": "runner", "content": "hello"},
             "register_runner": RUNNER | {"client": "another"},
             "restart_runner": RUNNER,
-            "create_service_account": self._of(DEPLOYER),
+            "create_service_account": self._of(GPU),
             "write_credential": {"readers": []} if "readers" in row.path else CREDENTIAL,
             "grant_role": BINDING,
         }

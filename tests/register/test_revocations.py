@@ -275,7 +275,7 @@ def test_grant_of_a_project_that_is_switched_off_is_still_revoked(
 def test_grant_of_an_earlier_version_is_revoked(world: RegistrationWorld) -> None:
     """Its row does not say that it was granted. The deletion revokes the grant all the same."""
     row = world.register_account()
-    for key in (acts_for_key(principal_of(ROBOT)), listed_key("apollo", row["id"]["S"])):
+    for key in (acts_for_key(principal_of(ROBOT), "apollo"), listed_key("apollo", row["id"]["S"])):
         world.client.update_item(
             TableName=ACCESS_TABLE, Key=key, UpdateExpression="REMOVE granted_at"
         )
@@ -303,3 +303,80 @@ def test_revocation_is_in_a_shard_of_the_index() -> None:
     for number in range(200):
         key = revocation_key("abc", person=f"user:https://issuer.example#{number}")
         assert key["id"]["S"][-1] in SHARDS
+
+
+class TestEnds:
+    """Grants of registrations that end by themselves."""
+
+    def test_grant_ends_with_its_registration(self, world: RegistrationWorld) -> None:
+        """Nobody deletes the registration. The next pass after its end revokes the grant."""
+        end = int(world.clock()) + 36_000
+        world.register_account(end=end)
+        settle_everything(world)
+        assert world.granted_persons == {"ada"}
+        world.clock.advance(end - world.clock() - 1)
+        assert world.make_pass() == []
+        world.clock.advance(2)
+        assert world.make_pass() == ["revoked"]
+        assert (world.granted_persons, world.pending()) == (set(), [])
+
+    @pytest.mark.parametrize("later", [72_000, None])
+    def test_end_that_moves_takes_the_grant_along(
+        self, world: RegistrationWorld, later: int | None
+    ) -> None:
+        """The grant lasts until the new end, or for ever, and is not made again."""
+        start = int(world.clock())
+        world.register_account(end=start + 36_000)
+        world.register_account(end=None if later is None else start + later)
+        world.clock.advance(40_000)
+        assert world.make_pass() == []
+        assert world.granted_persons == {"ada"}
+        world.clock.advance(40_000)
+        assert world.make_pass() == ([] if later is None else ["revoked"])
+        assert [call.operation for call in world.graph.calls].count("grant") == 1
+
+    def test_deletion_before_the_end_revokes_at_once(self, world: RegistrationWorld) -> None:
+        """The revocation that was to come later is made now."""
+        world.register_account(end=int(world.clock()) + 36_000)
+        world.delete_account()
+        assert world.make_pass() == ["revoked"]
+        assert world.granted_persons == set()
+
+    def test_registration_after_the_end_is_granted_again(self, world: RegistrationWorld) -> None:
+        """Also before the worker has revoked the grant of the one that ended."""
+        world.register_account(end=int(world.clock()) + 36_000)
+        world.clock.advance(36_001)
+        world.register_account()
+        settle_everything(world)
+        assert world.granted_persons == {"ada"}
+
+    def test_two_projects_have_a_grant_each(self, world: RegistrationWorld) -> None:
+        """The deletion in one project leaves the grant of the other."""
+        world.register_account(project="apollo")
+        world.register_account(project="gemini")
+        assert len(world.graph.grants) == 2
+        world.delete_account(project="apollo")
+        settle_everything(world)
+        assert world.granted_persons == {"ada"}
+        assert len(world.graph.grants) == 1
+
+    def test_request_that_dies_leaves_no_grant_after_the_end(
+        self, world: RegistrationWorld
+    ) -> None:
+        """A registration with an end died at any step. At the end there is no grant left."""
+        for number in count():
+            end = int(world.clock()) + 36_000
+            died = dies(lambda step, end=end: world.register_account(step=step, end=end), number)
+            world.clock.advance(REQUEST_SECONDS)
+            settle_everything(world)
+            assert world.granted_persons == world.accounts_persons, number
+            world.clock.advance(36_000)
+            settle_everything(world)
+            assert (world.granted_persons, world.pending()) == (set(), []), number
+            if not died:
+                break
+            for row in world.client.scan(TableName=ACCESS_TABLE)["Items"]:
+                if row["entry"]["S"].startswith(("acts-for", "service-account")):
+                    key = {name: row[name] for name in ("scope", "entry")}
+                    world.client.delete_item(TableName=ACCESS_TABLE, Key=key)
+        assert number >= 4

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -138,7 +137,12 @@ class RegistrationWorld:
         return ServiceAccountStore(client, ACCESS_TABLE, now=self.clock), grants
 
     def register_account(
-        self, *, step: Step = nothing, person: Caller = ADA, project: str = "apollo"
+        self,
+        *,
+        step: Step = nothing,
+        person: Caller = ADA,
+        project: str = "apollo",
+        end: int | None = None,
     ) -> Item:
         """Let the service account `ROBOT` act for a person, as a request does."""
         store, grants = self.accounts(step=step)
@@ -151,20 +155,20 @@ class RegistrationWorld:
             role="project:editor",
             name="robot",
             request_id=action.request_id,
+            end=end,
         )
-        account = id_of(wanted.application)
-        grant = partial(grants.grant, wanted.person, account, request_id=action.request_id)
-        record = self._record(action, "create_service_account", project, account)
-        row, _ = store.register(
-            wanted, grant=grant if grants.are_on_for(project) else None, record=record
-        )
+
+        def record(account: str) -> Any:
+            return self._record(action, "create_service_account", project, account)
+
+        row, _ = store.register(wanted, grants=grants, record=record)
         return row
 
     def delete_account(self, *, step: Step = nothing, project: str = "apollo") -> None:
         """Delete the service account `ROBOT`, as a request does."""
         store, grants = self.accounts(step=step)
         action = self.action(ADA)
-        row = store.find(project, id_of(principal_of(ROBOT)))
+        row = store.find(project, id_of(principal_of(ROBOT), project))
         assert row is not None
         person = read_principal(row["person"]["S"])
         revocation = grants.revocation(row, person, request_id=action.request_id)
@@ -182,7 +186,7 @@ class RegistrationWorld:
         return {
             read_principal(row["person"]["S"]).subject
             for row in rows
-            if row["entry"]["S"] == "acts-for"
+            if row["entry"]["S"].startswith("acts-for")
         }
 
     @property

@@ -14,9 +14,9 @@ SERVE_RUNS: Sequence[frozenset[str]] = (
     frozenset({"access"}),
     frozenset({"audit", "profiles"}),
     frozenset({"calls"}),
-    frozenset({"callers", "role_bindings", "runners"}),
+    frozenset({"role_bindings", "runners"}),
     frozenset({"runs", "service_accounts"}),
-    frozenset({"messages", "credentials"}),
+    frozenset({"messages", "credentials", "callers"}),
     frozenset({"later_routes", "priming", "tracing"}),
     frozenset({"handler"}),
 )

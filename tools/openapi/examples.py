@@ -225,6 +225,7 @@ SERVICE_ACCOUNT: Mapping[str, Any] = {
     "role": CREATE_SERVICE_ACCOUNT["role"],
     "acts_for": ADA,
     "who": {"acts_for": _SHOWN_ADA},
+    "expires_at": None,
     "created_at": "2026-11-02T08:00:00.000Z",
     "updated_at": "2026-11-02T08:00:00.000Z",
 }
@@ -264,6 +265,8 @@ EXAMPLES: Mapping[str, Any] = {
         "source": "alb",
         "on_behalf_of": None,
         "who": {"executed_by": _SHOWN_ADA, "on_behalf_of": None},
+        "registrations": [],
+        "next_cursor": None,
     },
     "Run": RUN,
     "RunList": {"runs": [RUN], "next_cursor": None, "more_people": False},

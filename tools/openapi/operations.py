@@ -104,7 +104,7 @@ OPERATIONS: Mapping[str, Operation] = {
         {200: ("The metadata.", ResourceMetadata)},
         ("not_found",),
     ),
-    "show_caller": Operation("callers", {200: ("The caller.", Caller)}, CALL),
+    "show_caller": Operation("callers", {200: ("The caller.", Caller)}, (*CALL, *PAGE)),
     "end_session": Operation(
         "callers",
         {
@@ -194,7 +194,10 @@ OPERATIONS: Mapping[str, Operation] = {
         "service accounts",
         {
             201: ("The service account acts for the caller from now on.", ServiceAccount),
-            200: ("The service account existed. It has the new role and name.", ServiceAccount),
+            200: (
+                "The service account existed. It has the new role, name and end.",
+                ServiceAccount,
+            ),
         },
         "already_registered",
         "invalid_service_account_token",

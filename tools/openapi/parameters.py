@@ -12,7 +12,7 @@ from serve_runs.messages.requests import ListMessages
 from serve_runs.role_bindings.access_routes import AccessQuery
 from serve_runs.role_bindings.requests import RevokedBinding
 from serve_runs.runs.requests import ListRuns
-from serve_runs.service_accounts.requests import ServiceAccountId
+from serve_runs.service_accounts.requests import ListRegistrations, ServiceAccountId
 from serve_runs.web.paging import PageQuery
 from tools.openapi.examples import (
     BIND_CREDENTIAL,
@@ -70,6 +70,7 @@ QUERIES: dict[str, type] = {
     "show_credential_token": ReadToken,
     "list_messages": ListMessages,
     "list_service_accounts": PageQuery,
+    "show_caller": ListRegistrations,
 }
 """The shape of a handler's query parameters, by its name."""
 

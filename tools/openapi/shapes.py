@@ -34,6 +34,7 @@ Reason = Annotated[
         extra_json_schema={"enum": list(REASONS)},
     ),
 ]
+Ends = Annotated[Time | None, Meta(description="When it ends by itself; null for never.")]
 Identity = Annotated[
     ExecutedBy | None, Meta(description="Null if there is no verified person or application.")
 ]
@@ -162,14 +163,38 @@ class Agent(msgspec.Struct, forbid_unknown_fields=True):
     subject: str
 
 
+class Registration(msgspec.Struct, forbid_unknown_fields=True):
+    """A person that the calling service account acts for in one project."""
+
+    project: Name
+    id: ServiceAccountId
+    role: str
+    expires_at: Ends
+    acts_for: Identity
+    who: AccountShown
+
+
 class Caller(msgspec.Struct, forbid_unknown_fields=True):
     """The verified caller of the request."""
 
     executed_by: ExecutedBy
     kind: Literal["user", "application"]
     source: Source
-    on_behalf_of: Identity
+    on_behalf_of: Annotated[
+        ExecutedBy | None,
+        Meta(
+            description="The person that its token names, else the one of all its registrations; "
+            "null where these name several."
+        ),
+    ]
     who: CallerShown
+    registrations: Annotated[
+        list[Registration],
+        Meta(description="A service account's own registrations. Empty for all other callers."),
+    ]
+    next_cursor: Annotated[
+        str | None, Meta(description="For more registrations; null where these are all.")
+    ]
 
 
 class Run(msgspec.Struct, forbid_unknown_fields=True):
@@ -583,7 +608,7 @@ class ServiceAccount(msgspec.Struct, forbid_unknown_fields=True):
     """An application that acts for a person in one project, without its token."""
 
     id: Annotated[
-        ServiceAccountId, Meta(description="Derived from its issuer and subject. It never changes.")
+        ServiceAccountId, Meta(description="Derived from the application and the project.")
     ]
     project: Name
     name: str
@@ -594,6 +619,7 @@ class ServiceAccount(msgspec.Struct, forbid_unknown_fields=True):
     ]
     acts_for: Annotated[ExecutedBy | None, Meta(description="The person, as of the registration.")]
     who: AccountShown
+    expires_at: Ends
     created_at: Time
     updated_at: Time
 

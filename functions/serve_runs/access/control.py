@@ -5,14 +5,14 @@ allow the action to both. A right that the person loses is lost to the service a
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import replace
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from byline.identity.caller import Caller, Principal, principal_of, read_principal
+from byline.caching import Clock
+from byline.identity.caller import Caller, Principal, principal_of
 from byline.tables.rows import Item, read_rows
 from serve_runs.access.decisions import VISIBILITY, Attribute, Question, Resource, decisions
 from serve_runs.errors import forbidden, not_found
@@ -20,27 +20,11 @@ from serve_runs.errors import forbidden, not_found
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
+    from serve_runs.access.standing import ActsFor
+
+    type Rows = dict[tuple[str, str], Item]
+
 ADMIN_ROLE = "project:admin"
-
-
-class ActsFor(msgspec.Struct, frozen=True):
-    """The person that an application acts for, with `role` in `project` only.
-
-    `identity`: the person as JSON of a `StoredIdentity`, at the time of registration, or as the
-    caller's own token names it. Without a registration, `project` and `role` are empty.
-    """
-
-    person: Principal
-    identity: str
-    project: str
-    role: str
-
-
-class PrincipalRoles(msgspec.Struct, frozen=True):
-    """A principal's roles by project, and the person that it acts for."""
-
-    by_project: dict[str, frozenset[str]]
-    acts_for: ActsFor | None
 
 
 class RoleAssignment(msgspec.Struct, frozen=True):
@@ -70,21 +54,25 @@ class Access:
 
     project: str
     assignments: tuple[RoleAssignment, ...]
-    acts_for: ActsFor | None
+    acts_for: "ActsFor | None"
     context: Mapping[str, Any]
 
     def may(self, action: str, resource: Resource | None = None) -> bool:
-        """Whether the policies allow `action` on `resource`, by default on the project.
-
-        A right that the caller has without any role (a runner reads its own token) does not need
-        the person's permission.
-        """
+        """Whether the policies allow `action` on `resource`, by default on the project."""
         resource = resource or self.of_project
         if all(self._allows(assignment, action, resource) for assignment in self.assignments):
             return True
-        caller, *persons = self.assignments
-        without_roles = RoleAssignment(caller.principal, frozenset())
-        return bool(persons) and self._allows(without_roles, action, resource)
+        return self.is_own_right(action, resource)
+
+    def is_own_right(self, action: str, resource: Resource) -> bool:
+        """Whether the caller may carry out `action` without a role, because `resource` is its own.
+
+        A runner reads its own token, for example. It then acts for nobody, and needs no person.
+        """
+        caller = self.assignments[0].principal
+        return caller in resource.attributes.values() and self._allows(
+            RoleAssignment(caller, frozenset()), action, resource
+        )
 
     def require(
         self,
@@ -158,11 +146,13 @@ class AccessControl:
         *,
         admins: frozenset[Principal],
         callers_are_verified: bool,
+        now: Clock,
     ) -> None:
         self._client = client
         self._table = table
         self._admins = admins
         self._callers_are_verified = callers_are_verified
+        self._now = now
 
     def read_access(self, caller: Caller | None, project: str) -> Access:
         """A caller's rights in a project. Raises `RowsUnread`.
@@ -176,68 +166,70 @@ class AccessControl:
     def read_accesses(self, caller: Caller | None, projects: Sequence[str]) -> dict[str, Access]:
         """A caller's rights by project, for several distinct projects that are read together."""
         own = principal_of(caller)
-        own_roles = self._read(own, projects)
-        acts_for = _represented(caller, own_roles.acts_for)
-        person = None if acts_for is None else acts_for.person
-        persons_roles = None if person is None else self._read(person, projects)
         context = {
             "source": "none" if caller is None else caller.source,
             "verified": self._callers_are_verified,
         }
+        keys = self._role_keys(dict.fromkeys(projects, own))
+        if own.kind == "application":
+            keys += registration_keys(own, projects)
+        rows = self._read_rows(keys)
+        acts_for = self._acts_for(caller, own, rows, projects)
+        rows |= self._read_rows(
+            self._role_keys({project: one.person for project, one in acts_for.items()})
+        )
         accesses = {}
         for project in projects:
-            roles = own_roles.by_project[project]
-            if acts_for is not None and acts_for.project == project:
-                roles |= {acts_for.role}
-            assignments = [self._assignment(own, project, roles)]
-            if person is not None and persons_roles is not None:
-                roles = persons_roles.by_project[project]
-                assignments.append(self._assignment(person, project, roles))
-            accesses[project] = Access(project, tuple(assignments), acts_for, context)
+            one = acts_for.get(project)
+            assignments = [
+                self._assignment(own, project, rows, more=frozenset() if one is None else one.roles)
+            ]
+            if one is not None:
+                assignments.append(self._assignment(one.person, project, rows))
+            accesses[project] = Access(project, tuple(assignments), one, context)
         return accesses
 
-    def acts_for(self, caller: Caller | None) -> ActsFor | None:
-        """The person that a caller acts for, in any project; None where it acts for no person."""
-        return _represented(caller, self._read(principal_of(caller), ()).acts_for)
+    def _acts_for(
+        self, caller: Caller | None, own: Principal, rows: "Rows", projects: Sequence[str]
+    ) -> "dict[str, ActsFor]":
+        own_rows = {entry: row for (scope, entry), row in rows.items() if scope == _scope(own)}
+        if not own_rows and (caller is None or caller.represents is None):
+            return {}
+        # Imported here, because most callers act for nobody.
+        from serve_runs.access.standing import represented  # noqa: PLC0415
+
+        return represented(caller, own_rows, projects, now=self._now())
 
     def _assignment(
-        self, principal: Principal, project: str, roles: frozenset[str]
+        self,
+        principal: Principal,
+        project: str,
+        rows: "Rows",
+        *,
+        more: frozenset[str] = frozenset(),
     ) -> RoleAssignment:
+        key = roles_key(project, principal)
         if principal not in self._admins:
-            return RoleAssignment(principal, roles)
+            return RoleAssignment(principal, _roles(rows, key) | more)
         # Cached, so that all decisions of a request see the same roles.
-        read_others = cache(lambda: self._read_rows(principal, [project]).by_project[project])
-        return RoleAssignment(principal, roles, read_others)
+        read_others = cache(lambda: _roles(self._read_rows([key]), key))
+        return RoleAssignment(principal, frozenset({ADMIN_ROLE}) | more, read_others)
 
-    def _read(self, principal: Principal, projects: Sequence[str]) -> PrincipalRoles:
-        if principal in self._admins:
-            # An application that acts for a person never has more rights than the person, even
-            # among the admins. So its person is read here too.
-            is_application = principal.kind == "application"
-            acts_for = self._read_rows(principal, ()).acts_for if is_application else None
-            return PrincipalRoles(dict.fromkeys(projects, frozenset({ADMIN_ROLE})), acts_for)
-        if not projects and principal.kind != "application":
-            return PrincipalRoles({}, None)
-        return self._read_rows(principal, projects)
+    def _role_keys(self, principals: Mapping[str, Principal]) -> list[Item]:
+        """The keys of principals' roles, by project. Those of admins are read when needed."""
+        return [
+            roles_key(project, principal)
+            for project, principal in principals.items()
+            if principal not in self._admins
+        ]
 
-    def _read_rows(self, principal: Principal, projects: Sequence[str]) -> PrincipalRoles:
-        """A principal's roles in these projects, in one call for every hundred rows.
+    def _read_rows(self, keys: Sequence[Item]) -> "Rows":
+        """The rows with these keys, in one call for every hundred.
 
         Raises `RowsUnread`, because roles that could not be read must not count as absent.
         """
-        keys = [roles_key(project, principal) for project in projects]
-        if principal.kind == "application":
-            keys.append(acts_for_key(principal))
         found = read_rows(self._client, self._table, keys).complete()
-        items = {_key(item): item for item in found}
-        roles = {
-            project: frozenset(
-                items.get(_key(roles_key(project, principal)), {}).get("roles", {}).get("SS", ())
-            )
-            for project in projects
-        }
-        link = items.get(_key(acts_for_key(principal)))
-        return PrincipalRoles(roles, None if link is None else _acts_for(link))
+        return {_key(item): item for item in found}
 
 
 def roles_key(project: str, principal: Principal) -> Item:
@@ -245,33 +237,24 @@ def roles_key(project: str, principal: Principal) -> Item:
     return {"scope": {"S": f"project#{project}"}, "entry": {"S": f"roles#{principal.text}"}}
 
 
-def acts_for_key(application: Principal) -> Item:
-    """The key of the person that an application acts for: one person, in one project."""
-    return {"scope": {"S": f"principal#{application.text}"}, "entry": {"S": "acts-for"}}
+def acts_for_key(application: Principal, project: str) -> Item:
+    """The key of the person that an application acts for in a project: one at a time."""
+    return {"scope": {"S": _scope(application)}, "entry": {"S": f"acts-for#{project}"}}
 
 
-def _acts_for(item: Item) -> ActsFor:
-    return ActsFor(
-        person=read_principal(item["person"]["S"]),
-        identity=item["identity"]["S"],
-        project=item["project"]["S"],
-        role=item["role"]["S"],
-    )
+def registration_keys(application: Principal, projects: Sequence[str]) -> list[Item]:
+    """The keys of an application's registrations, with the one that earlier versions wrote."""
+    old: Item = {"scope": {"S": _scope(application)}, "entry": {"S": "acts-for"}}
+    return [*(acts_for_key(application, project) for project in projects), old]
+
+
+def _scope(principal: Principal) -> str:
+    return f"principal#{principal.text}"
+
+
+def _roles(rows: "Rows", key: Item) -> frozenset[str]:
+    return frozenset(rows.get(_key(key), {}).get("roles", {}).get("SS", ()))
 
 
 def _key(item: Item) -> tuple[str, str]:
     return item["scope"]["S"], item["entry"]["S"]
-
-
-def _represented(caller: Caller | None, registered: ActsFor | None) -> ActsFor | None:
-    """The person that a caller acts for: the one that its own token names, else the registered one.
-
-    The role of a registration counts only for the person who made it.
-    """
-    person = None if caller is None else caller.represents
-    if person is None or person.stored is None:
-        return registered
-    principal = principal_of(person)
-    if registered is not None and registered.person == principal:
-        return replace(registered, identity=person.stored)
-    return ActsFor(principal, person.stored, project="", role="")

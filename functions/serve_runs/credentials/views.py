@@ -30,9 +30,9 @@ _VERSIONS = UUID("0b6f6f0e-1d0c-4a53-8a2b-6f4f2f4f0d5e")
 class Credential:
     """A credential without its secret. `version`: the committed version of the secret.
 
-    Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON, each with an issuer,
-    which rows of earlier versions lack. `readers` is as `readers.stored`, None for a credential
-    that is not bound.
+    Times are RFC 3339; `created_by` and `updated_by` are `executed_by` as JSON, each with an
+    issuer, which rows of earlier versions lack. `readers` is as `readers.stored`, None for a
+    credential that is not bound.
     """
 
     project: str

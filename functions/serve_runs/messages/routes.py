@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from byline.identity.caller import Principal
 from byline.tables.rows import Item
+from serve_runs.access.decisions import Resource
 from serve_runs.calls import Call, is_foreign_page, json_answer
 from serve_runs.errors import RequestFailed, forbidden, not_found
 from serve_runs.messages.places import WaitingPlaces
@@ -80,15 +81,16 @@ class MessageRoutes:
         `Idempotency-Key` posted it before."""
         key = idempotency_key(call.event)
         body = call.body(PostMessage)
-        self._require(f"post_{body.role}_message", call, run_id)
+        action = f"post_{body.role}_message"
+        run = self._require(action, call, run_id)
         item, outcome = self.store.post(
-            call.project, run_id, message=body, action=call.action, key=key
+            call.project, run_id, message=body, action=call.action_on(run, action), key=key
         )
         call.log(f"message {outcome}", run=run_id, role=body.role)
         return json_answer(201 if outcome == "created" else 200, message_json(item))
 
-    def _require(self, action: str, call: Call, run_id: str) -> None:
-        """Raise `RequestFailed` unless the caller may carry out `action` in the run.
+    def _require(self, action: str, call: Call, run_id: str) -> Resource:
+        """The run as a resource. Raises `RequestFailed` unless the caller may carry out `action`.
 
         `forbidden` for a caller that may read the run or its messages, else `not_found`. The number
         of reads depends only on the caller, so it does not reveal whether the run exists.
@@ -104,6 +106,7 @@ class MessageRoutes:
             raise forbidden(action) if sees_run and found is not None else not_found()
         if found is None:
             raise not_found()
+        return resource
 
     def _executor(self, project: str, run: Item | None) -> Principal | None:
         """The service account that the run's runner is registered with now."""

@@ -96,9 +96,7 @@ class AccessRoutes:
 
 def _registered(access: Access) -> frozenset[str]:
     """The roles that an application has by its registration in the project."""
-    link = access.acts_for
-    is_here = link is not None and link.project == access.project
-    return frozenset({link.role}) if link is not None and is_here else frozenset()
+    return frozenset() if access.acts_for is None else access.acts_for.roles
 
 
 def _permissions(access: Access) -> list[str]:

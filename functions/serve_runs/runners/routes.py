@@ -160,7 +160,8 @@ class RunnerRoutes:
         call.access.require(
             "refresh_runner", resource, find=lambda: self.store.get(call.project, runner)
         )
-        refreshed = self.store.refresh(call.project, runner, action=call.action)
+        action = call.action_on(resource, "refresh_runner")
+        refreshed = self.store.refresh(call.project, runner, action=action)
         self._announce(refreshed.token)
         call.log("refresh asked for", runner=runner)
         return json_answer(202, self._json(call, refreshed))
@@ -174,14 +175,18 @@ class RunnerRoutes:
         access, row = call.access, self.store.find(call.project, runner)
         if row is None:
             raise not_found()
-        own = own_principal(row)
-        access.require("read_runner_token", access.resource("Runner", runner, own=own))
+        resource = access.resource("Runner", runner, own=own_principal(row))
+        access.require("read_runner_token", resource)
         if query.run is not None:
             self.executed_run(call, query.run)
         token = self.store.token_of(row)
         document = read_token(token, names=self.names, client=self.secrets(), now=self.now)
-        resource = AuditedResource(call.project, "runner", runner)
-        self.audit.write(call.action, "read_runner_token", resource, run=query.run)
+        self.audit.write(
+            call.action_on(resource, "read_runner_token"),
+            "read_runner_token",
+            AuditedResource(call.project, "runner", runner),
+            run=query.run,
+        )
         call.log("token fetched", runner=runner)
         return json_answer(200, document)
 

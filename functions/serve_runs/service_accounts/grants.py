@@ -5,7 +5,8 @@ the row. RegisterResourcesFunction makes it and repeats it until the service has
 
 A request that dies between the grant and the row would leave a grant without a row. So a revocation
 is written before the grant. It becomes due after the request has certainly ended, and the row is
-written only together with its removal.
+written only together with its removal. The revocation of one that ends by itself is written with
+its rows instead, and becomes due at its end.
 """
 
 import time
@@ -49,6 +50,9 @@ INTENT_SECONDS = REQUEST_SECONDS + SETTLE_SECONDS
 """After this time, a grant without a row is revoked. None that was sent can take effect later."""
 
 
+_CONDITION = ("ConditionExpression", "ExpressionAttributeValues")
+
+
 class Grants:
     """The grants in `service`. Revocations are rows of `table`, which is `RunsTable`."""
 
@@ -72,8 +76,10 @@ class Grants:
         """Whether service accounts of a project need a grant."""
         return self._settings.is_on_for(project)
 
-    def grant(self, person: Principal, account_id: str, *, request_id: str) -> "TransactActions":
-        """Grant a person the use of a service account.
+    def grant(
+        self, person: Principal, account_id: str, *, request_id: str, end: int | None = None
+    ) -> "TransactActions":
+        """Grant a person the use of a service account, until `end` where it has one.
 
         Returns the actions to carry out together with the row. Without them the grant is revoked.
         Raises `RequestFailed`: `grant_unavailable`, also while an earlier grant is being revoked;
@@ -94,7 +100,34 @@ class Grants:
                 "grant_unavailable" if delivery.error in PASSING else "grant_refused"
             )
         own: Any = self._own(key, request_id)
-        return {"revocation": {"Delete": own}, "claim": self._unclaimed(key)}
+        if end is None:
+            return {"revocation": {"Delete": own}, "claim": self._unclaimed(key)}
+        due: Any = self._put(account_id, person, request_id=request_id, due_at=end)
+        due["Put"] |= {name: own[name] for name in _CONDITION}
+        return {"revocation": due, "claim": self._unclaimed(key)}
+
+    def end_at(
+        self,
+        person: Principal,
+        account_id: str,
+        *,
+        request_id: str,
+        end: int | None,
+        had_end: bool,
+    ) -> "TransactActions":
+        """The actions that move the end of a grant, together with that of its service account.
+
+        `had_end`: whether its revocation is written already. It must not be under way.
+        """
+        key = revocation_key(account_id, person=person.text)
+        pending = {"ConditionExpression": "attribute_exists(unregistered)"} if had_end else {}
+        revocation: Any
+        if end is None:
+            revocation = {"Delete": {"TableName": self._table, "Key": key} | pending}
+        else:
+            revocation = self._put(account_id, person, request_id=request_id, due_at=end)
+            revocation["Put"] |= pending
+        return {"revocation": revocation, "claim": self._unclaimed(key)}
 
     def revocation(self, row: Item, person: Principal, *, request_id: str) -> "TransactActions":
         """The actions that revoke the grant of a service account, together with its deletion.

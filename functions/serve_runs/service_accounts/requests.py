@@ -12,8 +12,10 @@ from msgspec import Meta
 from byline.identity.caller import Principal
 from byline.identity.typed_text import fault_of_typed
 from byline.identity.unverified import MAX_TOKEN_BYTES
+from serve_runs.access.entries import ExpiresAt
 from serve_runs.errors import RequestFailed
 from serve_runs.role_bindings.requests import RoleName
+from serve_runs.web.paging import PageQuery
 from serve_runs.web.requests import END, PRINTABLE, path_id, read_body
 
 ID_CHARACTERS = 26
@@ -28,15 +30,23 @@ ServiceAccountToken = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_BYT
 ServiceAccountName = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
+class ListRegistrations(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """The page of a service account's own registrations, from the query."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 100
+
+
 class CreateServiceAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A service account that is to act for the caller.
 
-    Its own token, verified like a caller's, identifies it, so the body has no subject.
+    Its own token, verified like a caller's, identifies it, so the body has no subject. A member
+    that is left out has its default again. From `expires_at` on it does not act for the caller.
     """
 
     token: ServiceAccountToken
     name: ServiceAccountName | None = None
     role: RoleName = "project:editor"
+    expires_at: ExpiresAt | None = None
 
     def __post_init__(self) -> None:
         if fault := fault_of_typed(self.name or ""):
@@ -54,15 +64,19 @@ def create_service_account(event: Mapping[str, Any]) -> CreateServiceAccount:
         if "unknown field" not in failure.detail:
             raise
     # A client may have sent the token as a member's name, so the detail must not quote it.
-    raise RequestFailed("invalid_body", "The body must have only `token`, `name` and `role`.")
+    raise RequestFailed(
+        "invalid_body", "The body must have only `token`, `name`, `role` and `expires_at`."
+    )
 
 
-def id_of(application: Principal) -> str:
-    """The id of a service account, derived from its issuer and subject.
+def id_of(application: Principal, project: str) -> str:
+    """The id of a service account in a project, derived from both.
 
-    It is valid in a path, which issuer and subject are not.
+    It is valid in a path, which issuer and subject are not. In each project it has another id, so
+    that the authorization service knows the grant of each. Earlier versions derived it without the
+    project; such an account keeps its id.
     """
-    digest = sha256(application.text.encode()).digest()
+    digest = sha256(f"{project}#{application.text}".encode()).digest()
     return b32encode(digest).decode().lower()[:ID_CHARACTERS]
 
 

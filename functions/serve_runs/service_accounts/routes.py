@@ -5,17 +5,20 @@ person → policy → the service account's own token, verified → the grant of
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 
+from byline.caching import Clock
 from byline.errors import Rejected
-from byline.identity.caller import Caller, principal_of, read_principal
+from byline.identity.caller import Caller, Principal, principal_of, read_principal
 from byline.identity.identity import Identity
 from byline.identity.unverified import UnverifiedToken
 from byline.tables.rows import Item
+from serve_runs.access.decisions import Resource
+from serve_runs.access.entries import end_of
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.errors import RequestFailed, contended, not_found
@@ -24,7 +27,6 @@ from serve_runs.service_accounts.grants import Grants
 from serve_runs.service_accounts.requests import (
     CreateServiceAccount,
     create_service_account,
-    id_of,
     service_account_id,
 )
 from serve_runs.service_accounts.store import ATTEMPTS, ServiceAccountStore
@@ -35,17 +37,26 @@ from serve_runs.web.routing import Route
 SERVICE_ACCOUNTS = "/v1/projects/<project>/service-accounts"
 SERVICE_ACCOUNT = f"{SERVICE_ACCOUNTS}/<account_id>"
 
+ADMINS_ONLY = (
+    "This service account is in `ProjectAdmins`. Only a person in `ProjectAdmins` may register it."
+)
+
 logger = Logger(service="byline")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccountRoutes:
-    """The routes. `grants` is None where the organisation has no authorization service."""
+    """The routes. `grants` is None where the organisation has no authorization service.
+
+    `admins`: the principals that administer every project.
+    """
 
     store: ServiceAccountStore
     audit: AuditTrail
     identity: Identity
     grants: "Grants | None"
+    admins: frozenset[Principal]
+    now: Clock
 
     def routes(self) -> tuple[Route, ...]:
         """The routes, with their paths."""
@@ -88,7 +99,7 @@ class ServiceAccountRoutes:
         return json_answer(200, {"service_accounts": found, "next_cursor": next_cursor})
 
     def show_service_account(self, call: Call, account_id: str) -> Response[str]:
-        """One service account, for readers of the project's service accounts and its person."""
+        """One service account, for its readers in the project, its person and itself."""
         account_id = service_account_id(account_id)
         row = self.store.find(call.project, account_id)
         _require("read_service_account", call, account_id, row)
@@ -98,32 +109,36 @@ class ServiceAccountRoutes:
         """Stop a service account from acting for a person: 204, or 404 where it does not exist."""
         account_id = service_account_id(account_id)
         resource = AuditedResource(call.project, "service_account", account_id)
-        record = self.audit.record(call.action, "delete_service_account", resource)
-        self._delete(call, account_id, record=record)
+        self._delete(call, account_id, resource)
         call.log("service account deleted", service_account=account_id)
         return no_content()
 
     def _register(self, call: Call, person: Caller, body: CreateServiceAccount) -> tuple[Item, str]:
         application = self._verified(body.token)
-        action = call.action
+        application_principal = principal_of(application)
+        if application_principal in self.admins and principal_of(person) not in self.admins:
+            raise RequestFailed("forbidden", ADMINS_ONLY)
         wanted = ServiceAccountRegistration(
             project=call.project,
-            application=principal_of(application),
+            application=application_principal,
             person=principal_of(person),
             identity=person.stored or "",
             role=body.role,
             name=body.name or application.name,
-            request_id=action.request_id,
+            request_id=call.action.request_id,
+            end=end_of(body.expires_at, now=self.now()),
         )
-        account_id = id_of(wanted.application)
-        grant = None
-        if self.grants is not None and self.grants.are_on_for(call.project):
-            grant = partial(
-                self.grants.grant, wanted.person, account_id, request_id=action.request_id
-            )
-        resource = AuditedResource(call.project, "service_account", account_id)
-        record = self.audit.record(action, "create_service_account", resource)
-        return self.store.register(wanted, grant=grant, record=record)
+        return self.store.register(
+            wanted,
+            grants=self.grants,
+            record=cache(
+                lambda account_id: self.audit.record(
+                    call.action,
+                    "create_service_account",
+                    AuditedResource(call.project, "service_account", account_id),
+                )
+            ),
+        )
 
     def _verified(self, token: str) -> Caller:
         """The service account of a token.
@@ -144,11 +159,13 @@ class ServiceAccountRoutes:
             raise _invalid_token("it names a person for whom the service account acts (`act`)")
         return application
 
-    def _delete(self, call: Call, account_id: str, *, record: Any) -> None:
+    def _delete(self, call: Call, account_id: str, resource: AuditedResource) -> None:
         for _ in range(ATTEMPTS):
             # Read at each attempt: after a new registration it may act for another person.
             row = self.store.find(call.project, account_id)
-            _require("delete_service_account", call, account_id, row)
+            own = _require("delete_service_account", call, account_id, row)
+            action = call.action_on(own, "delete_service_account")
+            record = self.audit.record(action, "delete_service_account", resource)
             existing = _existing(row)
             revocation = self._revocation(existing, call.action.request_id)
             if self.store.delete(existing, record=record, revocation=revocation):
@@ -162,11 +179,17 @@ class ServiceAccountRoutes:
         return self.grants.revocation(row, person, request_id=request_id)
 
 
-def _require(action: str, call: Call, account_id: str, row: Item | None) -> None:
-    """Raise `RequestFailed` unless the action is allowed. Only an existing row has a person."""
-    person = None if row is None else read_principal(row["person"]["S"])
-    resource = call.access.resource("ServiceAccount", account_id, person=person)
+def _require(action: str, call: Call, account_id: str, row: Item | None) -> Resource:
+    """The account as a resource. Raises `RequestFailed` unless the action is allowed.
+
+    Only an existing row has a person and its own principal.
+    """
+    person, own = (
+        None if row is None else read_principal(row[name]["S"]) for name in ("person", "principal")
+    )
+    resource = call.access.resource("ServiceAccount", account_id, person=person, own=own)
     call.access.require(action, resource, find=lambda: _existing(row))
+    return resource
 
 
 def _existing(row: Item | None) -> Item:

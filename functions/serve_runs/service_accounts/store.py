@@ -1,28 +1,42 @@
 """Reading and writing service accounts. Every write is conditional, and repeating it is harmless.
 
-Each has two rows with the same content, written and deleted together. The row by application limits
-it to one person in one project; the row by project is for listings.
+Each registration has two rows with the same content, written and deleted together. The row by
+application limits it to one person in a project; the row by project is for listings.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
-from byline.identity.caller import read_principal
-from byline.tables.rows import Item, rfc3339, write_together
-from serve_runs.access.control import acts_for_key
+from byline.identity.caller import Principal, read_principal
+from byline.tables.paging import Page
+from byline.tables.rows import (
+    EXPIRES_AT,
+    Item,
+    is_expired,
+    read_rows,
+    rfc3339,
+    write_together,
+)
+from serve_runs.access.control import registration_keys
+from serve_runs.access.entries import list_entries
 from serve_runs.access.projects import keep_project_row, project_key
+from serve_runs.access.standing import registration_row
 from serve_runs.errors import RequestFailed, contended
+from serve_runs.service_accounts.requests import id_of
 from serve_runs.service_accounts.views import ENTRY, ServiceAccountRegistration, listed_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-    from serve_runs.service_accounts.grants import TransactActions
+    from serve_runs.service_accounts.grants import Grants, TransactActions
 
 ATTEMPTS = 3
 """How often a service account is read, because it may change before the write."""
+
+ACTS = "acts-"
+"""What the sort keys of an application's registrations start with, and no other key of its rows."""
 
 _UNCHANGED = "last_request = :seen"
 
@@ -39,51 +53,50 @@ class ServiceAccountStore:
         self,
         wanted: ServiceAccountRegistration,
         *,
-        grant: "Callable[[], TransactActions] | None",
-        record: "TransactWriteItemTypeDef",
+        grants: "Grants | None",
+        record: "Callable[[str], TransactWriteItemTypeDef]",
     ) -> tuple[Item, Literal["created", "changed", "unchanged"]]:
-        """Let a service account act for a person, or change its role or name.
+        """Let a service account act for a person in a project, or change its role, name or end.
 
-        `grant` is called before the write of one without a grant, and may raise; its actions are
-        carried out with the write. It is None where no grant is needed. Raises `RequestFailed`:
-        `already_registered` where it acts for another person or in another project,
-        `store_unavailable` where other requests change it at the same time.
+        `record` makes the record about the account's id. One without a grant in `grants` gets it
+        before the write, which may raise. Raises `RequestFailed`: `already_registered` where it
+        acts for another person in this project, `store_unavailable` where other requests change it
+        at the same time.
         """
         for _ in range(ATTEMPTS):
-            before = self._read(acts_for_key(wanted.application))
-            now = rfc3339(self._now())
-            if before is None:
-                row = wanted.item(created_at=now, updated_at=now)
-                condition, values = "attribute_not_exists(entry)", {}
-            else:
-                row = wanted.item(created_at=before["created_at"]["S"], updated_at=now)
-                condition, values = _UNCHANGED, {":seen": before["last_request"]}
-                if (before["person"], before["project"]) != (row["person"], row["project"]):
-                    raise RequestFailed("already_registered")
-            granted_at = (before or {}).get("granted_at")
-            needs_grant = grant is not None and granted_at is None
+            found, now = self._registered(wanted), self._now()
+            # An ended registration counts as absent. Its rows are replaced.
+            before = None if found is None or is_expired(found, now=now) else found
+            if before is not None and before["person"]["S"] != wanted.person.text:
+                raise RequestFailed("already_registered")
+            at = rfc3339(now)
+            created_at = at if before is None else before["created_at"]["S"]
+            new_id = id_of(wanted.application, wanted.project)
+            account_id = new_id if found is None else found["id"]["S"]
+            row = wanted.item(account_id, created_at=created_at, updated_at=at)
+            more, granted_at = self._granted(wanted, before, account_id, grants=grants)
             is_changed = before is None or _content(before) != _content(row)
-            if not is_changed and not needs_grant:
-                return row if before is None else before, "unchanged"
-            more: TransactActions = grant() if grant is not None and needs_grant else {}
-            if more or granted_at is not None:
-                row["granted_at"] = granted_at or {"S": now}
-            if self._put(row, wanted, condition, values, {"record": record, **more}):
+            if before is not None and not is_changed and not more:
+                return before, "unchanged"
+            if granted_at is not None:
+                row["granted_at"] = granted_at
+            if self._put(row, found, {"record": record(account_id), **more}):
                 if before is None:
                     return row, "created"
                 return row, "changed" if is_changed else "unchanged"
         raise contended("service account")
 
     def find(self, project: str, account_id: str) -> Item | None:
-        """A project's service account, None where it does not exist."""
-        return self._read(listed_key(project, account_id))
+        """A project's service account, None where it does not exist or has ended."""
+        key = listed_key(project, account_id)
+        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        row = answer.get("Item")
+        return None if row is None or is_expired(row, now=self._now()) else row
 
     def delete(
         self, row: Item, *, record: "TransactWriteItemTypeDef", revocation: "TransactActions"
     ) -> bool:
         """Delete both rows; False, with none deleted, where they changed since `row` was read."""
-        application = read_principal(row["principal"]["S"])
-        project = row["project"]["S"]
 
         def delete(key: Item) -> "TransactWriteItemTypeDef":
             return {
@@ -95,70 +108,109 @@ class ServiceAccountStore:
                 }
             }
 
+        by_application, by_project = _keys(row)
         return not write_together(
             self._client,
             {
-                "by application": delete(acts_for_key(application)),
-                "by project": delete(listed_key(project, row["id"]["S"])),
-                "project": keep_project_row(self._table, project),
+                "by application": delete(by_application),
+                "by project": delete(by_project),
+                "project": keep_project_row(self._table, row["project"]["S"]),
                 "record": record,
                 **revocation,
             },
         )
 
-    def list_of(
-        self, project: str, *, limit: int, after: str | None
-    ) -> tuple[list[Item], str | None]:
+    def list_of(self, project: str, *, limit: int, after: str | None) -> Page:
         """Up to `limit` service accounts of a project, by id, and the last id if more follow."""
-        query: Any = {
-            "TableName": self._table,
-            "KeyConditionExpression": "#scope = :scope AND begins_with(entry, :entry)",
-            "ExpressionAttributeNames": {"#scope": "scope"},
-            "ExpressionAttributeValues": {
-                ":scope": project_key(project)["scope"],
-                ":entry": {"S": ENTRY},
-            },
-            "ConsistentRead": True,
-            "Limit": limit + 1,
-        }
-        if after is not None:
-            # The project comes from the request, so a forged cursor cannot leave it.
-            query["ExclusiveStartKey"] = listed_key(project, after)
-        found = self._client.query(**query)["Items"]
-        last = found[limit - 1]["id"]["S"] if len(found) > limit else None
-        return found[:limit], last
+        scope = project_key(project)["scope"]["S"]
+        return self._list(scope, ENTRY, limit=limit, after=after)
 
-    def _put(
-        self,
-        row: Item,
-        wanted: ServiceAccountRegistration,
-        condition: str,
-        values: Item,
-        more: "TransactActions",
-    ) -> bool:
-        """Write both rows and carry out `more`; False, with none written, where that fails."""
+    def list_registrations(self, application: Principal, *, limit: int, after: str | None) -> Page:
+        """Up to `limit` registrations of an application in all projects, by project.
 
-        def put(key: Item) -> "TransactWriteItemTypeDef":
-            request: Any = {
-                "TableName": self._table,
-                "Item": row | key,
-                "ConditionExpression": condition,
-            }
-            return {"Put": request | ({"ExpressionAttributeValues": values} if values else {})}
+        Also where to go on if more follow.
+        """
+        scope = f"principal#{application.text}"
+        return self._list(scope, ACTS, limit=limit, after=after)
 
-        return not write_together(
+    def _list(self, scope: str, prefix: str, *, limit: int, after: str | None) -> Page:
+        return list_entries(
             self._client,
-            {
-                "by application": put(acts_for_key(wanted.application)),
-                "by project": put(listed_key(wanted.project, row["id"]["S"])),
-                **more,
-            },
+            self._table,
+            scope=scope,
+            prefix=prefix,
+            limit=limit,
+            after=after,
+            now=self._now(),
         )
 
-    def _read(self, key: Item) -> Item | None:
-        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
-        return answer.get("Item")
+    def _registered(self, wanted: ServiceAccountRegistration) -> Item | None:
+        """The row by application of a registration in the project, also of one that has ended."""
+        keys = registration_keys(wanted.application, [wanted.project])
+        rows = read_rows(self._client, self._table, keys).complete()
+        return registration_row({row["entry"]["S"]: row for row in rows}, wanted.project)
+
+    def _granted(
+        self,
+        wanted: ServiceAccountRegistration,
+        before: Item | None,
+        account_id: str,
+        *,
+        grants: "Grants | None",
+    ) -> "tuple[TransactActions, Any]":
+        """What to write with the rows so that the grant lasts as long as they; when it was granted.
+
+        Empty and None where no grant is needed.
+        """
+        granted_at = None if before is None else before.get("granted_at")
+        if grants is None:
+            return {}, granted_at
+        person, request_id = wanted.person, wanted.request_id
+        if granted_at is None:
+            if not grants.are_on_for(wanted.project):
+                return {}, None
+            more = grants.grant(person, account_id, request_id=request_id, end=wanted.end)
+            return more, {"S": rfc3339(self._now())}
+        if before is not None and _end(before) != wanted.end:
+            old = _end(before)
+            more = grants.end_at(
+                person, account_id, request_id=request_id, end=wanted.end, had_end=old is not None
+            )
+            return more, granted_at
+        return {}, granted_at
+
+    def _put(self, row: Item, found: Item | None, more: "TransactActions") -> bool:
+        """Write both rows and carry out `more`; False, with none written, where that fails."""
+        condition: Any = {"ConditionExpression": "attribute_not_exists(entry)"}
+        if found is not None:
+            condition = {
+                "ConditionExpression": _UNCHANGED,
+                "ExpressionAttributeValues": {":seen": found["last_request"]},
+            }
+
+        def put(key: Item) -> "TransactWriteItemTypeDef":
+            request: Any = {"TableName": self._table, "Item": row | key}
+            return {"Put": request | condition}
+
+        by_application, by_project = _keys(row)
+        actions = {"by application": put(by_application), "by project": put(by_project), **more}
+        if EXPIRES_AT in row:
+            # DynamoDB may delete the rows after their end.
+            actions["project"] = keep_project_row(self._table, row["project"]["S"])
+        return not write_together(self._client, actions)
 
 
-def _content(row: Item) -> tuple[Any, Any]:
-    return row["role"], row["name"]
+def _keys(row: Item) -> tuple[Item, Item]:
+    """The keys of the rows by application and by project, of any version."""
+    application, project = read_principal(row["principal"]["S"]), row["project"]["S"]
+    new, old = registration_keys(application, [project])
+    is_new = row["id"]["S"] == id_of(application, project)
+    return new if is_new else old, listed_key(project, row["id"]["S"])
+
+
+def _content(row: Item) -> tuple[Any, ...]:
+    return row["role"], row["name"], _end(row)
+
+
+def _end(row: Item) -> int | None:
+    return int(row[EXPIRES_AT]["N"]) if EXPIRES_AT in row else None

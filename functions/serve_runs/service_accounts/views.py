@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from byline.identity.caller import Principal, read_executed_by, read_principal, who
-from byline.tables.rows import Item
+from byline.tables.rows import Item, attributes
+from serve_runs.access.entries import expires_at, expiring
 from serve_runs.access.projects import project_key
-from serve_runs.service_accounts.requests import id_of
 
 ENTRY = "service-account#"
 """The prefix of the sort keys of a project's service accounts."""
@@ -16,7 +16,8 @@ ENTRY = "service-account#"
 class ServiceAccountRegistration:
     """The request that `application` acts for `person`, with `role` in `project`.
 
-    `identity`: the person as JSON of a `StoredIdentity`. `request_id`: Lambda's.
+    `identity`: the person as JSON of a `StoredIdentity`. `request_id`: Lambda's. `end`: when it
+    ends by itself, seconds since the epoch; None for never.
     """
 
     project: str
@@ -26,11 +27,12 @@ class ServiceAccountRegistration:
     role: str
     name: str
     request_id: str
+    end: int | None = None
 
-    def item(self, *, created_at: str, updated_at: str) -> Item:
+    def item(self, account_id: str, *, created_at: str, updated_at: str) -> Item:
         """The columns of both rows. Times are RFC 3339."""
-        texts = {
-            "id": id_of(self.application),
+        texts: dict[str, str] = {
+            "id": account_id,
             "principal": self.application.text,
             "person": self.person.text,
             "identity": self.identity,
@@ -41,7 +43,7 @@ class ServiceAccountRegistration:
             "updated_at": updated_at,
             "last_request": self.request_id,
         }
-        return {name: {"S": text} for name, text in texts.items()}
+        return attributes(texts) | expiring(self.end)
 
 
 def listed_key(project: str, account_id: str) -> Item:
@@ -63,6 +65,14 @@ def service_account_json(row: Item) -> dict[str, Any]:
         "who": {
             "acts_for": who(row["identity"]["S"], issuer=read_principal(row["person"]["S"]).issuer)
         },
+        "expires_at": expires_at(row),
         "created_at": row["created_at"]["S"],
         "updated_at": row["updated_at"]["S"],
     }
+
+
+def registration_json(row: Item) -> dict[str, Any]:
+    """A registration as its own service account sees it."""
+    shown = service_account_json(row)
+    names = ("project", "id", "role", "expires_at", "acts_for", "who")
+    return {name: shown[name] for name in names}

@@ -183,8 +183,8 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     ),
     "already_registered": ReasonEntry(
         409,
-        "This service account already acts for another person, or in another project.",
-        "A service account acts for one person in one project.",
+        "This service account already acts for another person in this project.",
+        "In each project a service account acts for one person at a time.",
     ),
     "body_too_large": ReasonEntry(413, "The body is too large.", "The body has over 65,536 bytes."),
     "unsupported_media_type": ReasonEntry(
