@@ -32,23 +32,17 @@ class DelegationScene:
         hers = self._token_of(GRACE)
         token = self._exchange(hers)
         grace: Binding = {"role": EDITOR, "subject": GRACE.subject}
-        planner: Binding = {
-            "role": EDITOR,
-            "kind": "application",
-            "subject": AGENT,
-            "issuer": self._stack.issuer,
-        }
         headers = {"authorization": f"Bearer {token}"}
         with httpx.Client(base_url=self._stack.url, headers=headers) as agent:
             self._bind("PUT", GRACE.name, grace, status=201)
             self._create(agent, "too-early", 404, "not_found")
-            self._bind("PUT", AGENT, planner, status=201)
+            self._allow("PUT", status=201)
             self._lines.show("GET /v1/whoami", agent.get("/v1/whoami"), 200, AGENT)
             run = self._create(agent, "plan-week", 201, "plan-week")
             self._show_people(agent.get(f"{RUNS}/{run}"))
-            self._bind("DELETE", AGENT, planner, status=204)
+            self._allow("DELETE", status=204)
             self._create(agent, "without-its-own-right", 404, "not_found")
-            self._bind("PUT", AGENT, planner, status=201)
+            self._allow("PUT", status=201)
             self._bind("DELETE", GRACE.name, grace, status=204)
             self._create(agent, "without-her-right", 404, "not_found")
         return {hers, token}
@@ -65,6 +59,17 @@ class DelegationScene:
             f"GET {RUNS}/…",
             f"{answer.status_code} by {' on behalf of '.join(people)}",
             is_as_promised=people == [AGENT, GRACE.name],
+        )
+
+    def _allow(self, method: str, *, status: int) -> None:
+        """Let the agent act for whoever's token it carries, or no more."""
+        path = f"{PROJECT}/agents/{AGENT}"
+        body = {"issuer": self._stack.issuer, "roles": [EDITOR]} if method == "PUT" else None
+        answer = self._admin.request(method, path, json=body)
+        self._lines.verdict(
+            f"{method} {path}",
+            f"{answer.status_code} {EDITOR} for {AGENT}",
+            is_as_promised=answer.status_code == status,
         )
 
     def _bind(self, method: str, name: str, binding: Binding, *, status: int) -> None:

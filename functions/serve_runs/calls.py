@@ -5,7 +5,6 @@ passes through `Api._answer_route`, so no route can skip the verification of the
 """
 
 from collections.abc import Mapping, Sequence
-from copy import replace
 from typing import Any
 
 import msgspec
@@ -19,7 +18,6 @@ from byline.identity.caller import Caller
 from byline.identity.identity import Identity
 from byline.metrics import Metrics
 from serve_runs.access.control import Access, AccessControl
-from serve_runs.access.decisions import Resource
 from serve_runs.audit.trail import ActionContext, RepresentedPerson
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.profiles.store import Profiles
@@ -105,11 +103,6 @@ class Call:
         link = self.access.acts_for
         person = None if link is None else RepresentedPerson(link.person.text, link.identity)
         return ActionContext(self.caller, self.context.aws_request_id, person)
-
-    def action_on(self, resource: Resource, action: str) -> ActionContext:
-        """`action`, without the person where the caller acts by its own right on `resource`."""
-        is_own = self.access.is_own_right(action, resource)
-        return replace(self.action, on_behalf_of=None) if is_own else self.action
 
     def known_caller(self) -> Caller:
         """The caller. Raises `Rejected` (`no_credentials`) for an anonymous one."""

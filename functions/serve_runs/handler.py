@@ -74,7 +74,6 @@ def build(environ: Mapping[str, str]) -> Api:
         callers_are_verified=is_verified,
     )
     issuers = default_issuers(settings)
-    admins = read_admins(environ.get("PROJECT_ADMINS", ""), issuers=issuers)
     profiles = Profiles(client, access_table, now=now, failed=profile_failed)
     admins = read_admins(environ.get("PROJECT_ADMINS", ""), issuers=issuers)
     access_control = AccessControl(

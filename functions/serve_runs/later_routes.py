@@ -76,6 +76,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             RouteGroup("/roles", self._roles),
             RouteGroup("/access", self._access),
             RouteGroup("/service-accounts", self._service_accounts),
+            RouteGroup("/agents", self._agents),
             RouteGroup("/audit", self._audit),
             RouteGroup("/credentials", self._credentials),
             RouteGroup("/messages", self._messages),
@@ -166,6 +167,13 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         return ServiceAccountRoutes(
             store, self.audit, self.identity, grants, self.admins, self.now
         ).routes()
+
+    def _agents(self) -> Sequence[Route]:
+        from serve_runs.agents.routes import AgentRoutes  # noqa: PLC0415
+        from serve_runs.agents.store import AgentStore  # noqa: PLC0415
+
+        store = AgentStore(self.client, self.access_table, now=self.now)
+        return AgentRoutes(store, self.audit, self.issuers, self.now).routes()
 
     def _audit(self) -> Sequence[Route]:
         from serve_runs.audit.routes import AuditRoutes  # noqa: PLC0415

@@ -126,6 +126,32 @@ def delete_service_account(comparison: Comparison, step: Step) -> None:
         del comparison.model.acts_for[application, step.project]
 
 
+def allow_agent(comparison: Comparison, step: Step) -> None:
+    """Allow an agent: 201, or 200 where it is allowed already."""
+    agent = APPLICATIONS[step.number % len(APPLICATIONS)]
+    expected = comparison.expected(step, "allow_agent", "agent", makes=True)
+    is_new = (step.project, agent) not in comparison.model.agents
+    if expected == 200 and is_new:
+        expected = 201
+    document = {"roles": [step.role], "issuer": comparison.api.issuer(agent)}
+    comparison.send(step, "PUT", f"agents/{agent[1]}", expected, document=document)
+    if expected in {200, 201}:
+        comparison.model.agents[step.project, agent] = {step.role}
+        comparison.add(step, "agent", agent[1])
+
+
+def list_agents(comparison: Comparison, step: Step) -> None:
+    """List the agents that a project allows."""
+    comparison.list_all(step, "agent", "agents", by="name")
+
+
+def delete_agent(comparison: Comparison, step: Step) -> None:
+    """Allow an agent no more."""
+    agent = APPLICATIONS[step.number % len(APPLICATIONS)]
+    if comparison.delete(step, "agent", agent[1], f"agents/{agent[1]}"):
+        del comparison.model.agents[step.project, agent]
+
+
 def _application(step: Step) -> Caller:
     return (*APPLICATIONS, *WORKLOADS)[step.number % 5]
 

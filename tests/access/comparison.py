@@ -41,6 +41,7 @@ VISIBILITY = {
     "runner": "read_runner",
     "service_account": "read_service_account",
     "credential": "read_credential",
+    "agent": "read_agent",
     "roles": "read_roles",
     "audit": "read_audit",
 }

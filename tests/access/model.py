@@ -26,7 +26,7 @@ def named_person(caller: Caller) -> Caller | None:
 
 
 VIEWER_ACTIONS = {
-    f"read_{kind}" for kind in ("run", "messages", "runner", "roles", "service_account")
+    f"read_{kind}" for kind in ("run", "messages", "runner", "roles", "service_account", "agent")
 }
 VIEWER_ACTIONS |= {"post_user_message"}
 EDITOR_ACTIONS = VIEWER_ACTIONS | {
@@ -46,6 +46,8 @@ ADMIN_ACTIONS = EDITOR_ACTIONS | {
     "delete_credential",
 }
 ADMIN_ACTIONS |= {
+    "allow_agent",
+    "delete_agent",
     "delete_service_account",
     "grant_role",
     "revoke_role",
@@ -71,12 +73,14 @@ class Model:
     """The roles and resources after the requests so far.
 
     `resources`: (project, kind, name) → the attributes that the rules depend on.
-    `acts_for`: (application, project) → (person, role).
+    `acts_for`: (application, project) → (person, role). `agents`: (project, agent) → the roles that
+    it has with the token of a person.
     """
 
     admins: set[Caller]
     roles: dict[tuple[str, Caller], set[str]] = field(default_factory=lambda: defaultdict(set))
     acts_for: dict[tuple[Caller, str], tuple[Caller, str]] = field(default_factory=dict)
+    agents: dict[tuple[str, Caller], set[str]] = field(default_factory=dict)
     resources: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
 
     def roles_of(self, caller: Caller, project: str) -> set[str]:
@@ -89,7 +93,13 @@ class Model:
         An application that acts for a person needs the person to be allowed too, except for what a
         runner or a registered account may do without a role.
         """
-        actor = actor_of(caller)
+        actor, named = actor_of(caller), named_person(caller)
+        if named is not None:
+            # What an agent may do by its own token does not count, and its runner is not its own.
+            allowed = self.agents.get((project, actor), set())
+            return self._permits(actor, allowed, action, {}) and self._permits(
+                named, self.roles_of(named, project), action, resource
+            )
         if self._permits(actor, set(), action, resource):
             return True
         person, role = self.represented(caller, project)
@@ -104,9 +114,8 @@ class Model:
 
         The person that a token names comes before the registered one, whose role does not count.
         """
-        registered, role = self.acts_for.get((actor_of(caller), project), (None, ""))
-        person = named_person(caller) or registered
-        return person, role if person == registered else ""
+        named = named_person(caller)
+        return (named, "") if named else self.acts_for.get((caller, project), (None, ""))
 
     def _permits(
         self, caller: Caller, roles: set[str], action: str, resource: dict[str, Any]

@@ -27,6 +27,7 @@ ACTIONS = {
     " read_messages post_user_message post_runner_message execute_run",
     "Runner": "read_runner register_runner restart_runner refresh_runner delete_runner"
     " read_runner_token",
+    "Agent": "read_agent allow_agent delete_agent",
     "ServiceAccount": "read_service_account delete_service_account",
     "Credential": "read_credential write_credential delete_credential read_credential_token",
     "RoleBindings": "read_roles read_access grant_role revoke_role",

@@ -37,6 +37,7 @@ CREATING = [
     token_operations.register_runner,
     token_operations.write_credential,
     access_operations.create_service_account,
+    access_operations.allow_agent,
 ]
 
 

@@ -22,6 +22,7 @@ GPU: Caller = ("application", "gpu")
 NIGHTLY: Caller = ("application", "nightly")
 RUNNER = {"client": "scheduler", "subject": "gpu"}
 BINDING = {"role": "project:viewer", "subject": "linus"}
+AGENT = {"subject": "planner"}
 CREDENTIAL = {"provider": "github", "token": "hush-hush"}
 
 
@@ -130,6 +131,7 @@ class SampleProject:
         self.run = created.json["id"]
         self._send(ROOT, "PUT", "runners/gpu", RUNNER, 201)
         self._send(ROOT, "PUT", "credentials/gpu", CREDENTIAL, 201)
+        self._send(ROOT, "PUT", "agents/gpu", AGENT, 201)
         self.grant(GRACE, "project:editor")
         self._send(GRACE, "POST", "service-accounts", self._of(NIGHTLY), 201)
         binding = {"role": "project:editor", "subject": "grace"}
@@ -158,6 +160,7 @@ class SampleProject:
             run_id=self.started if row.action == "finish_run" else self.run,
             runner="gpu",
             credential="gpu",
+            agent="gpu",
             account_id=account_id(self.api, NIGHTLY, "apollo"),
         )
         documents: dict[str, Any] = {
@@ -169,6 +172,7 @@ class SampleProject:
             "create_service_account": self._of(GPU),
             "write_credential": {"readers": []} if "readers" in row.path else CREDENTIAL,
             "grant_role": BINDING,
+            "allow_agent": AGENT,
         }
         queries = {
             "execute_run": {"run": self.executed},

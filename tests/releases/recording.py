@@ -57,6 +57,7 @@ def record(of: Service) -> Recording:
     _leave_a_runner_without_token(of)
     reads = [f"/runs/{run}" for state, run in runs.items() if state != "deleted"]
     reads += ["/runners/gpu", "/credentials/github", "/role-bindings", "/service-accounts"]
+    reads += ["/agents"]
     reads += [f"/runs/{runs['running']}/messages", "/credentials", "/runners", "/tokens"]
     return Recording(
         version=version(),
@@ -114,6 +115,7 @@ def _people_and_runners(of: Service) -> None:
         _ok(of, "PUT", "/role-bindings", document={"role": "project:editor", "subject": subject})
     token = dict(of.nightly.headers)["authorization"].removeprefix("Bearer ")
     _ok(of, "POST", "/service-accounts", document={"token": token, "name": "nightly"})
+    _ok(of, "PUT", "/agents/planner", document={"subject": "planner"})
     _ok(of, "PUT", "/credentials/github", document={"provider": "github", "token": CREDENTIAL})
     readers = [{"role": "project:editor"}, {"runner": "gpu"}]
     jira = {"provider": "generic", "token": CREDENTIAL, "readers": readers}

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from byline.identity.caller import Principal, PrincipalKind
-from serve_runs.access.control import roles_key
+from serve_runs.access.control import agent_key, roles_key
+from serve_runs.agents.views import AgentPermission, listed_key
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import ACCESS_TABLE, DynamoDb
@@ -31,6 +32,23 @@ class AccessRows:
     ) -> None:
         """Give a principal a role."""
         self._write("ADD", role, Principal(kind, self.web.url, subject), project)
+
+    def allow(
+        self, agent: str, *roles: str, project: str = "apollo", end: int | None = None
+    ) -> None:
+        """Let an agent act for whoever's token it carries, as an editor by default."""
+        permission = AgentPermission(
+            project=project,
+            name=agent,
+            agent=Principal("application", self.web.url, agent),
+            roles=frozenset(roles or {"project:editor"}),
+            end=end,
+            request_id="r",
+        )
+        row = permission.item(created_at="2026-11-02T08:00:00.000Z", updated_at="-")
+        for key in (agent_key(permission.agent, project), listed_key(project, agent)):
+            self.dynamodb.client.put_item(TableName=ACCESS_TABLE, Item=row | key)
+        self.dynamodb.calls.clear()
 
     def revoke(self, role: str, subject: str, *, project: str = "apollo") -> None:
         """Take a role from a person."""

@@ -1,10 +1,16 @@
 """An agent with a delegated token: it and its person are recorded, and both need the right."""
 
 import json
+from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
 
+from byline.identity.caller import Principal
+from serve_runs.access.control import Access, RoleAssignment, question
+from serve_runs.access.decisions import POLICIES, Decisions, Resource
+from serve_runs.access.standing import ActsFor
 from tests.runs.access_rows import PROJECT, RUNS, AccessRows, creation_status, register
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import RunsApi
@@ -16,10 +22,10 @@ PLANNER_SEES: dict[str, Any] = {"kind": "application", "subject": "planner", "na
 
 @pytest.fixture
 def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
-    """The rows of `AccessTable`: `lin` and the agent `planner` are editors of `apollo`."""
+    """The rows of `AccessTable`: `lin` is an editor of `apollo`, which allows `planner`."""
     rows = AccessRows(dynamodb, web)
     rows.grant("project:editor", "lin")
-    rows.grant("project:editor", "planner", kind="application")
+    rows.allow("planner")
     return rows
 
 
@@ -85,13 +91,81 @@ def test_agent_loses_its_rights_with_the_persons(
     assert creation_status(api, agent) == 404
 
 
-def test_agent_without_a_role_of_its_own_may_do_nothing(
-    api: RunsApi, web: Web, dynamodb: DynamoDb
+@pytest.mark.parametrize("own", ["nothing", "role", "registration", "admin of all projects"])
+def test_agent_without_a_permission_may_do_nothing(
+    api: RunsApi, web: Web, dynamodb: DynamoDb, own: str
 ) -> None:
-    """Somebody's token is no permission: the project decides which agents act in it."""
-    AccessRows(dynamodb, web).grant("project:editor", "lin")
-    assert creation_status(api, delegated(web)) == 404
+    """Somebody's token is no permission, and what the agent may do by its own token counts not."""
+    rows = AccessRows(dynamodb, web)
+    rows.grant("project:editor", "lin")
+    agent = "planner"
+    if own == "role":
+        rows.grant("project:editor", agent, kind="application")
+    elif own == "registration":
+        answer = register(api, web.browser("lin"), web.bearer(agent, client=agent))
+        assert answer.status == 201
+    elif own == "admin of all projects":
+        agent = "nightly"
+    token = delegated(web, act={"sub": agent})
+    assert creation_status(api, token) == 404
+    assert api.call("GET", RUNS, by=token).status == 404
+    assert api.call("GET", "/v1/runs", by=token, query={"created_by": "lin"}).json["runs"] == []
     assert creation_status(api, web.bearer("lin")) == 201
+
+
+def test_permission_counts_in_its_project_alone(
+    api: RunsApi, web: Web, access_rows: AccessRows
+) -> None:
+    """Another project in which the person has a role does not allow the agent."""
+    access_rows.grant("project:editor", "lin", project="gemini")
+    assert api.call("POST", "/v1/projects/gemini/runs", by=delegated(web)).status == 404
+
+
+def test_permission_does_not_count_for_the_agents_own_token(
+    api: RunsApi, web: Web, access_rows: AccessRows
+) -> None:
+    """Without a person the agent has only the roles that were granted to the application."""
+    own = web.bearer("planner", client="planner")
+    assert creation_status(api, own) == 404
+    access_rows.grant("project:viewer", "planner", kind="application")
+    assert creation_status(api, own) == 403
+    assert creation_status(api, delegated(web)) == 201
+
+
+def test_ended_permission_counts_as_absent(api: RunsApi, web: Web, access_rows: AccessRows) -> None:
+    """An agent whose permission has ended may do nothing."""
+    access_rows.allow("planner", end=1_000_000_000)
+    assert creation_status(api, delegated(web)) == 404
+
+
+def test_runners_own_right_needs_its_own_token(web: Web) -> None:
+    """With a person's token a runner reads neither its token nor posts its messages."""
+    runner = Principal("application", web.url, "gpu")
+    lin = Principal("user", web.url, "lin")
+    editor = frozenset({"project:editor"})
+    assignments = (RoleAssignment(runner, editor), RoleAssignment(lin, editor))
+    for context, is_own in (({}, True), ({"agent_allowed": True}, False)):
+        request = {"source": "bearer", "verified": True} | context
+        access = Access("apollo", assignments, ActsFor(lin, "{}"), request)
+        own = access.resource("Runner", "gpu", own=runner)
+        assert access.may("read_runner_token", own) == is_own
+        run = access.resource("Run", "r", executor=runner)
+        assert access.may("post_runner_message", run) == is_own
+
+
+def test_operators_policy_for_an_agent_needs_the_permission(tmp_path: Path, web: Web) -> None:
+    """A policy that permits an action to an application by name is no permission."""
+    for file in POLICIES.glob("*.cedar*"):
+        copy(file, tmp_path)
+    agent = Principal("application", web.url, "planner")
+    name = f'Byline::Application::"{agent.name}"'
+    (tmp_path / "operators.cedar").write_text(f"permit (principal == {name}, action, resource);")
+    policies = Decisions(tmp_path)
+    for allowed in (True, False):
+        context = {"source": "bearer", "verified": True, "agent_allowed": allowed}
+        project = Resource("Project", "apollo")
+        asked = question(agent, "create_run", project, roles=(), context=context)
+        assert policies.decide(asked) == allowed
 
 
 def test_agent_has_no_more_rights_than_its_own_role(
@@ -103,22 +177,8 @@ def test_agent_has_no_more_rights_than_its_own_role(
     binding = {"role": "project:admin", "subject": "friend"}
     granted = api.call("PUT", f"{PROJECT}/role-bindings", by=agent, document=binding)
     assert granted.status == 403
-    access_rows.grant("project:admin", "planner", kind="application")
+    access_rows.allow("planner", "project:admin")
     assert register(api, agent, web.bearer("helper", client="helper")).status in (403, 404)
-
-
-def test_role_of_a_registration_counts_only_for_its_person(
-    api: RunsApi, web: Web, dynamodb: DynamoDb
-) -> None:
-    """Grace registered the agent for herself. That gives no right with Lin's token."""
-    rows = AccessRows(dynamodb, web)
-    for person in ("lin", "grace"):
-        rows.grant("project:editor", person)
-    assert (
-        register(api, web.browser("grace"), web.bearer("planner", client="planner")).status == 201
-    )
-    assert creation_status(api, delegated(web, "grace")) == 201
-    assert creation_status(api, delegated(web, "lin")) == 404
 
 
 def test_registered_agent_acts_for_the_person_of_its_token(

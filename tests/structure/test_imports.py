@@ -15,7 +15,7 @@ SERVE_RUNS: Sequence[frozenset[str]] = (
     frozenset({"audit", "profiles"}),
     frozenset({"calls"}),
     frozenset({"role_bindings", "runners"}),
-    frozenset({"runs", "service_accounts"}),
+    frozenset({"runs", "service_accounts", "agents"}),
     frozenset({"messages", "credentials", "callers"}),
     frozenset({"later_routes", "priming", "tracing"}),
     frozenset({"handler"}),

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from serve_runs.agents.requests import AllowAgent
 from serve_runs.credentials.readers import BindCredential
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.messages.requests import PostMessage
@@ -152,6 +153,7 @@ def _schemas() -> Json:
             BindCredential,
             PostMessage,
             CreateServiceAccount,
+            AllowAgent,
             *ANSWERS,
         ),
         ref_template="#/components/schemas/{name}",

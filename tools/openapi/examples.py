@@ -230,6 +230,24 @@ SERVICE_ACCOUNT: Mapping[str, Any] = {
     "updated_at": "2026-11-02T08:00:00.000Z",
 }
 
+AGENT_NAME = "planner"
+
+ALLOW_AGENT: Mapping[str, Any] = {
+    "subject": "0oa1planner",
+    "issuer": "https://id.example.com",
+    "roles": ["project:editor"],
+    "expires_at": "2026-12-31T00:00:00Z",
+}
+
+AGENT: Mapping[str, Any] = {
+    "name": AGENT_NAME,
+    "project": PROJECT,
+    **ALLOW_AGENT,
+    "expires_at": "2026-12-31T00:00:00.000Z",
+    "created_at": "2026-11-02T08:00:00.000Z",
+    "updated_at": "2026-11-02T08:00:00.000Z",
+}
+
 GRANT_ROLE = {"role": "project:editor", "email": "ada@example.com"}
 ROLE_BINDING = {
     "kind": "user",
@@ -303,6 +321,8 @@ EXAMPLES: Mapping[str, Any] = {
         **PUT_CREDENTIAL,
         "email": None,
     },
+    "AllowedAgent": AGENT,
+    "AllowedAgentList": {"agents": [AGENT], "next_cursor": None},
     "ServiceAccount": SERVICE_ACCOUNT,
     "ServiceAccountList": {"service_accounts": [SERVICE_ACCOUNT], "next_cursor": None},
     "Message": MESSAGE,

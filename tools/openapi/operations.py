@@ -7,6 +7,8 @@ from typing import get_args
 from byline.errors import Reason
 from serve_runs.web.reasons import REASONS, ProblemReason
 from tools.openapi.shapes import (
+    AllowedAgent,
+    AllowedAgentList,
     AuditRecordList,
     Caller,
     Credential,
@@ -208,5 +210,18 @@ OPERATIONS: Mapping[str, Operation] = {
     "list_service_accounts": _list("service accounts", ServiceAccountList),
     "show_service_account": _read("service accounts", "The service account.", ServiceAccount),
     "delete_service_account": _delete("service accounts", "The service account is deleted."),
+    "allow_agent": _change(
+        "agents",
+        {
+            201: ("The agent may act for whoever's token it carries.", AllowedAgent),
+            200: ("The agent was allowed already. It has the new roles and end.", AllowedAgent),
+        },
+        *BODY,
+        "already_registered",
+        located=(201,),
+    ),
+    "list_agents": _list("agents", AllowedAgentList),
+    "show_agent": _read("agents", "The agent.", AllowedAgent),
+    "delete_agent": _delete("agents", "The agent is not allowed any more."),
 }
 """Operations by the name of the function that answers."""

@@ -15,6 +15,8 @@ from serve_runs.runs.requests import ListRuns
 from serve_runs.service_accounts.requests import ListRegistrations, ServiceAccountId
 from serve_runs.web.paging import PageQuery
 from tools.openapi.examples import (
+    AGENT_NAME,
+    ALLOW_AGENT,
     BIND_CREDENTIAL,
     CREATE_RUN,
     CREATE_SERVICE_ACCOUNT,
@@ -53,6 +55,7 @@ BODIES = {
     "put_project_credential": _body("PutCredential", PUT_CREDENTIAL, required=True),
     "bind_credential_readers": _body("BindCredential", BIND_CREDENTIAL, required=True),
     "post_message": _body("PostMessage", POST_MESSAGE, required=True),
+    "allow_agent": _body("AllowAgent", ALLOW_AGENT, required=False),
     "create_service_account": _body("CreateServiceAccount", CREATE_SERVICE_ACCOUNT, required=True),
 }
 """Request bodies by the name of the handler."""
@@ -70,6 +73,7 @@ QUERIES: dict[str, type] = {
     "show_credential_token": ReadToken,
     "list_messages": ListMessages,
     "list_service_accounts": PageQuery,
+    "list_agents": PageQuery,
     "show_caller": ListRegistrations,
 }
 """The shape of a handler's query parameters, by its name."""
@@ -80,6 +84,7 @@ _PATH = {
     "runner": (Name, RUNNER_NAME),
     "credential": (Name, CREDENTIAL_NAME),
     "account_id": (ServiceAccountId, SERVICE_ACCOUNT_ID),
+    "agent": (Name, AGENT_NAME),
 }
 _QUERY = {
     "status": "Only runs in this state.",

@@ -624,6 +624,28 @@ class ServiceAccount(msgspec.Struct, forbid_unknown_fields=True):
     updated_at: Time
 
 
+class AllowedAgent(msgspec.Struct, forbid_unknown_fields=True):
+    """An agent that may act in the project for whoever's token it carries."""
+
+    name: Name
+    project: Name
+    issuer: str
+    subject: str
+    roles: Annotated[
+        list[str], Meta(description="The most it may do: the person's own roles limit it too.")
+    ]
+    expires_at: Ends
+    created_at: Time
+    updated_at: Time
+
+
+class AllowedAgentList(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of agents, by name."""
+
+    agents: list[AllowedAgent]
+    next_cursor: Annotated[str | None, Meta(description="For the next page; null on the last one.")]
+
+
 class ServiceAccountList(msgspec.Struct, forbid_unknown_fields=True):
     """A page of service accounts, by id."""
 
@@ -682,5 +704,7 @@ ANSWERS: tuple[Any, ...] = (
     MessageList,
     ServiceAccount,
     ServiceAccountList,
+    AllowedAgent,
+    AllowedAgentList,
     Problem,
 )

@@ -170,9 +170,13 @@ class AccessControl:
             "source": "none" if caller is None else caller.source,
             "verified": self._callers_are_verified,
         }
-        keys = self._role_keys(dict.fromkeys(projects, own))
-        if own.kind == "application":
-            keys += registration_keys(own, projects)
+        is_agent = caller is not None and caller.represents is not None
+        if is_agent:
+            keys = [agent_key(own, project) for project in projects]
+        else:
+            keys = self._role_keys(dict.fromkeys(projects, own))
+            if own.kind == "application":
+                keys += registration_keys(own, projects)
         rows = self._read_rows(keys)
         acts_for = self._acts_for(caller, own, rows, projects)
         rows |= self._read_rows(
@@ -181,9 +185,13 @@ class AccessControl:
         accesses = {}
         for project in projects:
             one = acts_for.get(project)
-            assignments = [
-                self._assignment(own, project, rows, more=frozenset() if one is None else one.roles)
-            ]
+            more = frozenset() if one is None else one.roles
+            if is_agent:
+                # With a person's token an agent has none of the roles that it has by itself.
+                assignments = [RoleAssignment(own, more)]
+                context = context | {"agent_allowed": bool(more)}
+            else:
+                assignments = [self._assignment(own, project, rows, more=more)]
             if one is not None:
                 assignments.append(self._assignment(one.person, project, rows))
             accesses[project] = Access(project, tuple(assignments), one, context)
@@ -240,6 +248,11 @@ def roles_key(project: str, principal: Principal) -> Item:
 def acts_for_key(application: Principal, project: str) -> Item:
     """The key of the person that an application acts for in a project: one at a time."""
     return {"scope": {"S": _scope(application)}, "entry": {"S": f"acts-for#{project}"}}
+
+
+def agent_key(agent: Principal, project: str) -> Item:
+    """The key of the permission of an agent to act in a project for whoever's token it carries."""
+    return {"scope": {"S": _scope(agent)}, "entry": {"S": f"agent#{project}"}}
 
 
 def registration_keys(application: Principal, projects: Sequence[str]) -> list[Item]:

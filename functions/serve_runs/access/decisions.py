@@ -22,6 +22,7 @@ VISIBILITY = {
     "Run": "read_run",
     "Runner": "read_runner",
     "ServiceAccount": "read_service_account",
+    "Agent": "read_agent",
     "Credential": "read_credential",
     "RoleBindings": "read_roles",
     "Audit": "read_audit",

@@ -1,7 +1,6 @@
 """For whom an application acts in a project, as a row of `AccessTable` or its own token says."""
 
 from collections.abc import Mapping, Sequence
-from copy import replace
 
 import msgspec
 
@@ -13,7 +12,8 @@ class ActsFor(msgspec.Struct, frozen=True):
     """The person that an application acts for in a project.
 
     `identity`: the person as JSON of a `StoredIdentity`, at the time of registration, or as the
-    caller's own token names it. `roles`: what the application has beside its own roles.
+    caller's own token names it. `roles`: those of the registration, which the application has
+    beside its own; those of the agent's permission, which are all that it has.
     """
 
     person: Principal
@@ -26,20 +26,19 @@ def represented(
 ) -> dict[str, ActsFor]:
     """The person that an application acts for, by project; without those where it acts for none.
 
-    It is the person that the caller's own token names, else the one who registered the application
-    in this project. The role of a registration counts only for the person who made it. `rows`: the
-    application's rows by sort key.
+    With a token that names a person it acts for this person everywhere, with the roles of its
+    permission as an agent. With its own token it acts for whoever registered it in the project.
+    `rows`: the application's rows by sort key.
     """
-    found = {project: _registered(rows, project, now=now) for project in projects}
     person = None if caller is None else caller.represents
-    if person is None or person.stored is None:
+    if person is None:
+        found = {project: _registered(rows, project, now=now) for project in projects}
         return {project: one for project, one in found.items() if one is not None}
-    named = ActsFor(principal_of(person), person.stored)
     return {
-        project: replace(one, identity=named.identity)
-        if one is not None and one.person == named.person
-        else named
-        for project, one in found.items()
+        project: ActsFor(
+            principal_of(person), person.stored or "", _allowed(rows, project, now=now)
+        )
+        for project in projects
     }
 
 
@@ -61,3 +60,11 @@ def _registered(rows: Mapping[str, Item], project: str, *, now: float) -> ActsFo
         return None
     roles = frozenset({row["role"]["S"]})
     return ActsFor(read_principal(row["person"]["S"]), row["identity"]["S"], roles)
+
+
+def _allowed(rows: Mapping[str, Item], project: str, *, now: float) -> frozenset[str]:
+    """The roles of an agent's permission in a project; empty without one."""
+    row = rows.get(f"agent#{project}")
+    if row is None or is_expired(row, now=now):
+        return frozenset()
+    return frozenset(row["roles"]["SS"])

@@ -7,6 +7,7 @@ are append-only: each put is conditional, and IAM denies this function to update
 Access patterns, keys and costs: docs/data-model.md.
 """
 
+from copy import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +21,9 @@ from byline.tables.rows import ConditionFailed, expiry, rfc3339, write_row
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
+
+    from serve_runs.access.control import Access
+    from serve_runs.access.decisions import Resource
 
 AUDIT = "audit#"
 """The prefix of the partition keys of records. No other row has it."""
@@ -38,6 +42,8 @@ Action = Literal[
     "read_runner_token",
     "create_service_account",
     "delete_service_account",
+    "allow_agent",
+    "delete_agent",
     "write_credential",
     "delete_credential",
     "read_credential_token",
@@ -46,7 +52,7 @@ Action = Literal[
 ]
 """The actions that are recorded, by their names in the policies."""
 
-ResourceType = Literal["run", "runner", "credential", "service_account", "role_binding"]
+ResourceType = Literal["run", "runner", "credential", "service_account", "agent", "role_binding"]
 
 
 class RepresentedPerson(msgspec.Struct, frozen=True):
@@ -69,6 +75,10 @@ class ActionContext(msgspec.Struct, frozen=True):
     caller: Caller | None
     request_id: str
     on_behalf_of: RepresentedPerson | None = None
+
+    def on(self, resource: "Resource", action: str, *, access: "Access") -> "ActionContext":
+        """This context, without the person where the caller acts by its own right."""
+        return replace(self, on_behalf_of=None) if access.is_own_right(action, resource) else self
 
     @property
     def identity(self) -> str | None:

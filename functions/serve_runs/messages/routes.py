@@ -84,7 +84,11 @@ class MessageRoutes:
         action = f"post_{body.role}_message"
         run = self._require(action, call, run_id)
         item, outcome = self.store.post(
-            call.project, run_id, message=body, action=call.action_on(run, action), key=key
+            call.project,
+            run_id,
+            message=body,
+            action=call.action.on(run, action, access=call.access),
+            key=key,
         )
         call.log(f"message {outcome}", run=run_id, role=body.role)
         return json_answer(201 if outcome == "created" else 200, message_json(item))

@@ -160,7 +160,7 @@ class RunnerRoutes:
         call.access.require(
             "refresh_runner", resource, find=lambda: self.store.get(call.project, runner)
         )
-        action = call.action_on(resource, "refresh_runner")
+        action = call.action.on(resource, "refresh_runner", access=call.access)
         refreshed = self.store.refresh(call.project, runner, action=action)
         self._announce(refreshed.token)
         call.log("refresh asked for", runner=runner)
@@ -182,7 +182,7 @@ class RunnerRoutes:
         token = self.store.token_of(row)
         document = read_token(token, names=self.names, client=self.secrets(), now=self.now)
         self.audit.write(
-            call.action_on(resource, "read_runner_token"),
+            call.action.on(resource, "read_runner_token", access=call.access),
             "read_runner_token",
             AuditedResource(call.project, "runner", runner),
             run=query.run,

@@ -164,7 +164,7 @@ class ServiceAccountRoutes:
             # Read at each attempt: after a new registration it may act for another person.
             row = self.store.find(call.project, account_id)
             own = _require("delete_service_account", call, account_id, row)
-            action = call.action_on(own, "delete_service_account")
+            action = call.action.on(own, "delete_service_account", access=call.access)
             record = self.audit.record(action, "delete_service_account", resource)
             existing = _existing(row)
             revocation = self._revocation(existing, call.action.request_id)

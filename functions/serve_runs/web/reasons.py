@@ -184,7 +184,8 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
     "already_registered": ReasonEntry(
         409,
         "This service account already acts for another person in this project.",
-        "In each project a service account acts for one person at a time.",
+        "In each project a service account acts for one person at a time, and an agent has one "
+        "name.",
     ),
     "body_too_large": ReasonEntry(413, "The body is too large.", "The body has over 65,536 bytes."),
     "unsupported_media_type": ReasonEntry(

@@ -62,7 +62,7 @@ def path_part(name: str, text: str) -> str:
     match name:
         case "run_id":
             return path_id(text, pattern=RUN_ID)
-        case "runner" | "credential":
+        case "runner" | "credential" | "agent":
             return path_name(text, of=name)
         case _:
             return text

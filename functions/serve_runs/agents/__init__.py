@@ -1,0 +1,1 @@
+"""Agents: applications that may act in a project for whoever's token they carry."""
