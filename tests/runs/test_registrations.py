@@ -196,9 +196,9 @@ class TestEnds:
     @pytest.mark.parametrize(
         ("expires_at", "status"),
         [
-            (ahead(days=366, minutes=-5), 201),
-            (ahead(days=366, minutes=5), 400),
-            (ahead(minutes=-1), 400),
+            (timedelta(days=366, minutes=-5), 201),
+            (timedelta(days=366, minutes=5), 400),
+            (timedelta(minutes=-1), 400),
             ("2026-13-01T00:00:00Z", 400),
             ("2030-01-01T00:00:00", 400),
             (1_900_000_000, 400),
@@ -208,6 +208,8 @@ class TestEnds:
         self, api: RunsApi, lin: Credential, robot: Credential, expires_at: Any, status: int
     ) -> None:
         """An end is a time with its offset, in the future, and at most 366 days ahead."""
+        if isinstance(expires_at, timedelta):  # the id of a test is the same in all processes
+            expires_at = (datetime.now(UTC) + expires_at).isoformat()
         assert register(api, lin, robot, expires_at=expires_at).status == status
 
     def test_ended_registration_counts_as_absent(
