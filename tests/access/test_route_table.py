@@ -22,7 +22,7 @@ GPU: Caller = ("application", "gpu")
 NIGHTLY: Caller = ("application", "nightly")
 RUNNER = {"client": "scheduler", "subject": "gpu"}
 BINDING = {"role": "project:viewer", "subject": "linus"}
-AGENT = {"subject": "planner"}
+PLANNER: Caller = ("application", "planner")
 CREDENTIAL = {"provider": "github", "token": "hush-hush"}
 
 
@@ -131,7 +131,7 @@ class SampleProject:
         self.run = created.json["id"]
         self._send(ROOT, "PUT", "runners/gpu", RUNNER, 201)
         self._send(ROOT, "PUT", "credentials/gpu", CREDENTIAL, 201)
-        self._send(ROOT, "PUT", "agents/gpu", AGENT, 201)
+        self._send(ROOT, "PUT", "agents/gpu", self.agent, 201)
         self.grant(GRACE, "project:editor")
         self._send(GRACE, "POST", "service-accounts", self._of(NIGHTLY), 201)
         binding = {"role": "project:editor", "subject": "grace"}
@@ -141,6 +141,11 @@ class SampleProject:
         self.executed = self._send(ROOT, "POST", "runs", {"runner": "gpu"}, 201).json["id"]
         self._send(ROOT, "POST", f"runs/{self.executed}/start", None, 200)
         self._send(ROOT, "PUT", "role-bindings", BINDING, 201)
+
+    @property
+    def agent(self) -> dict[str, str]:
+        """The document that allows an agent."""
+        return {"subject": PLANNER[1], "issuer": self.api.issuer(PLANNER)}
 
     @property
     def runs(self) -> list[str]:
@@ -172,7 +177,7 @@ class SampleProject:
             "create_service_account": self._of(GPU),
             "write_credential": {"readers": []} if "readers" in row.path else CREDENTIAL,
             "grant_role": BINDING,
-            "allow_agent": AGENT,
+            "allow_agent": self.agent,
         }
         queries = {
             "execute_run": {"run": self.executed},

@@ -37,17 +37,11 @@ class AccessRows:
         self, agent: str, *roles: str, project: str = "apollo", end: int | None = None
     ) -> None:
         """Let an agent act for whoever's token it carries, as an editor by default."""
-        permission = AgentPermission(
-            project=project,
-            name=agent,
-            agent=Principal("application", self.web.url, agent),
-            roles=frozenset(roles or {"project:editor"}),
-            end=end,
-            request_id="r",
-        )
-        row = permission.item(created_at="2026-11-02T08:00:00.000Z", updated_at="-")
-        for key in (agent_key(permission.agent, project), listed_key(project, agent)):
-            self.dynamodb.client.put_item(TableName=ACCESS_TABLE, Item=row | key)
+        principal = Principal("application", self.web.url, agent)
+        for item in agent_rows(
+            principal, *(roles or ("project:editor",)), project=project, end=end
+        ):
+            self.dynamodb.client.put_item(TableName=ACCESS_TABLE, Item=item)
         self.dynamodb.calls.clear()
 
     def revoke(self, role: str, subject: str, *, project: str = "apollo") -> None:
@@ -92,3 +86,20 @@ def acts_for(api: RunsApi, account: Credential) -> Any:
 def creation_status(api: RunsApi, by: Credential) -> int:
     """The status of an attempt to create a run."""
     return api.call("POST", RUNS, by=by).status
+
+
+def agent_rows(
+    agent: Principal, *roles: str, project: str, end: int | None = None
+) -> list[dict[str, Any]]:
+    """The rows of an agent's permission to act for whoever's token it carries, with `roles`."""
+    permission = AgentPermission(
+        project=project,
+        name=agent.subject,
+        agent=agent,
+        roles=frozenset(roles),
+        end=end,
+        request_id="r",
+    )
+    row = permission.item(created_at="2026-11-02T08:00:00.000Z", updated_at="-")
+    keys = (agent_key(agent, project), listed_key(project, agent.subject))
+    return [{**row, **key} for key in keys]

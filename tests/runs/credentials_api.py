@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from byline.identity.caller import Principal
 from tests.refresh.world import SECRETS, World
+from tests.runs.access_rows import agent_rows
 from tests.runs.identity_server import Credential
 from tests.runs.runners_api import RunnersApi
 from tests.runs.runs_api import Answer, RunsApi
@@ -84,6 +86,12 @@ class CredentialsApi:
                 "roles": {"SS": [*roles]},
             },
         )
+
+    def allow(self, agent: str, *roles: str) -> None:
+        """Let an agent act for whoever's token it carries, with these roles."""
+        principal = Principal("application", self.issuer, agent)
+        for item in agent_rows(principal, *roles, project=self.project):
+            self.world.dynamodb.put_item(TableName=ACCESS_TABLE, Item=item)
 
     def rows(self, scope: str = "project") -> list[dict[str, Any]]:
         """The project's rows of a scope, without role bindings and the project row."""

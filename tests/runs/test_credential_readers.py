@@ -97,6 +97,7 @@ class TestReaders:
         """An agent that is bound by name reads nothing for a person that lost its role."""
         agent = web.bearer("lin", client="planner-client", act={"sub": "planner"})
         stored.bind(ada, application(stored, "planner"))
+        stored.allow("planner", "project:editor")
         stored.grant("lin", "project:viewer")
         assert_denied(stored, stored.token(agent), 404, "not_found")
         stored.grant("lin", "project:editor")
@@ -109,7 +110,7 @@ class TestReaders:
         """A binding of a role counts for an agent as the role does elsewhere."""
         agent = web.bearer("lin", client="planner-client", act={"sub": "planner"})
         stored.bind(ada, {"role": "project:editor"})
-        stored.grant("planner", "project:editor", kind="application")
+        stored.allow("planner", "project:editor")
         assert_denied(stored, stored.token(agent), 404, "not_found")
         stored.grant("lin", "project:editor")
         assert stored.token(agent).json["token"] == TOKEN

@@ -156,7 +156,7 @@ class TestPeople:
 
         for person in ("lin", "tess"):
             project.grant(person, *READERS, "project:editor")
-        project.grant("planner", *READERS, "project:editor", kind="application")
+        project.allow("planner", *READERS, "project:editor")
         run = project.run(agent("lin"))
         assert read(project, kind, agent("lin"), run).status == 200
         assert read(project, kind, web.browser("lin"), run).status == 200

@@ -155,7 +155,7 @@ def test_agent_of_a_delegated_token_sees_its_person(
     api: RunsApi, rows: AccessRows, web: Web
 ) -> None:
     """The person is the one of the token that asks."""
-    rows.grant("project:editor", "planner", kind="application")
+    rows.allow("planner", "project:editor")
     rows.grant("project:viewer", "mary")
     answer = show(api, web.bearer("mary", act={"sub": "planner"})).json
     assert (answer["kind"], answer["subject"]) == ("application", "planner")

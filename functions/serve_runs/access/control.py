@@ -65,12 +65,12 @@ class Access:
         return self.is_own_right(action, resource)
 
     def is_own_right(self, action: str, resource: Resource) -> bool:
-        """Whether the caller may carry out `action` without a role, because `resource` is its own.
+        """Whether the caller may carry out `action` without a role, because `resource` names it.
 
         A runner reads its own token, for example. It then acts for nobody, and needs no person.
         """
         caller = self.assignments[0].principal
-        return caller in resource.attributes.values() and self._allows(
+        return caller in resource.named and self._allows(
             RoleAssignment(caller, frozenset()), action, resource
         )
 

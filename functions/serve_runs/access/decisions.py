@@ -49,6 +49,17 @@ class Resource(msgspec.Struct, frozen=True):
     attributes: Mapping[str, Attribute] = {}
 
     @property
+    def named(self) -> set[Principal]:
+        """The principals that the attributes name."""
+        found: set[Principal] = set()
+        for value in self.attributes.values():
+            if isinstance(value, Principal):
+                found.add(value)
+            else:
+                found.update(value.applications, value.runners)
+        return found
+
+    @property
     def uid(self) -> dict[str, str]:
         """The resource's entity id in Cedar."""
         return {"type": f"Byline::{self.type}", "id": self.id}
