@@ -1,6 +1,6 @@
 """Clients of boto3 whose calls a stand-in answers in the same process, without a connection.
 
-A call over loopback costs about twice as much, which adds up where a test prepares and checks.
+Without the connection, a test's preparations and checks cost less.
 """
 
 from collections.abc import Callable, Iterator
