@@ -18,8 +18,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.aws import code_name, dynamodb, error_name, failing_without_text, sqs
-from byline.metrics import Metrics
+from byline.aws import code_name, dynamodb, error_name, sqs
+from byline.metrics import Metrics, failing_without_text
 from byline.refresh.token_rows import DUE_INDEX, TokenRow, UnreadableRow, read_token_row
 from byline.refresh.work_units import message_body, shards
 from byline.settings import required, whole_number

@@ -21,12 +21,11 @@ from byline.aws import (
     dynamodb,
     error_name,
     error_places,
-    failing_without_text,
     secrets_manager,
     sqs,
 )
 from byline.fetch import fetch, post
-from byline.metrics import Metrics
+from byline.metrics import Metrics, failing_without_text
 from byline.refresh.hints import hint_of
 from byline.refresh.token_rows import TokenRow
 from byline.refresh.work_units import MintKey, SecretNames, WorkUnit, message_body, read_batch

@@ -22,9 +22,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from byline.aws import dynamodb, error_name, failing_without_text
+from byline.aws import dynamodb, error_name
 from byline.errors import Misconfigured
-from byline.metrics import Metrics
+from byline.metrics import Metrics, failing_without_text
 from byline.registration.answers import ErrorClass
 from byline.registration.authorization_service import AuthorizationService, authorization_service
 from byline.registration.counters import Operation

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from aws_lambda_powertools import Logger
 from ulid import ULID
 
-from byline.aws import dynamodb, error_name, failing_without_text
+from byline.aws import dynamodb, error_name
 from byline.identity.identity import Identity
 from byline.identity.settings import IdentitySettings
-from byline.metrics import Metrics
+from byline.metrics import Metrics, failing_without_text
 from byline.registration.outbox import Outbox
 from byline.registration.settings import RegistrationSettings
 from byline.settings import choice, public_origin, required, secret_prefix, whole_number

@@ -58,7 +58,13 @@ def comparable(answer: Answer) -> tuple[int, dict[str, str], Any]:
 
 def missing_resource(sample: SampleProject, row: Row) -> Row:
     """The same request with the names of resources that do not exist."""
-    missing = {"run_id": NO_RUN, "runner": "none", "credential": "none", "account_id": "a" * 26}
+    missing = {
+        "run_id": NO_RUN,
+        "runner": "none",
+        "credential": "none",
+        "agent": "none",
+        "account_id": "a" * 26,
+    }
     for name, text in missing.items():
         row = replace(row, path=row.path.replace(f"{{{name}}}", text))
     return row

@@ -85,6 +85,7 @@ def test_valid_token_names_the_person(verifier: Verifier) -> None:
         given_name="Ada",
         family_name="Lovelace",
         email="ada@example.com",
+        email_verified=True,
     )
     assert verifier.published.calls == {KEY_URL: 1}
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from byline.aws import InvocationFailed, sqs
+from byline.aws import sqs
 from byline.errors import Misconfigured
+from byline.metrics import InvocationFailed
 from byline.refresh.timing import LEASE_SECONDS, TICK_SECONDS
 from byline.refresh.token_rows import TokenRow, token_item
 from byline.refresh.work_units import MintKey, shards

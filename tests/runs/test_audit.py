@@ -92,6 +92,7 @@ def test_created_run_has_a_complete_audit_record(
         },
         "chain": [],
         "request_id": row["last_request"]["S"],
+        "readers": None,
         "run": None,
     }
     assert record["at"] >= run["created_at"]
@@ -366,7 +367,8 @@ def test_recorded_actions_equal_the_changing_actions_of_the_policies() -> None:
         kinds.setdefault(kind, set()).update(names.split(", "))
     assert kinds.keys() == {"create", "read", "update", "cancel", "delete", "read_token"}
     # A restart changes no registration, and a runner's message is the output of a run.
-    unrecorded = {"restart_runner", "post_runner_message"}
+    # The read of a token that an execution allows is recorded.
+    unrecorded = {"restart_runner", "post_runner_message", "execute_run"}
     expected_actions = set().union(*(names for kind, names in kinds.items() if kind != "read"))
     assert set(get_args(Action)) == expected_actions - unrecorded
 

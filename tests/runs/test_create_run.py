@@ -24,6 +24,12 @@ NIGHTLY = {"application": {"id": {"subject": "nightly"}, "spec": {"name": "night
 MISSING = "01JD9XK3T5ZQ8W7V6R5N4M3K2J"
 
 
+CHANGED_ON_BEHALF_OF = {
+    f"{change}_on_behalf_of": None for change in ("started", "finished", "cancelled")
+}
+"""For whom a new run was changed: nobody has changed it."""
+
+
 def test_create_answers_with_every_field_and_a_location(
     api: RunsApi, ada: Credential, web: Web
 ) -> None:
@@ -50,9 +56,11 @@ def test_create_answers_with_every_field_and_a_location(
         "started_by": None,
         "finished_by": None,
         "cancelled_by": None,
+        **CHANGED_ON_BEHALF_OF,
         "who": {
             "executed_by": shown(web, "ada", name="Ada Lovelace", email="ada@example.com"),
             **dict.fromkeys(("on_behalf_of", "started_by", "finished_by", "cancelled_by")),
+            **CHANGED_ON_BEHALF_OF,
         },
         "agent": None,
         "runner": None,

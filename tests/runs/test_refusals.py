@@ -63,6 +63,8 @@ class TestWhoAmI:
                 "executed_by": shown(web, "ada", name="Ada Lovelace", email="ada@example.com"),
                 "on_behalf_of": None,
             },
+            "registrations": [],
+            "next_cursor": None,
         }
 
     def test_service_account_by_bearer_token_is_an_application(
@@ -80,6 +82,8 @@ class TestWhoAmI:
                 "executed_by": shown(web, "nightly", kind="application"),
                 "on_behalf_of": None,
             },
+            "registrations": [],
+            "next_cursor": None,
         }
 
     def test_identity_equals_that_of_a_created_run(self, api: RunsApi, ada: Credential) -> None:

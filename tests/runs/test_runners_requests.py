@@ -178,7 +178,8 @@ def test_invalid_runner_name_is_answered_with_a_valid_one(
     runners: RunnersApi, ada: Credential, method: str, name: str, suggested: str
 ) -> None:
     """The answer is 400 with a valid name, and nothing is read or written."""
-    answer = runners.api.call(method, runners.path(name), by=ada, document={"client": "a"})
+    body = {"document": {"client": "a"}} if method == "PUT" else {}
+    answer = runners.api.call(method, runners.path(name), by=ada, **body)
     assert (answer.status, answer.reason) == (400, "invalid_name")
     assert answer.json["detail"].startswith("A runner's name")
     assert suggested in answer.json["detail"]

@@ -193,7 +193,7 @@ def test_runs_of_a_client_are_listed(api: RunsApi, web: Web, dynamodb: DynamoDb)
     """`through` finds the runs of people and agents who used a client, in a project and across."""
     rows = AccessRows(dynamodb, web)
     rows.grant("project:editor", "lin")
-    rows.grant("project:editor", "planner", kind="application")
+    rows.allow("planner")
     by_cli = api.create(web.bearer("lin", client="cli"))["id"]
     by_agent = api.create(web.bearer("lin", client="cli", act={"sub": "planner"}))["id"]
     api.create(web.bearer("lin", client="notebook"))

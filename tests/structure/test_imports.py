@@ -24,13 +24,13 @@ SERVE_RUNS: Sequence[frozenset[str]] = (
 only. The routes of `audit` are above `calls`, as those of every subject."""
 
 LAYER: Sequence[frozenset[str]] = (
-    frozenset({"errors", "names", "caching", "init_phase", "retries", "retry_after", "metrics"})
+    frozenset({"errors", "names", "caching", "init_phase", "retries", "retry_after"})
     | {"later_credentials"},
     frozenset({"tls"}),
     frozenset({"fetch"}),
     frozenset({"urls"}),
     frozenset({"aws", "settings"}),
-    frozenset({"tables"}),
+    frozenset({"tables", "metrics"}),
     frozenset({"identity", "refresh", "registration"}),
 )
 """The floors of the layer, the lowest first."""

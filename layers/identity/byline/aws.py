@@ -6,7 +6,6 @@ botocore is used directly: boto3 would add its import time and nothing that Byli
 import logging
 import os
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from traceback import extract_tb
@@ -130,29 +129,6 @@ def code_name(code: str) -> str:
     A code is whatever the peer sent as one, so it may quote the request too.
     """
     return code if _CODE.fullmatch(code) else "ClientError"
-
-
-class InvocationFailed(Exception):
-    """The invocation failed: the name of the error, and the places that it came through."""
-
-
-def failing_without_text[Handled](
-    handler: Callable[[dict[str, Any], Any], Handled],
-) -> Callable[[dict[str, Any], Any], Handled]:
-    """`handler`, whose errors become `InvocationFailed`.
-
-    Lambda logs the message and the traceback of the error that a handler raises, and its message
-    may quote a secret.
-    """
-
-    def handle(event: dict[str, Any], context: Any) -> Handled:
-        try:
-            return handler(event, context)
-        except Exception as error:
-            failure = InvocationFailed(f"{error_name(error)} at {', '.join(error_places(error))}")
-        raise failure
-
-    return handle
 
 
 def error_places(error: Exception) -> list[str]:

@@ -1,16 +1,18 @@
-"""The metrics of all functions, which the alarms and the dashboard read.
+"""What an invocation reports: its metrics, for the alarms and the dashboard, and its failure.
 
-They are written to standard output in CloudWatch's embedded metric format, so no call can fail.
+Metrics are written to standard output in CloudWatch's embedded metric format, so no call can fail.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from aws_lambda_powertools.metrics import Metrics as PowertoolsMetrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+from byline.aws import error_name, error_places
 
 NAMESPACE = "Byline"
 
@@ -126,3 +128,26 @@ class Metrics:
                 default_dimensions={"service": self._service, **dict(dimensions)},
             ):
                 pass
+
+
+class InvocationFailed(Exception):
+    """The invocation failed: the name of the error, and the places that it came through."""
+
+
+def failing_without_text[Handled](
+    handler: Callable[[dict[str, Any], Any], Handled],
+) -> Callable[[dict[str, Any], Any], Handled]:
+    """`handler`, whose errors become `InvocationFailed`.
+
+    Lambda logs the message and the traceback of the error that a handler raises, and its message
+    may quote a secret.
+    """
+
+    def handle(event: dict[str, Any], context: Any) -> Handled:
+        try:
+            return handler(event, context)
+        except Exception as error:
+            failure = InvocationFailed(f"{error_name(error)} at {', '.join(error_places(error))}")
+        raise failure
+
+    return handle
