@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
     from byline.refresh.work_units import SecretNames
+    from serve_runs.agents.store import AgentStore
     from serve_runs.role_bindings.new_projects import NewProjects
     from serve_runs.role_bindings.store import RoleStore
     from serve_runs.runners.store import RunnerStore
     from serve_runs.runs.executions import Executions
+    from serve_runs.service_accounts.grants import Grants
+    from serve_runs.service_accounts.store import ServiceAccountStore
 
 
 class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +84,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             RouteGroup("/credentials", self._credentials),
             RouteGroup("/messages", self._messages),
             RouteGroup("/.well-known/", self._metadata),
+            RouteGroup("/people/", self._people),
         )
 
     def new_projects(self) -> "NewProjects":
@@ -147,33 +151,15 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
 
     def _service_accounts(self) -> Sequence[Route]:
         from serve_runs.service_accounts.routes import ServiceAccountRoutes  # noqa: PLC0415
-        from serve_runs.service_accounts.store import ServiceAccountStore  # noqa: PLC0415
 
-        grants = None
-        if self.registration.url:
-            from byline.registration.authorization_service import (  # noqa: PLC0415
-                authorization_service,
-            )
-            from serve_runs.service_accounts.grants import Grants  # noqa: PLC0415
-
-            grants = Grants(
-                self.client,
-                self.runs_table,
-                service=authorization_service(self.registration, metrics=self.metrics),
-                settings=self.registration,
-                now=self.now,
-            )
-        store = ServiceAccountStore(self.client, self.access_table, now=self.now)
         return ServiceAccountRoutes(
-            store, self.audit, self.identity, grants, self.admins, self.now
+            self._account_store(), self.audit, self.identity, self._grants(), self.admins, self.now
         ).routes()
 
     def _agents(self) -> Sequence[Route]:
         from serve_runs.agents.routes import AgentRoutes  # noqa: PLC0415
-        from serve_runs.agents.store import AgentStore  # noqa: PLC0415
 
-        store = AgentStore(self.client, self.access_table, now=self.now)
-        return AgentRoutes(store, self.audit, self.issuers, self.now).routes()
+        return AgentRoutes(self._agent_store(), self.audit, self.issuers, self.now).routes()
 
     def _audit(self) -> Sequence[Route]:
         from serve_runs.audit.routes import AuditRoutes  # noqa: PLC0415
@@ -230,6 +216,28 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
 
         return ResourceMetadata(self.public_origin, self.trusted_issuers).routes()
 
+    def _people(self) -> Sequence[Route]:
+        from serve_runs.people.holdings import Holdings  # noqa: PLC0415
+        from serve_runs.people.offboarding import Offboarding  # noqa: PLC0415
+        from serve_runs.people.routes import PeopleRoutes  # noqa: PLC0415
+
+        holdings = Holdings(
+            self.client, access_table=self.access_table, runs_table=self.runs_table, now=self.now
+        )
+        offboarding = Offboarding(
+            holdings=holdings,
+            roles=self._role_store(),
+            accounts=self._account_store(),
+            agents=self._agent_store(),
+            runs=self.runs,
+            audit=self.audit,
+            grants=self._grants(),
+            now=self.now,
+        )
+        return PeopleRoutes(
+            holdings, offboarding, self.admins, self.profiles, self.issuers.user
+        ).routes()
+
     def _runner_store(self) -> "RunnerStore":
         from serve_runs.runners.store import RunnerStore  # noqa: PLC0415
 
@@ -239,6 +247,32 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.role_bindings.store import RoleStore  # noqa: PLC0415
 
         return RoleStore(self.client, self.access_table, now=self.now)
+
+    def _agent_store(self) -> "AgentStore":
+        from serve_runs.agents.store import AgentStore  # noqa: PLC0415
+
+        return AgentStore(self.client, self.access_table, now=self.now)
+
+    def _account_store(self) -> "ServiceAccountStore":
+        from serve_runs.service_accounts.store import ServiceAccountStore  # noqa: PLC0415
+
+        return ServiceAccountStore(self.client, self.access_table, now=self.now)
+
+    def _grants(self) -> "Grants | None":
+        if not self.registration.url:
+            return None
+        from byline.registration.authorization_service import (  # noqa: PLC0415
+            authorization_service,
+        )
+        from serve_runs.service_accounts.grants import Grants  # noqa: PLC0415
+
+        return Grants(
+            self.client,
+            self.runs_table,
+            service=authorization_service(self.registration, metrics=self.metrics),
+            settings=self.registration,
+            now=self.now,
+        )
 
     def _secret_names(self) -> "SecretNames":
         from byline.refresh.work_units import SecretNames  # noqa: PLC0415

@@ -32,6 +32,7 @@ ACTIONS = {
     "Credential": "read_credential write_credential delete_credential read_credential_token",
     "RoleBindings": "read_roles read_access grant_role revoke_role",
     "Audit": "read_audit",
+    "Person": "read_person offboard_person",
 }
 KINDS = {action: kind for kind, actions in ACTIONS.items() for action in actions.split()}
 """Every action, with the type of its resource."""
@@ -130,6 +131,32 @@ class TestRoles:
         others = EVERYTHING - {role}
         assert not permits(ADA, action, *others)
         assert permits(ADA, action, "project:admin", role)
+
+
+class TestPeople:
+    """Only admins of the deployment ask about others."""
+
+    @pytest.mark.parametrize("action", ["read_person", "offboard_person"])
+    def test_role_of_the_deployment_permits_its_actions(self, action: str) -> None:
+        """It permits them to people and applications, and never to anonymous callers."""
+        assert permits(ADA, action, "deployment:admin", user=GRACE)
+        assert permits(GPU, action, "deployment:admin", user=GRACE)
+        assert not permits(ANONYMOUS, action, "deployment:admin", user=GRACE)
+
+    @pytest.mark.parametrize("action", [action for action in KINDS if "person" not in action])
+    def test_role_of_the_deployment_permits_nothing_else(self, action: str) -> None:
+        """In a project it permits nothing."""
+        assert not permits(ADA, action, "deployment:admin")
+
+    def test_everyone_reads_about_itself_and_offboards_nobody(self) -> None:
+        """Kind, issuer and subject must all be the caller's."""
+        namesake = Principal("application", ISSUER, "ada")
+        assert permits(ADA, "read_person", user=ADA)
+        assert permits(GPU, "read_person", application=GPU)
+        assert not permits(ADA, "read_person", user=GRACE)
+        assert not permits(ADA, "read_person", application=namesake)
+        assert not permits(namesake, "read_person", user=ADA)
+        assert not permits(ADA, "offboard_person", *EVERYTHING, user=ADA)
 
 
 class TestUnmapped:

@@ -122,6 +122,19 @@ def test_route_for_a_service_account_permits_its_person_without_a_role(
     assert sample.ask(GRACE, row).status in {200, 204}
 
 
+@pytest.mark.parametrize("row", [row for row in DECIDED if row.kind == "Person"], ids=route_label)
+def test_route_about_a_person_permits_admins_of_the_deployment(
+    apis: dict[bool, InProcess], empty: Callable[[], None], row: Row
+) -> None:
+    """A principal in `ProjectAdmins` is permitted, and an admin of a project is not."""
+    empty()
+    sample = SampleProject(apis[False])
+    assert sample.ask(ROOT, row).status in {200, 202}
+    sample.grant(ADA, "project:admin")
+    assert sample.ask(ADA, row).status == 404
+    assert (sample.ask(GRACE, row).status == 200) == ("themselves" in row.also)
+
+
 class SampleProject:
     """A project with one resource of each kind, made by an admin; no other caller has a role."""
 
@@ -167,6 +180,7 @@ class SampleProject:
             credential="gpu",
             agent="gpu",
             account_id=account_id(self.api, NIGHTLY, "apollo"),
+            principal="grace",
         )
         documents: dict[str, Any] = {
             "create_run": {},

@@ -130,7 +130,13 @@ def test_our_template_gives_the_runs_table_and_its_function() -> None:
     table = boto3.client("dynamodb").describe_table(TableName="RunsTable")["Table"]
     assert [key["AttributeName"] for key in table["KeySchema"]] == ["project", "id"]
     indexes = [index["IndexName"] for index in table["GlobalSecondaryIndexes"]]
-    assert indexes == ["by-creator", "by-unregistered", "by-live", "by-represented"]
+    assert indexes == [
+        "by-creator",
+        "by-unregistered",
+        "by-live",
+        "by-represented",
+        "by-accountable",
+    ]
     environment = functions["RunsFunction"].environment
     assert environment["RUNS_TABLE"] == "RunsTable"
     groups = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/byline"

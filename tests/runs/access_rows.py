@@ -100,6 +100,7 @@ def agent_rows(
         end=end,
         request_id="r",
     )
-    row = permission.item(created_at="2026-11-02T08:00:00.000Z", updated_at="-")
+    at = "2026-11-02T08:00:00.000Z"
+    row = permission.item(created_at=at, updated_at=at)
     keys = (agent_key(agent, project), listed_key(project, agent.subject))
     return [{**row, **key} for key in keys]

@@ -97,13 +97,15 @@ def conflict(reasons: int = 2, *, code: str = "TransactionConflict") -> Refusal:
 class DynamoDb:
     """A WSGI application around moto. `faults` happen in order, each once.
 
-    `calls` are all calls except the writes of profiles, which are in `profile_writes`.
+    `calls` are all calls except the writes of profiles, which are in `profile_writes`. `remaining`:
+    how many more calls are carried out, as for a process that is killed then; None for all.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.profile_writes: list[Call] = []
         self.faults: deque[LostAnswer | Refusal | Meanwhile] = deque()
+        self.remaining: int | None = None
         self.url = ""
         self._engine: Any = application()
         self._answers_by_token: dict[str, list[Any]] = {}
@@ -129,6 +131,7 @@ class DynamoDb:
     def reset(self) -> None:
         """Empty the tables, and forget calls, faults and transactions."""
         self.faults.clear()
+        self.remaining = None
         self._answers_by_token.clear()
         client = self.client
         existing = client.list_tables()["TableNames"]
@@ -153,6 +156,10 @@ class DynamoDb:
         signer = signature.partition("Credential=")[2].partition("/")[0]
         call = Call(operation, json.loads(body or b"{}"), signer)
         (self.profile_writes if call.is_profile_write else self.calls).append(call)
+        if self.remaining is not None:
+            if self.remaining == 0:
+                return Refusal(operation, "AccessDeniedException").answer(start_response)
+            self.remaining -= 1
         fault = None
         if self.faults and self.faults[0].operation == operation:
             fault = self.faults.popleft()

@@ -49,16 +49,17 @@ def rows_of(
         row |= {"status": {"S": status}, "live": {"S": live_partition(project, status)}}
         if status not in LIVE or project.startswith("deleted#"):
             del row["live"]
+            row.pop("live_for", None)
         rows.append(row)
     return rows
 
 
-def put_all(dynamodb: DynamoDb, rows: Sequence[Item]) -> None:
-    """Write rows to the table."""
+def put_all(dynamodb: DynamoDb, rows: Sequence[Item], *, table: str = TABLE) -> None:
+    """Write rows to a table."""
     client = dynamodb.client
     for start in range(0, len(rows), 25):
         batch = [{"PutRequest": {"Item": row}} for row in rows[start : start + 25]]
-        client.batch_write_item(RequestItems={TABLE: batch})
+        client.batch_write_item(RequestItems={table: batch})
 
 
 def pages_of(api: RunsApi, by: Credential, path: str, query: dict[str, str]) -> Iterator[Answer]:

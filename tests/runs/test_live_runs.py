@@ -1,4 +1,4 @@
-"""The index of live runs: it has exactly the runs that are pending or running."""
+"""The indexes of live runs: they have exactly the runs that are pending or running."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import pytest
 from byline.tables.rows import Contended
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.errors import RequestFailed
-from serve_runs.runs.queries import LIVE_INDEX
+from serve_runs.runs.queries import ACCOUNTABLE_INDEX, LIVE_INDEX
 from serve_runs.runs.requests import CreateRun
 from serve_runs.runs.states import LIVE, TRANSITIONS
 from serve_runs.runs.store import RunStore
@@ -41,6 +41,12 @@ def index_of(dynamodb: DynamoDb) -> dict[str, str]:
     """The partition of each row in the index, by run id."""
     items = dynamodb.client.scan(TableName=TABLE, IndexName=LIVE_INDEX)["Items"]
     return {item["id"]["S"]: item["live"]["S"] for item in items}
+
+
+def accountable_of(dynamodb: DynamoDb) -> set[str]:
+    """The runs in the index by accountable principal."""
+    items = dynamodb.client.scan(TableName=TABLE, IndexName=ACCOUNTABLE_INDEX)["Items"]
+    return {item["id"]["S"] for item in items}
 
 
 def live_of(dynamodb: DynamoDb) -> dict[str, str]:
@@ -71,9 +77,11 @@ def test_run_is_in_the_index_exactly_until_it_ends(
     for change in changes:
         assert api.call("POST", f"{path}/{change}", by=ada).status == 200
         assert index_of(dynamodb) == live_of(dynamodb)
+        assert accountable_of(dynamodb) == live_of(dynamodb).keys()
     assert bool(index_of(dynamodb)) == (changes in [(), ("start",)])
     assert api.call("DELETE", path, by=ada).status == 204
     assert index_of(dynamodb) == {}
+    assert accountable_of(dynamodb) == set()
 
 
 @pytest.mark.parametrize("fault", [LostAnswer("TransactWriteItems"), conflict()], ids=repr)
@@ -88,6 +96,7 @@ def test_index_is_right_after_a_change_that_is_repeated(
     dynamodb.faults.append(fault)
     assert api.call("POST", f"{path}/{change}", by=ada).status == 200
     assert index_of(dynamodb) == live_of(dynamodb)
+    assert accountable_of(dynamodb) == live_of(dynamodb).keys()
     assert bool(index_of(dynamodb)) == (change == "start")
 
 

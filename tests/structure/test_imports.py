@@ -16,7 +16,7 @@ SERVE_RUNS: Sequence[frozenset[str]] = (
     frozenset({"calls"}),
     frozenset({"role_bindings", "runners"}),
     frozenset({"runs", "service_accounts", "agents"}),
-    frozenset({"messages", "credentials", "callers"}),
+    frozenset({"messages", "credentials", "callers", "people"}),
     frozenset({"later_routes", "priming", "tracing"}),
     frozenset({"handler"}),
 )

@@ -192,6 +192,14 @@ def test_every_table_is_watched(metric: str) -> None:
 
 
 @pytest.mark.parametrize("alarm", resources(ALARM))
+def test_alarm_has_at_most_ten_metrics(alarm: str) -> None:
+    """CloudWatch refuses an alarm with more, and the deployment with it.
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html"""
+    parts = properties(ALARM, alarm).get("Metrics", [])
+    assert len([part for part in parts if "MetricStat" in part]) <= 10
+
+
+@pytest.mark.parametrize("alarm", resources(ALARM))
 def test_alarm_notifies_the_operators_topic(alarm: str) -> None:
     """Every alarm names its runbook entry and notifies the topic. Missing data raises only the
     alarms on missing data."""

@@ -6,7 +6,8 @@ from byline.refresh.token_rows import DUE_INDEX
 from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
 from byline.tables.rows import EXPIRES_AT
 from serve_runs.audit.store import PERSON_INDEX
-from serve_runs.runs.queries import LIVE_INDEX, REPRESENTED_INDEX
+from serve_runs.people.holdings import HOLDER_INDEX
+from serve_runs.runs.queries import ACCOUNTABLE_INDEX, LIVE_INDEX, REPRESENTED_INDEX
 from tests.template.deployment import Deployment
 from tests.template.stack import evaluate, properties, resources, template, translate
 from tests.template.test_parameters import BROWSERS, OWN
@@ -80,7 +81,9 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         {"AttributeName": "project", "KeyType": "HASH"},
         {"AttributeName": "id", "KeyType": "RANGE"},
     ]
-    by_creator, by_unregistered, by_live, by_represented = body["GlobalSecondaryIndexes"]
+    by_creator, by_unregistered, by_live, by_represented, by_accountable = body[
+        "GlobalSecondaryIndexes"
+    ]
     assert by_creator == {
         "IndexName": "by-creator",
         "KeySchema": [
@@ -113,8 +116,16 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         ],
         "Projection": {"ProjectionType": "ALL"},
     }
+    assert by_accountable == {
+        "IndexName": ACCOUNTABLE_INDEX,
+        "KeySchema": [
+            {"AttributeName": "live_for", "KeyType": "HASH"},
+            {"AttributeName": "id", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    names = ("project", "id", "creator", "live", "person", *ENTRY_ATTRIBUTES)
+    names = ("project", "id", "creator", "live", "person", "live_for", *ENTRY_ATTRIBUTES)
     assert types == dict.fromkeys(names, "S")
 
 
@@ -153,7 +164,7 @@ def test_access_table_has_the_keys_that_the_code_writes() -> None:
         {"AttributeName": "scope", "KeyType": "HASH"},
         {"AttributeName": "entry", "KeyType": "RANGE"},
     ]
-    by_email, by_person = body["GlobalSecondaryIndexes"]
+    by_email, by_person, by_holder = body["GlobalSecondaryIndexes"]
     assert by_email == {
         "IndexName": "by-email",
         "KeySchema": [
@@ -170,8 +181,16 @@ def test_access_table_has_the_keys_that_the_code_writes() -> None:
         ],
         "Projection": {"ProjectionType": "ALL"},
     }
+    assert by_holder == {
+        "IndexName": HOLDER_INDEX,
+        "KeySchema": [
+            {"AttributeName": "holder", "KeyType": "HASH"},
+            {"AttributeName": "entry", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    assert types == {"scope": "S", "entry": "S", "email": "S", "answerable": "S"}
+    assert types == dict.fromkeys(("scope", "entry", "email", "answerable", "holder"), "S")
 
 
 def test_access_table_expires_rows_only_with_a_retention_of_audit_records() -> None:

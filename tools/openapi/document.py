@@ -62,6 +62,10 @@ _HEAD: Json = {
             "description": "Records of each action: the actor, and the person they acted for.",
         },
         {"name": "access", "description": "Roles of people and applications in a project."},
+        {
+            "name": "people",
+            "description": "People and applications: what they have in all projects.",
+        },
         {"name": "callers", "description": "The caller of a request."},
         {"name": "health", "description": "Whether the function answers."},
     ],

@@ -248,6 +248,34 @@ AGENT: Mapping[str, Any] = {
     "updated_at": "2026-11-02T08:00:00.000Z",
 }
 
+PERSON: Mapping[str, Any] = {
+    "principal": "user:https://issuer.example.com#ada",
+    "who": _SHOWN_ADA,
+    "project_admin": False,
+    "complete": True,
+    "roles": [{"project": PROJECT, "roles": ["project:editor"]}],
+    "service_accounts": [SERVICE_ACCOUNT],
+    "registrations": [],
+    "agent_permissions": [],
+    "runs": [RUN],
+    "next_cursor": None,
+}
+
+OFFBOARDED: Mapping[str, Any] = {
+    **PERSON,
+    "roles": [],
+    "service_accounts": [],
+    "runs": [],
+    "ended": {
+        "roles": 1,
+        "service_accounts": 1,
+        "registrations": 0,
+        "agent_permissions": 0,
+        "runs": 1,
+    },
+    "projects_without_admin": [],
+}
+
 GRANT_ROLE = {"role": "project:editor", "email": "ada@example.com"}
 ROLE_BINDING = {
     "kind": "user",
@@ -325,6 +353,8 @@ EXAMPLES: Mapping[str, Any] = {
     "AllowedAgentList": {"agents": [AGENT], "next_cursor": None},
     "ServiceAccount": SERVICE_ACCOUNT,
     "ServiceAccountList": {"service_accounts": [SERVICE_ACCOUNT], "next_cursor": None},
+    "Person": PERSON,
+    "OffboardedPerson": OFFBOARDED,
     "Message": MESSAGE,
     "MessageList": {"messages": [MESSAGE], "next_after": MESSAGE_ID},
     "RunnerToken": {

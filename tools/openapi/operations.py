@@ -18,6 +18,8 @@ from tools.openapi.shapes import (
     Health,
     Message,
     MessageList,
+    OffboardedPerson,
+    Person,
     PrincipalAccess,
     RegisteredRunner,
     ResourceMetadata,
@@ -164,6 +166,18 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "list_roles": _read("access", "The roles that can be granted.", RoleList),
     "revoke_role": _delete("access", "The role is revoked.", *NAMED, "last_admin"),
+    "show_person": Operation("people", {200: ("A page.", Person)}, (*CALL, "not_found", *PAGE)),
+    "offboard_person": Operation(
+        "people",
+        {
+            200: ("Nothing is left.", OffboardedPerson),
+            202: (
+                "Something is left, or the indexes are not complete. Send the request again.",
+                OffboardedPerson,
+            ),
+        },
+        (*CALL, "not_found", *CHANGE, "invalid_parameter"),
+    ),
     "list_audit_records": _list("audit", AuditRecordList),
     "put_project_credential": _change(
         "credentials",

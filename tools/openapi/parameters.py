@@ -9,6 +9,7 @@ import msgspec
 from byline.names import Name, RunId
 from serve_runs.audit.requests import ListAudit, ReadToken
 from serve_runs.messages.requests import ListMessages
+from serve_runs.people.requests import ME, PersonText
 from serve_runs.role_bindings.access_routes import AccessQuery
 from serve_runs.role_bindings.requests import RevokedBinding
 from serve_runs.runs.requests import ListRuns
@@ -68,6 +69,7 @@ QUERIES: dict[str, type] = {
     "list_role_bindings": PageQuery,
     "revoke_role": RevokedBinding,
     "show_access": AccessQuery,
+    "show_person": PageQuery,
     "list_audit_records": ListAudit,
     "list_project_credentials": PageQuery,
     "show_credential_token": ReadToken,
@@ -83,6 +85,7 @@ _PATH = {
     "run_id": (RunId, RUN_ID),
     "runner": (Name, RUNNER_NAME),
     "credential": (Name, CREDENTIAL_NAME),
+    "principal": (PersonText, ME),
     "account_id": (ServiceAccountId, SERVICE_ACCOUNT_ID),
     "agent": (Name, AGENT_NAME),
 }

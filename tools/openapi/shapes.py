@@ -678,6 +678,72 @@ class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     ] = msgspec.UNSET
 
 
+class ProjectRoles(msgspec.Struct, forbid_unknown_fields=True):
+    """The roles that a principal has in a project."""
+
+    project: Name
+    roles: list[str]
+
+
+class Person(msgspec.Struct, forbid_unknown_fields=True):
+    """What a person or an application has in all projects, in the order of these lists."""
+
+    principal: Annotated[str, Meta(description="Kind, issuer and subject, as records name it.")]
+    who: Shown
+    project_admin: Annotated[
+        bool, Meta(description="Whether `ProjectAdmins` names it, which only a deployment changes.")
+    ]
+    complete: Annotated[
+        bool,
+        Meta(
+            description="False until the rows that earlier versions wrote are in the indexes: then "
+            "some of them may be missing here."
+        ),
+    ]
+    roles: list[ProjectRoles]
+    service_accounts: Annotated[
+        list[ServiceAccount], Meta(description="The service accounts that act for the person.")
+    ]
+    registrations: Annotated[
+        list[ServiceAccount], Meta(description="Of an application: the people it acts for.")
+    ]
+    agent_permissions: Annotated[
+        list[AllowedAgent],
+        Meta(
+            description="Of an application: the projects in which it may act for whoever's token "
+            "it carries."
+        ),
+    ]
+    runs: Annotated[
+        list[Run],
+        Meta(description="The pending and running runs that it is accountable for, oldest first."),
+    ]
+    next_cursor: Annotated[str | None, Meta(description="For the next page; null on the last one.")]
+
+
+class Ended(msgspec.Struct, forbid_unknown_fields=True):
+    """How many roles, registrations, permissions and runs a request ended."""
+
+    roles: int
+    service_accounts: int
+    registrations: int
+    agent_permissions: int
+    runs: int
+
+
+class OffboardedPerson(Person, forbid_unknown_fields=True):
+    """What a request ended, and what is left: empty lists where everything was ended."""
+
+    ended: Ended
+    projects_without_admin: Annotated[
+        list[str],
+        Meta(
+            description="Projects whose last admin the request removed. `ProjectAdmins` administer "
+            "them: grant the role to somebody else."
+        ),
+    ]
+
+
 ANSWERS: tuple[Any, ...] = (
     Health,
     SignedOut,
@@ -706,5 +772,7 @@ ANSWERS: tuple[Any, ...] = (
     ServiceAccountList,
     AllowedAgent,
     AllowedAgentList,
+    Person,
+    OffboardedPerson,
     Problem,
 )

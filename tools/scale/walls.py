@@ -26,7 +26,7 @@ ROWS_PER_REQUEST = 500
 
 REGISTERED = ("claim", "clear", "give back")
 
-NAMES = (RUNS, "by-creator", "by-live", "by-unregistered", ACCESS, "by-person")
+NAMES = (RUNS, "by-creator", "by-live", "by-accountable", "by-unregistered", ACCESS, "by-person")
 """The tables and indexes that a run's life writes."""
 
 type Table = Sequence[tuple[str, ...]]
@@ -66,6 +66,11 @@ def walls(life: Life) -> Table:
             life.units(*LIFE, *REGISTERED, index="by-creator"),
         ),
         ("changes by one person", "`by-person`", life.units("create", index="by-person")),
+        (
+            "run lives of one person",
+            "`by-accountable`",
+            life.units(*LIFE, index="by-accountable"),
+        ),
         ("starts in one project", "`by-live`, pending", _pending(life)),
         ("messages in one project", "the project's partition", check),
         ("messages in one run", "the run's messages", life.units("post a message", index=RUNS)),

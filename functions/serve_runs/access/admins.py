@@ -9,6 +9,9 @@ from byline.identity.caller import ANONYMOUS, Principal, PrincipalKind
 from byline.identity.settings import IdentitySettings
 from byline.identity.typed_text import fault_of_typed
 
+DEPLOYMENT_ROLE = "deployment:admin"
+"""Their role on what belongs to no project. It is in no row, and cannot be granted."""
+
 
 class DefaultIssuers(msgspec.Struct, frozen=True):
     """The issuers of subjects that are given without one; empty where several are possible.

@@ -14,6 +14,7 @@ import msgspec
 from byline.caching import Clock
 from byline.identity.caller import Caller, Principal, principal_of
 from byline.tables.rows import Item, read_rows
+from serve_runs.access.admins import DEPLOYMENT_ROLE
 from serve_runs.access.decisions import VISIBILITY, Attribute, Question, Resource, decisions
 from serve_runs.errors import forbidden, not_found
 
@@ -136,7 +137,7 @@ def question(
 class AccessControl:
     """Reads callers' rights from `AccessTable`, consistently: a revoked role has no effect at once.
 
-    `admins` administer every project, without a role in the table.
+    `admins` administer every project, and what belongs to none (`""`), without roles in the table.
     """
 
     def __init__(
@@ -221,7 +222,8 @@ class AccessControl:
             return RoleAssignment(principal, _roles(rows, key) | more)
         # Cached, so that all decisions of a request see the same roles.
         read_others = cache(lambda: _roles(self._read_rows([key]), key))
-        return RoleAssignment(principal, frozenset({ADMIN_ROLE}) | more, read_others)
+        role = ADMIN_ROLE if project else DEPLOYMENT_ROLE
+        return RoleAssignment(principal, more | {role}, read_others)
 
     def _role_keys(self, principals: Mapping[str, Principal]) -> list[Item]:
         """The keys of principals' roles, by project. Those of admins are read when needed."""

@@ -26,6 +26,7 @@ VISIBILITY = {
     "Credential": "read_credential",
     "RoleBindings": "read_roles",
     "Audit": "read_audit",
+    "Person": "read_person",
 }
 """By resource type: the action whose permission lets a caller know that a resource exists."""
 

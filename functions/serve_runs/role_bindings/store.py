@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from byline.caching import Clock
 from byline.identity.caller import Principal, read_principal
-from byline.tables.rows import Item, rfc3339, write_together
+from byline.tables.rows import Item, Refused, rfc3339, write_together
 from serve_runs.access.control import ADMIN_ROLE, roles_key
 from serve_runs.access.projects import project_key
-from serve_runs.errors import RequestFailed, not_found
+from serve_runs.errors import RequestFailed, contended, not_found
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+ATTEMPTS = 3
+"""How often the last admin is withdrawn, because another may come or go at the same time."""
 
 _ROLES = "roles#"
 
@@ -49,6 +52,40 @@ class RoleStore:
 
         Raises `RequestFailed`: `not_found` where the principal does not have it, `last_admin`.
         """
+        refused = self._revoke(project, principal, role, record, self._count(project, -1))
+        if "role" in refused:
+            raise not_found()
+        if "admins" in refused:
+            raise RequestFailed("last_admin")
+
+    def withdraw(
+        self, project: str, principal: Principal, role: str, *, record: "TransactWriteItemTypeDef"
+    ) -> Literal["revoked", "absent", "last_admin"]:
+        """Revoke a role also from the last admin, for admins of every project.
+
+        `absent` where the principal does not have it, `last_admin` where no other admin is left.
+        Raises `RequestFailed` (`store_unavailable`) where the number of admins keeps changing.
+        """
+        for _ in range(ATTEMPTS):
+            refused = self._revoke(project, principal, role, record, self._count(project, -1))
+            if not refused:
+                return "revoked"
+            if "role" in refused:
+                return "absent"
+            refused = self._revoke(project, principal, role, record, self._no_admin(project))
+            if not refused:
+                return "last_admin"
+        raise contended("project's admins")
+
+    def _revoke(
+        self,
+        project: str,
+        principal: Principal,
+        role: str,
+        record: "TransactWriteItemTypeDef",
+        admins: "TransactWriteItemTypeDef",
+    ) -> Refused:
+        """Revoke a role with its record, for `project:admin` with `admins`."""
         actions: dict[str, TransactWriteItemTypeDef] = {
             "role": {
                 "Update": {
@@ -64,12 +101,23 @@ class RoleStore:
             }
         }
         if role == ADMIN_ROLE:
-            actions["admins"] = self._count(project, -1)
-        refused = write_together(self._client, actions | {"record": record})
-        if "role" in refused:
-            raise not_found()
-        if "admins" in refused:
-            raise RequestFailed("last_admin")
+            actions["admins"] = admins
+        return write_together(self._client, actions | {"record": record})
+
+    def _no_admin(self, project: str) -> "TransactWriteItemTypeDef":
+        """The action that removes the last admin from the number of admins.
+
+        A row that an earlier version or an operator wrote may lack the number.
+        """
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": project_key(project),
+                "UpdateExpression": "SET admins = :none",
+                "ConditionExpression": "attribute_not_exists(admins) OR admins <= :one",
+                "ExpressionAttributeValues": {":none": {"N": "0"}, ":one": {"N": "1"}},
+            }
+        }
 
     def claim(self, project: str, principal: Principal) -> "dict[str, TransactWriteItemTypeDef]":
         """The actions, besides its first run, that make a principal the admin of a new project."""
@@ -145,14 +193,18 @@ class RoleStore:
     def _grant(
         self, project: str, principal: Principal, role: str, *, more: str = ""
     ) -> "TransactWriteItemTypeDef":
+        assignments = f"updated_at = :now, holder = :holder{more}"
         return {
             "Update": {
                 "TableName": self._table,
                 "Key": roles_key(project, principal),
-                "UpdateExpression": f"ADD #roles :these SET updated_at = :now{more}",
+                "UpdateExpression": f"ADD #roles :these SET {assignments}",
                 "ConditionExpression": "NOT contains(#roles, :role)",
                 "ExpressionAttributeNames": {"#roles": "roles"},
-                "ExpressionAttributeValues": self._values(role),
+                "ExpressionAttributeValues": {
+                    **self._values(role),
+                    ":holder": {"S": principal.text},
+                },
             }
         }
 

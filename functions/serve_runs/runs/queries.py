@@ -16,6 +16,7 @@ from serve_runs.runs.states import LIVE
 from serve_runs.runs.views import live_partition
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
 
@@ -27,6 +28,9 @@ REPRESENTED_INDEX = "by-represented"
 
 LIVE_INDEX = "by-live"
 """Keyed by (project and state, run id). It has only runs that are not over."""
+
+ACCOUNTABLE_INDEX = "by-accountable"
+"""Keyed by (accountable principal, run id). It has only runs that are not over."""
 
 
 class RunQuery(msgspec.Struct, frozen=True, repr_omit_defaults=True):
@@ -107,6 +111,12 @@ def id_of(item: Item) -> str:
     return item["id"]["S"]
 
 
+def is_about_an_index(error: "ClientError") -> bool:
+    """Whether a query failed because DynamoDB has not filled its index yet, or lacks it."""
+    fault = error.response["Error"]
+    return fault["Code"] == "ValidationException" and " index: " in fault["Message"]
+
+
 def _list_one(
     client: "DynamoDBClient",
     table: str,
@@ -133,8 +143,7 @@ def _list_one(
         try:
             return list_from(index)
         except client.exceptions.ClientError as error:
-            fault = error.response["Error"]
-            if fault["Code"] != "ValidationException" or " index: " not in fault["Message"]:
+            if not is_about_an_index(error):
                 raise
     raise RequestFailed(
         "store_unavailable", "The index of runs by person is being filled. Retry later."

@@ -7,7 +7,8 @@ import msgspec
 from serve_runs.audit.trail import Action
 
 LIVE = ("pending", "running")
-"""The states of a run that is not over. A run in one of them is in the index `by-live`."""
+"""The states of a run that is not over. A run in one of them is in the indexes of live
+runs."""
 
 
 class Transition(msgspec.Struct, frozen=True):

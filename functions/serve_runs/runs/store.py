@@ -134,7 +134,8 @@ class RunStore:
     def change(
         self, project: str, run_id: str, *, transition: Transition, action: ActionContext
     ) -> Item:
-        """Change a run's state, and record the caller. A run that ends leaves the index `by-live`.
+        """Change a run's state, and record the caller. A run that ends leaves the indexes of live
+        runs.
 
         Raises `RequestFailed`: `not_found`; `wrong_state`, with the current state.
         """
@@ -170,7 +171,7 @@ class RunStore:
                 "Key": run_key(project, run_id),
                 "UpdateExpression": (
                     f"SET {', '.join(f'#{name} = :{name}' for name in changes)}"
-                    + (" REMOVE live" if is_over else "")
+                    + (" REMOVE live, live_for" if is_over else "")
                 ),
                 "ConditionExpression": UNCHANGED,
                 # `status` is a reserved word of DynamoDB.

@@ -3,6 +3,8 @@
 A row has the display names that were known when it was written. `named_runs` adds later names.
 """
 
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from typing import Any
 
 from byline.identity.caller import Caller, read_executed_by, read_principal, who
@@ -33,8 +35,8 @@ def new_item(
 ) -> Item:
     """The row of a run that is created at the time `at`, seconds since the epoch.
 
-    `creator` and the column of its kind exist only for a known caller, `live` until the run ends.
-    Indexes and conditions depend on whether an attribute exists.
+    `creator` and the column of its kind exist only for a known caller, `live` and `live_for` until
+    the run ends. Indexes and conditions depend on whether an attribute exists.
     """
     time = rfc3339(at)
     item: Item = {
@@ -59,6 +61,8 @@ def new_item(
         item[_creator_column(creator)] = {"S": creator.subject}
         if creator.through:
             item["through"] = {"S": creator.through}
+    if action.accountable is not None:
+        item["live_for"] = {"S": accountable_partition(action.accountable)}
     if (identity := action.identity) is not None:
         item["executed_by"] = {"S": identity}
     person = action.on_behalf_of
@@ -91,7 +95,7 @@ def tombstone_of(
     }
     # Without these key attributes the tombstone is in no index, so it is not listed. The error is
     # of the registration; the deregistration has none yet. The expiry is that of the run.
-    for name in ("creator", "live", "registration_error", EXPIRES_AT):
+    for name in ("creator", "live", "live_for", "registration_error", EXPIRES_AT):
         tombstone.pop(name, None)
     # Its key attribute of `by-represented` goes too, but the issuer in it stays known.
     if (person := tombstone.pop("person", None)) is not None:
@@ -127,6 +131,14 @@ def kept_project(project: str) -> Item:
 def live_partition(project: str, status: str) -> str:
     """The partition of the index `by-live` with a project's runs in this state, one of `LIVE`."""
     return f"{project}#{status}"
+
+
+def accountable_partition(principal: str) -> str:
+    """The partition of the index `by-accountable` with the live runs of a principal, given as text.
+
+    128 bits of a hash: the text itself may be hundreds of bytes, for which each write would pay.
+    """
+    return urlsafe_b64encode(sha256(principal.encode()).digest()[:16]).decode().rstrip("=")
 
 
 def run_json(item: Item) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class ServiceAccountRegistration:
             "id": account_id,
             "principal": self.application.text,
             "person": self.person.text,
+            "holder": self.person.text,
             "identity": self.identity,
             "project": self.project,
             "role": self.role,

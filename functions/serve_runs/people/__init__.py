@@ -1,0 +1,1 @@
+"""People and applications across all projects: what they have, and ending it."""
