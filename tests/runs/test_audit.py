@@ -367,8 +367,8 @@ def test_recorded_actions_equal_the_changing_actions_of_the_policies() -> None:
         kinds.setdefault(kind, set()).update(names.split(", "))
     assert kinds.keys() == {"create", "read", "update", "cancel", "delete", "read_token"}
     # A restart changes no registration, and a runner's message is the output of a run.
-    # The read of a token that an execution allows is recorded.
-    unrecorded = {"restart_runner", "post_runner_message", "execute_run"}
+    # A read that an execution allows is recorded, and so is each end by an offboarding.
+    unrecorded = {"restart_runner", "post_runner_message", "execute_run", "offboard_person"}
     expected_actions = set().union(*(names for kind, names in kinds.items() if kind != "read"))
     assert set(get_args(Action)) == expected_actions - unrecorded
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from serve_runs.credentials.views import unchanged
+from tests.runs.access_rows import token_of
 from tests.runs.credentials_api import OTHER, TOKEN, CredentialsApi
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer
@@ -83,6 +84,21 @@ class TestReaders:
         assert stored.token(tpu).json["token"] == TOKEN
         assert stored.token(gpu).reason == "not_found"
 
+    def test_runners_read_is_recorded_as_its_own(
+        self, stored: CredentialsApi, ada: Credential, gpu: Credential
+    ) -> None:
+        """Not on behalf of whoever registered its account."""
+        path = f"/v1/projects/{stored.project}/service-accounts"
+        stored.grant("lin", "project:editor")
+        document = {"token": token_of(gpu), "role": "project:viewer"}
+        registered = stored.api.call("POST", path, by=ada, document=document)
+        assert registered.status == 201, registered.body
+        stored.bind(ada, {"runner": "nightly"})
+        assert stored.token(gpu).json["token"] == TOKEN
+        record = stored.records()[-1]
+        assert record["action"] == "read_credential_token"
+        assert "on_behalf_of" not in record
+
     def test_application_reads_that_is_named(
         self, stored: CredentialsApi, ada: Credential, gpu: Credential, web: Web
     ) -> None:
@@ -103,6 +119,16 @@ class TestReaders:
         stored.grant("lin", "project:editor")
         assert stored.token(agent).json["token"] == TOKEN
         assert stored.token(web.browser("lin")).reason == "forbidden"
+
+    def test_agent_reads_only_while_its_permission_lets_it_start_runs(
+        self, stored: CredentialsApi, ada: Credential, web: Web
+    ) -> None:
+        """An agent that is bound by name, but allowed as a viewer, reads nothing for an editor."""
+        agent = web.bearer("lin", client="planner-client", act={"sub": "planner"})
+        stored.bind(ada, application(stored, "planner"))
+        stored.grant("lin", "project:editor")
+        stored.allow("planner", "project:viewer")
+        assert_denied(stored, stored.token(agent), 404, "not_found")
 
     def test_agent_with_a_role_needs_it_together_with_its_person(
         self, stored: CredentialsApi, ada: Credential, web: Web
@@ -214,6 +240,17 @@ class TestBinding:
         path = f"/v1/projects/{stored.project}/audit"
         shown = stored.api.call("GET", path, by=ada, query={"credential": "github"}).json
         assert [each["readers"] for each in shown["records"]] == [readers, None]
+
+    def test_binding_names_its_own_issuer(self, stored: CredentialsApi, ada: Credential) -> None:
+        """Of the caller who bound it, and not of whoever wrote the credential before."""
+        stored.world.dynamodb.update_item(
+            TableName=ACCESS_TABLE,
+            Key={name: stored.row()[name] for name in ("scope", "entry")},
+            UpdateExpression="SET updated_by_issuer = :issuer",
+            ExpressionAttributeValues={":issuer": {"S": "https://other.example.com"}},
+        )
+        who = stored.bind(ada, {"runner": "nightly"}).json["who"]
+        assert who["updated_by"]["issuer"] == stored.issuer
 
     def test_same_binding_again_writes_nothing(
         self, stored: CredentialsApi, ada: Credential, grace: Credential

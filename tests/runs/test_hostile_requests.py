@@ -131,7 +131,7 @@ class TestBody:
             answer = api.call(route.method, path, by=ada, body="{}")
             assert_refused(answer, dynamodb, 415, "unsupported_media_type")
             answer = api.call(route.method, path, by=ada, body="{}", headers=JSON)
-            assert answer.reason != "invalid_body"
+            assert answer.status < 400 or answer.reason != "invalid_body"
             dynamodb.calls.clear()
 
     @pytest.mark.parametrize("labels", [32, 33])

@@ -161,6 +161,19 @@ def test_agent_of_a_delegated_token_sees_its_person(
     assert (answer["kind"], answer["subject"]) == ("application", "planner")
     assert answer["acts_for"]["subject"] == "mary"
     assert set(answer["permissions"]) == ROLES["project:viewer"]
+    assert [(each["by"], each["role"]) for each in answer["bindings"]] == [
+        ("agent", "project:editor")
+    ]
+
+
+def test_agent_without_permission_learns_nothing_of_its_person(
+    api: RunsApi, rows: AccessRows, web: Web
+) -> None:
+    """Neither which roles the person has in the project, nor which it has by itself there."""
+    rows.grant("project:admin", "mary")
+    rows.grant("project:editor", "planner", kind="application")
+    answer = show(api, web.bearer("mary", act={"sub": "planner"})).json
+    assert (answer["bindings"], answer["acts_for"], answer["permissions"]) == ([], None, [])
 
 
 def test_person_is_found_by_email_address(api: RunsApi, ada: Credential, web: Web) -> None:

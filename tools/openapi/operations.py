@@ -176,7 +176,7 @@ OPERATIONS: Mapping[str, Operation] = {
                 OffboardedPerson,
             ),
         },
-        (*CALL, "not_found", *CHANGE, "invalid_parameter"),
+        (*CALL, "not_found", *CHANGE, *BODY, "invalid_parameter"),
     ),
     "list_audit_records": _list("audit", AuditRecordList),
     "put_project_credential": _change(

@@ -399,10 +399,10 @@ class PermittingBinding(msgspec.Struct, forbid_unknown_fields=True):
     """A role of a principal, its origin, and the actions that it permits."""
 
     by: Annotated[
-        Literal["project_admins", "registration", "project_claim", "role_binding"],
+        Literal["project_admins", "registration", "agent", "project_claim", "role_binding"],
         Meta(
-            description="`ProjectAdmins`, the registration of a service account, the first run of "
-            "the project, or a role binding."
+            description="`ProjectAdmins`, the registration of a service account, the permission of "
+            "an agent, the first run of the project, or a role binding."
         ),
     ]
     role: str

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response
 
-from byline.identity.caller import Principal
+from byline.identity.caller import Principal, principal_of
 from serve_runs.access.decisions import Resource
 from serve_runs.audit.requests import ReadToken
-from serve_runs.audit.trail import Action, AuditedResource, AuditTrail
+from serve_runs.audit.trail import Action, ActionContext, AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.credentials.queries import list_credentials
 from serve_runs.credentials.readers import (
@@ -153,7 +153,7 @@ class CredentialRoutes:
                 raise RequestFailed("run_required" if run is None else "run_labels_differ")
         # Recorded before the secret is read, so that no read is without a record.
         audited = AuditedResource(call.project, "credential", credential)
-        self.audit.write(call.action, READ, audited, run=query.run)
+        self.audit.write(self._read_by(call, runners), READ, audited, run=query.run)
         secret = self.store.read_secret(found)
         call.log("credential token read", credential=credential, run=query.run)
         return json_answer(
@@ -175,6 +175,13 @@ class CredentialRoutes:
         names = [reader.runner for reader in readers if reader.runner is not None]
         return self.executions.runners.own_principals(call.project, names or [NO_RUNNER])
 
+    def _read_by(self, call: Call, runners: Mapping[str, Principal]) -> ActionContext:
+        """Who reads: a runner for itself, not for the person who registered its account."""
+        is_delegated = call.caller is not None and call.caller.represents is not None
+        if is_delegated or principal_of(call.caller) not in runners.values():
+            return call.action
+        return replace(call.action, on_behalf_of=None)
+
     def _bound(
         self,
         call: Call,
@@ -185,9 +192,11 @@ class CredentialRoutes:
     ) -> Resource:
         if readers is None:
             return call.access.resource("Credential", credential)
-        # An agent reads for a person only what that person may start runs with.
-        person = replace(call.access, assignments=call.access.assignments[1:])
-        counts = person.may("create_run")
+        # An application reads for a person only while that person may start runs. With a token that
+        # names the person, the agent's permission must allow that too.
+        is_agent = call.caller is not None and call.caller.represents is not None
+        held = call.access.assignments if is_agent else call.access.assignments[1:]
+        counts = replace(call.access, assignments=held).may("create_run")
         facts = as_facts(readers, runners=runners, applications_count=counts)
         return call.access.resource("Credential", credential, readers=facts)
 

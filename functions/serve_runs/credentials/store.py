@@ -15,13 +15,12 @@ token again. If the put ends in between, the marker lets a DELETE find and delet
 """
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from byline.caching import Clock
-from byline.tables.rows import ConditionFailed, Item, rfc3339, write_row, write_together
+from byline.tables.rows import ConditionFailed, Item, write_row, write_together
 from serve_runs.access.projects import keep_project_row
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.credentials.readers import Readers, stored
@@ -30,6 +29,7 @@ from serve_runs.credentials.secrets import CredentialSecret, CredentialSecrets, 
 from serve_runs.credentials.views import (
     DELETING_UNTIL,
     Credential,
+    bound,
     changed,
     credential_item,
     credential_key,
@@ -125,8 +125,7 @@ class CredentialStore:
             before = read_credential(item)
             if before.readers == text:
                 return before, "unchanged"
-            at = rfc3339(self._now())
-            after = replace(before, readers=text, updated_at=at, updated_by=action.identity)
+            after = bound(before, text, action=action, at=self._now())
             if self._commit(item, credential_item(after), record=record):
                 return after, "bound"
         raise contended("credential")

@@ -1,6 +1,6 @@
 """A credential as a row of `AccessTable`, and as the API shows it: metadata, never its token."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -99,6 +99,17 @@ def changed(
         updated_by=action.identity,
         updated_by_issuer=action.issuer,
         readers=kept if readers is None else readers,
+    )
+
+
+def bound(before: Credential, readers: str, *, action: ActionContext, at: float) -> Credential:
+    """The credential after it was bound to `readers`. `at`: in seconds since the epoch."""
+    return replace(
+        before,
+        readers=readers,
+        updated_at=rfc3339(at),
+        updated_by=action.identity,
+        updated_by_issuer=action.issuer,
     )
 
 

@@ -3,6 +3,7 @@
 caller → policy, unless it asks about itself → the rights that the principal has when it calls.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -58,13 +59,21 @@ class AccessRoutes:
             call.access.require("read_access", call.access.resource("RoleBindings", ""))
             principal = self._named(query.principal, call)
             access = self.access_control.read_access(_as_caller(principal), call.project)
-        person = None if access.acts_for is None else access.acts_for.person
+        # A token that names a person beside the agent: only what the project's permission gives
+        # counts, and without a permission the agent learns nothing of the person.
+        is_agent = principal == own and call.caller is not None and bool(call.caller.represents)
+        hidden = access.acts_for is None or (is_agent and not access.acts_for.roles)
+        person = None if hidden or access.acts_for is None else access.acts_for.person
         known = self.principals.profiles.read(each for each in (principal, person) if each)
         return json_answer(
             200,
             {
                 **principal_json(principal, known.get(principal)),
-                "bindings": self._bindings(principal, call.project, registered=_registered(access)),
+                "bindings": (
+                    _shown([("agent", role) for role in sorted(_registered(access))])
+                    if is_agent
+                    else self._bindings(principal, call.project, registered=_registered(access))
+                ),
                 "acts_for": person
                 and {
                     **principal_json(person, known.get(person)),
@@ -91,11 +100,16 @@ class AccessRoutes:
             ("project_claim" if is_claimed and role == ADMIN_ROLE else "role_binding", role)
             for role in sorted(roles)
         ]
-        return [{"by": by, "role": role, "permits": permitted_by(role)} for by, role in found]
+        return _shown(found)
+
+
+def _shown(found: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Roles with their origins, and what each permits."""
+    return [{"by": by, "role": role, "permits": permitted_by(role)} for by, role in found]
 
 
 def _registered(access: Access) -> frozenset[str]:
-    """The roles that an application has by its registration in the project."""
+    """The roles that an application has by its registration, or an agent by its permission."""
     return frozenset() if access.acts_for is None else access.acts_for.roles
 
 
