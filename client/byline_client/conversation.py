@@ -1,4 +1,4 @@
-"""One call of the service as a sequence of steps: what is sent, how long to wait, what it means.
+"""One call of the service as a sequence of steps: requests, waits, and the meaning of the answer.
 
 The steps do no input and no output, so the sync and the async client share them.
 """
@@ -69,7 +69,7 @@ class HttpAnswer(Protocol):
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """What came in place of an answer. `sent`: whether the service may have received the call."""
+    """A request without an answer. `sent`: whether the service may have received it."""
 
     what: str
     sent: bool

@@ -1,4 +1,4 @@
-"""What a run's record consists of: the calls that create, start and end it.
+"""The calls that create, start and end the record of a run.
 
 The calls are scripts without input and output: each is sent by a sync or an async client, and sent
 again by a later process where the service could not be reached.
@@ -89,7 +89,7 @@ def transition(plan: RunPlan, run_id: str, change: "Outcome | Literal['start']")
 
 
 def whole_record(plan: RunPlan, run_id: str, outcome: Outcome) -> Script:
-    """What is missing up to the end; a run with an id was started. Returns the run's id."""
+    """The calls that are missing up to the end, and the run's id. A run with an id was started."""
     if not run_id:
         run_id = yield from opening(plan)
     yield from transition(plan, run_id, outcome)

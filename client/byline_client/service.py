@@ -150,7 +150,7 @@ def _request(call: ServiceCall, token: SecretText) -> dict[str, Any]:
 
 
 def _no_answer(error: httpx.HTTPError) -> NoAnswer:
-    """What to say of a failed request. The library's own message may quote a header."""
+    """A failed request in our own words. The library's message may quote a header."""
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
         return NoAnswer("cannot be reached", sent=False)
     if isinstance(error, httpx.TimeoutException):

@@ -17,7 +17,7 @@ from byline_client.oauth import GrantedTokens, GrantRefused, request_tokens
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 SLOWER_SECONDS = 5
-"""What `slow_down` adds to the interval (RFC 8628, section 3.5)."""
+"""The seconds that `slow_down` adds to the interval (RFC 8628, section 3.5)."""
 
 BROWSER_SECONDS = 300
 _PAGE = b"<!doctype html><title>byline</title><p>You can close this page and go back."

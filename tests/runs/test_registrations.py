@@ -225,6 +225,30 @@ class TestEnds:
         for method in ("GET", "DELETE"):
             assert api.call(method, f"{ACCOUNTS}/{account}", by=lin).status == 404
 
+    @pytest.mark.parametrize("is_of_project", [False, True])
+    def test_ended_registration_is_replaced_whatever_row_is_left(
+        self,
+        api: RunsApi,
+        lin: Credential,
+        robot: Credential,
+        dynamodb: DynamoDb,
+        web: Web,
+        *,
+        is_of_project: bool,
+    ) -> None:
+        """DynamoDB deletes the two rows of an ended registration one after the other."""
+        account = register(api, lin, robot, expires_at=ahead(hours=1)).json["id"]
+        end(dynamodb, account, "robot", web, project="apollo")
+        application = Principal("application", web.url, "robot")
+        by_application, by_project = (
+            acts_for_key(application, "apollo"),
+            listed_key("apollo", account),
+        )
+        gone = by_project if is_of_project else by_application
+        dynamodb.client.delete_item(TableName=ACCESS_TABLE, Key=gone)
+        assert register(api, lin, robot).status == 201
+        assert creation_status(api, robot) == 201
+
     def test_ended_registration_leaves_the_account_to_others(
         self,
         api: RunsApi,

@@ -1,4 +1,4 @@
-"""What the commands of one command line share: settings, credential and connection."""
+"""The settings, the credential and the connection of one command line."""
 
 from collections.abc import Mapping
 from functools import cached_property

@@ -31,7 +31,7 @@ class Considered:
 
 
 def consider(settings: Settings) -> list[Considered]:
-    """Every source in the documented order, with the one that is used. Raises `Misused`."""
+    """All sources in the documented order, and which of them is used. Raises `Misused`."""
     forced = settings.environ.get("BYLINE_CREDENTIAL", "")
     names = [source.name for source in SOURCES]
     if forced and forced not in names:

@@ -58,6 +58,11 @@ class Access:
     acts_for: "ActsFor | None"
     context: Mapping[str, Any]
 
+    @property
+    def is_delegated(self) -> bool:
+        """Whether the caller is an agent whose token names the person."""
+        return "agent_allowed" in self.context
+
     def may(self, action: str, resource: Resource | None = None) -> bool:
         """Whether the policies allow `action` on `resource`, by default on the project."""
         resource = resource or self.of_project

@@ -177,8 +177,7 @@ class CredentialRoutes:
 
     def _read_by(self, call: Call, runners: Mapping[str, Principal]) -> ActionContext:
         """Who reads: a runner for itself, not for the person who registered its account."""
-        is_delegated = call.caller is not None and call.caller.represents is not None
-        if is_delegated or principal_of(call.caller) not in runners.values():
+        if call.access.is_delegated or principal_of(call.caller) not in runners.values():
             return call.action
         return replace(call.action, on_behalf_of=None)
 
@@ -194,9 +193,9 @@ class CredentialRoutes:
             return call.access.resource("Credential", credential)
         # An application reads for a person only while that person may start runs. With a token that
         # names the person, the agent's permission must allow that too.
-        is_agent = call.caller is not None and call.caller.represents is not None
-        held = call.access.assignments if is_agent else call.access.assignments[1:]
-        counts = replace(call.access, assignments=held).may("create_run")
+        access = call.access
+        held = access.assignments if access.is_delegated else access.assignments[1:]
+        counts = replace(access, assignments=held).may("create_run")
         facts = as_facts(readers, runners=runners, applications_count=counts)
         return call.access.resource("Credential", credential, readers=facts)
 

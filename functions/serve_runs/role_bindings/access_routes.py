@@ -61,7 +61,7 @@ class AccessRoutes:
             access = self.access_control.read_access(_as_caller(principal), call.project)
         # A token that names a person beside the agent: only what the project's permission gives
         # counts, and without a permission the agent learns nothing of the person.
-        is_agent = principal == own and call.caller is not None and bool(call.caller.represents)
+        is_agent = access.is_delegated
         hidden = access.acts_for is None or (is_agent and not access.acts_for.roles)
         person = None if hidden or access.acts_for is None else access.acts_for.person
         known = self.principals.profiles.read(each for each in (principal, person) if each)

@@ -16,6 +16,7 @@ from byline.tables.rows import (
     is_expired,
     read_rows,
     rfc3339,
+    seconds,
     write_together,
 )
 from serve_runs.access.control import registration_keys
@@ -80,7 +81,8 @@ class ServiceAccountStore:
                 return before, "unchanged"
             if granted_at is not None:
                 row["granted_at"] = granted_at
-            if self._put(row, found, {"record": record(account_id), **more}):
+            actions = {"record": record(account_id), **more}
+            if self._put(row, actions, before=before, now=now):
                 if before is None:
                     return row, "created"
                 return row, "changed" if is_changed else "unchanged"
@@ -179,13 +181,19 @@ class ServiceAccountStore:
             return more, granted_at
         return {}, granted_at
 
-    def _put(self, row: Item, found: Item | None, more: "TransactActions") -> bool:
-        """Write both rows and carry out `more`; False, with none written, where that fails."""
-        condition: Any = {"ConditionExpression": "attribute_not_exists(entry)"}
-        if found is not None:
+    def _put(self, row: Item, more: "TransactActions", *, before: Item | None, now: float) -> bool:
+        """Write both rows and carry out `more`; False, with none written, where that fails.
+
+        Rows that have ended are replaced. DynamoDB deletes each of them when it likes.
+        """
+        condition: Any = {
+            "ConditionExpression": "attribute_not_exists(entry) OR expires_at <= :now",
+            "ExpressionAttributeValues": {":now": seconds(now)},
+        }
+        if before is not None:
             condition = {
                 "ConditionExpression": _UNCHANGED,
-                "ExpressionAttributeValues": {":seen": found["last_request"]},
+                "ExpressionAttributeValues": {":seen": before["last_request"]},
             }
 
         def put(key: Item) -> "TransactWriteItemTypeDef":
