@@ -28,6 +28,7 @@ from serve_runs.callers.routes import CallerRoutes
 from serve_runs.callers.sign_out import SignOut
 from serve_runs.calls import Api
 from serve_runs.later_routes import LaterRoutes
+from serve_runs.later_stores import LaterStores
 from serve_runs.profiles.store import Profiles
 from serve_runs.runs.parents import ParentRuns
 from serve_runs.runs.routes import RunRoutes
@@ -92,27 +93,30 @@ def build(environ: Mapping[str, str]) -> Api:
         outbox=Outbox(registration.projects) if registration.url else None,
         retention_days=run_days,
     )
-    later = LaterRoutes(
+    stores = LaterStores(
         client=client,
         runs=runs,
         runs_table=runs_table,
         runners_table=runners_table,
         access_table=access_table,
         secret_prefix=secret_prefix(environ),
-        refresh_queue_url=required(environ, "REFRESH_QUEUE_URL"),
-        registration=registration,
         secrets_kms_key=environ.get("SECRETS_KMS_KEY", ""),
         secret_recovery_days=int(choice(environ, "SECRET_RECOVERY_DAYS", of=RECOVERY_DAYS)),
+        registration=registration,
+        audit=audit,
+        metrics=metrics,
+        now=now,
+        message_days=message_days,
+    )
+    later = LaterRoutes(
+        stores=stores,
+        refresh_queue_url=required(environ, "REFRESH_QUEUE_URL"),
         issuers=issuers,
         admins=admins,
         anonymous_may_call=settings.anonymous == "allow",
         identity=identity,
         access_control=access_control,
-        audit=audit,
         profiles=profiles,
-        metrics=metrics,
-        now=now,
-        message_days=message_days,
         waiting_requests=whole_number(environ, "WAITING_REQUESTS", default=100, least=1),
         public_origin=origin,
         trusted_issuers=settings.trusted_issuers,
