@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE
+from byline.tables.paging import PAGES_PER_REQUEST, ROWS_PER_PAGE
 from serve_runs.runs.queries import REPRESENTED_INDEX
 from tests.runs.access_rows import ACCOUNTS, PROJECT, RUNS, AccessRows, register
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import TABLE, DynamoDb, Refusal
+from tests.runs.test_listing import ids, pages_of, put_all, rows_of, run_id
 
 EVERYWHERE = "/v1/runs"
 
@@ -155,17 +156,43 @@ def test_other_rows_of_a_person_are_not_listed(
     assert listed(api, ada, path, person="me") == []
 
 
-def test_list_reads_a_bounded_number_of_pages(
+def test_list_of_a_person_makes_two_queries(
     api: RunsApi, ada: Credential, dynamodb: DynamoDb
 ) -> None:
-    """Each of the two queries reads at most five pages for a request, and none scans."""
+    """One by person, one by creator; none scans, and none reads more than 101 rows."""
     api.create(ada)
     dynamodb.calls.clear()
     listed(api, ada, EVERYWHERE, person="me")
     reads = [call for call in dynamodb.calls if call.document.get("TableName") == TABLE]
     assert [call.operation for call in reads] == ["Query", "Query"]
     assert [call.document["IndexName"] for call in reads] == [REPRESENTED_INDEX, "by-creator"]
-    assert max(call.document["Limit"] for call in reads) <= ROWS_PER_PAGE * PAGES_PER_LISTING
+    assert max(call.document["Limit"] for call in reads) <= ROWS_PER_PAGE + 1
+
+
+def test_runs_of_five_people_share_the_pages_of_one_request(
+    api: RunsApi, web: Web, ada: Credential, dynamodb: DynamoDb
+) -> None:
+    """A filter that matches nothing reads 25 pages for all people together, then gives a cursor.
+
+    The cursor leads to the run that matches, older than all others.
+    """
+    people = [f"moira-{number}" for number in range(5)]
+    for person in people:
+        by = web.browser(person, email="moira@example.com")
+        assert api.call("GET", "/v1/whoami", by=by).status == 200
+    runs = [
+        (run_id(number), "apollo", people[number % 5], "failed" if number == 0 else "pending")
+        for number in range(2_200)
+    ]
+    put_all(dynamodb, rows_of(runs, issuer=web.url))
+    query = {"person": "moira@example.com", "status": "failed", "limit": "1"}
+    for path in (RUNS, EVERYWHERE):
+        dynamodb.calls.clear()
+        first = api.call("GET", path, by=ada, query=query)
+        reads = [call for call in dynamodb.calls if call.document.get("TableName") == TABLE]
+        assert [call.operation for call in reads] == ["Query"] * PAGES_PER_REQUEST
+        assert (first.json["runs"], first.json["next_cursor"] is None) == ([], False)
+        assert ids(pages_of(api, ada, path, query)) == [run_id(0)]
 
 
 @pytest.mark.parametrize("problem", ["Cannot read from backfilling global secondary", "missing"])

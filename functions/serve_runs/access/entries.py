@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
-from byline.tables.paging import ROWS_PER_PAGE, Page, list_pages
+from byline.tables.paging import ROWS_PER_PAGE, Page, list_rows
 from byline.tables.rows import EXPIRES_AT, NOT_EXPIRED, Item, rfc3339, seconds
 from serve_runs.errors import RequestFailed
 
@@ -60,7 +60,7 @@ def list_entries(
     left out.
     """
 
-    def request(start: str | None) -> Any:
+    def read_page(start: str | None) -> Any:
         query: dict[str, Any] = {
             "TableName": table,
             "KeyConditionExpression": "#scope = :scope AND begins_with(entry, :prefix)",
@@ -77,11 +77,10 @@ def list_entries(
         if start is not None:
             # The scope comes from the request, so a forged cursor cannot leave it.
             query["ExclusiveStartKey"] = {"scope": {"S": scope}, "entry": {"S": prefix + start}}
-        return query
+        return client.query(**query)
 
-    return list_pages(
-        client,
-        request,
+    return list_rows(
+        [read_page],
         limit=limit,
         after=after,
         key_of=lambda row: row["entry"]["S"].removeprefix(prefix),

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from byline.tables.paging import ROWS_PER_PAGE, Page, list_pages, merge_pages
+from byline.tables.paging import ROWS_PER_PAGE, Page, list_rows
 from byline.tables.rows import Item
 from serve_runs.audit.trail import AuditedResource
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, QueryOutputTypeDef
 
 PERSON_INDEX = "by-person"
 """Keyed by (answerable, entry). It has only records with an accountable principal."""
@@ -42,17 +42,8 @@ def list_records(
     `through`: only those of actors who used this client. A principal's records of other projects
     are skipped, so a page that is not the last may be short.
     """
-    pages = [
-        list_pages(
-            client,
-            partial(_query, table, subject, through, limit),
-            limit=limit,
-            after=after,
-            key_of=entry_of,
-        )
-        for subject in subjects
-    ]
-    return merge_pages(pages, limit=limit, key_of=entry_of)
+    listings = [partial(_read_page, client, table, each, through, limit) for each in subjects]
+    return list_rows(listings, limit=limit, after=after, key_of=entry_of)
 
 
 def entry_of(item: Item) -> str:
@@ -60,13 +51,14 @@ def entry_of(item: Item) -> str:
     return item["entry"]["S"]
 
 
-def _query(
+def _read_page(
+    client: "DynamoDBClient",
     table: str,
     subject: AuditedResource | ActorRecords,
     through: str | None,
     limit: int,
     after: str | None,
-) -> "QueryInputTypeDef":
+) -> "QueryOutputTypeDef":
     if isinstance(subject, AuditedResource):
         key, value = "scope", subject.scope
     else:
@@ -96,4 +88,4 @@ def _query(
         query["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in filters)
         names |= {f"#{name}": name for name in filters}
         values |= {f":{name}": {"S": value} for name, value in filters.items()}
-    return query
+    return client.query(**query)

@@ -4,12 +4,18 @@ Access patterns, keys and costs: docs/data-model.md.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE, Page, list_pages, merge_pages
+from byline.tables.paging import (
+    PAGES_PER_LISTING,
+    PAGES_PER_REQUEST,
+    ROWS_PER_PAGE,
+    MergedRows,
+    Page,
+    list_rows,
+)
 from byline.tables.rows import NOT_EXPIRED, Item, seconds
 from serve_runs.errors import RequestFailed
 from serve_runs.runs.states import LIVE
@@ -18,7 +24,9 @@ from serve_runs.runs.views import live_partition
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, QueryOutputTypeDef
+
+    from byline.tables.paging import ReadPage
 
 CREATOR_INDEX = "by-creator"
 """Keyed by (creator, run id). It has only rows with a creator."""
@@ -71,10 +79,8 @@ def list_runs(
     A run that several queries find is listed once, one that has expired by `now` never. A filtered
     page may be short and not the last.
     """
-    pages = [
-        _list_one(client, table, query, limit=limit, after=after, now=now) for query in queries
-    ]
-    return merge_pages(pages, limit=limit, key_of=id_of)
+    listings = _listings(client, table, queries, limit=limit, now=now)
+    return list_rows(listings, limit=limit, after=after, key_of=id_of)
 
 
 def list_visible_runs(
@@ -92,18 +98,20 @@ def list_visible_runs(
     Many hidden runs in sequence end a page early. Its cursor then may contain the id of a hidden
     run, which gives no access without the run's project.
     """
+    listings = _listings(client, table, queries, limit=limit, now=now)
+    rows = MergedRows(listings, after=after, key_of=id_of, pages=PAGES_PER_REQUEST)
     found: list[Item] = []
     # One row more than the page shows whether a visible run follows. Later reads are whole pages.
-    size = limit + 1
+    wanted = limit + 1
     for _ in range(PAGES_PER_LISTING):
-        rows, after = list_runs(client, table, queries, limit=size, after=after, now=now)
-        found += visible(rows)
+        taken = rows.take(wanted)
+        found += visible(taken)
         if len(found) > limit:
             return found[:limit], id_of(found[limit - 1])
-        if after is None:
+        if len(taken) < wanted:
             break
-        size = ROWS_PER_PAGE - 1
-    return found, after
+        wanted = ROWS_PER_PAGE
+    return found, rows.position
 
 
 def id_of(item: Item) -> str:
@@ -117,37 +125,44 @@ def is_about_an_index(error: "ClientError") -> bool:
     return fault["Code"] == "ValidationException" and " index: " in fault["Message"]
 
 
-def _list_one(
-    client: "DynamoDBClient",
-    table: str,
-    query: RunQuery,
-    *,
-    limit: int,
-    after: str | None,
-    now: float,
-) -> Page:
-    """The runs of one query, from the index with the fewest rows to read.
+def _listings(
+    client: "DynamoDBClient", table: str, queries: Sequence[RunQuery], *, limit: int, now: float
+) -> "list[ReadPage]":
+    return [_listing(client, table, query, limit=limit, now=now) for query in queries]
+
+
+def _listing(
+    client: "DynamoDBClient", table: str, query: RunQuery, *, limit: int, now: float
+) -> "ReadPage":
+    """Reads the runs of one query, from the index with the fewest rows to read.
 
     An upgrade creates `by-live`, and does not wait until DynamoDB has filled it. Until then the
-    runs are read as before. `by-represented` has no other way: raises `RequestFailed`
+    runs are read as before. `by-represented` has no other way: the page raises `RequestFailed`
     (`store_unavailable`).
     """
-
-    def list_from(index: str) -> Page:
-        request = partial(_request, table, query, index, limit, now)
-        return list_pages(client, request, limit=limit, after=after, key_of=id_of)
-
     otherwise = REPRESENTED_INDEX if query.person else CREATOR_INDEX if query.creator else ""
     is_live = query.project and query.status in LIVE
-    for index in (LIVE_INDEX, otherwise) if is_live else (otherwise,):
-        try:
-            return list_from(index)
-        except client.exceptions.ClientError as error:
-            if not is_about_an_index(error):
-                raise
-    raise RequestFailed(
-        "store_unavailable", "The index of runs by person is being filled. Retry later."
-    )
+    indexes = [LIVE_INDEX, otherwise] if is_live else [otherwise]
+    # One row more than the answer shows whether an unfiltered listing has ended.
+    rows = limit + 1
+
+    def read_page(after: str | None) -> "QueryOutputTypeDef":
+        nonlocal rows
+        while indexes:
+            try:
+                page = client.query(**_request(table, query, indexes[0], rows, now, after))
+            except client.exceptions.ClientError as error:
+                if not is_about_an_index(error):
+                    raise
+                del indexes[0]
+            else:
+                rows = ROWS_PER_PAGE
+                return page
+        raise RequestFailed(
+            "store_unavailable", "The index of runs by person is being filled. Retry later."
+        )
+
+    return read_page
 
 
 def _key_of(query: RunQuery, index: str) -> dict[str, str | None]:
@@ -159,7 +174,7 @@ def _key_of(query: RunQuery, index: str) -> dict[str, str | None]:
 
 
 def _request(
-    table: str, query: RunQuery, index: str, limit: int, now: float, after: str | None
+    table: str, query: RunQuery, index: str, rows: int, now: float, after: str | None
 ) -> "QueryInputTypeDef":
     key = _key_of(query, index)
     narrowed = {
@@ -182,8 +197,7 @@ def _request(
     request: QueryInputTypeDef = {
         "TableName": table,
         "ScanIndexForward": False,
-        # One row more than the page shows whether an unfiltered listing has ended.
-        "Limit": limit + 1 if passes_all else ROWS_PER_PAGE,
+        "Limit": rows if passes_all else ROWS_PER_PAGE,
         "KeyConditionExpression": " AND ".join(map(_equal, key)),
         # `project` and `status` are reserved words of DynamoDB.
         "ExpressionAttributeNames": {f"#{name}": name for name in wanted},
