@@ -11,7 +11,6 @@ READ_ATTRIBUTES = (
     "kept_until",
     "last_request",
     "person",
-    "person_inherited",
     "unregistered",
     "unregistered_since",
 )

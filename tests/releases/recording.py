@@ -93,7 +93,8 @@ def _runs(of: Service) -> dict[str, str]:
     }.items():
         run = _ok(of, "POST", "/runs", document={**full, "name": state})["id"]
         for step in steps:
-            _ok(of, "POST", f"/runs/{run}/{step}", document={})
+            end = {"reason": "out of memory", "exit_code": 137} if step == "fail" else {}
+            _ok(of, "POST", f"/runs/{run}/{step}", document=end)
         runs[state] = run
     assert of.call("DELETE", f"/runs/{runs['deleted']}").status == 204
     for text in ("first", "second", "third"):

@@ -8,8 +8,7 @@ from botocore.exceptions import ClientError
 
 from serve_runs.audit.trail import ActionContext
 from serve_runs.runs.requests import CreateRun
-from serve_runs.runs.store import put_once
-from serve_runs.runs.views import new_item
+from serve_runs.runs.views import new_item, put_once
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web, shown
 from tests.runs.runs_api import RunsApi
 from tests.runs.table_server import TABLE, DynamoDb
@@ -65,6 +64,8 @@ def test_create_answers_with_every_field_and_a_location(
         "agent": None,
         "runner": None,
         "parent_run": None,
+        "reason": None,
+        "exit_code": None,
         "labels": {},
     }
 

@@ -15,7 +15,7 @@ from serve_runs.credentials.requests import PutCredential
 from serve_runs.messages.requests import PostMessage
 from serve_runs.role_bindings.requests import RoleBinding
 from serve_runs.runners.requests import RegisterRunner
-from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.requests import CreateRun, EndRun
 from serve_runs.service_accounts.requests import CreateServiceAccount
 from serve_runs.web.routing import Route
 from tools.openapi.answers import answers, shared_answers
@@ -66,7 +66,6 @@ _HEAD: Json = {
             "name": "people",
             "description": "People and applications: what they have in all projects.",
         },
-        {"name": "projects", "description": "The caller's projects, and its roles in them."},
         {"name": "callers", "description": "The caller of a request."},
         {"name": "health", "description": "Whether the function answers."},
     ],
@@ -152,6 +151,7 @@ def _schemas() -> Json:
     _, schemas = msgspec.json.schema_components(
         (
             CreateRun,
+            EndRun,
             RegisterRunner,
             RoleBinding,
             PutCredential,

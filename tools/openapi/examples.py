@@ -19,6 +19,8 @@ CREATE_RUN: Mapping[str, Any] = {
     "labels": {"team": "research"},
 }
 
+FAIL_RUN: Mapping[str, Any] = {"reason": "Ended by signal SIGKILL.", "exit_code": 137}
+
 ADA: Mapping[str, Any] = {
     "user": {
         "id": {"subject": "ada"},
@@ -55,6 +57,8 @@ RUN: Mapping[str, Any] = {
     "project": PROJECT,
     **CREATE_RUN,
     "status": "running",
+    "reason": None,
+    "exit_code": None,
     "created_at": "2026-11-02T08:00:00.000Z",
     "updated_at": "2026-11-02T08:00:01.250Z",
     "executed_by": ADA,
@@ -156,6 +160,8 @@ AUDIT_RECORD: Mapping[str, Any] = {
     "chain": [],
     "request_id": "5c3f1a52-8d0e-4a57-9f51-6a1f5d3c2b10",
     "run": None,
+    "reason": None,
+    "exit_code": None,
     "readers": None,
 }
 
@@ -276,14 +282,6 @@ OFFBOARDED: Mapping[str, Any] = {
     "projects_without_admin": [],
 }
 
-OWN_PROJECT: Mapping[str, Any] = {
-    "name": PROJECT,
-    "created_at": "2026-11-02T08:00:00.000Z",
-    "created_by": _SHOWN_ADA,
-    "roles": ["project:admin"],
-    "project_admin": False,
-}
-
 GRANT_ROLE = {"role": "project:editor", "email": "ada@example.com"}
 ROLE_BINDING = {
     "kind": "user",
@@ -363,13 +361,6 @@ EXAMPLES: Mapping[str, Any] = {
     "ServiceAccountList": {"service_accounts": [SERVICE_ACCOUNT], "next_cursor": None},
     "Person": PERSON,
     "OffboardedPerson": OFFBOARDED,
-    "Project": OWN_PROJECT,
-    "ProjectList": {
-        "projects": [OWN_PROJECT],
-        "all_projects": False,
-        "complete": True,
-        "next_cursor": None,
-    },
     "Message": MESSAGE,
     "MessageList": {"messages": [MESSAGE], "next_after": MESSAGE_ID},
     "RunnerToken": {

@@ -21,8 +21,6 @@ from tools.openapi.shapes import (
     OffboardedPerson,
     Person,
     PrincipalAccess,
-    Project,
-    ProjectList,
     RegisteredRunner,
     ResourceMetadata,
     RoleBindingList,
@@ -180,8 +178,6 @@ OPERATIONS: Mapping[str, Operation] = {
         },
         (*CALL, "not_found", *CHANGE, *BODY, "invalid_parameter"),
     ),
-    "list_projects": Operation("projects", {200: ("A page.", ProjectList)}, (*CALL, *PAGE)),
-    "show_project": _read("projects", "The project.", Project),
     "list_audit_records": _list("audit", AuditRecordList),
     "put_project_credential": _change(
         "credentials",

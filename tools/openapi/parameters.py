@@ -22,6 +22,7 @@ from tools.openapi.examples import (
     CREATE_RUN,
     CREATE_SERVICE_ACCOUNT,
     CREDENTIAL_NAME,
+    FAIL_RUN,
     GRANT_ROLE,
     POST_MESSAGE,
     PROJECT,
@@ -51,6 +52,8 @@ def _body(shape: str, example: Any, *, required: bool) -> Json:
 
 BODIES = {
     "create_run": _body("CreateRun", CREATE_RUN, required=False),
+    "finish_run": _body("EndRun", {"exit_code": 0}, required=False),
+    "fail_run": _body("EndRun", FAIL_RUN, required=False),
     "register_runner": _body("RegisterRunner", REGISTER_RUNNER, required=True),
     "grant_role": _body("RoleBinding", GRANT_ROLE, required=True),
     "put_project_credential": _body("PutCredential", PUT_CREDENTIAL, required=True),
@@ -70,7 +73,6 @@ QUERIES: dict[str, type] = {
     "revoke_role": RevokedBinding,
     "show_access": AccessQuery,
     "show_person": PageQuery,
-    "list_projects": PageQuery,
     "list_audit_records": ListAudit,
     "list_project_credentials": PageQuery,
     "show_credential_token": ReadToken,

@@ -5,8 +5,7 @@ import time
 from ulid import ULID
 
 from byline.tables.rows import Item, rfc3339, write_together
-from serve_runs.runs.store import put_once
-from serve_runs.runs.views import run_key
+from serve_runs.runs.views import put_once, run_key
 from tools.smoke.surroundings import Surroundings
 from tools.smoke.verdicts import Cleanup, Failed
 

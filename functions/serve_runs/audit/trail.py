@@ -16,7 +16,7 @@ from ulid import ULID
 
 from byline.caching import Clock
 from byline.identity.caller import Caller, principal_text
-from byline.tables.rows import ConditionFailed, expiry, rfc3339, write_row
+from byline.tables.rows import ConditionFailed, Item, expiry, rfc3339, write_row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -169,14 +169,17 @@ class AuditTrail:
         resource: AuditedResource,
         *,
         readers: str | None = None,
+        details: Item | None = None,
     ) -> "TransactWriteItemTypeDef":
         """The record as an action of the transaction that makes the change.
 
         Build it once for each request. All attempts then share a key, so at most one record exists.
 
         `readers`: those that a credential was bound to, JSON; None where they did not change.
+        `details`: more attributes, such as how a run ended.
         """
-        return {"Put": self._put(context, action, resource, run=None, readers=readers)}
+        put = self._put(context, action, resource, run=None, readers=readers)
+        return {"Put": {**put, "Item": {**put["Item"], **(details or {})}}}
 
     def write(
         self,

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from byline.identity.caller import read_executed_by, who
-from byline.tables.rows import Item
+from byline.tables.rows import Item, number_of
 
 
 def record_json(item: Item) -> dict[str, Any]:
@@ -30,6 +30,8 @@ def record_json(item: Item) -> dict[str, Any]:
         "chain": msgspec.json.decode(text.get("chain") or "[]"),
         "request_id": text["request_id"],
         "run": text.get("run"),
+        "reason": text.get("reason"),
+        "exit_code": number_of(item, "exit_code"),
         "readers": msgspec.json.decode(text.get("readers") or "null"),
     }
 

@@ -25,6 +25,16 @@ class CreateRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: Annotated[dict[LabelName, LabelValue], Meta(max_length=32)] = {}
 
 
+class EndRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a run ended. The run and the audit record of the change keep it.
+
+    `reason`: why, for people. `exit_code`: that of the run's process.
+    """
+
+    reason: Annotated[str, Meta(min_length=1, max_length=1_000, pattern=PRINTABLE)] | None = None
+    exit_code: Annotated[int, Meta(ge=0, le=255)] | None = None
+
+
 class ListRuns(PageQuery, frozen=True, forbid_unknown_fields=True):
     """The filters and the page of a listing, from the query."""
 

@@ -21,7 +21,7 @@ from serve_runs.profiles.store import Profiles
 from serve_runs.role_bindings.new_projects import NewProjects
 from serve_runs.runs.parents import ParentRuns
 from serve_runs.runs.queries import Listed, RunQuery, id_of, list_runs, list_visible_runs
-from serve_runs.runs.requests import CreateRun, ListRuns
+from serve_runs.runs.requests import CreateRun, EndRun, ListRuns
 from serve_runs.runs.states import TRANSITIONS
 from serve_runs.runs.store import ClaimRefused, RunStore
 from serve_runs.runs.views import named_runs, run_json
@@ -66,8 +66,8 @@ class RunRoutes(msgspec.Struct, frozen=True):
             Route("GET", "/v1/runs", self.list_created_runs),
             Route("GET", RUN, self.show_run),
             Route("POST", f"{RUN}/start", self.start_run),
-            Route("POST", f"{RUN}/finish", self.finish_run),
-            Route("POST", f"{RUN}/fail", self.fail_run),
+            Route("POST", f"{RUN}/finish", self.finish_run, takes_body=True),
+            Route("POST", f"{RUN}/fail", self.fail_run, takes_body=True),
             Route("POST", f"{RUN}/cancel", self.cancel_run),
             Route("DELETE", RUN, self.delete_run),
         )
@@ -112,11 +112,11 @@ class RunRoutes(msgspec.Struct, frozen=True):
 
     def finish_run(self, call: Call, run_id: str) -> Response[str]:
         """Finish a running run; then it is succeeded."""
-        return self._change(call, run_id, "finish")
+        return self._change(call, run_id, "finish", _end(call))
 
     def fail_run(self, call: Call, run_id: str) -> Response[str]:
         """Fail a pending or running run; then it is failed."""
-        return self._change(call, run_id, "fail")
+        return self._change(call, run_id, "fail", _end(call))
 
     def cancel_run(self, call: Call, run_id: str) -> Response[str]:
         """Cancel a pending or running run; then it is cancelled."""
@@ -136,10 +136,14 @@ class RunRoutes(msgspec.Struct, frozen=True):
         call.log("run deleted", run=run_id)
         return no_content()
 
-    def _change(self, call: Call, run_id: str, change: str) -> Response[str]:
+    def _change(
+        self, call: Call, run_id: str, change: str, end: EndRun | None = None
+    ) -> Response[str]:
         transition = TRANSITIONS[change]
         self._require(transition.action, call, run_id)
-        run = self.store.change(call.project, run_id, transition=transition, action=call.action)
+        run = self.store.change(
+            call.project, run_id, transition=transition, action=call.action, end=end
+        )
         call.log(f"run {transition.after}", run=run_id)
         return json_answer(200, run_json(run))
 
@@ -230,6 +234,11 @@ class RunRoutes(msgspec.Struct, frozen=True):
         return json_answer(
             200, {"runs": shown, "next_cursor": next_cursor, "more_people": listed.more_people}
         )
+
+
+def _end(call: Call) -> EndRun | None:
+    """How the run ended, as the body says it; None without a body."""
+    return call.body(EndRun) if call.event.get("body") else None
 
 
 def _visible(call: Call, found: list[Item]) -> list[Item]:

@@ -13,24 +13,22 @@ from byline.tables.rows import Item, expiry, is_expired, rfc3339, write_together
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import RequestFailed, contended, not_found
 from serve_runs.idempotency import RememberedKey, digest
-from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.requests import CreateRun, EndRun
 from serve_runs.runs.states import LIVE, Transition
 from serve_runs.runs.views import (
     actor_attributes,
+    end_attributes,
     kept_project,
     live_partition,
     new_item,
+    put_once,
     run_key,
     tombstone_of,
 )
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import (
-        PutTypeDef,
-        TransactWriteItemTypeDef,
-        UpdateTypeDef,
-    )
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef, UpdateTypeDef
 
     from byline.registration.outbox import Outbox
 
@@ -132,10 +130,16 @@ class RunStore:
         return item
 
     def change(
-        self, project: str, run_id: str, *, transition: Transition, action: ActionContext
+        self,
+        project: str,
+        run_id: str,
+        *,
+        transition: Transition,
+        action: ActionContext,
+        end: EndRun | None = None,
     ) -> Item:
         """Change a run's state, and record the caller. A run that ends leaves the indexes of live
-        runs.
+        runs. `end`: how it ended.
 
         Raises `RequestFailed`: `not_found`; `wrong_state`, with the current state.
         """
@@ -150,9 +154,10 @@ class RunStore:
             changes |= expiry(self._retention_days, now=now)
         else:
             changes["live"] = {"S": live_partition(project, transition.after)}
-        changes |= actor_attributes(transition.actor, action)
+        details = end_attributes(end)
+        changes |= actor_attributes(transition.actor, action) | details
         resource = AuditedResource(project, "run", run_id)
-        record = self._audit.record(action, transition.action, resource)
+        record = self._audit.record(action, transition.action, resource, details=details)
         for _ in range(READS_BEFORE_WRITING):
             run = self.get(project, run_id)
             state = run["status"]["S"]
@@ -245,27 +250,6 @@ class RunStore:
         if run is None:
             raise RequestFailed("run_deleted")
         return run
-
-
-def put_once(table: str, item: Item) -> "PutTypeDef":
-    """Put `item` unless it exists, with at most one of the two creators.
-
-    The second condition compares the new values, not stored ones: DynamoDB refuses a row with both
-    creators, even after a programming error here.
-    """
-    absent = {"S": ""}
-    return {
-        "TableName": table,
-        "Item": item,
-        "ConditionExpression": (
-            "attribute_not_exists(id) AND (:user = :absent OR :service_account = :absent)"
-        ),
-        "ExpressionAttributeValues": {
-            ":absent": absent,
-            ":user": item.get("creator_user_id", absent),
-            ":service_account": item.get("creator_service_account_id", absent),
-        },
-    }
 
 
 def _remembered_key(

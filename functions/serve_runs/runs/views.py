@@ -5,13 +5,16 @@ A row has the display names that were known when it was written. `named_runs` ad
 
 from base64 import urlsafe_b64encode
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from byline.identity.caller import Caller, read_executed_by, read_principal, who
-from byline.tables.rows import EXPIRES_AT, Item, rfc3339, text_of
+from byline.tables.rows import EXPIRES_AT, Item, number_of, rfc3339, text_of
 from serve_runs.audit.trail import ActionContext
 from serve_runs.profiles.store import Profiles
-from serve_runs.runs.requests import CreateRun
+from serve_runs.runs.requests import CreateRun, EndRun
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef
 
 _DELETED = "deleted#"
 """The prefix of a tombstone's project."""
@@ -74,6 +77,27 @@ def new_item(
     return item
 
 
+def put_once(table: str, item: Item) -> "PutTypeDef":
+    """Put `item` unless it exists, with at most one of the two creators.
+
+    The second condition compares the new values, not stored ones: DynamoDB refuses a row with both
+    creators, even after a programming error here.
+    """
+    absent = {"S": ""}
+    return {
+        "TableName": table,
+        "Item": item,
+        "ConditionExpression": (
+            "attribute_not_exists(id) AND (:user = :absent OR :service_account = :absent)"
+        ),
+        "ExpressionAttributeValues": {
+            ":absent": absent,
+            ":user": item.get("creator_user_id", absent),
+            ":service_account": item.get("creator_service_account_id", absent),
+        },
+    }
+
+
 def run_key(project: str, run_id: str) -> Item:
     """The key of a run's row."""
     return {"project": {"S": project}, "id": {"S": run_id}}
@@ -123,6 +147,16 @@ def actor_attributes(change: str, action: ActionContext) -> Item:
     return attributes
 
 
+def end_attributes(end: EndRun | None) -> Item:
+    """How a run ended, for its row and for the audit record of its end."""
+    attributes: Item = {}
+    if end is not None and end.reason is not None:
+        attributes["reason"] = {"S": end.reason}
+    if end is not None and end.exit_code is not None:
+        attributes["exit_code"] = {"N": str(end.exit_code)}
+    return attributes
+
+
 def kept_project(project: str) -> Item:
     """The row that shows that a project has had runs, when all of them have expired."""
     return {"project": {"S": f"{_DELETED}{project}"}, "id": {"S": "-"}}
@@ -155,6 +189,8 @@ def run_json(item: Item) -> dict[str, Any]:
     }
     for field in _REFERENCES:
         run[field] = text_of(item, field)
+    run["reason"] = text_of(item, "reason")
+    run["exit_code"] = number_of(item, "exit_code")
     labels = item.get("labels", {}).get("M", {})
     run["labels"] = {name: value.get("S", "") for name, value in labels.items()}
     return run

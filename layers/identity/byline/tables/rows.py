@@ -75,6 +75,12 @@ def text_of(item: Item, name: str) -> str | None:
     return item.get(name, {}).get("S")
 
 
+def number_of(item: Item, name: str) -> int | None:
+    """The integer of the attribute `name`; None where it is absent or no number."""
+    number = item.get(name, {}).get("N")
+    return None if number is None else int(number)
+
+
 def seconds(at: float) -> "AttributeValueTypeDef":
     """The time `at` as an attribute, whole seconds since the epoch."""
     return {"N": str(int(at))}

@@ -1,1 +1,0 @@
-"""Projects: the caller's own, and what is known of one."""
