@@ -16,10 +16,14 @@ NOT_FOUND = 127
 
 @dataclass(frozen=True)
 class CommandEnd:
-    """How a command ended. `exit_code` is 128 + n where signal n ended it, as shells say it."""
+    """How a command ended. `exit_code` is 128 + n where signal n ended it, as shells say it.
+
+    `reason`: why it failed, where its exit code alone does not say it.
+    """
 
     exit_code: int
     was_interrupted: bool
+    reason: str = ""
 
 
 class Interruptions:
@@ -51,15 +55,18 @@ class Interruptions:
         try:
             child = subprocess.Popen(list(arguments), env=dict(environ))  # noqa: S603
         except FileNotFoundError:
-            return CommandEnd(NOT_FOUND, was_interrupted=False)
+            reason = "The command was not found."
+            return CommandEnd(NOT_FOUND, was_interrupted=False, reason=reason)
         except OSError:
-            return CommandEnd(NOT_EXECUTABLE, was_interrupted=False)
+            reason = "The command cannot be executed."
+            return CommandEnd(NOT_EXECUTABLE, was_interrupted=False, reason=reason)
         self._child = child
         if self._is_interrupted():
             child.terminate()  # a signal came while the child was made
         code = child.wait()
         self._child = None
-        return CommandEnd(128 - code if code < 0 else code, was_interrupted=self._is_interrupted())
+        reason = "" if code >= 0 else f"Ended by signal {_signal_name(-code)}."
+        return CommandEnd(128 - code if code < 0 else code, self._is_interrupted(), reason)
 
     def _is_interrupted(self) -> bool:
         return self.count > 0
@@ -69,6 +76,14 @@ class Interruptions:
         # A terminal sends Ctrl-C to the child too.
         if self._child is not None and not (number == signal.SIGINT and _is_in_foreground()):
             self._child.send_signal(number)
+
+
+def _signal_name(number: int) -> str:
+    """The name of a signal; its number where Python has no name for it, as for real-time ones."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
 
 
 def _is_in_foreground() -> bool:

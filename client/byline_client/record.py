@@ -18,12 +18,15 @@ from byline_client.errors import RequestRefused, ServiceUnavailable
 Outcome = Literal["finish", "fail", "cancel"]
 Script = Generator[ServiceCall, Any, Any]
 
+MOST_EXIT_CODE = 255
 STATUS_AFTER: Mapping[str, str] = {
     "start": "running",
     "finish": "succeeded",
     "fail": "failed",
     "cancel": "cancelled",
 }
+REASON_CHARACTERS = 1_000
+"""The longest reason of an end that the service accepts."""
 OVER = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -39,6 +42,27 @@ class RunPlan:
     def path(self) -> str:
         """The path of the project's runs."""
         return f"/v1/projects/{quote(self.project, safe='')}/runs"
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How a run ended. The service takes a reason and an exit code except for a cancellation."""
+
+    change: Outcome
+    reason: str = ""
+    exit_code: int | None = None
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        """The members for the service; None where there are none."""
+        if self.change == "cancel":
+            return None
+        members: dict[str, Any] = {}
+        if self.reason:
+            members["reason"] = self.reason[:REASON_CHARACTERS]
+        if self.exit_code is not None and 0 <= self.exit_code <= MOST_EXIT_CODE:
+            members["exit_code"] = self.exit_code
+        return members or None
 
 
 def new_plan(
@@ -71,13 +95,18 @@ def opening(plan: RunPlan) -> Script:
     return run_id
 
 
-def transition(plan: RunPlan, run_id: str, change: "Outcome | Literal['start']") -> Script:
-    """Change the run's state. Returns the state that it has then.
+def transition(
+    plan: RunPlan,
+    run_id: str,
+    change: "Outcome | Literal['start']",
+    body: Mapping[str, Any] | None = None,
+) -> Script:
+    """Change the run's state. Returns the state that it has then. `body`: how it ended.
 
     A call that is sent again finds the change made. A run that somebody else ended stays as it is.
     """
-    # The members that describe an end, such as a reason and an exit code, belong into this call.
-    call = ServiceCall("POST", f"{plan.path}/{quote(run_id, safe='')}/{change}", repeat=True)
+    path = f"{plan.path}/{quote(run_id, safe='')}/{change}"
+    call = ServiceCall("POST", path, body=body, repeat=True)
     try:
         yield call
     except RequestRefused as refused:
@@ -88,11 +117,11 @@ def transition(plan: RunPlan, run_id: str, change: "Outcome | Literal['start']")
     return STATUS_AFTER[change]
 
 
-def whole_record(plan: RunPlan, run_id: str, outcome: Outcome) -> Script:
+def whole_record(plan: RunPlan, run_id: str, end: RunEnd) -> Script:
     """The calls that are missing up to the end, and the run's id. A run with an id was started."""
     if not run_id:
         run_id = yield from opening(plan)
-    yield from transition(plan, run_id, outcome)
+    yield from transition(plan, run_id, end.change, end.body)
     return run_id
 
 

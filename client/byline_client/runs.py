@@ -18,7 +18,7 @@ import anyio.to_thread
 from byline_client.conversation import ServiceCall
 from byline_client.credentials.order import Source, choose
 from byline_client.errors import ClientError, Misused, RequestRefused
-from byline_client.record import Outcome, new_plan, opening, perform, perform_async
+from byline_client.record import RunEnd, new_plan, opening, perform, perform_async
 from byline_client.service import AsyncService, Service
 from byline_client.settings import config_folder, read_settings
 from byline_client.spool import KeptRun, Spool, caller_of, record_end
@@ -162,15 +162,26 @@ class RecordedRun:
     def _end(self, error: BaseException | None) -> None:
         if self._is_refused:
             return
-        is_exit = isinstance(error, SystemExit) and error.code in (None, 0)
-        outcome: Outcome = "finish" if error is None or is_exit else "fail"
-        if isinstance(error, CANCELLATIONS):
-            outcome = "cancel"
         spool = Spool(config_folder(self._settings.environ))
         caller = caller_of(self._credential)
-        entry = KeptRun(self._settings.url, caller, self._plan, self.id, outcome)
+        entry = KeptRun(self._settings.url, caller, self._plan, self.id, _end_by(error))
         record_end(spool, entry, self._ask, say=logger.warning)
 
     def _ask(self, call: ServiceCall) -> Any:
         with self._service() as service:
             return service.ask(call)
+
+
+def _end_by(error: BaseException | None) -> RunEnd:
+    """How a run ended whose block was left with `error`.
+
+    The reason is the type of the error. Its text may hold secrets, and the service keeps a reason.
+    """
+    if error is None:
+        return RunEnd("finish")
+    if isinstance(error, CANCELLATIONS):
+        return RunEnd("cancel")
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        code = error.code or 0
+        return RunEnd("finish" if code == 0 else "fail", exit_code=code)
+    return RunEnd("fail", reason=type(error).__name__)

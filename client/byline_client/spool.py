@@ -13,7 +13,7 @@ from typing import Any, cast
 from byline_client.credentials.order import Source
 from byline_client.errors import ClientError, RequestRefused
 from byline_client.private_files import locked, read_private, write_private
-from byline_client.record import Outcome, RunPlan, perform, whole_record
+from byline_client.record import Outcome, RunEnd, RunPlan, perform, whole_record
 from byline_client.tokens import Tokens, unverified_claims
 
 
@@ -25,7 +25,7 @@ class KeptRun:
     caller: str
     plan: RunPlan
     run_id: str
-    outcome: Outcome
+    end: RunEnd
 
 
 def caller_of(credential: Callable[[], tuple[Source, Tokens]]) -> str:
@@ -58,7 +58,9 @@ class Spool:
             "body": dict(plan.body),
             "key": plan.key,
             "run_id": entry.run_id,
-            "outcome": entry.outcome,
+            "outcome": entry.end.change,
+            "reason": entry.end.reason,
+            "exit_code": entry.end.exit_code,
         }
         write_private(self._path(plan.key), json.dumps(document) + "\n")
 
@@ -87,7 +89,7 @@ class Spool:
                 if entry.url != url or entry.caller not in ("", caller):
                     continue
                 try:
-                    run_id = perform(whole_record(entry.plan, entry.run_id, entry.outcome), ask)
+                    run_id = perform(whole_record(entry.plan, entry.run_id, entry.end), ask)
                 except RequestRefused as refused:
                     say(f"The run {entry.plan.body.get('name', '')} was not recorded: {refused}")
                 else:
@@ -107,12 +109,18 @@ def _parsed(text: str | None) -> KeptRun | None:
         plan = RunPlan(str(members["project"]), dict(members["body"]), str(members["key"]))
         if members["outcome"] not in ("finish", "fail", "cancel"):
             return None
+        code = members.get("exit_code")
+        end = RunEnd(
+            cast(Outcome, members["outcome"]),
+            reason=str(members.get("reason") or ""),
+            exit_code=code if isinstance(code, int) else None,
+        )
         return KeptRun(
             str(members["url"]),
             str(members["caller"]),
             plan,
             str(members["run_id"]),
-            cast(Outcome, members["outcome"]),
+            end,
         )
     except (ValueError, KeyError, TypeError):
         return None
@@ -130,7 +138,7 @@ def record_end(
     except ClientError as error:
         say(f"The record cannot be kept for later: {error}")
     try:
-        perform(whole_record(entry.plan, entry.run_id, entry.outcome), ask)
+        perform(whole_record(entry.plan, entry.run_id, entry.end), ask)
     except RequestRefused as refused:
         say(f"The end of the run was not recorded: {refused}")
         spool.forget(entry)

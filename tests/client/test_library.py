@@ -51,18 +51,24 @@ def test_block_is_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "change"),
+    ("error", "change", "end"),
     [
-        (ValueError(), "fail"),
-        (SystemExit(1), "fail"),
-        (SystemExit(0), "finish"),
-        (KeyboardInterrupt(), "cancel"),
+        (ValueError("sk-secret"), "fail", {"reason": "ValueError"}),
+        (SystemExit(1), "fail", {"exit_code": 1}),
+        (SystemExit(1_000), "fail", None),
+        (SystemExit("sk-secret"), "fail", {"reason": "SystemExit"}),
+        (SystemExit(0), "finish", {"exit_code": 0}),
+        (SystemExit(None), "finish", {"exit_code": 0}),
+        (KeyboardInterrupt(), "cancel", None),
     ],
 )
 def test_error_ends_the_run_and_passes_on(
-    tmp_path: Path, error: BaseException, change: str
+    tmp_path: Path, error: BaseException, change: str, end: object
 ) -> None:
-    """An error fails the run, Ctrl-C cancels it, and the program sees the error."""
+    """An error fails the run, Ctrl-C cancels it, and the program sees the error.
+
+    The reason names the type of an error and never its text.
+    """
     with told(created) as server:
         environ = environment(server.url, tmp_path)
         with (
@@ -71,6 +77,8 @@ def test_error_ends_the_run_and_passes_on(
         ):
             raise error
     assert changes(server)[-1] == change
+    body = server.received[-1].body
+    assert (json.loads(body) if body else None) == end
 
 
 def test_event_loop_is_not_held_up(tmp_path: Path) -> None:

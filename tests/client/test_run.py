@@ -61,6 +61,7 @@ def test_command_is_recorded_from_start_to_end(job: CommandLine) -> None:
     assert (done.returncode, done.stdout) == (0, "output\n")
     [run] = runs(job, "nightly")
     assert run["status"] == "succeeded"
+    assert (run["exit_code"], run["reason"]) == (0, None)
     assert run["labels"] == {"team": "ml"}
     assert run["who"]["executed_by"]["name"] == "nightly-train"
     assert list(job.config.rglob("spool/*.json")) == []
@@ -72,7 +73,8 @@ def test_exit_code_is_passed_through(job: CommandLine, code: int, status: str) -
     """The job fails as the command did, and the run says so."""
     name = f"exit-{code}"
     assert job("run", "--name", name, *python(f"raise SystemExit({code})")).returncode == code
-    assert [run["status"] for run in runs(job, name)] == [status]
+    [run] = runs(job, name)
+    assert (run["status"], run["exit_code"], run["reason"]) == (status, code, None)
 
 
 @pytest.mark.stack
@@ -80,7 +82,12 @@ def test_command_that_a_signal_ended_has_the_code_of_a_shell(job: CommandLine) -
     """A command that was killed ends with 128 and the number of the signal."""
     code = "import os; os.kill(os.getpid(), 9)"
     assert job("run", "--name", "killed", *python(code)).returncode == 137
-    assert [run["status"] for run in runs(job, "killed")] == ["failed"]
+    [run] = runs(job, "killed")
+    assert (run["status"], run["exit_code"]) == ("failed", 137)
+    assert run["reason"] == "Ended by signal SIGKILL."
+    shown = job("show", run["id"], "--project", PROJECT).stdout
+    assert "Ended by signal SIGKILL." in shown
+    assert "137" in shown
 
 
 @pytest.mark.stack
@@ -133,7 +140,8 @@ def test_command_runs_without_the_service_and_is_recorded_afterwards(
     entry.write_text(entry.read_text().replace(NOWHERE, stack.url))
     assert job("catch-up").stdout == "1\n"
     assert job("catch-up").stdout == "0\n"
-    assert [run["status"] for run in runs(job, "offline")] == ["succeeded"]
+    [run] = runs(job, "offline")
+    assert (run["status"], run["exit_code"]) == ("succeeded", 0)
 
 
 @pytest.mark.stack
@@ -194,6 +202,35 @@ def test_client_killed_while_it_records_the_end_leaves_an_entry(byline: CommandL
     [entry] = byline.config.glob("spool/*.json")
     assert json.loads(entry.read_text())["outcome"] == "finish"
     assert json.loads(entry.read_text())["run_id"] == "01JABC"
+    assert json.loads(entry.read_text())["exit_code"] == 0
+
+
+def test_command_that_cannot_be_executed_fails_the_run(byline: CommandLine, tmp_path: Path) -> None:
+    """The reason says that the command did not run, which its exit code alone does not."""
+    (tmp_path / "data").write_text("no program")
+    with told(lambda _: Told(201, json.dumps({"id": "01JABC"}))) as server:
+        ready = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN="a.b.c")
+        done = ready("run", "--project", PROJECT, "--", str(tmp_path / "data"))
+        [*_, last] = server.received
+    assert done.returncode == 126
+    assert last.path.endswith("/fail")
+    end = {"reason": "The command cannot be executed.", "exit_code": 126}
+    assert json.loads(last.body) == end
+
+
+def test_entry_of_an_earlier_version_is_recorded(byline: CommandLine) -> None:
+    """An entry without a reason and an exit code is sent as it was kept."""
+    with told(lambda _: Told(201, json.dumps({"id": "01JABC"}))) as server:
+        offline = byline.having(BYLINE_URL=server.url)
+        offline("run", "--project", PROJECT, "--", "false")
+        [entry] = byline.config.glob("spool/*.json")
+        members = json.loads(entry.read_text())
+        del members["reason"], members["exit_code"]
+        entry.write_text(json.dumps(members))
+        assert offline.having(BYLINE_TOKEN="a.b.c")("catch-up").stdout == "1\n"
+        [*_, last] = server.received
+    assert last.path.endswith("/fail")
+    assert last.body == ""
 
 
 def test_run_without_a_sign_in_is_recorded_after_the_sign_in(byline: CommandLine) -> None:

@@ -23,7 +23,6 @@ COMMANDS: Mapping[str, str] = {
     "cancel": "byline_client.cli.commands.cancel",
     "runners": "byline_client.cli.commands.runners",
     "token": "byline_client.cli.commands.token",
-    "projects": "byline_client.cli.commands.projects",
     "whoami": "byline_client.cli.commands.whoami",
 }
 """The module of each command, in the order of the help text."""

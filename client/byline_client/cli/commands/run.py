@@ -10,7 +10,7 @@ from byline_client.child_process import NOT_FOUND, CommandEnd, Interruptions
 from byline_client.cli.session import Session, project_of, session_of
 from byline_client.cli.terminal import say
 from byline_client.errors import ClientError, Misused, RequestRefused
-from byline_client.record import Outcome, RunPlan, new_plan, opening, perform
+from byline_client.record import RunEnd, RunPlan, new_plan, opening, perform
 from byline_client.service import Service
 from byline_client.settings import config_folder
 from byline_client.spool import KeptRun, Spool, caller_of, record_end
@@ -97,12 +97,12 @@ def _open(session: Session, plan: RunPlan, *, is_strict: bool) -> tuple[str, boo
 
 def _close(session: Session, plan: RunPlan, run_id: str, ended: CommandEnd) -> None:
     """Record the end of the run, and those of earlier runs that could not be recorded."""
-    outcome: Outcome = "finish" if ended.exit_code == 0 else "fail"
+    end = RunEnd("finish" if ended.exit_code == 0 else "fail", ended.reason, ended.exit_code)
     if ended.was_interrupted:
-        outcome = "cancel"
+        end = RunEnd("cancel")
     spool = Spool(config_folder(session.environ))
     caller = caller_of(lambda: session.credential)
-    entry = KeptRun(session.settings.url, caller, plan, run_id, outcome)
+    entry = KeptRun(session.settings.url, caller, plan, run_id, end)
     if record_end(spool, entry, session.ask, say=say):
         try:
             spool.deliver(entry.url, caller, session.ask, say=say)

@@ -32,7 +32,9 @@ def command(
         put_json(document)
         return
     names = ("id", "project", "name", "status", "created_at", "updated_at", "agent", "runner")
-    facts = {name: str(document[name]) for name in (*names, "parent_run") if document.get(name)}
+    shown = (*names, "parent_run", "reason", "exit_code")
+    # An exit code of 0 is a fact too.
+    facts = {name: str(document[name]) for name in shown if document.get(name) not in (None, "")}
     who = document.get("who")
     people = who.items() if isinstance(who, dict) else ()
     facts |= {name.replace("_", " "): _shown(person) for name, person in people if person}
