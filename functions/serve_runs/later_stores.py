@@ -79,19 +79,21 @@ class LaterStores(msgspec.Struct, frozen=True, kw_only=True):
 
         return ServiceAccountStore(self.client, self.access_table, now=self.now)
 
-    def grants(self) -> "Grants | None":
-        """Grants of the authorization service; None where registration is off."""
-        if not self.registration.url:
-            return None
-        from byline.registration.authorization_service import (  # noqa: PLC0415
-            authorization_service,
-        )
+    def grants(self) -> "Grants":
+        """Grants of the authorization service, which are off without its address."""
         from serve_runs.service_accounts.grants import Grants  # noqa: PLC0415
 
+        service = None
+        if self.registration.url:
+            from byline.registration.authorization_service import (  # noqa: PLC0415
+                authorization_service,
+            )
+
+            service = authorization_service(self.registration, metrics=self.metrics)
         return Grants(
             self.client,
             self.runs_table,
-            service=authorization_service(self.registration, metrics=self.metrics),
+            service=service,
             settings=self.registration,
             now=self.now,
         )

@@ -2,11 +2,13 @@
 second."""
 
 from collections.abc import Callable, Iterator
+from time import time
 from typing import Any
 
 import pytest
 
 from byline.registration.outbox import ENTRY_ATTRIBUTES, REVOCATION
+from byline.tables.rows import rfc3339
 from stand_ins.authorization_service import AuthorizationStandIn, Fails, serve_authorization
 from tests.runs.access_rows import ACCOUNTS, AccessRows, acts_for, register, token_of
 from tests.runs.identity_server import Credential, Web
@@ -47,6 +49,11 @@ def lin(web: Web, access_rows: AccessRows) -> Credential:
 def robot(web: Web) -> Credential:
     """A service account without a role of its own."""
     return web.bearer("robot", client="robot")
+
+
+def days(number: int) -> str:
+    """A time so many days after the next midnight, as bodies and answers have it."""
+    return rfc3339((int(time()) // 86_400 + 1 + number) * 86_400)
 
 
 def revocations(dynamodb: DynamoDb) -> list[dict[str, Any]]:
@@ -235,3 +242,62 @@ def test_grant_has_the_configured_shape(
         "service_account_id": None,
         "account_id": "acct-1",
     }
+
+
+class TestRegistrationSwitchedOff:
+    """While `AuthorizationServiceUrl` is empty, existing grants still follow their accounts."""
+
+    @pytest.fixture
+    def off(self, start_api: Callable[..., RunsApi]) -> RunsApi:
+        """The function after registration was switched off."""
+        return start_api()
+
+    @pytest.mark.parametrize("later", [None, days(3)])
+    def test_end_that_moves_moves_the_revocation(
+        self,
+        api: RunsApi,
+        off: RunsApi,
+        lin: Credential,
+        robot: Credential,
+        dynamodb: DynamoDb,
+        later: str | None,
+    ) -> None:
+        """The grant would end at the old time, once registration is on again."""
+        assert register(api, lin, robot, expires_at=days(1)).status == 201
+        more = {} if later is None else {"expires_at": later}
+        assert register(off, lin, robot, **more).json["expires_at"] == later
+        due = [row["unregistered_since"]["S"] for row in revocations(dynamodb)]
+        assert due == ([] if later is None else [later])
+
+    def test_end_that_is_given_later_has_a_revocation(
+        self, api: RunsApi, off: RunsApi, lin: Credential, robot: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """The grant ends with the account, whichever release of the settings gave it an end."""
+        assert register(api, lin, robot).status == 201
+        assert register(off, lin, robot, expires_at=days(2)).status == 200
+        assert [row["unregistered_since"]["S"] for row in revocations(dynamodb)] == [days(2)]
+
+    def test_deletion_leaves_a_revocation(
+        self,
+        api: RunsApi,
+        off: RunsApi,
+        lin: Credential,
+        robot: Credential,
+        dynamodb: DynamoDb,
+        service: AuthorizationStandIn,
+    ) -> None:
+        """It is carried out when registration is on again. Until then nothing calls the service."""
+        path = f"{ACCOUNTS}/{register(api, lin, robot).json['id']}"
+        assert off.call("DELETE", path, by=lin).status == 204
+        [row] = revocations(dynamodb)
+        assert row.keys() >= {*ENTRY_ATTRIBUTES}
+        assert operations(service) == ["grant"]
+
+    def test_account_without_a_grant_has_no_revocation(
+        self, off: RunsApi, lin: Credential, robot: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """What was registered while registration is off is not known to the service."""
+        path = f"{ACCOUNTS}/{register(off, lin, robot, expires_at=days(1)).json['id']}"
+        assert register(off, lin, robot, expires_at=days(2)).status == 200
+        assert off.call("DELETE", path, by=lin).status == 204
+        assert revocations(dynamodb) == []

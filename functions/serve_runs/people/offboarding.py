@@ -49,7 +49,7 @@ class Ending(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offboarding:
-    """Ends what `holdings` finds. `grants` is None where there is no authorization service."""
+    """Ends what `holdings` finds."""
 
     holdings: Holdings
     roles: RoleStore
@@ -57,7 +57,7 @@ class Offboarding:
     agents: AgentStore
     runs: RunStore
     audit: AuditTrail
-    grants: "Grants | None"
+    grants: "Grants"
     now: Clock
 
     def end_all(self, principal: Principal, action: ActionContext) -> Ending:
@@ -134,13 +134,8 @@ class Offboarding:
             row = self.accounts.find(project, account_id)
             if row is None or principal.text not in (row["person"]["S"], row["principal"]["S"]):
                 return False
-            revocation = (
-                {}
-                if self.grants is None
-                else self.grants.revocation(
-                    row, read_principal(row["person"]["S"]), request_id=action.request_id
-                )
-            )
+            person = read_principal(row["person"]["S"])
+            revocation = self.grants.revocation(row, person, request_id=action.request_id)
             if self.accounts.delete(row, record=record, revocation=revocation):
                 return True
         return False

@@ -54,14 +54,18 @@ _CONDITION = ("ConditionExpression", "ExpressionAttributeValues")
 
 
 class Grants:
-    """The grants in `service`. Revocations are rows of `table`, which is `RunsTable`."""
+    """The grants in `service`. Revocations are rows of `table`, which is `RunsTable`.
+
+    `service` is None where registration is off. Nothing is granted then, but the revocations of
+    grants that exist already still follow their service accounts: they count when it is on again.
+    """
 
     def __init__(
         self,
         client: "DynamoDBClient",
         table: str,
         *,
-        service: AuthorizationService,
+        service: AuthorizationService | None,
         settings: RegistrationSettings,
         now: Clock = time.time,
     ) -> None:
@@ -85,6 +89,8 @@ class Grants:
         Raises `RequestFailed`: `grant_unavailable`, also while an earlier grant is being revoked;
         `grant_refused` where a retry is useless.
         """
+        if self._service is None:
+            raise RuntimeError("registration is off, so `are_on_for` no project")
         key = revocation_key(account_id, person=person.text)
         before = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         is_pending = "unregistered" in before.get("Item", {})
@@ -92,7 +98,7 @@ class Grants:
         intent = self._put(account_id, person, request_id=request_id, due_at=due_at)
         if write_together(self._client, {"intent": intent, "claim": self._unclaimed(key)}):
             raise RequestFailed("grant_unavailable")
-        delivery = self._grant(person, account_id)
+        delivery = self._grant(self._service, person, account_id)
         if delivery.error is not None:
             if delivery.is_certain and not is_pending:
                 self._forget(key, request_id)
@@ -140,8 +146,8 @@ class Grants:
         revocation = self._put(row["id"]["S"], person, request_id=request_id, due_at=self._now())
         return {"revocation": revocation}
 
-    def _grant(self, person: Principal, account_id: str) -> Delivery:
-        return self._service.grant(
+    def _grant(self, service: AuthorizationService, person: Principal, account_id: str) -> Delivery:
+        return service.grant(
             self._shape("user", subject=person.subject, issuer=person.issuer),
             resource("api_key", account_id),
             operation=GRANT_OPERATION,

@@ -6,7 +6,6 @@ person → policy → the service account's own token, verified → the grant of
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
@@ -46,15 +45,12 @@ logger = Logger(service="byline")
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccountRoutes:
-    """The routes. `grants` is None where the organisation has no authorization service.
-
-    `admins`: the principals that administer every project.
-    """
+    """The routes. `admins`: the principals that administer every project."""
 
     store: ServiceAccountStore
     audit: AuditTrail
     identity: Identity
-    grants: "Grants | None"
+    grants: Grants
     admins: frozenset[Principal]
     now: Clock
 
@@ -167,16 +163,11 @@ class ServiceAccountRoutes:
             action = call.action.on(own, "delete_service_account", access=call.access)
             record = self.audit.record(action, "delete_service_account", resource)
             existing = _existing(row)
-            revocation = self._revocation(existing, call.action.request_id)
+            person = read_principal(existing["person"]["S"])
+            revocation = self.grants.revocation(existing, person, request_id=call.action.request_id)
             if self.store.delete(existing, record=record, revocation=revocation):
                 return
         raise contended("service account")
-
-    def _revocation(self, row: Item, request_id: str) -> Any:
-        if self.grants is None:
-            return {}
-        person = read_principal(row["person"]["S"])
-        return self.grants.revocation(row, person, request_id=request_id)
 
 
 def _require(action: str, call: Call, account_id: str, row: Item | None) -> Resource:

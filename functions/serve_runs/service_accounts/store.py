@@ -54,12 +54,12 @@ class ServiceAccountStore:
         self,
         wanted: ServiceAccountRegistration,
         *,
-        grants: "Grants | None",
+        grants: "Grants",
         record: "Callable[[str], TransactWriteItemTypeDef]",
     ) -> tuple[Item, Literal["created", "changed", "unchanged"]]:
         """Let a service account act for a person in a project, or change its role, name or end.
 
-        `record` makes the record about the account's id. One without a grant in `grants` gets it
+        `record` makes the record about the account's id. One that needs a grant of `grants` gets it
         before the write, which may raise. Raises `RequestFailed`: `already_registered` where it
         acts for another person in this project, `store_unavailable` where other requests change it
         at the same time.
@@ -158,15 +158,13 @@ class ServiceAccountStore:
         before: Item | None,
         account_id: str,
         *,
-        grants: "Grants | None",
+        grants: "Grants",
     ) -> "tuple[TransactActions, Any]":
         """What to write with the rows so that the grant lasts as long as they; when it was granted.
 
         Empty and None where no grant is needed.
         """
         granted_at = None if before is None else before.get("granted_at")
-        if grants is None:
-            return {}, granted_at
         person, request_id = wanted.person, wanted.request_id
         if granted_at is None:
             if not grants.are_on_for(wanted.project):
