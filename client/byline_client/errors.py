@@ -41,6 +41,9 @@ class RequestRefused(ClientError):
         self.reason = str(members.get("reason") or f"http_{status}")
         self.request_id = str(members.get("instance") or "")
         detail = str(members.get("detail") or members.get("title") or f"HTTP status {status}.")
+        if isinstance(candidates := members.get("candidates"), list) and candidates:
+            named = (each.get("principal") for each in candidates if isinstance(each, dict))
+            detail += f" Candidates: {', '.join(map(str, named))}."
         super().__init__(f"{detail} ({self.facts})")
 
     @property

@@ -21,6 +21,10 @@ class CommandLine:
         """The command with more variables."""
         return replace(self, environ={**self.environ, **environ})
 
+    def facing(self, url: str) -> "CommandLine":
+        """The command with a project and a token for the service at `url`."""
+        return self.having(BYLINE_URL=url, BYLINE_TOKEN="a.b.c", BYLINE_PROJECT="research")
+
     @property
     def whole_environment(self) -> dict[str, str]:
         """All variables of the process."""

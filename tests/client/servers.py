@@ -39,6 +39,13 @@ class TellingServer:
     received: list[Received]
 
 
+class _QuietServer(ThreadingHTTPServer):
+    """A server that reports no client that gave up: the reports would be in the test's output."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report nothing."""
+
+
 def problem(status: int, reason: str, **members: Any) -> Told:
     """A problem document as the service sends it."""
     document = {"status": status, "reason": reason, "instance": "req-1", "detail": "A sentence."}
@@ -77,7 +84,7 @@ def told(answer: Callable[[Received], Told]) -> Iterator[TellingServer]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Keep the output of the tests free of requests."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with _QuietServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield TellingServer(f"http://127.0.0.1:{server.server_port}", received)

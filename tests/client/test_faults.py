@@ -44,7 +44,7 @@ def impatient(byline: CommandLine, url: str) -> CommandLine:
         (Told(502, "<html>", "text/html"), 3, ["502"]),
         (Told(200, "{", "application/json"), 3, ["not JSON"]),
         (Told(200, "hello", "text/plain"), 3, ["not JSON"]),
-        (Told(200, "[]"), 1, ["no `who`"]),
+        (Told(200, "[]"), 3, ["no `who`"]),
         (Told(0), 3, ["without an answer"]),
     ],
 )  # fmt: skip

@@ -20,9 +20,17 @@ COMMANDS: Mapping[str, str] = {
     "catch-up": "byline_client.cli.commands.catch_up",
     "runs": "byline_client.cli.commands.runs",
     "show": "byline_client.cli.commands.show",
+    "who": "byline_client.cli.commands.who",
+    "messages": "byline_client.cli.commands.messages",
     "cancel": "byline_client.cli.commands.cancel",
     "runners": "byline_client.cli.commands.runners",
     "token": "byline_client.cli.commands.token",
+    "credentials": "byline_client.cli.commands.credentials",
+    "access": "byline_client.cli.commands.access",
+    "grant": "byline_client.cli.commands.grant",
+    "revoke": "byline_client.cli.commands.revoke",
+    "agents": "byline_client.cli.commands.agents",
+    "act-for-me": "byline_client.cli.commands.act_for_me",
     "whoami": "byline_client.cli.commands.whoami",
 }
 """The module of each command, in the order of the help text."""
@@ -44,7 +52,13 @@ class LazyCommands(TyperGroup):
         options = getattr(module, "CONTEXT", {})
         # \b keeps the lines of the examples as they are.
         examples = "\b\nExamples:\n" + "".join(f"  {line}\n" for line in module.EXAMPLES)
-        single.command(cmd_name, epilog=examples, context_settings=options)(module.command)
+        subcommands: Mapping[str, Any] = getattr(module, "SUBCOMMANDS", {})
+        if subcommands:
+            single.callback(epilog=examples, invoke_without_command=True)(module.command)
+        else:
+            single.command(cmd_name, epilog=examples, context_settings=options)(module.command)
+        for name, subcommand in subcommands.items():
+            single.command(name)(subcommand)
         command = get_command(single)
         command.name = cmd_name
         return command

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import typer
 
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """The settings, the credential and the connection, each made at its first use."""
+    """The settings, the credential and the connection, each made at its first use.
+
+    `project`: the one that was named before a subcommand, or empty.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
-        self._url = self._profile = ""
+        self._url = self._profile = self.project = ""
         self._service: Service | None = None
 
     def select(self, *, url: str, profile: str) -> None:
@@ -88,10 +92,19 @@ def session_of(ctx: typer.Context) -> Session:
 
 def project_of(session: Session, given: str) -> str:
     """The project of a command: the given one, or that of BYLINE_PROJECT. Raises `Misused`."""
-    project = given or session.environ.get("BYLINE_PROJECT", "")
+    project = given or session.project or session.environ.get("BYLINE_PROJECT", "")
     if not project:
         raise Misused("Name the project with --project or BYLINE_PROJECT.")
     return project
+
+
+def path_in_project(session: Session, given: str, *names: str) -> str:
+    """The path of a resource of the command's project. Raises `Misused`."""
+    parts = (project_of(session, given), *names)
+    if {"", ".", ".."} & {*parts}:
+        # A path with such a part would be that of another resource.
+        raise Misused("A name or an id must not be empty, `.` or `..`.")
+    return "/v1/projects/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def _seconds(text: str, *, default: float) -> float:

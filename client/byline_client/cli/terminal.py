@@ -35,11 +35,18 @@ def put_json(document: Any) -> None:
     sys.stdout.flush()
 
 
-def put_rows(rows: Iterable[Mapping[str, str]], *, columns: Sequence[str]) -> None:
-    """Write rows: a table on a terminal, otherwise the first column alone, a line for each row."""
+def put_rows(
+    rows: Iterable[Mapping[str, str]], *, columns: Sequence[str], piped: Sequence[str] = ()
+) -> None:
+    """Write rows: a table on a terminal, otherwise a line for each row.
+
+    The line has the columns `piped`, by default the first one, with tabs between them.
+    """
     if not sys.stdout.isatty():
         for row in rows:
-            put(row[columns[0]])
+            # `plain` replaces a tab, so a value cannot add a column.
+            sys.stdout.write("\t".join(plain(row[name]) for name in piped or columns[:1]) + "\n")
+        sys.stdout.flush()
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415

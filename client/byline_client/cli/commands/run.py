@@ -10,6 +10,7 @@ from byline_client.child_process import NOT_FOUND, CommandEnd, Interruptions
 from byline_client.cli.session import Session, project_of, session_of
 from byline_client.cli.terminal import say
 from byline_client.errors import ClientError, Misused, RequestRefused
+from byline_client.labels import labels_of
 from byline_client.record import RunEnd, RunPlan, new_plan, opening, perform
 from byline_client.service import Service
 from byline_client.settings import config_folder
@@ -50,7 +51,7 @@ def command(
     plan = new_plan(
         project,
         name=name,
-        labels=_labels(label or []),
+        labels=labels_of(label or [], option="--label"),
         agent=agent,
         runner=runner,
         parent_run=parent or (environ.get("BYLINE_RUN_ID", "") if is_nested else ""),
@@ -108,13 +109,3 @@ def _close(session: Session, plan: RunPlan, run_id: str, ended: CommandEnd) -> N
             spool.deliver(entry.url, caller, session.ask, say=say)
         except ClientError as error:
             say(f"byline: earlier runs are not recorded yet: {error}")
-
-
-def _labels(texts: list[str]) -> dict[str, str]:
-    labels = {}
-    for text in texts:
-        key, joint, value = text.partition("=")
-        if not joint or not key:
-            raise Misused("--label must be KEY=VALUE.")
-        labels[key] = value
-    return labels

@@ -8,7 +8,7 @@ import typer
 from byline_client.cli.session import project_of, session_of
 from byline_client.cli.terminal import put_facts, put_json
 from byline_client.conversation import ServiceCall
-from byline_client.errors import ServiceUnavailable
+from byline_client.documents import object_of
 
 EXAMPLES = (
     "byline show 01K9ZB4M7YV5T3Q8RXN2D6H1WC --project research",
@@ -25,9 +25,9 @@ def command(
     """Show a run, and who created, started and ended it."""
     session = session_of(ctx)
     path = f"/v1/projects/{quote(project_of(session, project), safe='')}/runs"
-    document = session.ask(ServiceCall("GET", f"{path}/{quote(run, safe='')}"))
-    if not isinstance(document, dict):
-        raise ServiceUnavailable("The answer of the service is no run.")
+    document = object_of(
+        session.ask(ServiceCall("GET", f"{path}/{quote(run, safe='')}")), "run", "id"
+    )
     if as_json:
         put_json(document)
         return

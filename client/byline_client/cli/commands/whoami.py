@@ -10,7 +10,7 @@ from byline_client.cli.session import Session, session_of
 from byline_client.cli.terminal import put_facts, put_json, say
 from byline_client.conversation import ServiceCall
 from byline_client.credentials.order import consider
-from byline_client.errors import ClientError
+from byline_client.errors import ServiceUnavailable
 from byline_client.tokens import unverified_expiry
 
 EXAMPLES = ("byline whoami", "byline whoami --explain")
@@ -69,9 +69,9 @@ def _until(time_of_expiry: "datetime | None") -> str:
 
 
 def _member(document: Any, *names: str) -> Any:
-    """A member of an answer. Raises `ClientError` where the answer has another shape."""
+    """A member of an answer. Raises `ServiceUnavailable` where the answer has another shape."""
     for name in names:
         if not isinstance(document, dict) or name not in document:
-            raise ClientError(f"The answer of the service has no `{name}`.")
+            raise ServiceUnavailable(f"The answer of the service has no `{name}`.")
         document = document[name]
     return document
