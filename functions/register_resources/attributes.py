@@ -11,6 +11,7 @@ READ_ATTRIBUTES = (
     "kept_until",
     "last_request",
     "person",
+    "person_inherited",
     "unregistered",
     "unregistered_since",
 )

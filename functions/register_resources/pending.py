@@ -47,7 +47,8 @@ class RunKey:
 class PendingRow:
     """A row with an outbox entry: a run to be registered, or a deleted run to be deregistered.
 
-    `person`: the person that the owner, a service account, acts for; None where it acts for itself.
+    `person`: the person that the owner, a service account, acts for; None where it acts for itself,
+    and where the person only came from the parent run.
     """
 
     key: RunKey
@@ -201,7 +202,8 @@ class PendingRegistrations:
         if "unregistered" not in item:
             return None
         agent = text_of(item, "agent")
-        person = text_of(item, "person")
+        # A child run's person may have lost every right since, so it is granted nothing.
+        person = None if "person_inherited" in item else text_of(item, "person")
         return PendingRow(
             key,
             is_deleted,

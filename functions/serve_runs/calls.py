@@ -170,7 +170,7 @@ class Api:
         """
         logger.append_keys(request_id=context.aws_request_id)
         path = event.get("path", "")
-        for group in [group for group in self.routes.pending if group.part in path]:
+        for group in [group for group in self.routes.pending if group.may_have(path)]:
             self.routes.load(group)
         is_head = event.get("httpMethod") == "HEAD"
         if is_head and "HEAD" in self.routes.methods_of(path):

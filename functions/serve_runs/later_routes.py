@@ -59,6 +59,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             RouteGroup("/messages", self._messages),
             RouteGroup("/.well-known/", self._metadata),
             RouteGroup("/people/", self._people),
+            RouteGroup("/v1/projects", self._projects, most_slashes=3),
         )
 
     def new_projects(self) -> "NewProjects":
@@ -189,16 +190,10 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         return ResourceMetadata(self.public_origin, self.trusted_issuers).routes()
 
     def _people(self) -> Sequence[Route]:
-        from serve_runs.people.holdings import Holdings  # noqa: PLC0415
         from serve_runs.people.offboarding import Offboarding  # noqa: PLC0415
         from serve_runs.people.routes import PeopleRoutes  # noqa: PLC0415
 
-        holdings = Holdings(
-            self.stores.client,
-            access_table=self.stores.access_table,
-            runs_table=self.stores.runs_table,
-            now=self.stores.now,
-        )
+        holdings = self.stores.holdings()
         offboarding = Offboarding(
             holdings=holdings,
             roles=self.stores.roles(),
@@ -212,3 +207,11 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         return PeopleRoutes(
             holdings, offboarding, self.admins, self.profiles, self.issuers.user
         ).routes()
+
+    def _projects(self) -> Sequence[Route]:
+        from serve_runs.projects.routes import ProjectRoutes  # noqa: PLC0415
+        from serve_runs.projects.store import ProjectStore  # noqa: PLC0415
+
+        stores = self.stores
+        store = ProjectStore(stores.client, stores.access_table, holdings=stores.holdings())
+        return ProjectRoutes(store, self.admins, self.new_projects().is_new).routes()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from serve_runs.agents.store import AgentStore
     from serve_runs.credentials.store import CredentialStore
     from serve_runs.messages.store import MessageStore
+    from serve_runs.people.holdings import Holdings
     from serve_runs.role_bindings.store import RoleStore
     from serve_runs.runners.store import RunnerStore
     from serve_runs.runs.executions import Executions
@@ -78,6 +79,14 @@ class LaterStores(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.service_accounts.store import ServiceAccountStore  # noqa: PLC0415
 
         return ServiceAccountStore(self.client, self.access_table, now=self.now)
+
+    def holdings(self) -> "Holdings":
+        """What principals have in all projects, in AccessTable and RunsTable."""
+        from serve_runs.people.holdings import Holdings  # noqa: PLC0415
+
+        return Holdings(
+            self.client, access_table=self.access_table, runs_table=self.runs_table, now=self.now
+        )
 
     def grants(self) -> "Grants":
         """Grants of the authorization service, which are off without its address."""

@@ -26,7 +26,8 @@ def named_person(caller: Caller) -> Caller | None:
 
 
 VIEWER_ACTIONS = {
-    f"read_{kind}" for kind in ("run", "messages", "runner", "roles", "service_account", "agent")
+    f"read_{kind}"
+    for kind in ("project", "run", "messages", "runner", "roles", "service_account", "agent")
 }
 VIEWER_ACTIONS |= {"post_user_message"}
 EDITOR_ACTIONS = VIEWER_ACTIONS | {
@@ -59,9 +60,9 @@ ROLES = {
     "project:viewer": VIEWER_ACTIONS,
     "project:editor": EDITOR_ACTIONS,
     "project:admin": ADMIN_ACTIONS,
-    "credential:reader": {"read_credential"},
-    "credential:token-reader": {"read_credential", "read_credential_token"},
-    "runner:token-reader": {"read_runner", "read_runner_token"},
+    "credential:reader": {"read_project", "read_credential"},
+    "credential:token-reader": {"read_project", "read_credential", "read_credential_token"},
+    "runner:token-reader": {"read_project", "read_runner", "read_runner_token"},
 }
 PERSON_ONLY_ACTIONS, DENIED_TO_RUNNER = {"create_service_account"}, {"post_user_message"}
 RUNNER_ACTIONS = {"read_runner_token", "refresh_runner", "restart_runner"}

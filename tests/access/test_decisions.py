@@ -22,7 +22,7 @@ from serve_runs.access.permissions import permissions, permitted_by, roles_json
 from tests.access.model import PERSON_ONLY_ACTIONS, ROLES, TOKEN_ACTIONS
 
 ACTIONS = {
-    "Project": "create_run create_service_account read_tokens",
+    "Project": "read_project create_run create_service_account read_tokens",
     "Run": "read_run start_run finish_run fail_run cancel_run delete_run"
     " read_messages post_user_message post_runner_message execute_run",
     "Runner": "read_runner register_runner restart_runner refresh_runner delete_runner"

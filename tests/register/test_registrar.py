@@ -488,6 +488,14 @@ def test_person_is_granted_the_run_of_its_service_account(world: RegistrationWor
     assert world.graph.calls[-1].document["principal"]["id"] == "robot"
 
 
+def test_person_that_a_child_run_inherited_is_granted_nothing(world: RegistrationWorld) -> None:
+    """A person that came from the parent run is no right: it may have lost every role since."""
+    key = world.create(by=ROBOT, person=ADA, inherited="from the parent run")
+    assert world.settle(key) == "registered"
+    assert "registered_at" in world.row(key)
+    assert world.graph.grants == set()
+
+
 def test_run_is_pending_until_its_person_knows_it(world: RegistrationWorld) -> None:
     """The registration succeeded and the grant failed: the next worker repeats both."""
     key = world.create(by=ROBOT, person=ADA)

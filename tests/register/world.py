@@ -113,14 +113,18 @@ class RegistrationWorld:
         step: Step = nothing,
         by: Caller | None = ADA,
         person: Caller | None = None,
+        inherited: str = "",
         project: str = "apollo",
         **body: Any,
     ) -> RunKey:
-        """Create a run, on behalf of `person` if there is one."""
+        """Create a run, on behalf of `person` if there is one. `inherited`: how it came from the
+        parent run, if it did."""
         store, action = self.store(step=step), self.action(by)
         if person is not None:
             principal = principal_of(person).text
-            action = replace(action, on_behalf_of=RepresentedPerson(principal, "{}"))
+            action = replace(
+                action, on_behalf_of=RepresentedPerson(principal, "{}", bool(inherited))
+            )
         run, _ = store.create(CreateRun(**body), project=project, action=action)
         return RunKey(project, run["id"]["S"])
 

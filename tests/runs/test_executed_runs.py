@@ -164,6 +164,22 @@ class TestPeople:
         project.grant("lin", *READERS, "project:viewer")
         assert read(project, kind, agent("lin"), run).reason == "run_not_executed"
 
+    def test_person_that_a_child_run_inherited_does_not_execute_it(
+        self, project: CredentialsApi, ada: Credential, gpu: Credential, web: Web, kind: str
+    ) -> None:
+        """The application that created the child executes it. Its person did not ask for it."""
+        tess = web.browser("tess")
+        project.grant("tess", *READERS, "project:editor")
+        project.grant("gpu", *READERS, "project:editor", kind="application")
+        parent = project.run(tess, runner="nightly")
+        child = project.run(gpu, parent_run=parent)
+        shown = project.api.call("GET", f"/v1/projects/{project.project}/runs/{child}", by=ada)
+        assert shown.json["on_behalf_of"]["user"]["id"] == {"subject": "tess"}
+        project.world.aws.calls.clear()
+        assert_denied(project, read(project, kind, tess, child), "run_not_executed")
+        assert read(project, kind, tess, parent).status == 200
+        assert read(project, kind, gpu, child).status == 200
+
 
 @KINDS
 def test_caller_that_may_not_read_the_token_learns_nothing_of_the_run(

@@ -204,6 +204,29 @@ class TestParentWithoutARunner:
         assert child(api, robot, started)["on_behalf_of"] is None
 
 
+@pytest.mark.parametrize("change", ["finish", "fail", "cancel"])
+def test_runner_that_is_registered_after_the_end_gets_no_person(
+    api: RunsApi, ada: Credential, gpu: Credential, change: str
+) -> None:
+    """It did not execute a run that was over before: neither it nor its own runs pass Ada on."""
+    parent = start(api, ada, api.create(ada, runner="gpu-1"))
+    first = child(api, gpu, parent)
+    for run in (parent, start(api, ada, first)):
+        assert api.call("POST", f"{RUNS}/{run['id']}/{change}", by=ada).status == 200
+        assert child(api, gpu, run)["on_behalf_of"] is None
+
+
+def test_application_that_took_over_a_runner_passes_on_the_person_of_its_runs(
+    api: RunsApi, ada: Credential, gpu: Credential, robot: Credential, dynamodb: DynamoDb
+) -> None:
+    """An admin moved the runner to another account, which executes its waiting runs since."""
+    parent = api.create(ada, runner="gpu-1")
+    [row] = dynamodb.rows(RUNNERS_TABLE)
+    dynamodb.client.put_item(TableName=RUNNERS_TABLE, Item=row | {"subject": {"S": "robot"}})
+    assert child(api, robot, parent)["on_behalf_of"] == ADA
+    assert child(api, gpu, parent)["on_behalf_of"] is None
+
+
 def test_application_of_another_issuer_is_not_the_runner(
     api: RunsApi, ada: Credential, gpu: Credential, dynamodb: DynamoDb, web: Web
 ) -> None:

@@ -17,6 +17,7 @@ SERVE_RUNS: Sequence[frozenset[str]] = (
     frozenset({"role_bindings", "runners"}),
     frozenset({"runs", "service_accounts", "agents"}),
     frozenset({"messages", "credentials", "callers", "people"}),
+    frozenset({"projects"}),
     frozenset({"later_stores"}),
     frozenset({"later_routes", "priming", "tracing"}),
     frozenset({"handler"}),

@@ -66,6 +66,7 @@ _HEAD: Json = {
             "name": "people",
             "description": "People and applications: what they have in all projects.",
         },
+        {"name": "projects", "description": "The caller's projects, and its roles in them."},
         {"name": "callers", "description": "The caller of a request."},
         {"name": "health", "description": "Whether the function answers."},
     ],

@@ -282,6 +282,14 @@ OFFBOARDED: Mapping[str, Any] = {
     "projects_without_admin": [],
 }
 
+OWN_PROJECT: Mapping[str, Any] = {
+    "name": PROJECT,
+    "created_at": "2026-11-02T08:00:00.000Z",
+    "created_by": _SHOWN_ADA,
+    "roles": ["project:admin"],
+    "project_admin": False,
+}
+
 GRANT_ROLE = {"role": "project:editor", "email": "ada@example.com"}
 ROLE_BINDING = {
     "kind": "user",
@@ -361,6 +369,13 @@ EXAMPLES: Mapping[str, Any] = {
     "ServiceAccountList": {"service_accounts": [SERVICE_ACCOUNT], "next_cursor": None},
     "Person": PERSON,
     "OffboardedPerson": OFFBOARDED,
+    "Project": OWN_PROJECT,
+    "ProjectList": {
+        "projects": [OWN_PROJECT],
+        "all_projects": False,
+        "complete": True,
+        "next_cursor": None,
+    },
     "Message": MESSAGE,
     "MessageList": {"messages": [MESSAGE], "next_after": MESSAGE_ID},
     "RunnerToken": {

@@ -21,6 +21,8 @@ from tools.openapi.shapes import (
     OffboardedPerson,
     Person,
     PrincipalAccess,
+    Project,
+    ProjectList,
     RegisteredRunner,
     ResourceMetadata,
     RoleBindingList,
@@ -178,6 +180,8 @@ OPERATIONS: Mapping[str, Operation] = {
         },
         (*CALL, "not_found", *CHANGE, *BODY, "invalid_parameter"),
     ),
+    "list_projects": Operation("projects", {200: ("A page.", ProjectList)}, (*CALL, *PAGE)),
+    "show_project": _read("projects", "The project.", Project),
     "list_audit_records": _list("audit", AuditRecordList),
     "put_project_credential": _change(
         "credentials",

@@ -73,6 +73,7 @@ QUERIES: dict[str, type] = {
     "revoke_role": RevokedBinding,
     "show_access": AccessQuery,
     "show_person": PageQuery,
+    "list_projects": PageQuery,
     "list_audit_records": ListAudit,
     "list_project_credentials": PageQuery,
     "show_credential_token": ReadToken,

@@ -750,6 +750,49 @@ class OffboardedPerson(Person, forbid_unknown_fields=True):
     ]
 
 
+class Project(msgspec.Struct, forbid_unknown_fields=True):
+    """A project, and the caller's roles in it."""
+
+    name: Name
+    created_at: Annotated[
+        Time | None,
+        Meta(description="When it was created; null for a project of an earlier version."),
+    ]
+    created_by: Annotated[Shown | None, Meta(description="Who created it; null if not known.")]
+    roles: Annotated[
+        list[str],
+        Meta(
+            description="The caller's roles by role bindings, a service account's by its "
+            "registration, an agent's by its permission."
+        ),
+    ]
+    project_admin: Annotated[
+        bool,
+        Meta(description="Whether `ProjectAdmins` names the caller, who then needs no role."),
+    ]
+
+
+class ProjectList(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of the projects in which the caller has roles, in no particular order."""
+
+    projects: list[Project]
+    all_projects: Annotated[
+        bool,
+        Meta(
+            description="Whether the caller administers all projects by `ProjectAdmins`. The list "
+            "has only those where it has roles too."
+        ),
+    ]
+    complete: Annotated[
+        bool,
+        Meta(
+            description="False until the rows that earlier versions wrote are in the index: then "
+            "some projects may be missing here."
+        ),
+    ]
+    next_cursor: Annotated[str | None, Meta(description="For the next page; null on the last one.")]
+
+
 ANSWERS: tuple[Any, ...] = (
     Health,
     SignedOut,
@@ -780,5 +823,7 @@ ANSWERS: tuple[Any, ...] = (
     AllowedAgentList,
     Person,
     OffboardedPerson,
+    Project,
+    ProjectList,
     Problem,
 )

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "revoke": "byline_client.cli.commands.revoke",
     "agents": "byline_client.cli.commands.agents",
     "act-for-me": "byline_client.cli.commands.act_for_me",
+    "projects": "byline_client.cli.commands.projects",
     "whoami": "byline_client.cli.commands.whoami",
 }
 """The module of each command, in the order of the help text."""

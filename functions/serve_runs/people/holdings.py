@@ -103,15 +103,23 @@ class Holdings:
         return int(answer.get("Item", {}).get("format", {}).get("N", "0")) >= INDEX_FORMAT
 
     def page(
-        self, principal: Principal, *, limit: int, after: Place | None
+        self,
+        principal: Principal,
+        *,
+        limit: int,
+        after: Place | None,
+        kinds: tuple[Kind, ...] = KINDS,
     ) -> tuple[list[Holding], Place | None]:
         """Up to `limit` holdings after a place, and the place to go on after if there may be more.
 
-        A page that is not the last may be short. Raises `RequestFailed` (`store_unavailable`) while
-        DynamoDB fills a new index, and `RowsUnread`.
+        A page that is not the last may be short. Raises `RequestFailed`: `store_unavailable` while
+        DynamoDB fills a new index, `invalid_cursor` for a place of another kind. Raises
+        `RowsUnread`.
         """
+        if after is not None and after.kind not in kinds:
+            raise RequestFailed("invalid_cursor")
         found: list[Holding] = []
-        for kind in KINDS[0 if after is None else KINDS.index(after.kind) :]:
+        for kind in kinds[0 if after is None else kinds.index(after.kind) :]:
             if kind in OF_APPLICATIONS and principal.kind != "application":
                 continue
             start = after if after is not None and after.kind == kind else None

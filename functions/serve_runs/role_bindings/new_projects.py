@@ -8,6 +8,7 @@ from copy import replace
 from typing import TYPE_CHECKING
 
 from byline.identity.caller import principal_of
+from byline.tables.rows import Item
 from serve_runs.access.control import ADMIN_ROLE, Access, RoleAssignment
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.role_bindings.store import RoleStore
@@ -46,16 +47,17 @@ class NewProjects:
         """
         if action.caller is None or access.acts_for is not None or access.may("create_run"):
             return access, {}
-        if not self._is_new(access.project):
+        if not self.is_new(access.project):
             return access, {}
         principal = principal_of(action.caller)
         resource = binding_resource(access.project, principal, ADMIN_ROLE)
         record = self._audit.record(action, "grant_role", resource)
         assignment = RoleAssignment(principal, frozenset({ADMIN_ROLE}))
-        claim = self._roles.claim(access.project, principal)
+        claim = self._roles.claim(access.project, principal, creator=_creator(action))
         return replace(access, assignments=(assignment,)), claim | {"role record": record}
 
-    def _is_new(self, project: str) -> bool:
+    def is_new(self, project: str) -> bool:
+        """Whether no table has a row of the project."""
         return self._roles.is_unclaimed(project) and not any(
             self._has_rows(table, partition)
             for table, gone in self._partitions
@@ -72,3 +74,9 @@ class NewProjects:
             Limit=1,
         )
         return bool(page["Items"])
+
+
+def _creator(action: ActionContext) -> Item:
+    """The columns of a project's row that say who created it."""
+    texts = {"created_by": action.identity, "created_by_issuer": action.issuer}
+    return {name: {"S": text} for name, text in texts.items() if text is not None}

@@ -119,13 +119,19 @@ class RoleStore:
             }
         }
 
-    def claim(self, project: str, principal: Principal) -> "dict[str, TransactWriteItemTypeDef]":
-        """The actions, besides its first run, that make a principal the admin of a new project."""
+    def claim(
+        self, project: str, principal: Principal, *, creator: Item
+    ) -> "dict[str, TransactWriteItemTypeDef]":
+        """The actions, besides its first run, that make a principal the admin of a new project.
+
+        `creator`: the columns that say who that is.
+        """
+        created: Item = {"admins": {"N": "1"}, "created_at": {"S": rfc3339(self._now())}, **creator}
         return {
             "project": {
                 "Put": {
                     "TableName": self._table,
-                    "Item": project_key(project) | {"admins": {"N": "1"}},
+                    "Item": project_key(project) | created,
                     "ConditionExpression": "attribute_not_exists(entry)",
                 }
             },

@@ -73,7 +73,13 @@ def _creator(run: Item) -> Principal | None:
 
 
 def _person(run: Item) -> Principal | None:
-    """The person that a run is for: the represented one, else its creator."""
+    """The person whose right counts for a run: the represented one, else its creator.
+
+    A person that a child run inherited has none. It is known who the run is for, but the person
+    did not let its creator act.
+    """
+    if "person_inherited" in run:
+        return None
     if "person" in run:
         return read_principal(run["person"]["S"])
     subject, issuer = text_of(run, "creator_user_id"), text_of(run, "creator_issuer")

@@ -2,10 +2,13 @@
 
 The body names only the parent, a run of the same project. A caller that acts for a person creates
 runs for that person, and a person creates its own runs. An application that acts for no person
-passes on the parent's person in three cases, each by a stored row and never by what it says:
-- it is the runner that executes the parent;
-- the parent names no runner, and the application started it by its own right, and it is running;
+passes on the person of a parent that is not over, in three cases, each by a stored row and never by
+what it says:
+- it is registered as the runner that the parent names, and so executes it now;
+- the parent names no runner, and the application started it by its own right;
 - it created the parent, which inherited its person too.
+
+An inherited person is known, but it has no right by it, and the authorization service grants none.
 
 It does not pass on a person that it acted for itself when it created the parent, because it no
 longer acts for that person.
@@ -19,6 +22,7 @@ from byline.tables.rows import Item, text_of
 from serve_runs.access.control import Access
 from serve_runs.audit.trail import ActionContext, RepresentedPerson
 from serve_runs.errors import RequestFailed
+from serve_runs.runs.states import LIVE
 from serve_runs.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -53,6 +57,9 @@ class ParentRuns:
         return replace(action, on_behalf_of=person)
 
     def _passes_on(self, parent: Item, caller: Principal) -> bool:
+        if text_of(parent, "status") not in LIVE:
+            # Another application may be registered as its runner since.
+            return False
         is_creator = _creator_of(parent) == caller
         if is_creator and "person_inherited" in parent:
             return True

@@ -50,11 +50,18 @@ class Route(msgspec.Struct, frozen=True):
 class RouteGroup(msgspec.Struct, frozen=True):
     """Routes that are loaded at the first request for one of them, to shorten cold starts.
 
-    `part`: text that every path of the group contains.
+    `part`: text that every path of the group contains. `most_slashes`: how many slashes such a path
+    has at most, where longer paths with `part` belong to other groups.
     """
 
     part: str
     load: Callable[[], Sequence[Route]]
+    most_slashes: int | None = None
+
+    def may_have(self, path: str) -> bool:
+        """Whether the group may have a route for `path`."""
+        is_short = self.most_slashes is None or path.count("/") <= self.most_slashes
+        return is_short and self.part in path
 
 
 class RouteTable:

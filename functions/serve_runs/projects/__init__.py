@@ -1,0 +1,1 @@
+"""Projects: the caller's own, and what is known of one."""

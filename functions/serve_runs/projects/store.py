@@ -1,0 +1,81 @@
+"""The projects of a principal, and what is stored of a project itself.
+
+The rows that give a principal roles say in which projects it has any. A query of the index
+`by-holder` finds those of role bindings; an application's registrations and permissions are in its
+own partition. So no list of projects exists, and nothing is scanned.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from byline.identity.caller import Principal
+from byline.tables.rows import Item, read_rows
+from serve_runs.access.control import roles_key
+from serve_runs.access.projects import project_key
+from serve_runs.people.holdings import Holding, Holdings, Kind, Place
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+OWN: tuple[Kind, ...] = ("roles", "registrations")
+"""The rows by which a caller has roles with its own token."""
+
+AS_AGENT: tuple[Kind, ...] = ("agent_permissions",)
+"""Those by which an agent has roles with a token that names a person."""
+
+
+class HeldProject(NamedTuple):
+    """A project in which a principal has roles. `roles`: of a role binding, empty without one."""
+
+    name: str
+    roles: frozenset[str]
+
+
+class ProjectStore:
+    """The projects' rows in `AccessTable`."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, holdings: Holdings) -> None:
+        self._client = client
+        self._table = table
+        self._holdings = holdings
+
+    def held_by(
+        self, principal: Principal, *, is_agent: bool, limit: int, after: Place | None
+    ) -> tuple[list[HeldProject], Place | None]:
+        """Up to `limit` projects of a principal, and the place to go on after if there may be more.
+
+        A page that is not the last may be short. Raises `RequestFailed` and `RowsUnread`.
+        """
+        kinds = AS_AGENT if is_agent else OWN
+        found, last = self._holdings.page(principal, limit=limit, after=after, kinds=kinds)
+        held = {project: roles for project, roles in map(_held, found) if roles}
+        # A project with a role binding is listed by that, also on another page.
+        others = [project for project, roles in map(_held, found) if project not in held]
+        with_binding = set() if is_agent else self._bound(principal, others)
+        held |= {project: frozenset() for project in others if project not in with_binding}
+        return [HeldProject(name, roles) for name, roles in held.items()], last
+
+    def is_complete(self) -> bool:
+        """Whether the list has the role bindings that earlier versions wrote."""
+        return self._holdings.are_complete()
+
+    def rows_of(self, projects: Sequence[str]) -> dict[str, Item]:
+        """The own rows of these projects, by name. Raises `RowsUnread`."""
+        keys = {project_key(project)["scope"]["S"]: project for project in projects}
+        rows = read_rows(self._client, self._table, list(map(project_key, projects))).complete()
+        return {keys[row["scope"]["S"]]: row for row in rows}
+
+    def _bound(self, principal: Principal, projects: Sequence[str]) -> set[str]:
+        """Those of the projects in which the principal has a role binding."""
+        keys = {roles_key(project, principal)["scope"]["S"]: project for project in projects}
+        wanted = [roles_key(project, principal) for project in keys.values()]
+        rows = read_rows(self._client, self._table, wanted).complete()
+        return {keys[row["scope"]["S"]] for row in rows if "roles" in row}
+
+
+def _held(holding: Holding) -> tuple[str, frozenset[str]]:
+    place, row = holding
+    if place.kind == "roles":
+        return place.project, frozenset(row["roles"]["SS"])
+    # The place of a registration of an earlier version does not have its project.
+    return row["project"]["S"], frozenset()
