@@ -10,7 +10,17 @@ from byline_client.cli.app import COMMANDS
 
 from tests.client.commands import CommandLine
 
-HEAVY = ("httpx", "typer", "rich", "pydantic", "keyring", "platformdirs", "anyio", "asyncio")
+HEAVY = (
+    "httpx",
+    "typer",
+    "rich",
+    "pydantic",
+    "yaml",
+    "keyring",
+    "platformdirs",
+    "anyio",
+    "asyncio",
+)
 
 
 def imported_by(byline: CommandLine, arguments: "list[str]") -> "set[str]":

@@ -54,6 +54,9 @@ LINES: "dict[str, tuple[str, ...]]" = {
         "act-for-me assistant --token-file {folder}/secret",
         "act-for-me --stop ccyw4yfkwqyrbo4l3cgvdgd6xa",
     ),
+    "projects": ("projects", "projects show research"),
+    "apply": ("apply -f {folder}/team.yaml", "apply -f {folder}/team.yaml --dry-run"),
+    "export": ("export",),
     "whoami": ("whoami",),
 }
 """Command lines of every command that reach the service. `logout` reaches the issuer alone."""
@@ -102,6 +105,8 @@ def line(
     """Runs a command line for a service, in this process, and checks that no token is seen."""
     caplog.set_level(logging.DEBUG)
     (tmp_path / "secret").write_text(SECRET)
+    document = "kind: Credential\nname: code\nprovider: github\ntoken: {file: secret}\n"
+    (tmp_path / "team.yaml").write_text(document)
 
     def execute(text: str, url: str, seconds: str = "0.4") -> Done:
         kept = {"url": url, "caller": "", "project": "research", "body": {}, "key": "k"}

@@ -32,6 +32,8 @@ COMMANDS: Mapping[str, str] = {
     "agents": "byline_client.cli.commands.agents",
     "act-for-me": "byline_client.cli.commands.act_for_me",
     "projects": "byline_client.cli.commands.projects",
+    "apply": "byline_client.cli.commands.apply",
+    "export": "byline_client.cli.commands.export",
     "whoami": "byline_client.cli.commands.whoami",
 }
 """The module of each command, in the order of the help text."""

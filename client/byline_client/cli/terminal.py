@@ -29,6 +29,17 @@ def put(text: str) -> None:
     sys.stdout.flush()
 
 
+def put_styled(text: str, style: str) -> None:
+    """Write a line of data to standard output, in a style of Rich on a terminal."""
+    if not style or not sys.stdout.isatty():
+        put(text)
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    Console(highlight=False, soft_wrap=True).print(Text(plain(text), style))
+
+
 def put_json(document: Any) -> None:
     """Write a JSON document to standard output. Characters beyond ASCII are escaped."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")

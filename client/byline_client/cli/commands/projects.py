@@ -64,7 +64,7 @@ def _row(project: dict[str, Any]) -> dict[str, str]:
 
 
 def _show(document: Any, as_json: bool) -> None:
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or "name" not in document:
         raise ServiceUnavailable("The answer of the service is no project.")
     if as_json:
         put_json(document)

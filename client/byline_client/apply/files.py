@@ -1,0 +1,48 @@
+"""The files of documents: one file, a folder, or standard input."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from byline_client.apply.located import FilePlace, Located, refused
+from byline_client.apply.yaml_text import read_documents
+
+ENDINGS = (".yaml", ".yml")
+KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml")
+STANDARD_INPUT = "-"
+
+
+def read_sources(sources: Sequence[str]) -> list[Located]:
+    """The documents of files and folders, and of standard input for `-`. Raises `Misused`."""
+    found: list[Located] = []
+    for source in sources:
+        if source == STANDARD_INPUT:
+            found += read_documents(sys.stdin.read(), file="standard input")
+        elif Path(source).is_dir():
+            found += read_folder(Path(source))
+        else:
+            found += read_file(Path(source))
+    return found
+
+
+def read_folder(folder: Path) -> list[Located]:
+    """The documents of a folder's YAML files by name, without its folders. Raises `Misused`."""
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in ENDINGS and path.name not in KUSTOMIZATIONS and path.is_file()
+    )
+    if not files:
+        raise refused(FilePlace(str(folder), 1), "The folder has no file *.yaml or *.yml.")
+    return [document for file in files for document in read_file(file)]
+
+
+def read_file(path: Path) -> list[Located]:
+    """The documents of a file. Raises `Misused`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise refused(FilePlace(str(path), 1), "The file is not UTF-8 text.") from None
+    except OSError as error:
+        raise refused(FilePlace(str(path), 1), f"Cannot read the file: {error.strerror}.") from None
+    return read_documents(text, file=str(path))

@@ -1,0 +1,59 @@
+"""The writes of an apply, one after the other. Each may be repeated, so an apply may be too."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from byline_client.apply.planning import Ask, Present, Step
+from byline_client.errors import ClientError, ServiceUnavailable
+
+Outcome = Literal["created", "changed", "unchanged"]
+
+
+class PartlyApplied(ClientError):
+    """Some documents are applied, and one could not be. The message names those that are not."""
+
+
+def perform(
+    steps: Sequence[Step],
+    ask: Ask,
+    present: Present,
+    *,
+    report: Callable[[Outcome, Step], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Take the steps in order, and report each. Raises `ClientError` at the first that fails.
+
+    `warn` gets what the service says about a document that has no effect yet.
+    """
+    for number, step in enumerate(steps):
+        try:
+            outcome = _take(step, ask, present, warn)
+        except ClientError as error:
+            left = ", ".join(each.wanted.title for each in steps[number + 1 :])
+            raise PartlyApplied(
+                f"{step.wanted.title} is not applied: {error}"
+                + (f"\nNot applied after it: {left}." if left else "")
+                + f"\n{number} of {len(steps)} documents are as they should be. A repeated apply"
+                " continues there."
+            ) from error
+        report(outcome, step)
+
+
+def _take(step: Step, ask: Ask, present: Present, warn: Callable[[str], None]) -> Outcome:
+    if step.action == "keep":
+        return "unchanged"
+    kind, wanted = step.kind, step.wanted
+    answer = ask(kind.write(wanted))
+    if not isinstance(answer, dict):
+        raise ServiceUnavailable("The answer of the service is no document.")
+    for warning in answer.get("warnings") or []:
+        warn(f"{wanted.title}: {warning.get('detail')}")
+    if "updated_at" in answer:
+        if step.before is None:
+            return "created"
+        is_same = answer["updated_at"] == step.before.get("updated_at")
+        return "unchanged" if is_same else "changed"
+    # A role binding: the answer names the principal, whose roles the list had.
+    [entry] = kind.entries([answer])
+    before = {kind.key(each) for each in present.entries(wanted.project, kind)}
+    return "unchanged" if kind.key(entry) in before else "created"
