@@ -158,6 +158,11 @@ events: ## regenerate the sample events in events/
 	@tools/setup project
 	$(PYTHON) -m tools.make_events
 
+.PHONY: commands
+commands: ## write docs/commands.md, the help texts of the client
+	@tools/setup project
+	PYTHONPATH=client:. $(PYTHON) -m tools.commands_page
+
 .PHONY: openapi
 openapi: ## regenerate docs/openapi.json
 	@tools/setup project

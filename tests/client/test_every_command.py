@@ -5,6 +5,8 @@ The command lines run in this process, so that each can meet each fault.
 
 import json
 import logging
+import re
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,7 +124,7 @@ def line(
             "BYLINE_CONFIG_DIR": str(tmp_path / "config"),
         }
         try:
-            code = run(text.format(url=url, folder=tmp_path).split(), environ)
+            code = run(shlex.split(text.format(url=url, folder=tmp_path)), environ)
         except SystemExit as end:
             code = int(end.code or 0)
         out, err = capfd.readouterr()
@@ -197,4 +199,17 @@ def test_no_option_takes_a_token_or_a_secret(command: str) -> None:
     found = LazyCommands(name="byline").get_command(None, command)
     for option in options(found):
         is_secret = any(word in option.name for word in ("token", "secret", "password"))
-        assert not is_secret or option.bare_type is Path
+        assert not is_secret or option.bare_type() == "Path"
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "token"])
+def test_examples_of_the_help_text_are_valid_command_lines(
+    line: Any, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person who copies an example gets no error about its options."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "token.txt").write_text(SECRET)
+    for example in import_module(COMMANDS[command]).EXAMPLES:
+        text = re.split(" [|>] ", example)[0].replace("https://byline.example.com", "{url}")
+        text = text.replace("/run/assistant/token", "token.txt").removeprefix("byline ")
+        assert "Usage:" not in line(text, "http://127.0.0.1:9").err, example

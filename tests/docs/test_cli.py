@@ -9,6 +9,7 @@ from byline_client.cli.app import COMMANDS
 from byline_client.credentials.order import SOURCES
 
 from tests.docs.documents import ROOT, section, table
+from tools import commands_page
 
 PAGE = "docs/cli.md"
 
@@ -26,6 +27,11 @@ def test_every_command_is_listed_with_its_help_text() -> None:
         for name, module in COMMANDS.items()
     }
     assert list(rows("Commands", "command").items()) == list(described.items())
+
+
+def test_page_of_commands_has_their_help_texts() -> None:
+    """Whoever reads the page knows every option; `make commands` writes it anew."""
+    assert commands_page.PAGE.read_text() == commands_page.page()
 
 
 def test_sources_of_credentials_are_listed_in_their_order() -> None:

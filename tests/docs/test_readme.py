@@ -33,7 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-def _token_of(person: Person, stack: Stack) -> str:
+def token_of(person: Person, stack: Stack) -> str:
     """A person's access token, by the code flow."""
     assert stack.provider is not None
     query = {
@@ -66,7 +66,7 @@ def test_requests_of_the_readme_are_answered_with_success(stack: Stack) -> None:
     assert len(REQUESTS) == 3
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "TOKEN": _token_of(ADA, stack),
+        "TOKEN": token_of(ADA, stack),
         "ASSISTANT_TOKEN": _token_of_assistant(stack),
         **stack.aws.environment,
         "AWS_DEFAULT_REGION": os.environ["AWS_DEFAULT_REGION"],

@@ -10,8 +10,9 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from byline_client.cli.session import Session
-from byline_client.cli.terminal import say
+from byline_client.cli.terminal import put, say
 from byline_client.errors import ClientError
+from byline_client.version import VERSION
 
 COMMANDS: Mapping[str, str] = {
     "login": "byline_client.cli.commands.login",
@@ -77,6 +78,12 @@ application = typer.Typer(
 )
 
 
+def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer calls it with the option's value
+    if value:
+        put(f"byline {VERSION}")
+        raise typer.Exit
+
+
 @application.callback()
 def options(
     ctx: typer.Context,
@@ -86,6 +93,10 @@ def options(
     profile: Annotated[
         str, typer.Option(help="The sign-in. Default: BYLINE_PROFILE, or the last one.")
     ] = "",
+    _: Annotated[  # noqa: FBT002 - a switch
+        bool,
+        typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Its version."),
+    ] = False,
 ) -> None:
     """Record who ran what, and use the tokens of runners.
 
