@@ -38,20 +38,20 @@ STORES := tests/stand_ins/test_engine.py tests/tables tests/register tests/runs 
 # its servers start once.
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-PYTHONS := 3.10 3.12
+PYTHONS := 3.10 3.13
 .PHONY: check test test-client test-deploy test-second-engine permissions
 check: lint types ## the loop while you work: lint, types and the tests that need no stack
 	@tools/setup evaluator
 	$(PYTHON) -m pytest -q $(PARALLEL) $(QUICK)
-test: ## run all tests but those of a whole deployment
+test: ## run all tests but those of the client and of a whole deployment
 	@tools/setup project sam second-engine evaluator
-	BYLINE_AWS_CALLS=complete $(PYTHON) -m pytest $(PARALLEL) --ignore tests/deploy
-test-client: ## run the client's tests on Python 3.10 and 3.12, without the project's packages; PYTHONS="3.11" for another
+	BYLINE_AWS_CALLS=complete $(PYTHON) -m pytest $(PARALLEL) --ignore tests/client --ignore tests/deploy
+test-client: ## run the client's tests on Python 3.10 and 3.13, without the project's packages; PYTHONS="3.11" for another
 	@tools/setup project $(PYTHONS:%=client-%)
 	for version in $(PYTHONS); do \
 	    "$$(tools/setup --uv)" tool run --python .venv-client-$$version/bin/python --from ./client byline --version && \
 	    .venv-client-$$version/bin/python -m pytest -c client/pyproject.toml --rootdir . --confcutdir tests/client \
-	        tests/client || exit 1; done
+	        $(PARALLEL) tests/client || exit 1; done
 test-deploy: ## deploy, check, use, change, upgrade and delete the built stack on this machine
 	@tools/setup project sam second-engine evaluator
 	$(PYTHON) -m pytest $(PARALLEL) tests/deploy
