@@ -5,7 +5,7 @@ export SAM_CLI_TELEMETRY := 0
 # Python keeps the bytecode of tests and tools, also in containers that turn it off.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
-TEMPLATES := template.yaml permissions.yaml observability.yaml
+TEMPLATES := template.yaml permissions.yaml console.yaml observability.yaml
 
 .PHONY: help
 help: ## list the commands
@@ -44,7 +44,7 @@ check: lint types ## the loop while you work: lint, types and the tests that nee
 	@tools/setup evaluator
 	$(PYTHON) -m pytest -q $(PARALLEL) $(QUICK)
 test: ## run all tests but those of the client and of a whole deployment
-	@tools/setup project sam second-engine evaluator
+	@tools/setup project sam second-engine evaluator console
 	BYLINE_AWS_CALLS=complete $(PYTHON) -m pytest $(PARALLEL) --ignore tests/client --ignore tests/deploy
 test-client: ## run the client's tests on Python 3.10 and 3.13, without the project's packages; PYTHONS="3.11" for another
 	@tools/setup project $(PYTHONS:%=client-%)
@@ -76,12 +76,15 @@ types: ## check types (mypy, strict)
 	$(PYTHON) -m mypy --config-file client/pyproject.toml
 
 LOCKS := layers/identity/requirements $(patsubst %.in,%,$(wildcard requirements/*.in))
-.PHONY: lock audit
+.PHONY: lock audit vendor
 lock: ## pin what a changed .in file asks for; UPGRADE=--upgrade moves all pins
 	@for name in $(LOCKS); do \
 	    [ $$name = requirements/client ] && range="--universal --python-version 3.10" || range=; \
 	    "$$(tools/setup --uv)" pip compile --quiet --python "$$(tools/setup --python)" --generate-hashes \
 	        --no-header --no-annotate $$range $(UPGRADE) $$name.in -o $$name.txt || exit 1; done
+vendor: ## copy the console's libraries from their lock file, requirements/console/package-lock.json
+	@tools/setup project console
+	$(PYTHON) -m tools.vendor_console
 audit: ## look up known vulnerabilities of every pinned dependency
 	@tools/setup audit
 	@for name in $(LOCKS); do echo "$$name.txt"; \
@@ -101,10 +104,10 @@ deploy: build ## build and deploy with params/<ENV>.yaml, and print what DNS and
 smoke: ## check the deployed stack of an environment: ENV=dev; BYLINE_TOKEN, CLIENT as in docs/runbook.md
 	@tools/setup project
 	@PYTHONPATH=layers/identity:functions:. $(PYTHON) -m tools.smoke "$(ENV)" $(CHECKS)
-validate: ## check both templates with SAM's linter
+validate: ## check the templates with SAM's linter
 	@tools/setup sam
 	@for template in $(TEMPLATES); do .venv-sam/bin/sam validate --lint --template $$template || exit 1; done
-scan: ## check both templates against the policy scan
+scan: ## check the templates against the policy scan
 	@tools/setup checkov
 	.venv-checkov/bin/checkov $(TEMPLATES:%=--file %) --framework cloudformation --skip-download --compact --quiet
 

@@ -1,8 +1,8 @@
 """The listener rules for browsers: `authenticate-oidc`, then forward.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
-Without a session, a page is redirected to the sign-in (`BrowserRule` of the template), and any
-other request gets 401 (`SessionRule`).
+Without a session, a page is redirected to the sign-in (`BrowserRule` of the template, `ConsoleRule`
+of console.yaml), and any other request gets 401 (`SessionRule`).
 """
 
 import secrets
@@ -48,13 +48,20 @@ class BrowserRule:
 
     def apply(self, request: Request) -> Request | Reply:
         """The request to forward, or the reply to send instead."""
+        return self._apply(request, may_sign_in=is_page(request))
+
+    def apply_to_console(self, request: Request) -> Request | Reply:
+        """The same by the rule of the console, which signs in whatever the request accepts."""
+        return self._apply(request, may_sign_in=True)
+
+    def _apply(self, request: Request, *, may_sign_in: bool) -> Request | Reply:
         try:
             if request.path == CALLBACK:
                 return self._finish_sign_in(request)
             session = self._sessions.get(_cookies(request).get(self._cookie, ""))
             if session:
                 return self._identified(request, session)
-            if is_page(request):
+            if may_sign_in:
                 return self._start_sign_in(request)
             return plain(HTTPStatus.UNAUTHORIZED)
         except ProviderFailed as failure:

@@ -1,8 +1,9 @@
-"""An Application Load Balancer for one machine: a listener with rules for one function.
+"""An Application Load Balancer for one machine: a listener with rules for two functions.
 
     Authorization: Bearer …  →  (jwt-validation)   →  bearer target group   ─┐
-    pages, other requests    →  authenticate-oidc  →  browser target group  ─┼─  the function
+    pages, other requests    →  authenticate-oidc  →  browser target group  ─┼─  RunsFunction
     /logout, metadata        →                        browser target group  ─┘
+    /, /console/*            →  authenticate-oidc  →  console target group  ──  ServeConsoleFunction
 
 Only what a function and its callers can see is imitated. Where AWS documents nothing, it does the
 worst that it might: a client's own `x-amzn-oidc-*` headers pass through the Bearer rule.
@@ -19,17 +20,10 @@ from typing import Any, Protocol, Self
 
 from local.bearer_rule import has_bearer
 from local.browser_rule import CALLBACK
-from local.function_instance import FunctionFailed
+from local.console import ConsoleRule
 from local.listening import url_of
-from local.load_balancer_events import (
-    BadAnswer,
-    Reply,
-    Request,
-    Shape,
-    plain,
-    to_event,
-    to_reply,
-)
+from local.load_balancer_events import Reply, Request, Shape, plain
+from local.load_balancer_forward import forward
 from local.load_balancer_http import HttpServer
 
 OPEN_PATHS = {"/logout": "logout", "/.well-known/oauth-protected-resource": "metadata"}
@@ -52,7 +46,7 @@ type Log = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetGroups:
-    """The two target groups: their ARNs without the id. Both lead to the same function."""
+    """The two target groups of RunsFunction: their ARNs without the id."""
 
     browser: str
     bearer: str
@@ -64,7 +58,12 @@ class TargetGroups:
 
 
 class LoadBalancer:
-    """Listens on `listener` from entering the block to leaving it, and calls `invoke`."""
+    """Listens on `listener` from entering the block to leaving it, and calls `invoke`.
+
+    `console`: the rule of the console, None where the stack has none.
+    """
+
+    console: ConsoleRule | None = None
 
     def __init__(
         self,
@@ -97,7 +96,10 @@ class LoadBalancer:
     def answer(self, request: Request) -> Reply:
         """The reply to a request."""
         started = time.perf_counter()
-        rule, reply = self._route(request)
+        if self.console is not None and self.console.matches(request):
+            rule, reply = "console", self.console.answer(request)
+        else:
+            rule, reply = self._route(request)
         milliseconds = (time.perf_counter() - started) * 1000
         # Without the query, which has codes at the callback. Escaped, because terminals show it.
         path = ascii(request.path)[1:-1]
@@ -120,13 +122,8 @@ class LoadBalancer:
         return "browser", self._forward(self._browser_rule.apply(request), groups.browser)
 
     def _forward(self, outcome: Request | Reply, target_group: str) -> Reply:
-        if isinstance(outcome, Reply):
-            return outcome
-        event = to_event(outcome, TargetGroups.arn(target_group), shape=self._shape)
-        try:
-            return to_reply(self._invoke(event), shape=self._shape)
-        except (FunctionFailed, BadAnswer) as failure:
-            return plain(HTTPStatus.BAD_GATEWAY, type(failure).__name__)
+        arn = TargetGroups.arn(target_group)
+        return forward(outcome, invoke=self._invoke, arn=arn, shape=self._shape)
 
 
 def _reply(outcome: Request | Reply) -> Reply:

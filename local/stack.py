@@ -18,8 +18,10 @@ from typing import Self
 from local.aws import ROOT, MotoServer
 from local.bearer_rule import BearerRule, ForwardRule
 from local.browser_rule import BrowserRule
+from local.console import FUNCTION as CONSOLE_FUNCTION
+from local.console import ConsoleRule, ConsoleTemplate
 from local.guard import Clients
-from local.lambda_runtime import FunctionHost
+from local.lambda_runtime import Function, FunctionHost
 from local.listening import WebServer, listen, url_of
 from local.load_balancer import ListenerRule, LoadBalancer, TargetGroups
 from local.load_balancer_events import Shape
@@ -163,13 +165,22 @@ class Stack:
         openid = exits.enter_context(closing(self._openid_client(exits, at_provider)))
         self._progress("creating the resources of template.yaml, once moto answers")
         template = Template.read(ROOT / "template.yaml")
-        self.functions = self._start_functions(exits, template, openid, url_of(at_load_balancer))
+        console = ConsoleTemplate.read()
+        functions = self._deploy(template, openid, url_of(at_load_balancer))
+        functions[CONSOLE_FUNCTION] = console.function
+        self.functions = self._start_functions(exits, functions)
         self._start_triggers(exits, template)
         # With several issuers the load balancer verifies no Bearer token: RunsFunction does.
         self._bearer_rule = ForwardRule() if self.provider is not None else BearerRule(openid)
         cookie_name = self.functions["RunsFunction"].environment["SESSION_COOKIE_NAME"]
         rule = BrowserRule(openid, self.signer, now=time.time, cookie_name=cookie_name)
-        self.url = exits.enter_context(self.load_balancer(at_load_balancer, rule)).url
+        balancer = self.load_balancer(at_load_balancer, rule)
+        balancer.console = ConsoleRule(
+            template=console,
+            sign_in=rule.apply_to_console,
+            invoke=self.functions[CONSOLE_FUNCTION].invoke,
+        )
+        self.url = exits.enter_context(balancer).url
 
     def _openid_client(self, exits: ExitStack, listener: socket.socket) -> OpenIDClient:
         if self._outside is not None:
@@ -184,9 +195,9 @@ class Stack:
             client = OpenIDClient(self.issuer, BROWSER_CLIENT, self.provider.browser_secret)
         return client
 
-    def _start_functions(
-        self, exits: ExitStack, template: Template, openid: OpenIDClient, public_url: str
-    ) -> dict[str, FunctionHost]:
+    def _deploy(
+        self, template: Template, openid: OpenIDClient, public_url: str
+    ) -> dict[str, Function]:
         trusted = {
             "issuer": self.issuer,
             "audiences": [self.audience],
@@ -199,7 +210,7 @@ class Stack:
             issuers = [trusted, {**ci, "profile": "github", "allow": {"repository": "acme/*"}}]
         else:
             issuers = [trusted]
-        functions = template.deploy(
+        return template.deploy(
             self.aws.client("cloudformation"),
             parameters={
                 "LoadBalancerArns": ARN,
@@ -214,6 +225,10 @@ class Stack:
                 "AuthorizationServiceUrl": self._authorization_service_url,
             },
         )
+
+    def _start_functions(
+        self, exits: ExitStack, functions: Mapping[str, Function]
+    ) -> dict[str, FunctionHost]:
         if self.log_folder is None:
             self.log_folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
         self.log_folder.mkdir(parents=True, exist_ok=True)

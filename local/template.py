@@ -2,8 +2,8 @@
 
 SAM's own translator reads it. Tables, queues and the like are created by CloudFormation (moto's),
 which also resolves every intrinsic function in the environment of the functions: each value is an
-output of the stack. The nested applications are left out: nothing here checks permissions or raises
-alarms.
+output of the stack. Of the nested applications, only `console.yaml` is read: nothing here checks
+permissions or raises alarms.
 """
 
 import json
@@ -82,6 +82,12 @@ class Template:
                 continue  # of a function whose condition does not hold
             resolved.setdefault(function, {})[name] = outputs[key]
         return {function: self._function(function, values) for function, values in resolved.items()}
+
+    def function_without_settings(self, logical_id: str) -> Function:
+        """A function that has no variables, and no intrinsic function in what is read here."""
+        properties = self.translated["Resources"][logical_id]["Properties"]
+        names = ("Handler", "MemorySize", "Timeout")
+        return self._function(logical_id, {f".{name}": str(properties[name]) for name in names})
 
     def resources(self, kind: str) -> dict[str, Json]:
         """The resources of the CloudFormation type `kind`, by logical id."""

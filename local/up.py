@@ -110,7 +110,7 @@ Byline is up.
   public keys      {stack.keys_url}
   logs             {LOGS.relative_to(ROOT)}/
 
-Sign in with a browser: {stack.url}/v1/whoami
+Open the console in a browser: {stack.url}/console/runs?project={PROJECT}
 {machine}
 Ctrl-C takes it down.
 """

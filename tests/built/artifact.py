@@ -13,11 +13,12 @@ SAM = ROOT / ".venv-sam/bin/sam"
 
 FUNCTIONS = {
     "RunsFunction": "serve_runs",
+    "WebConsole/ServeConsoleFunction": "serve_console",
     "PlanRefreshFunction": "plan_refresh",
     "RefreshTokensFunction": "refresh_tokens",
     "RegisterResourcesFunction": "register_resources",
 }
-"""Logical id → the package that has its module `handler`."""
+"""The artifact, named by the logical id, → the package that has its module `handler`."""
 
 
 def function_of(

@@ -19,7 +19,9 @@ def root() -> Json:
 @cache
 def alarms() -> dict[str, Json]:
     """The properties of every alarm, by logical id."""
-    files = [ROOT / f"{name}.yaml" for name in ("template", "permissions", "observability")]
+    files = [
+        ROOT / f"{name}.yaml" for name in ("template", "permissions", "observability", "console")
+    ]
     found: dict[str, Json] = {}
     for path in files:
         if path.exists():

@@ -6,7 +6,13 @@ import pytest
 
 from tests.structure.modules import imported_at_once, imports_of, package_of, trees
 
-FUNCTIONS = ("serve_runs", "plan_refresh", "refresh_tokens", "register_resources")
+FUNCTIONS = (
+    "serve_runs",
+    "serve_console",
+    "plan_refresh",
+    "refresh_tokens",
+    "register_resources",
+)
 
 SERVE_RUNS: Sequence[frozenset[str]] = (
     frozenset({"errors", "retention"}),

@@ -15,7 +15,8 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 ROOT = Path(__file__).parents[2]
 OBSERVABILITY = "observability.yaml"
 PERMISSIONS = "permissions.yaml"
-NESTED = {"Permissions": PERMISSIONS, "Observability": OBSERVABILITY}
+CONSOLE = "console.yaml"
+NESTED = {"Permissions": PERMISSIONS, "Observability": OBSERVABILITY, "WebConsole": CONSOLE}
 """The nested applications, by logical id."""
 
 type Json = dict[str, Any]

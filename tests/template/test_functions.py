@@ -1,4 +1,4 @@
-"""Settings of the functions: of all four, and of RunsFunction."""
+"""Settings of the functions: of all of them, of those with the layer, and of RunsFunction."""
 
 from typing import Any, cast
 
@@ -8,15 +8,19 @@ from byline import aws, fetch
 from serve_runs.profiles.best_effort import BEST_EFFORT_SECONDS
 from tests.template.stack import (
     NO_VALUE,
+    flatten,
     properties,
     resources,
     template,
-    translate,
 )
 
 FUNCTION = "AWS::Lambda::Function"
 
 FUNCTIONS = pytest.mark.parametrize("function", resources(FUNCTION))
+WITH_LAYER = pytest.mark.parametrize(
+    "function", [name for name in resources(FUNCTION) if name != "ServeConsoleFunction"]
+)
+"""All but the console's function, which has neither layer nor settings; see `test_console.py`."""
 
 
 @FUNCTIONS
@@ -34,7 +38,7 @@ def test_function_has_lambda_log_level_info(function: str) -> None:
     assert logging["ApplicationLogLevel"] == "INFO"
 
 
-@FUNCTIONS
+@WITH_LAYER
 def test_function_is_traced(function: str) -> None:
     """Lambda traces by default. The tracer in the code is off unless the operator turns it on."""
     body = properties(FUNCTION, function)
@@ -65,21 +69,19 @@ def test_runs_function_has_no_trigger_but_the_load_balancer() -> None:
     assert not [name for name in invoked if "RunsFunction" in name]
 
 
-@FUNCTIONS
-def test_function_has_no_function_url(function: str) -> None:
+def test_no_function_has_a_function_url() -> None:
     """Only the load balancer invokes a function for an HTTP request."""
-    assert "FunctionUrlConfig" not in template()["Resources"][function]["Properties"]
-    kinds = {resource["Type"] for resource in translate(template())["Resources"].values()}
+    kinds = {body["Type"] for body in flatten(template())["Resources"].values()}
     assert not kinds & {"AWS::Lambda::Url", "AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api"}
 
 
-@FUNCTIONS
+@WITH_LAYER
 def test_function_never_sets_python_optimize(function: str) -> None:
     """With PYTHONOPTIMIZE, each cold start compiles the standard library, which takes a second."""
     assert "PYTHONOPTIMIZE" not in properties(FUNCTION, function)["Environment"]["Variables"]
 
 
-@FUNCTIONS
+@WITH_LAYER
 def test_function_uses_the_default_aws_endpoints(function: str) -> None:
     """AWS_ENDPOINT_URL is named for `sam local invoke` and has no value on AWS."""
     variables = properties(FUNCTION, function)["Environment"]["Variables"]
@@ -91,7 +93,7 @@ def test_function_runs_what_the_build_compiles_for(function: str) -> None:
     """Runtime and architecture match the wheels and the byte code of the layer."""
     body = properties(FUNCTION, function)
     assert (body["Runtime"], body["Architectures"]) == ("python3.13", [{"Ref": "Architecture"}])
-    for layer in body["Layers"]:
+    for layer in body.get("Layers", []):
         shipped = properties("AWS::Lambda::LayerVersion", layer["Ref"])
         assert shipped["CompatibleRuntimes"] == [body["Runtime"]]
         assert shipped["CompatibleArchitectures"] == body["Architectures"]

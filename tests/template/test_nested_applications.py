@@ -53,6 +53,8 @@ def test_parameter_carries_what_its_name_says(application: str, name: str) -> No
         "StackName": {"AWS::StackName"},
         "Prefix": {"SecretPrefix", "AWS::StackName"},
         "RunsTableStreamArn": {"RunsTable"},
+        "ListenerArn": {"Listener", "ListenerArn"},
+        "Suffix": {"AWS::StackId"},
     }.get(name, {name} & template()["Parameters"].keys() or {name.removesuffix("Arn")})
     assert _references(_passed(application)[name]) == expected
 

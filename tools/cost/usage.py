@@ -118,7 +118,7 @@ def load_balancer() -> list[Item]:
 
 
 def alarms(*, registration: bool = False) -> list[Item]:
-    """The alarms and the dashboard of observability.yaml."""
+    """The alarms, and the dashboard of observability.yaml."""
     return [
         Item("alarms", prices.ALARM_METRIC, alarm_metrics(registration=registration)),
         Item("dashboard", prices.DASHBOARD, 1),
@@ -244,8 +244,10 @@ def alarm_metrics(*, registration: bool) -> int:
     """How many metrics the alarms read. AWS charges for each, also within one alarm."""
     return sum(
         _metrics_of(body["Properties"])
-        for body in _observability()["Resources"].values()
-        if body["Type"] == "AWS::CloudWatch::Alarm" and (registration or "Condition" not in body)
+        for name in ("observability.yaml", "console.yaml")
+        for body in _resources_of(name).values()
+        if body["Type"] == "AWS::CloudWatch::Alarm"
+        and (registration or body.get("Condition") != "Registration")
     )
 
 
@@ -267,8 +269,8 @@ def dollars(items: list[Item]) -> float:
     return sum(item.dollars for item in items)
 
 
-def _observability() -> dict[str, Any]:
-    return cast(dict[str, Any], yaml_parse((ROOT / "observability.yaml").read_text()))
+def _resources_of(template: str) -> dict[str, Any]:
+    return cast(dict[str, Any], yaml_parse((ROOT / template).read_text())["Resources"])
 
 
 def _metrics_of(alarm: dict[str, Any]) -> int:

@@ -1,0 +1,1 @@
+"""ServeConsoleFunction: serves the files of the web console."""

@@ -1,0 +1,223 @@
+"""The console's pages in Chromium, against the running stack."""
+
+import re
+from typing import Any
+
+import pytest
+
+from local.openid_provider import ADA, GRACE
+from tests.console.browser import Browser
+from tests.console.conftest import PROJECT
+from tests.required import skip_or_fail
+from tools.vendor_console import PACKAGES
+
+pytestmark = pytest.mark.stack
+
+RUNS = f"/v1/projects/{PROJECT}/runs"
+PLANTED = """<img src=x onerror="window.planted=1"><script>window.planted=1</script>${planted}"""
+RIGHT_TO_LEFT = "\u05e2\u05d3\u05d4"
+
+SHIFTS = """() => {
+    window.shifts = 0;
+    const add = entry => { if (!entry.hadRecentInput) window.shifts += entry.value; };
+    new PerformanceObserver(list => list.getEntries().forEach(add))
+        .observe({type: "layout-shift", buffered: true});
+}"""
+
+
+def new_run(browser: Browser, **body: Any) -> str:
+    """The id of a new run of the person that is signed in."""
+    return str(browser.call("POST", RUNS, body)["id"])
+
+
+def row_of(browser: Browser, name: str) -> Any:
+    """The row of a run in the list."""
+    return browser.page.locator("tbody tr", has_text=name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _project(browser: Browser) -> None:
+    """The project, in which Grace is an editor."""
+    new_run(browser, name="first")
+    path = f"/v1/projects/{PROJECT}/role-bindings"
+    browser.call("PUT", path, {"role": "project:editor", "subject": GRACE.subject})
+
+
+def test_person_without_a_session_signs_in_and_returns_to_the_page(browser: Browser) -> None:
+    """The address, with its filters, is the same after the sign-in."""
+    address = f"/console/runs?project={PROJECT}&status=pending"
+    browser.context.clear_cookies()
+    browser.open(address)
+    assert browser.page.url.startswith(browser.stack.issuer)
+    browser.sign_in(ADA)
+    row_of(browser, "first").wait_for()
+    assert browser.path() == address
+    assert browser.page.locator(".caller").inner_text().endswith("Ada Lovelace")
+
+
+def test_run_is_opened_followed_and_cancelled(browser: Browser) -> None:
+    """A run in the list leads to its page, where messages and states appear as they come."""
+    run = new_run(browser, name="evaluate", labels={"team": "vision"})
+    browser.open(f"/console/runs?project={PROJECT}")
+    row = row_of(browser, "evaluate")
+    assert "team: vision" in row.inner_text()
+    row.get_by_role("link", name="evaluate").click()
+    page = browser.page
+    page.get_by_role("heading", name="evaluate").wait_for()
+    assert browser.path() == f"/console/runs/{PROJECT}/{run}"
+    browser.call("POST", f"{RUNS}/{run}/start")
+    browser.call("POST", f"{RUNS}/{run}/messages", {"role": "user", "content": "How is it going?"})
+    page.locator(".messages", has_text="How is it going?").wait_for()
+    page.locator(".heading .status.running").wait_for()
+    page.get_by_role("button", name="Cancel run").click()
+    page.locator(".heading .status.cancelled").wait_for()
+    page.locator(".timeline li", has_text="cancelled").wait_for()
+    acts = [text.split()[0] for text in page.locator(".timeline li").all_inner_texts()]
+    assert acts == ["created", "started", "1", "cancelled"]
+    cancel = page.get_by_role("button", name="Cancel run")
+    assert cancel.get_attribute("aria-disabled") == "true"
+    assert cancel.get_attribute("title") == "This run is cancelled already."
+    assert browser.call("GET", f"{RUNS}/{run}")["status"] == "cancelled"
+
+
+def test_list_is_filtered_by_state_and_person(browser: Browser) -> None:
+    """A filter is in the address, and the list shows what matches."""
+    cancelled = new_run(browser, name="cancelled one")
+    browser.call("POST", f"{RUNS}/{cancelled}/cancel")
+    page = browser.page
+    browser.open(f"/console/runs?project={PROJECT}")
+    row_of(browser, "first").wait_for()
+    page.get_by_label("Status").select_option("cancelled")
+    row_of(browser, "first").wait_for(state="detached")
+    row_of(browser, "cancelled one").wait_for()
+    assert browser.path() == f"/console/runs?project={PROJECT}&status=cancelled"
+    page.get_by_label("Person").fill(GRACE.email)
+    page.keyboard.press("Enter")
+    page.get_by_text("No run matches these filters.").wait_for()
+
+
+def test_new_run_appears_while_the_list_is_looked_at(browser: Browser) -> None:
+    """The list asks again by itself, and a row under the pointer stays where it is."""
+    browser.open(f"/console/runs?project={PROJECT}")
+    row_of(browser, "first").hover()
+    before = browser.page.locator("tbody tr").first.inner_text()
+    new_run(browser, name="latest")
+    browser.page.get_by_text("1 more when the pointer leaves").wait_for()
+    assert browser.page.locator("tbody tr").first.inner_text().split()[:2] == before.split()[:2]
+    browser.page.mouse.move(0, 0)
+    row_of(browser, "latest").wait_for()
+
+
+def test_ended_session_leads_to_the_sign_in_and_back(browser: Browser) -> None:
+    """A page whose session ends while it is open signs in again, and shows the same address."""
+    address = f"/console/runs?project={PROJECT}&person=me"
+    browser.open(address)
+    row_of(browser, "first").wait_for()
+    browser.page.evaluate("sessionStorage.clear()")
+    browser.context.clear_cookies()
+    browser.page.wait_for_url(f"{browser.stack.issuer}/**")
+    browser.sign_in(ADA)
+    row_of(browser, "first").wait_for()
+    assert browser.path() == address
+
+
+def test_person_without_the_right_sees_why(browser: Browser) -> None:
+    """The API's refusal is shown with its reason and the request's id, and nothing else."""
+    browser.context.clear_cookies()
+    browser.open("/console/runs?project=someone-elses")
+    browser.sign_in(GRACE)
+    notice = browser.page.get_by_role("alert")
+    notice.wait_for()
+    assert "not_found" in notice.inner_text() or "forbidden" in notice.inner_text()
+    assert re.search(r"request [0-9a-f-]{36}", notice.inner_text())
+    browser.context.clear_cookies()
+    browser.open("/")
+    browser.sign_in(ADA)
+
+
+def test_planted_script_is_shown_as_text(browser: Browser) -> None:
+    """Markup in names, labels, messages and filters is text on every page that shows it."""
+    parent = new_run(browser, name=PLANTED, agent=PLANTED, labels={"x": PLANTED})
+    run = new_run(browser, name=RIGHT_TO_LEFT, parent_run=parent)
+    path = f"{RUNS}/{parent}/messages"
+    browser.call("POST", path, {"role": "user", "content": PLANTED})
+    browser.call("POST", path, {"role": "user", "content": {"text": PLANTED, PLANTED: PLANTED}})
+    page = browser.page
+    for address in (
+        f"/console/runs?project={PROJECT}",
+        f"/console/runs/{PROJECT}/{parent}",
+        f"/console/runs/{PROJECT}/{run}",
+    ):
+        browser.open(address)
+        page.locator("h1").wait_for()
+        page.locator("tbody tr").first.wait_for()
+        assert page.evaluate("[window.planted, document.querySelectorAll('#app img').length]") == [
+            None,
+            0,
+        ]
+    browser.open(f"/console/runs/{PROJECT}/{parent}")
+    page.locator(".content", has_text="window.planted").first.wait_for()
+    assert page.locator(".heading h1").inner_text() == PLANTED
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_pages_are_accessible(browser: Browser, width: int, scheme: str) -> None:
+    """axe finds nothing on any page, at both widths and in both colour schemes."""
+    axe = PACKAGES / "axe-core/axe.min.js"
+    if not axe.exists():
+        skip_or_fail("node", "npm has not installed requirements/console")
+    run = browser.call("GET", f"{RUNS}?limit=1&status=cancelled")["runs"][0]["id"]
+    page = browser.page
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    for address in pages(run):
+        browser.open(address)
+        page.locator("h1").wait_for()
+        page.locator(".loading").first.wait_for(state="detached")
+        page.evaluate(axe.read_text())
+        found = page.evaluate("axe.run().then(result => result.violations)")
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], address
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+
+
+def pages(run: str) -> list[str]:
+    """The addresses of all pages."""
+    return [
+        f"/console/runs?project={PROJECT}",
+        f"/console/runs?project={PROJECT}&status=failed&person=nobody",
+        f"/console/runs/{PROJECT}/{run}",
+        f"/console/runs/{PROJECT}/01M8DHQPC33JS3V49MFXB8RYX9",
+        "/console/none",
+    ]
+
+
+def test_list_of_a_hundred_runs_loads_in_three_requests_and_stays_in_place(
+    browser: Browser,
+) -> None:
+    """Page, style and script, then the API; nothing moves while rows arrive."""
+    have = len(browser.call("GET", f"{RUNS}?limit=100")["runs"])
+    browser.page.evaluate(
+        """async ([path, count]) => {
+            const headers = {"content-type": "application/json"};
+            while (count-- > 0) await fetch(path, {method: "POST", headers, body: "{}"});
+        }""",
+        [RUNS, max(0, 100 - have)],
+    )
+    browser.page.set_viewport_size({"width": 1440, "height": 900})
+    browser.context.add_init_script(f"({SHIFTS})()")
+    browser.open(f"/console/runs?project={PROJECT}")
+    browser.page.locator("tbody tr").nth(49).wait_for()
+    files = [url for url in browser.requested if "/v1/" not in url and not url.endswith(".svg")]
+    assert len(files) == 3
+    assert browser.page.evaluate("window.shifts") <= 0.05
+
+
+def test_person_signs_out(browser: Browser) -> None:
+    """After *Sign out*, the console asks for a sign-in again."""
+    browser.open(f"/console/runs?project={PROJECT}")
+    browser.page.get_by_role("link", name="Sign out").click()
+    browser.page.wait_for_load_state()
+    browser.open("/")
+    assert browser.page.url.startswith(browser.stack.issuer)
+    browser.sign_in(ADA)
