@@ -20,9 +20,14 @@ class NamedPeople(msgspec.Struct, frozen=True):
 
 
 def named_people(
-    person: str, *, known_caller: Callable[[], Caller], profiles: Profiles, default_issuer: str
+    person: str,
+    *,
+    known_caller: Callable[[], Caller],
+    profiles: Profiles,
+    default_issuer: str,
+    parameter: str = "person",
 ) -> NamedPeople:
-    """The principals that `person` names.
+    """The principals that `person` names, the value of `parameter`.
 
     It is `me` (`known_caller`), a principal, or a subject of the default issuer. A text like an
     e-mail address names its owners too. An unknown principal has no rows, so its list is empty.
@@ -33,7 +38,7 @@ def named_people(
     is_principal = person.startswith(("user:", "application:", "unknown:"))
     principal = person if is_principal else f"user:{default_issuer}#{person}"
     if len(principal.encode()) > MAX_PRINCIPAL_BYTES:
-        raise RequestFailed("invalid_parameter", "`person` is too long.")
+        raise RequestFailed("invalid_parameter", f"`{parameter}` is too long.")
     if is_principal or "@" not in person:
         return NamedPeople((principal,))
     owners = profiles.find_by_email(person)

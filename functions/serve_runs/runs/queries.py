@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, QueryOutputTypeDef
 
     from byline.tables.paging import ReadPage
+    from serve_runs.runs.filters import RunFilters
 
 CREATOR_INDEX = "by-creator"
 """Keyed by (creator, run id). It has only rows with a creator."""
@@ -56,6 +57,7 @@ class RunQuery(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     through: str | None = None
     own: str | None = None
     person: str | None = None
+    filters: "RunFilters | None" = None
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -157,6 +159,8 @@ def _listing(
                 del indexes[0]
             else:
                 rows = ROWS_PER_PAGE
+                # A page with a least id begins with the run after which it starts.
+                page["Items"] = [row for row in page["Items"] if id_of(row) != after]
                 return page
         raise RequestFailed(
             "store_unavailable", "The index of runs by person is being filled. Retry later."
@@ -188,8 +192,10 @@ def _request(
     filters = {name: value for name, value in narrowed.items() if value and name not in key}
     # All rows of a partition of `by-live` have its project and status, except rows that a function
     # of the release before has written since.
-    passes_all = not query.own and (
-        filters.keys() <= ({"project", "status"} if index == LIVE_INDEX else set())
+    passes_all = (
+        not query.own
+        and (query.filters is None or query.filters.passes_all)
+        and filters.keys() <= ({"project", "status"} if index == LIVE_INDEX else set())
     )
     wanted = {name: value for name, value in (key | filters).items() if value}
     values: Item = {f":{name}": {"S": value} for name, value in wanted.items()}
@@ -206,11 +212,19 @@ def _request(
     }
     if index:
         request["IndexName"] = index
-    if after is not None:
-        # A condition instead of a start key, which would need the project of a possibly hidden run.
-        # A forged cursor cannot leave the request's partition.
-        request["KeyConditionExpression"] += " AND id < :after"
+    # A condition instead of a start key, which would need the project of a possibly hidden run.
+    # A forged cursor cannot leave the request's partition.
+    bounds = "" if after is None else "id < :after"
+    if query.filters is not None:
+        bounds, ids = query.filters.bounds(after)
+        conditions, names, compared = query.filters.conditions()
+        request["FilterExpression"] = " AND ".join([request["FilterExpression"], *conditions])
+        request["ExpressionAttributeNames"] = {**request["ExpressionAttributeNames"], **names}
+        values |= ids | compared
+    elif after is not None:
         values[":after"] = {"S": after}
+    if bounds:
+        request["KeyConditionExpression"] += f" AND {bounds}"
     return request
 
 

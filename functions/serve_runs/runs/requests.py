@@ -1,5 +1,6 @@
 """The bodies and queries of runs; docs/openapi.json is generated from them."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,6 +13,10 @@ from serve_runs.web.requests import END, PRINTABLE, PersonText, SubjectText
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._/-]+" + END)]
 LabelValue = Annotated[str, Meta(max_length=256, pattern=PRINTABLE)]
+LabelText = Annotated[
+    str, Meta(max_length=320, pattern=r"^[A-Za-z0-9._/-]{1,63}=[^\x00-\x1f\x7f]{0,256}" + END)
+]
+Time = Annotated[datetime, Meta(tz=True)]
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -53,3 +58,28 @@ class ListRuns(PageQuery, frozen=True, forbid_unknown_fields=True):
         SubjectText | None,
         Meta(description="The client with whose token the run was created (`through` in `who`)."),
     ] = None
+    started_by: Annotated[
+        PersonText | None,
+        Meta(
+            description="Only runs that this person or application started, in the forms of "
+            "`person`. What others started on its behalf does not count."
+        ),
+    ] = None
+    agent: Annotated[Text | None, Meta(description="Only runs of this agent.")] = None
+    runner: Annotated[Name | None, Meta(description="Only runs that name this runner.")] = None
+    parent_run: Annotated[RunId | None, Meta(description="Only children of this run.")] = None
+    label: Annotated[
+        LabelText | None, Meta(description="Only runs with this label, as `name=value`.")
+    ] = None
+    since: Annotated[
+        Time | None, Meta(description="Only runs created at this time or later (RFC 3339).")
+    ] = None
+    until: Annotated[
+        Time | None, Meta(description="Only runs created before this time (RFC 3339).")
+    ] = None
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the query has one of the filters of `filters_of`."""
+        filters = (self.started_by, self.agent, self.runner, self.parent_run, self.label)
+        return any(each is not None for each in (*filters, self.since, self.until))

@@ -6,7 +6,7 @@ caller → policy → one transaction of the run and its audit record → the ru
 from collections.abc import Callable
 from copy import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aws_lambda_powertools.event_handler import Response
@@ -192,19 +192,26 @@ class RunRoutes(msgspec.Struct, frozen=True):
                 "invalid_parameter",
                 "`created_by` or `person` is required for a listing across projects.",
             )
+        people: dict[str, Any] = {
+            "known_caller": call.known_caller,
+            "profiles": self.profiles,
+            "default_issuer": self.default_issuer,
+        }
         listed = RunQuery(call.project or None, None, None, query.status, query.through)
+        more_starters = False
+        # Imported here, because creates and most lists do without it.
+        if query.is_filtered:
+            from serve_runs.runs.filters import filters_of  # noqa: PLC0415
+
+            filters, more_starters = filters_of(query, **people)
+            listed = replace(listed, filters=filters)
         if query.person is not None:
-            # Imported here, because creates and most lists do without it.
             from serve_runs.runs.people import runs_of  # noqa: PLC0415
 
-            return runs_of(
-                query.person,
-                listed,
-                known_caller=call.known_caller,
-                profiles=self.profiles,
-                default_issuer=self.default_issuer,
-            )
-        return self._created(query.created_by, listed, call)
+            found = runs_of(query.person, listed, **people)
+        else:
+            found = self._created(query.created_by, listed, call)
+        return replace(found, more_people=found.more_people or more_starters)
 
     def _created(self, creator: str | None, listed: RunQuery, call: Call) -> Listed:
         """One query for the creator's subject, and one for each principal with its e-mail."""
