@@ -49,6 +49,44 @@ def test_runs_are_ids_for_scripts_and_json_for_programs(job: CommandLine) -> Non
     assert second in job("runs", "--all-projects", "--mine").stdout.split()
 
 
+def test_runs_are_filtered_by_the_service(job: CommandLine) -> None:
+    """Each filter finds the run that it is about, and not another one."""
+    parent = create(job, "parent")
+    body = {"agent": "trainer", "runner": "gpu-9", "labels": {"kind": "rare"}}
+    run = str(ask(job, "POST", "/runs", {**body, "parent_run": parent})["id"])
+    ask(job, "POST", f"/runs/{run}/start")
+    for filters in (
+        ["--label", "kind=rare"],
+        ["--runner", "gpu-9"],
+        ["--agent", "trainer"],
+        ["--parent", parent],
+        ["--started-by", "me", "--label", "kind=rare"],
+        ["--for", "me", "--parent", parent, "--all-projects"],
+        ["--since", "1h", "--agent", "trainer", "--mine"],
+    ):
+        assert job("runs", *filters).stdout.split() == [run], filters
+    assert job("runs", "--until", "1h").stdout == ""
+    assert job("runs", "--label", "kind=").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--since", "yesterday"],
+        ["--until", "2026-13-01"],
+        ["--since", "999999w"],
+        ["--mine", "--for", "grace"],
+        ["--by", "ada", "--for", "grace"],
+    ],
+)
+def test_filters_that_make_no_sense_ask_nothing(byline: CommandLine, options: list[str]) -> None:
+    """A wrong time and two creators are wrong usage, before any request."""
+    ready = byline.having(BYLINE_URL="http://127.0.0.1:9", BYLINE_TOKEN="a.b.c")
+    done = ready("runs", "--project", PROJECT, *options)
+    assert done.returncode == 2
+    assert options[0] in done.stderr or "exclude" in done.stderr
+
+
 def test_run_is_shown_with_its_people(job: CommandLine) -> None:
     """A person reads who created a run and what its state is."""
     run = create(job, "shown")
