@@ -69,7 +69,7 @@ lint: ## check style (ruff), spelling (codespell) and workflows (zizmor)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	.venv/bin/codespell
-	.venv/bin/zizmor --offline --quiet --strict-collection .github
+	.venv/bin/zizmor --offline --quiet --strict-collection .github action.yml
 types: ## check types (mypy, strict)
 	@tools/setup project
 	$(PYTHON) -m mypy
