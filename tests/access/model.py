@@ -44,6 +44,7 @@ ADMIN_ACTIONS = EDITOR_ACTIONS | {
     "delete_runner",
     "read_tokens",
     "write_credential",
+    "bind_credential",
     "delete_credential",
 }
 ADMIN_ACTIONS |= {

@@ -29,7 +29,8 @@ ACTIONS = {
     " read_runner_token",
     "Agent": "read_agent allow_agent delete_agent",
     "ServiceAccount": "read_service_account delete_service_account",
-    "Credential": "read_credential write_credential delete_credential read_credential_token",
+    "Credential": "read_credential write_credential bind_credential delete_credential"
+    " read_credential_token",
     "RoleBindings": "read_roles read_access grant_role revoke_role",
     "Audit": "read_audit",
     "Person": "read_person offboard_person",

@@ -189,7 +189,8 @@ class SampleProject:
             "register_runner": RUNNER | {"client": "another"},
             "restart_runner": RUNNER,
             "create_service_account": self._of(GPU),
-            "write_credential": {"readers": []} if "readers" in row.path else CREDENTIAL,
+            "write_credential": CREDENTIAL,
+            "bind_credential": {"readers": []},
             "grant_role": BINDING,
             "allow_agent": self.agent,
         }

@@ -63,8 +63,7 @@ def test_allowed_agent_acts_for_the_person_of_its_token(
     assert api.call("DELETE", PLANNER, by=ada).status == 404
     for action in ("allow_agent", "delete_agent"):
         [record] = access_rows.records(action)
-        expected = f"planner project:editor application:{web.url}#planner"
-        assert record["resource_id"] == {"S": expected}
+        assert record["resource_id"] == {"S": "planner"}
         assert record["principal"] == {"S": f"user:{web.url}#ada"}
 
 

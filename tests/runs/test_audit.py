@@ -92,7 +92,10 @@ def test_created_run_has_a_complete_audit_record(
         },
         "chain": [],
         "request_id": row["last_request"]["S"],
+        "reason": None,
+        "exit_code": None,
         "readers": None,
+        "rights": None,
         "run": None,
     }
     assert record["at"] >= run["created_at"]

@@ -235,7 +235,7 @@ class TestBinding:
         assert stored.page(ada).json["credentials"] == [answer.json]
         assert (stored.secret(), stored.row()["version"]) == before
         record = stored.records()[-1]
-        assert record["action"] == "write_credential"
+        assert record["action"] == "bind_credential"
         assert json.loads(record["readers"]) == readers
         path = f"/v1/projects/{stored.project}/audit"
         shown = stored.api.call("GET", path, by=ada, query={"credential": "github"}).json

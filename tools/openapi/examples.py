@@ -163,6 +163,7 @@ AUDIT_RECORD: Mapping[str, Any] = {
     "reason": None,
     "exit_code": None,
     "readers": None,
+    "rights": None,
 }
 
 CREDENTIAL_NAME = "github"

@@ -13,8 +13,9 @@ from serve_runs.people.requests import ME, PersonText
 from serve_runs.role_bindings.access_routes import AccessQuery
 from serve_runs.role_bindings.requests import RevokedBinding
 from serve_runs.runs.requests import ListRuns
-from serve_runs.service_accounts.requests import ListRegistrations, ServiceAccountId
+from serve_runs.service_accounts.requests import ListRegistrations
 from serve_runs.web.paging import PageQuery
+from serve_runs.web.requests import ServiceAccountId
 from tools.openapi.examples import (
     AGENT_NAME,
     ALLOW_AGENT,

@@ -18,8 +18,8 @@ from serve_runs.role_bindings.views import WARNING_CODES
 from serve_runs.runners.views import TokenStatus
 from serve_runs.runners.warnings import CODES
 from serve_runs.runs.requests import Status
-from serve_runs.service_accounts.requests import ServiceAccountId
 from serve_runs.web.reasons import REASONS
+from serve_runs.web.requests import ServiceAccountId
 
 Time = Annotated[
     str,
@@ -489,6 +489,17 @@ class AuditedResource(msgspec.Struct, forbid_unknown_fields=True):
     id: Annotated[str, Meta(description="A run's id, a name, or a role with its principal.")]
 
 
+class GivenRights(msgspec.Struct, forbid_unknown_fields=True):
+    """The rights that a change gave to a principal, or took away."""
+
+    principal: Annotated[str, Meta(description="Who has the rights, by kind, issuer and subject.")]
+    roles: list[str]
+    expires_at: Time | None
+    acts_for: Annotated[
+        str | None, Meta(description="The person for whom a service account acts, likewise.")
+    ]
+
+
 class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
     """The record of an action. It never changes."""
 
@@ -534,6 +545,13 @@ class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
     readers: Annotated[
         list[Reader] | None,
         Meta(description="The readers that a credential was bound to; null for other records."),
+    ]
+    rights: Annotated[
+        GivenRights | None,
+        Meta(
+            description="The rights that the change gave or took away, for service accounts, "
+            "agents and role bindings. Null for other records, and in those of earlier versions."
+        ),
     ]
 
 

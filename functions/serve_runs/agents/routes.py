@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from aws_lambda_powertools.event_handler import Response
 
 from byline.caching import Clock
-from byline.identity.caller import read_principal
 from byline.tables.rows import Item
 from serve_runs.access.admins import DefaultIssuers
 from serve_runs.access.decisions import Resource
-from serve_runs.access.entries import end_of
+from serve_runs.access.entries import end_of, expiring
 from serve_runs.agents.requests import AllowAgent
 from serve_runs.agents.store import ATTEMPTS, AgentStore
 from serve_runs.agents.views import AgentPermission, agent_json, agent_resource
+from serve_runs.audit.rights import agent_rights, given_rights
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.errors import contended, not_found
@@ -59,8 +59,9 @@ class AgentRoutes:
             end=end_of(body.expires_at, now=self.now()),
             request_id=call.action.request_id,
         )
-        resource = agent_resource(call.project, agent, wanted.agent, wanted.roles)
-        record = self.audit.record(call.action, "allow_agent", resource)
+        rights = given_rights(wanted.agent, wanted.roles, row=expiring(wanted.end))
+        resource = agent_resource(call.project, agent)
+        record = self.audit.record(call.action, "allow_agent", resource, details=rights)
         row, outcome = self.store.allow(wanted, record=record)
         call.log(f"agent {outcome}", agent=wanted.agent.text)
         if outcome == "created":
@@ -91,11 +92,10 @@ class AgentRoutes:
         )
         for _ in range(ATTEMPTS):
             row = self._find(call, agent)
-            principal = read_principal(row["principal"]["S"])
-            resource = agent_resource(call.project, agent, principal, row["roles"]["SS"])
-            record = self.audit.record(call.action, "delete_agent", resource)
+            resource, rights = agent_resource(call.project, agent), agent_rights(row)
+            record = self.audit.record(call.action, "delete_agent", resource, details=rights)
             if self.store.delete(row, record=record):
-                call.log("agent deleted", agent=principal.text)
+                call.log("agent deleted", agent=row["principal"]["S"])
                 return no_content()
         raise contended("agent")
 

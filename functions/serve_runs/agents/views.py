@@ -1,6 +1,5 @@
 """An agent's permission as rows of `AccessTable`, as the API shows it, and as records name it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,8 +61,6 @@ def agent_json(row: Item) -> dict[str, Any]:
     }
 
 
-def agent_resource(
-    project: str, name: str, agent: Principal, roles: Iterable[str]
-) -> AuditedResource:
+def agent_resource(project: str, name: str) -> AuditedResource:
     """A permission as the audit trail names it."""
-    return AuditedResource(project, "agent", f"{name} {','.join(sorted(roles))} {agent.text}")
+    return AuditedResource(project, "agent", name)

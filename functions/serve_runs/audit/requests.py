@@ -1,27 +1,47 @@
 """The queries of the audit trail and of token reads; docs/openapi.json is generated from them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, get_args
 
 import msgspec
 from msgspec import Meta
 
+from byline.identity.caller import MAX_PRINCIPAL_BYTES
 from byline.names import Name, RunId
+from serve_runs.audit.trail import ResourceType
 from serve_runs.web.paging import PageQuery
-from serve_runs.web.requests import PersonText, SubjectText
+from serve_runs.web.requests import PRINTABLE, PersonText, ServiceAccountId, SubjectText
 
-RESOURCES: tuple[Literal["run", "runner", "credential"], ...] = ("run", "runner", "credential")
+RESOURCES: tuple[ResourceType, ...] = get_args(ResourceType)
 """The parameters for the resource of a listing, by the types of resources."""
 
 SUBJECTS = (*RESOURCES, "person")
 """The parameters for the subject of a listing."""
 
+BindingText = Annotated[
+    str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES + 65, pattern=PRINTABLE)
+]
+"""A role, a space, and a principal."""
+
 
 class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
-    """The subject of a listing, exactly one of four parameters, and its page; from the query."""
+    """The subject of a listing, exactly one parameter, and its page; from the query."""
 
     run: Annotated[RunId | None, Meta(description="Records about this run.")] = None
     runner: Annotated[Name | None, Meta(description="Records about this runner.")] = None
     credential: Annotated[Name | None, Meta(description="Records about this credential.")] = None
+    service_account: Annotated[
+        ServiceAccountId | None, Meta(description="Records about this service account, by its id.")
+    ] = None
+    agent: Annotated[
+        Name | None, Meta(description="Records about the permission of this agent.")
+    ] = None
+    role_binding: Annotated[
+        BindingText | None,
+        Meta(
+            description="Records about a role of a principal: both, with a space between them, as "
+            "`resource.id` of a record has them."
+        ),
+    ] = None
     person: Annotated[
         PersonText | None,
         Meta(
@@ -36,7 +56,7 @@ class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if sum(getattr(self, name) is not None for name in SUBJECTS) != 1:
-            raise ValueError("Give exactly one of `run`, `runner`, `credential`, `person`.")
+            raise ValueError(f"Give exactly one of {', '.join(f'`{name}`' for name in SUBJECTS)}.")
 
 
 class ReadToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -45,6 +45,7 @@ Action = Literal[
     "allow_agent",
     "delete_agent",
     "write_credential",
+    "bind_credential",
     "delete_credential",
     "read_credential_token",
     "grant_role",

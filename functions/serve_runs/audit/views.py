@@ -33,6 +33,7 @@ def record_json(item: Item) -> dict[str, Any]:
         "reason": text.get("reason"),
         "exit_code": number_of(item, "exit_code"),
         "readers": msgspec.json.decode(text.get("readers") or "null"),
+        "rights": msgspec.json.decode(text.get("rights") or "null"),
     }
 
 

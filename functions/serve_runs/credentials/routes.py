@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 from aws_lambda_powertools.event_handler import Response
 
 from byline.identity.caller import Principal, principal_of
@@ -77,8 +78,11 @@ class CredentialRoutes:
 
         An unchanged credential is not written again.
         """
-        call.access.require("write_credential", call.access.resource("Credential", credential))
+        resource = call.access.resource("Credential", credential)
+        call.access.require("write_credential", resource)
         body = put_credential(call.event)
+        if body.readers is not msgspec.UNSET:
+            call.access.require("bind_credential", resource)
         stored, outcome = self.store.put(call.project, credential, body=body, action=call.action)
         call.log(f"credential {outcome}", credential=credential)
         if outcome == "created":
@@ -91,7 +95,7 @@ class CredentialRoutes:
 
         Only they read its token from then on.
         """
-        self._require("write_credential", call, credential)
+        self._require("bind_credential", call, credential)
         readers = bind_credential(call.event)
         bound, outcome = self.store.bind(
             call.project, credential, readers=readers, action=call.action

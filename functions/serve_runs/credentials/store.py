@@ -117,7 +117,7 @@ class CredentialStore:
         Raises `RequestFailed`: `not_found`; `store_unavailable` as `put`.
         """
         text, resource = stored(readers), AuditedResource(project, "credential", name)
-        record = self._audit.record(action, "write_credential", resource, readers=text)
+        record = self._audit.record(action, "bind_credential", resource, readers=text)
         for _ in range(ATTEMPTS):
             item = self._read(project, name)
             if item is None or DELETING_UNTIL in item:

@@ -14,6 +14,7 @@ from byline.caching import Clock
 from byline.identity.caller import Principal, read_principal
 from serve_runs.agents.store import AgentStore
 from serve_runs.agents.views import agent_resource
+from serve_runs.audit.rights import account_rights, agent_rights, given_rights
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import RequestFailed
 from serve_runs.people.holdings import Holding, Holdings, Kind, Place
@@ -117,7 +118,8 @@ class Offboarding:
         outcome: Ending,
     ) -> int:
         resource = binding_resource(project, principal, role)
-        record = self.audit.record(action, "revoke_role", resource)
+        rights = given_rights(principal, [role])
+        record = self.audit.record(action, "revoke_role", resource, details=rights)
         revoked = self.roles.withdraw(project, principal, role, record=record)
         outcome.ended["roles"] += revoked != "absent"
         if revoked == "last_admin":
@@ -129,11 +131,13 @@ class Offboarding:
     ) -> bool:
         """Delete a registration; False where it has ended meanwhile, or keeps changing."""
         resource = AuditedResource(project, "service_account", account_id)
-        record = self.audit.record(action, "delete_service_account", resource)
         for _ in range(ATTEMPTS):
             row = self.accounts.find(project, account_id)
             if row is None or principal.text not in (row["person"]["S"], row["principal"]["S"]):
                 return False
+            record = self.audit.record(
+                action, "delete_service_account", resource, details=account_rights(row)
+            )
             person = read_principal(row["person"]["S"])
             revocation = self.grants.revocation(row, person, request_id=action.request_id)
             if self.accounts.delete(row, record=record, revocation=revocation):
@@ -146,8 +150,8 @@ class Offboarding:
             row = self.agents.find(project, name)
             if row is None or row["principal"]["S"] != agent.text:
                 return False
-            resource = agent_resource(project, name, agent, row["roles"]["SS"])
-            record = self.audit.record(action, "delete_agent", resource)
+            resource, rights = agent_resource(project, name), agent_rights(row)
+            record = self.audit.record(action, "delete_agent", resource, details=rights)
             if self.agents.delete(row, record=record):
                 return True
         return False

@@ -51,7 +51,11 @@ class NewProjects:
             return access, {}
         principal = principal_of(action.caller)
         resource = binding_resource(access.project, principal, ADMIN_ROLE)
-        record = self._audit.record(action, "grant_role", resource)
+        # Imported here, because most creates are in existing projects.
+        from serve_runs.audit.rights import given_rights  # noqa: PLC0415
+
+        rights = given_rights(principal, [ADMIN_ROLE])
+        record = self._audit.record(action, "grant_role", resource, details=rights)
         assignment = RoleAssignment(principal, frozenset({ADMIN_ROLE}))
         claim = self._roles.claim(access.project, principal, creator=_creator(action))
         return replace(access, assignments=(assignment,)), claim | {"role record": record}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aws_lambda_powertools.event_handler import Response
 
+from serve_runs.audit.rights import given_rights
 from serve_runs.audit.trail import AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.role_bindings.principals import Principals
@@ -69,7 +70,8 @@ class RoleBindingRoutes:
         require_grantable(body.role, principal, anonymous_may_call=self.anonymous_may_call)
         profile = self.principals.profiles.read([principal]).get(principal)
         resource = binding_resource(call.project, principal, body.role)
-        record = self.audit.record(call.action, "grant_role", resource)
+        rights = given_rights(principal, [body.role])
+        record = self.audit.record(call.action, "grant_role", resource, details=rights)
         outcome = self.store.grant(call.project, principal, body.role, record=record)
         call.log(f"role {outcome}", role=body.role, of=principal.text)
         document = {
@@ -84,7 +86,8 @@ class RoleBindingRoutes:
         query = call.query(RevokedBinding)
         principal = self.principals.of(query, call.access)
         resource = binding_resource(call.project, principal, query.role)
-        record = self.audit.record(call.action, "revoke_role", resource)
+        rights = given_rights(principal, [query.role])
+        record = self.audit.record(call.action, "revoke_role", resource, details=rights)
         self.store.revoke(call.project, principal, query.role, record=record)
         call.log("role revoked", role=query.role, of=principal.text)
         return no_content()

@@ -16,16 +16,15 @@ from serve_runs.access.entries import ExpiresAt
 from serve_runs.errors import RequestFailed
 from serve_runs.role_bindings.requests import RoleName
 from serve_runs.web.paging import PageQuery
-from serve_runs.web.requests import END, PRINTABLE, path_id, read_body
+from serve_runs.web.requests import (
+    PRINTABLE,
+    SERVICE_ACCOUNT_ID_CHARACTERS,
+    path_id,
+    read_body,
+)
 
-ID_CHARACTERS = 26
-"""The length of an id: 130 bits of a hash."""
+_ID = re.compile(f"[a-z2-7]{{{SERVICE_ACCOUNT_ID_CHARACTERS}}}")
 
-ID_PATTERN = f"^[a-z2-7]{{{ID_CHARACTERS}}}" + END
-
-_ID = re.compile(ID_PATTERN)
-
-ServiceAccountId = Annotated[str, Meta(pattern=ID_PATTERN)]
 ServiceAccountToken = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_BYTES)]
 ServiceAccountName = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 
@@ -77,7 +76,7 @@ def id_of(application: Principal, project: str) -> str:
     project; such an account keeps its id.
     """
     digest = sha256(f"{project}#{application.text}".encode()).digest()
-    return b32encode(digest).decode().lower()[:ID_CHARACTERS]
+    return b32encode(digest).decode().lower()[:SERVICE_ACCOUNT_ID_CHARACTERS]
 
 
 def service_account_id(text: str) -> str:

@@ -17,7 +17,8 @@ from byline.identity.identity import Identity
 from byline.identity.unverified import UnverifiedToken
 from byline.tables.rows import Item
 from serve_runs.access.decisions import Resource
-from serve_runs.access.entries import end_of
+from serve_runs.access.entries import end_of, expiring
+from serve_runs.audit.rights import account_rights, given_rights
 from serve_runs.audit.trail import AuditedResource, AuditTrail
 from serve_runs.calls import Call, json_answer, no_content
 from serve_runs.errors import RequestFailed, contended, not_found
@@ -124,6 +125,12 @@ class ServiceAccountRoutes:
             request_id=call.action.request_id,
             end=end_of(body.expires_at, now=self.now()),
         )
+        rights = given_rights(
+            wanted.application,
+            [wanted.role],
+            row=expiring(wanted.end),
+            acts_for=wanted.person,
+        )
         return self.store.register(
             wanted,
             grants=self.grants,
@@ -132,6 +139,7 @@ class ServiceAccountRoutes:
                     call.action,
                     "create_service_account",
                     AuditedResource(call.project, "service_account", account_id),
+                    details=rights,
                 )
             ),
         )
@@ -161,8 +169,9 @@ class ServiceAccountRoutes:
             row = self.store.find(call.project, account_id)
             own = _require("delete_service_account", call, account_id, row)
             action = call.action.on(own, "delete_service_account", access=call.access)
-            record = self.audit.record(action, "delete_service_account", resource)
             existing = _existing(row)
+            rights = account_rights(existing)
+            record = self.audit.record(action, "delete_service_account", resource, details=rights)
             person = read_principal(existing["person"]["S"])
             revocation = self.grants.revocation(existing, person, request_id=call.action.request_id)
             if self.store.delete(existing, record=record, revocation=revocation):

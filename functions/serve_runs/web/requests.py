@@ -36,6 +36,13 @@ SubjectText = Annotated[str, Meta(min_length=1, max_length=MAX_SUBJECT_BYTES, pa
 PersonText = Annotated[str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
 """A person in a query: `me`, a subject, an e-mail address or a principal."""
 
+SERVICE_ACCOUNT_ID_CHARACTERS = 26
+"""The length of a service account's id: 130 bits of a hash."""
+
+ServiceAccountId = Annotated[
+    str, Meta(pattern=f"^[a-z2-7]{{{SERVICE_ACCOUNT_ID_CHARACTERS}}}" + END)
+]
+
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
