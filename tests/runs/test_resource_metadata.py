@@ -74,6 +74,50 @@ def test_jobs_find_their_audience_and_no_cluster_is_named(
     assert "SECRETNAME" not in answer.body
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"application_when": {"sub": "*"}},
+        {"application_when": [{"sub": "{client_id}"}, {"iss": "*"}]},
+        {"application_when": {"iss": "*", "aud": "*"}},
+        {"person_when": []},
+        {"subject": "workload_id", "application_when": {"workload_id": "*"}},
+    ],
+)
+def test_issuer_whose_rules_admit_no_person_is_not_named(
+    start_api: Callable[..., RunsApi], web: Web, rules: dict[str, Any]
+) -> None:
+    """Its tokens are all those of workloads, whatever its profile: its name stays inside."""
+    inside = {"issuer": "https://ci.example/SECRETNAME", "audiences": ["byline"]}
+    api = start(start_api, people(web), {**inside, "profile": "generic", **rules})
+    answer = api.call("GET", PATH, by=NO_CREDENTIAL)
+    assert answer.json["authorization_servers"] == [web.url]
+    assert [each["issuer"] for each in answer.json["byline_issuers"]] == [web.url]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"application_when": {"sub": "svc-*"}},
+        {"application_when": {"azp": "*"}},
+        {"subject": ["uid", "sub"], "application_when": {"uid": "*"}},
+        {
+            "profile": "workload",
+            "allow": {"sub": "*"},
+            "application_when": [],
+            "person_when": {"sub": "*"},
+        },
+    ],
+)
+def test_issuer_whose_rules_admit_people_is_named(
+    start_api: Callable[..., RunsApi], web: Web, rules: dict[str, Any]
+) -> None:
+    """Some of its tokens are people's, who sign in there."""
+    api = start(start_api, people(web, **rules))
+    answer = api.call("GET", PATH, by=NO_CREDENTIAL)
+    assert answer.json["authorization_servers"] == [web.url]
+
+
 def test_no_header_of_the_request_changes_the_metadata(
     start_api: Callable[..., RunsApi], web: Web
 ) -> None:

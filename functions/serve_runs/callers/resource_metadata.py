@@ -8,18 +8,18 @@ from collections.abc import Sequence
 import msgspec
 from aws_lambda_powertools.event_handler import Response
 
+from byline.identity.issuer_profiles import profile_of
 from byline.identity.trusted_issuers import TrustedIssuer
 from serve_runs.calls import json_answer
 from serve_runs.errors import not_found
 from serve_runs.web.problems import METADATA_PATH
 from serve_runs.web.routing import Route
 
-_MACHINES = frozenset({"kubernetes", "github", "gitlab", "aws", "spiffe", "workload"})
-"""The profiles of issuers that have no OAuth endpoints for clients."""
-
 _ASK_FOR_AUDIENCE = frozenset({"github", "gitlab", "aws"})
-"""Of those, the profiles whose jobs request a token for an audience, and so have to know it. The
-names of the others, such as clusters, are nobody else's business."""
+"""The profiles whose jobs request a token for an audience, and so have to know it. The names of
+other issuers of machines' tokens, such as clusters, are nobody else's business."""
+
+_IN_EVERY_TOKEN = frozenset({"iss", "aud", "exp"})
 
 
 class ResourceMetadata(msgspec.Struct, frozen=True):
@@ -44,17 +44,31 @@ class ResourceMetadata(msgspec.Struct, frozen=True):
             {
                 "resource": self.origin,
                 "authorization_servers": [
-                    each.issuer for each in self.issuers if each.profile not in _MACHINES
+                    each.issuer for each in self.issuers if _has_people(each)
                 ],
                 "bearer_methods_supported": ["header"],
                 "resource_name": "Byline",
                 "byline_issuers": [
                     _issuer(each)
                     for each in self.issuers
-                    if each.profile not in _MACHINES or each.profile in _ASK_FOR_AUDIENCE
+                    if _has_people(each) or each.profile in _ASK_FOR_AUDIENCE
                 ],
             },
         )
+
+
+def _has_people(issuer: TrustedIssuer) -> bool:
+    """Whether a token of the issuer can be a person's, by the rules of its profile and its own.
+
+    If none can, nobody signs in there, and no client has to know it.
+    """
+    rules = profile_of(issuer)
+    # With several claims for the subject, each of them may be absent.
+    present = _IN_EVERY_TOKEN | (set(rules.subject) if len(rules.subject) == 1 else set())
+    return bool(rules.person_when) and not any(
+        all(claim in present and test == "*" for claim, test in condition.items())
+        for condition in rules.application_when
+    )
 
 
 def _issuer(issuer: TrustedIssuer) -> dict[str, str]:
