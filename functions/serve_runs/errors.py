@@ -4,7 +4,10 @@ Routes and stores raise `RequestFailed`; `web.problems` makes the answer.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 RequestReason = Literal[
     "invalid_name",
@@ -92,3 +95,14 @@ def contended(resource: str) -> RequestFailed:
     return RequestFailed(
         "store_unavailable", f"Other requests keep changing the {resource}. Retry."
     )
+
+
+def is_about_an_index(error: "ClientError") -> bool:
+    """Whether a query failed because DynamoDB has not filled its index yet, or lacks it."""
+    fault = error.response["Error"]
+    return fault["Code"] == "ValidationException" and " index: " in fault["Message"]
+
+
+def index_unavailable() -> RequestFailed:
+    """The error for a list while DynamoDB fills its index, after an upgrade."""
+    return RequestFailed("store_unavailable", "DynamoDB fills a new index at present. Retry later.")

@@ -182,8 +182,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "query",
         [
-            {},
             {"run": RUN, "person": "me"},
+            {"action": "read_run"},
+            {"resource": "message"},
+            {"since": "yesterday"},
+            {"since": "2026-11-27T08:00:00"},
+            {"since": "2026-11-27T08:00:00Z", "until": "2026-11-27T08:00:00Z"},
             {"run": "x"},
             {"run": RUN.lower()},
             {"run": f"{RUN}\n"},
@@ -200,7 +204,7 @@ class TestRefusals:
     def test_invalid_query_is_refused(
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb, query: dict[str, str]
     ) -> None:
-        """A query needs one resource or person of valid form: 400, and nothing is read."""
+        """A query has one resource or person of valid form at most: 400, and nothing is read."""
         dynamodb.calls.clear()
         answer = ask(api, ada, **query)
         assert (answer.status, answer.reason) == (400, "invalid_parameter")

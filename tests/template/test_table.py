@@ -5,7 +5,7 @@ import pytest
 from byline.refresh.token_rows import DUE_INDEX
 from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
 from byline.tables.rows import EXPIRES_AT
-from serve_runs.audit.store import PERSON_INDEX
+from serve_runs.audit.store import PERSON_INDEX, PROJECT_INDEX
 from serve_runs.people.holdings import HOLDER_INDEX
 from serve_runs.runs.queries import ACCOUNTABLE_INDEX, LIVE_INDEX, REPRESENTED_INDEX
 from tests.template.deployment import Deployment
@@ -164,7 +164,7 @@ def test_access_table_has_the_keys_that_the_code_writes() -> None:
         {"AttributeName": "scope", "KeyType": "HASH"},
         {"AttributeName": "entry", "KeyType": "RANGE"},
     ]
-    by_email, by_person, by_holder = body["GlobalSecondaryIndexes"]
+    by_email, by_person, by_holder, by_project = body["GlobalSecondaryIndexes"]
     assert by_email == {
         "IndexName": "by-email",
         "KeySchema": [
@@ -189,8 +189,17 @@ def test_access_table_has_the_keys_that_the_code_writes() -> None:
         ],
         "Projection": {"ProjectionType": "KEYS_ONLY"},
     }
+    assert by_project == {
+        "IndexName": PROJECT_INDEX,
+        "KeySchema": [
+            {"AttributeName": "project", "KeyType": "HASH"},
+            {"AttributeName": "entry", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "ALL"},
+    }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    assert types == dict.fromkeys(("scope", "entry", "email", "answerable", "holder"), "S")
+    names = ("scope", "entry", "email", "answerable", "holder", "project")
+    assert types == dict.fromkeys(names, "S")
 
 
 def test_access_table_expires_rows_only_with_a_retention_of_audit_records() -> None:

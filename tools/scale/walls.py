@@ -26,7 +26,8 @@ ROWS_PER_REQUEST = 500
 
 REGISTERED = ("claim", "clear", "give back")
 
-NAMES = (RUNS, "by-creator", "by-live", "by-accountable", "by-unregistered", ACCESS, "by-person")
+OF_RUNS = (RUNS, "by-creator", "by-live", "by-accountable", "by-unregistered")
+NAMES = (*OF_RUNS, ACCESS, "by-person", "by-project")
 """The tables and indexes that a run's life writes."""
 
 type Table = Sequence[tuple[str, ...]]
@@ -66,6 +67,7 @@ def walls(life: Life) -> Table:
             life.units(*LIFE, *REGISTERED, index="by-creator"),
         ),
         ("changes by one person", "`by-person`", life.units("create", index="by-person")),
+        ("records of one project", "`by-project`", life.units("create", index="by-project")),
         (
             "run lives of one person",
             "`by-accountable`",

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "agents": "byline_client.cli.commands.agents",
     "act-for-me": "byline_client.cli.commands.act_for_me",
     "projects": "byline_client.cli.commands.projects",
+    "audit": "byline_client.cli.commands.audit",
     "apply": "byline_client.cli.commands.apply",
     "export": "byline_client.cli.commands.export",
     "whoami": "byline_client.cli.commands.whoami",

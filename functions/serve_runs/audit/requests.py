@@ -7,9 +7,9 @@ from msgspec import Meta
 
 from byline.identity.caller import MAX_PRINCIPAL_BYTES
 from byline.names import Name, RunId
-from serve_runs.audit.trail import ResourceType
+from serve_runs.audit.trail import Action, ResourceType
 from serve_runs.web.paging import PageQuery
-from serve_runs.web.requests import PRINTABLE, PersonText, ServiceAccountId, SubjectText
+from serve_runs.web.requests import PRINTABLE, PersonText, ServiceAccountId, SubjectText, Time
 
 RESOURCES: tuple[ResourceType, ...] = get_args(ResourceType)
 """The parameters for the resource of a listing, by the types of resources."""
@@ -24,7 +24,10 @@ BindingText = Annotated[
 
 
 class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
-    """The subject of a listing, exactly one parameter, and its page; from the query."""
+    """The subject of a listing, at most one parameter, and its page; from the query.
+
+    Without a subject it is the project.
+    """
 
     run: Annotated[RunId | None, Meta(description="Records about this run.")] = None
     runner: Annotated[Name | None, Meta(description="Records about this runner.")] = None
@@ -53,10 +56,23 @@ class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
         SubjectText | None,
         Meta(description="Only records of actors who used this client (`through` in `who`)."),
     ] = None
+    action: Annotated[Action | None, Meta(description="Only records of this action.")] = None
+    resource: Annotated[
+        ResourceType | None, Meta(description="Only records about resources of this type.")
+    ] = None
+    since: Annotated[
+        Time | None, Meta(description="Only records of this time and later (RFC 3339).")
+    ] = None
+    until: Annotated[Time | None, Meta(description="Only records before this time (RFC 3339).")] = (
+        None
+    )
 
     def __post_init__(self) -> None:
-        if sum(getattr(self, name) is not None for name in SUBJECTS) != 1:
-            raise ValueError(f"Give exactly one of {', '.join(f'`{name}`' for name in SUBJECTS)}.")
+        if sum(getattr(self, name) is not None for name in SUBJECTS) > 1:
+            names = ", ".join(f"`{name}`" for name in SUBJECTS)
+            raise ValueError(f"Give one of {names}, or none.")
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("`since` must be before `until`.")
 
 
 class ReadToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,7 +11,13 @@ from aws_lambda_powertools.event_handler import Response
 
 from byline.identity.caller import principal_of
 from serve_runs.audit.requests import RESOURCES, ListAudit
-from serve_runs.audit.store import ActorRecords, list_records
+from serve_runs.audit.store import (
+    ActorRecords,
+    ListedRecords,
+    ProjectRecords,
+    RecordFilter,
+    list_records,
+)
 from serve_runs.audit.trail import AuditedResource
 from serve_runs.audit.views import record_json
 from serve_runs.calls import Call, json_answer
@@ -39,19 +45,21 @@ class AuditRoutes:
         return (Route("GET", "/v1/projects/<project>/audit", self.list_audit_records),)
 
     def list_audit_records(self, call: Call) -> Response[str]:
-        """A project's audit records, newest first: about a resource, or of a principal.
+        """A project's audit records, newest first: all, about a resource, or of a principal.
 
-        People may list their own records without the right to list those of others.
+        People may list their own records without the right to list those of others. A list with a
+        filter may have short pages: go on while there is a `next_cursor`.
         """
         query = _permitted_query(call)
         subjects, more_people = self._subjects(query, call)
-        binding = repr(subjects[0]) + (f" through {query.through}" if query.through else "")
+        having = _filter_of(query)
+        binding = f"{subjects[0]} {having}"
         after = decode_position(query.cursor, query=binding).id if query.cursor else None
         found, last = list_records(
             self.client,
             self.table,
             subjects,
-            through=query.through,
+            having=having,
             limit=query.limit,
             after=after,
         )
@@ -65,21 +73,30 @@ class AuditRoutes:
             200, {"records": shown, "next_cursor": next_cursor, "more_people": more_people}
         )
 
-    def _subjects(
-        self, query: ListAudit, call: Call
-    ) -> tuple[list[AuditedResource | ActorRecords], bool]:
+    def _subjects(self, query: ListAudit, call: Call) -> tuple[list[ListedRecords], bool]:
         """The subjects of a listing, and whether more people have the e-mail address."""
         for kind in RESOURCES:
             if (name := getattr(query, kind)) is not None:
                 return [AuditedResource(call.project, kind, name)], False
+        if query.person is None:
+            return [ProjectRecords(call.project)], False
         people = named_people(
-            query.person or "",
+            query.person,
             known_caller=call.known_caller,
             profiles=self.profiles,
             default_issuer=self.default_issuer,
         )
-        found = [ActorRecords(call.project, principal) for principal in people.principals]
-        return list(found), people.are_more
+        return [ActorRecords(call.project, each) for each in people.principals], people.are_more
+
+
+def _filter_of(query: ListAudit) -> RecordFilter:
+    return RecordFilter(
+        through=query.through,
+        action=query.action,
+        resource_type=query.resource,
+        since=None if query.since is None else query.since.timestamp(),
+        until=None if query.until is None else query.until.timestamp(),
+    )
 
 
 def _permitted_query(call: Call) -> ListAudit:

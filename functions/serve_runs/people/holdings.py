@@ -13,8 +13,8 @@ from byline.identity.caller import Principal
 from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE
 from byline.tables.rows import Item, is_expired, read_rows, text_of
 from serve_runs.access.control import agent_key, registration_keys, roles_key
-from serve_runs.errors import RequestFailed
-from serve_runs.runs.queries import ACCOUNTABLE_INDEX, is_about_an_index
+from serve_runs.errors import RequestFailed, index_unavailable, is_about_an_index
+from serve_runs.runs.queries import ACCOUNTABLE_INDEX
 from serve_runs.runs.states import LIVE
 from serve_runs.runs.views import accountable_partition, run_key
 from serve_runs.service_accounts.views import ENTRY, listed_key
@@ -156,9 +156,7 @@ class Holdings:
         except self._client.exceptions.ClientError as error:
             if not is_about_an_index(error):
                 raise
-            raise RequestFailed(
-                "store_unavailable", "DynamoDB fills a new index at present. Retry later."
-            ) from None
+            raise index_unavailable() from None
 
     def _read(self, places: list[Place], principal: Principal) -> list[Holding]:
         """The rows of these places that still give the principal something."""

@@ -17,12 +17,11 @@ from byline.tables.paging import (
     list_rows,
 )
 from byline.tables.rows import NOT_EXPIRED, Item, seconds
-from serve_runs.errors import RequestFailed
+from serve_runs.errors import RequestFailed, is_about_an_index
 from serve_runs.runs.states import LIVE
 from serve_runs.runs.views import live_partition
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, QueryOutputTypeDef
 
@@ -119,12 +118,6 @@ def list_visible_runs(
 def id_of(item: Item) -> str:
     """A run's id, by which all listings are ordered."""
     return item["id"]["S"]
-
-
-def is_about_an_index(error: "ClientError") -> bool:
-    """Whether a query failed because DynamoDB has not filled its index yet, or lacks it."""
-    fault = error.response["Error"]
-    return fault["Code"] == "ValidationException" and " index: " in fault["Message"]
 
 
 def _listings(

@@ -1,6 +1,5 @@
 """The bodies and queries of runs; docs/openapi.json is generated from them."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -8,7 +7,7 @@ from msgspec import Meta
 
 from byline.names import Name, RunId
 from serve_runs.web.paging import PageQuery
-from serve_runs.web.requests import END, PRINTABLE, PersonText, SubjectText
+from serve_runs.web.requests import END, PRINTABLE, PersonText, SubjectText, Time
 
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._/-]+" + END)]
@@ -16,7 +15,6 @@ LabelValue = Annotated[str, Meta(max_length=256, pattern=PRINTABLE)]
 LabelText = Annotated[
     str, Meta(max_length=320, pattern=r"^[A-Za-z0-9._/-]{1,63}=[^\x00-\x1f\x7f]{0,256}" + END)
 ]
-Time = Annotated[datetime, Meta(tz=True)]
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import unquote, unquote_plus
 
@@ -35,6 +36,9 @@ SubjectText = Annotated[str, Meta(min_length=1, max_length=MAX_SUBJECT_BYTES, pa
 
 PersonText = Annotated[str, Meta(min_length=1, max_length=MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
 """A person in a query: `me`, a subject, an e-mail address or a principal."""
+
+Time = Annotated[datetime, Meta(tz=True)]
+"""A time with its offset, RFC 3339."""
 
 SERVICE_ACCOUNT_ID_CHARACTERS = 26
 """The length of a service account's id: 130 bits of a hash."""
