@@ -1,8 +1,8 @@
 """`make demo`: shows what Byline does on this machine, over real HTTP, in under a minute.
 
-A person signs in with a browser, a service account calls with a Bearer token, forgeries fail, a
-runner's token is replaced before it expires, and a table shows who ran what. The exit status is 0
-only if every answer was as expected.
+A person signs in with a browser and in a terminal, a service account calls with a Bearer token,
+forgeries fail, a runner's token is replaced before it expires, and a table shows who ran what. The
+exit status is 0 only if every answer was as expected.
 """
 
 import sys
@@ -16,6 +16,7 @@ import httpx
 from local.demo_agents import DelegationScene, JobScene
 from local.demo_lines import Lines, name_of
 from local.demo_runners import RunnersScene
+from local.demo_terminal import TerminalScene
 from local.forgeries import AttackersRule, strangers_token
 from local.listening import listen
 from local.openid_directory import Person
@@ -36,11 +37,9 @@ class Demo:
 
     def run(self) -> None:
         """Play all scenes in order."""
-        self._lines.title("People sign in with a browser")
+        self._lines.title("People sign in with a browser, and in a terminal")
         with self._signed_in(ADA) as ada, self._signed_in(GRACE) as grace:
-            run = self._create(ada, "evaluate-model")
-            self._change(ada, run, "start", "running")
-            self._change(ada, run, "finish", "succeeded")
+            self._tokens += TerminalScene(self._stack, self._lines, person=ADA).play()
 
             self._lines.title("A service account calls with a Bearer token")
             with self._bearer(self._token("nightly-train")) as machine:

@@ -44,7 +44,7 @@ class ExampleShell:
             path.chmod(0o755)
 
     def start(self, example: str) -> "subprocess.Popen[str]":
-        """A started example."""
+        """A started example of the shell."""
         text = (
             example.replace(HOST, self.stack.url)
             .replace(ISSUER, self.stack.issuer)
@@ -75,3 +75,8 @@ class ExampleShell:
             out, err = process.communicate(timeout=120)
         assert process.returncode == 0, example + out + err
         return out
+
+    def python(self, example: str) -> str:
+        """The standard output of an example in Python, with the library installed."""
+        (self.folder / "example.py").write_text(example)
+        return self(f"PYTHONPATH={ROOT / 'client'} {sys.executable} example.py")

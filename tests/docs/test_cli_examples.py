@@ -12,7 +12,7 @@ from local.openid_provider import ADA
 from local.stack import Stack
 from tests.docs.documents import ROOT
 from tests.docs.example_shell import ExampleShell
-from tests.docs.test_readme import token_of
+from tests.docs.people_tokens import token_of
 
 EXAMPLES = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs/cli.md").read_text(), re.M | re.S)
 
