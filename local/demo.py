@@ -18,7 +18,7 @@ from local.demo_lines import Lines, name_of
 from local.demo_runners import RunnersScene
 from local.demo_terminal import TerminalScene
 from local.forgeries import AttackersRule, strangers_token
-from local.listening import listen
+from local.listening import DEFAULT_PORT, listen
 from local.openid_directory import Person
 from local.openid_provider import ADA, GRACE, MARGARET
 from local.stack import Stack
@@ -211,6 +211,7 @@ def main() -> int:
     seconds = time.perf_counter() - started
     outcome = f"{lines.broken} promises broken (!)" if lines.broken else "All as promised"
     print(f"\n{outcome}, in {seconds:.1f} s. Nothing is left running.")
+    print(f"The same in a browser: LOCAL_STORY=on make up, then http://127.0.0.1:{DEFAULT_PORT}/")
     return 1 if lines.broken else 0
 
 

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 from local.account import Account
-from local.listening import PortTaken, listen
+from local.listening import DEFAULT_PORT, PortTaken, listen
 from local.ministack import ROOT
 from local.sam_deploy import DeployFailed, Deployment
-from local.up import DEFAULT_PORT, fail, interrupt, ports_from, say
+from local.up import fail, interrupt, ports_from, say
 
 BUILT = ROOT / ".aws-sam/build"
 STACK = "byline"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 HOST = "127.0.0.1"
+DEFAULT_PORT = "8080"
+"""The port of the load balancer where `LOCAL_PORT` sets no other."""
 
 
 class PortTaken(Exception):

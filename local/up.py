@@ -10,13 +10,14 @@ from types import FrameType
 
 from local.aws import ROOT
 from local.container_relay import ContainerRelay, docker_bridge
+from local.demo import Demo
+from local.demo_lines import Lines
 from local.function_instance import InitFailed
-from local.listening import PortTaken
+from local.listening import DEFAULT_PORT, PortTaken
 from local.openid_client import ProviderFailed
 from local.outside_provider import OutsideProvider
 from local.stack import Ports, Stack
 
-DEFAULT_PORT = "8080"
 LOGS = ROOT / ".local" / "logs"
 PROJECT = "apollo"
 CLIENTS = ("nightly-train", "short-lived")
@@ -31,6 +32,7 @@ def main() -> int:
     try:
         ports = ports_from(os.environ.get("LOCAL_PORT") or DEFAULT_PORT)
         outside = OutsideProvider.from_environment(os.environ)
+        story = _story(os.environ.get("LOCAL_STORY") or "off", outside)
         for_containers = [ports.provider, ports.aws, ports.keys]
         with (
             Stack(
@@ -48,6 +50,8 @@ def main() -> int:
             ),
         ):
             _seed(stack)
+            if story:
+                Demo(stack, Lines()).run()
             say(_addresses(stack))
             signal.pause()
     except KeyboardInterrupt:
@@ -74,6 +78,14 @@ def _bridge_finder(containers: str) -> Callable[[], IPv4Interface | None]:
     if containers not in ("on", "off"):
         raise ValueError("LOCAL_CONTAINERS is `on` or `off`")
     return docker_bridge if containers == "on" else lambda: None
+
+
+def _story(story: str, outside: OutsideProvider | None) -> bool:
+    if story not in ("on", "off"):
+        raise ValueError("LOCAL_STORY is `on` or `off`")
+    if story == "on" and outside is not None:
+        raise ValueError("LOCAL_STORY=on needs the built-in OpenID provider and its people")
+    return story == "on"
 
 
 def _seed(stack: Stack) -> None:
@@ -110,7 +122,7 @@ Byline is up.
   public keys      {stack.keys_url}
   logs             {LOGS.relative_to(ROOT)}/
 
-Open the console in a browser: {stack.url}/console/runs?project={PROJECT}
+Open the console in a browser: {stack.url}/
 {machine}
 Ctrl-C takes it down.
 """

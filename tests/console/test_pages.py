@@ -2,9 +2,11 @@
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from local.openid_directory import Person
 from local.openid_provider import ADA, GRACE
 from tests.console.browser import Browser
 from tests.console.conftest import PROJECT
@@ -35,12 +37,26 @@ def row_of(browser: Browser, name: str) -> Any:
     return browser.page.locator("tbody tr", has_text=name)
 
 
+def open_as(browser: Browser, person: Person, path: str) -> None:
+    """Open a page in a new session of a person."""
+    browser.context.clear_cookies()
+    browser.open(path)
+    browser.sign_in(person)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _project(browser: Browser) -> None:
-    """The project, in which Grace is an editor."""
+    """The project, with a runner whose client works, and one whose client has a wrong secret."""
+    browser.stack.give_client(PROJECT, "short-lived")
+    browser.stack.give_client(PROJECT, "nightly-train", secret="wrong")
     new_run(browser, name="first")
-    path = f"/v1/projects/{PROJECT}/role-bindings"
-    browser.call("PUT", path, {"role": "project:editor", "subject": GRACE.subject})
+    path = f"/v1/projects/{PROJECT}"
+    browser.call("PUT", f"{path}/runners/trainer", {"client": "short-lived"})
+    browser.call("PUT", f"{path}/runners/indexer", {"client": "nightly-train"})
+    credential = {"provider": "github", "token": "ghp_x", "readers": [{"runner": "trainer"}]}
+    browser.call("PUT", f"{path}/credentials/code-host", credential)
+    agent = {"issuer": browser.stack.issuer, "subject": "assistant", "roles": ["project:editor"]}
+    browser.call("PUT", f"{path}/agents/assistant", agent)
 
 
 def test_person_without_a_session_signs_in_and_returns_to_the_page(browser: Browser) -> None:
@@ -121,18 +137,101 @@ def test_ended_session_leads_to_the_sign_in_and_back(browser: Browser) -> None:
     assert browser.path() == address
 
 
+def test_children_of_a_run_are_under_it(browser: Browser) -> None:
+    """The page of a run shows its children, and the page of a child leads to its parent."""
+    parent = new_run(browser, name="parent")
+    new_run(browser, name="child", parent_run=parent)
+    browser.open(f"/console/runs/{PROJECT}/{parent}")
+    browser.page.locator(".tree").get_by_role("link", name="child").click()
+    browser.page.locator(".tree").get_by_role("link", name=parent).click()
+    browser.page.get_by_role("heading", name="parent", exact=True).wait_for()
+    assert browser.path() == f"/console/runs/{PROJECT}/{parent}"
+
+
+def test_failing_runner_comes_first_with_what_to_do(browser: Browser) -> None:
+    """A runner's bar has its token's times; a failing one is above, with class, reason and hint."""
+    browser.open(f"/console/runners?project={PROJECT}")
+    runners = browser.page.locator(".runners > li")
+    browser.page.locator(".runners .fault").wait_for(timeout=30_000)
+    assert runners.first.inner_text().startswith("indexer")
+    told = browser.call("GET", f"/v1/projects/{PROJECT}/runners/indexer")["last_error"]
+    for fact in (told["class"], told["detail"], told["hint"]):
+        assert fact in runners.first.inner_text()
+    bar = runners.filter(has_text="trainer").get_by_role("img")
+    assert re.match(
+        r"Token: \d+ s left\. Issued .+, due .+, expires .+\.", bar.get_attribute("aria-label")
+    )
+
+
+def test_refresh_now_replaces_the_token(browser: Browser) -> None:
+    """After *Refresh now* a later token's times are in the bar."""
+    path = f"/v1/projects/{PROJECT}/runners/trainer"
+    before = browser.call("GET", path)["issued_at"]
+    browser.open(f"/console/runners?project={PROJECT}")
+    bar = browser.page.locator(".runners > li", has_text="trainer").get_by_role("img")
+    text = bar.get_attribute("aria-label").partition("Issued")[2]
+    browser.page.get_by_role("button", name="Refresh now: trainer").click()
+    browser.page.locator(f".token svg:not([aria-label*='{text}'])").first.wait_for()
+    assert browser.call("GET", path)["issued_at"] > before
+
+
+def test_granted_role_changes_what_the_other_person_sees(browser: Browser) -> None:
+    """Grace sees the runs of the project while she has a role, and not after its revocation."""
+    page, access = browser.page, f"/console/access?project={PROJECT}"
+    browser.open(access)
+    page.get_by_label("E-mail or subject").fill(GRACE.subject)
+    form = page.get_by_role("form", name="Grant a role")
+    form.get_by_label("Role").select_option("project:editor")
+    form.get_by_role("button", name="Grant role").click()
+    row = page.locator(".matrix tbody tr", has_text=GRACE.subject)
+    row.get_by_text("granted").first.wait_for()
+    for shown in ("assistant", "code-host", "runner trainer"):
+        assert page.get_by_role("cell", name=shown, exact=True).is_visible()
+    open_as(browser, GRACE, f"/console/runs?project={PROJECT}")
+    row_of(browser, "first").wait_for()
+    grace = quote(f"user:{browser.stack.issuer}#{GRACE.subject}", safe="")
+    open_as(browser, ADA, f"{access}&who={grace}")
+    page.get_by_text("project:editor, by role binding").wait_for()
+    row = page.locator(".matrix tbody tr", has_text="Grace Hopper")
+    row.get_by_role("button", name="Revoke").click()
+    row.wait_for(state="detached")
+    open_as(browser, GRACE, f"/console/runs?project={PROJECT}")
+    page.get_by_role("alert").wait_for()
+    open_as(browser, ADA, "/")
+
+
+def test_audit_feed_is_filtered_and_downloaded(browser: Browser) -> None:
+    """The feed names who did what when; a filter is in the address, and the download has it too."""
+    browser.open(f"/console/audit?project={PROJECT}")
+    page = browser.page
+    page.get_by_role("link", name="register runner").first.click()
+    page.get_by_role("link", name="create run").first.wait_for(state="detached")
+    assert browser.path() == f"/console/audit?project={PROJECT}&action=register_runner"
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download CSV").click()
+    lines = saved.value.path().read_text().splitlines()
+    assert lines[0].startswith("at,action,resource_type,resource_id,actor")
+    assert len(lines) == 3
+    assert all('"register_runner","runner"' in line for line in lines[1:])
+
+
+def test_home_shows_own_runs_and_what_fails(browser: Browser) -> None:
+    """The first page has the person's runs, and the failing runner with what to do."""
+    browser.open("/")
+    page = browser.page
+    page.get_by_role("heading", name="Hello, Ada Lovelace").wait_for()
+    page.get_by_role("link", name=f"indexer in {PROJECT}").wait_for()
+    page.locator("table.runs tbody tr").first.wait_for()
+
+
 def test_person_without_the_right_sees_why(browser: Browser) -> None:
     """The API's refusal is shown with its reason and the request's id, and nothing else."""
-    browser.context.clear_cookies()
-    browser.open("/console/runs?project=someone-elses")
-    browser.sign_in(GRACE)
+    open_as(browser, GRACE, "/console/runs?project=someone-elses")
     notice = browser.page.get_by_role("alert")
     notice.wait_for()
     assert "not_found" in notice.inner_text() or "forbidden" in notice.inner_text()
     assert re.search(r"request [0-9a-f-]{36}", notice.inner_text())
-    browser.context.clear_cookies()
-    browser.open("/")
-    browser.sign_in(ADA)
+    open_as(browser, ADA, "/")
 
 
 def test_planted_script_is_shown_as_text(browser: Browser) -> None:
@@ -184,6 +283,11 @@ def test_pages_are_accessible(browser: Browser, width: int, scheme: str) -> None
 def pages(run: str) -> list[str]:
     """The addresses of all pages."""
     return [
+        "/",
+        f"/console/runners?project={PROJECT}",
+        f"/console/access?project={PROJECT}&who=me",
+        f"/console/audit?project={PROJECT}",
+        "/console/audit",
         f"/console/runs?project={PROJECT}",
         f"/console/runs?project={PROJECT}&status=failed&person=nobody",
         f"/console/runs/{PROJECT}/{run}",

@@ -76,10 +76,15 @@ export function Title({ children }) {
   return html`<h1 tabindex="-1">${children}</h1>`;
 }
 
+/** A page about one project, where the address names none. */
+export function NoProject({ title, what }) {
+  return html`<${Title}>${title}<//><${Empty}>Choose a project above to see ${what}.<//>`;
+}
+
 /** Links to the first and the next page of a list. */
-export function Pages({ next, isFirst, first }) {
+export function Pages({ next, isFirst, first, firstWord = "Newest", nextWord = "Older" }) {
   if (isFirst && !next) return null;
   return html`<nav class="pages" aria-label="Pages of the list">
-    ${!isFirst && html`<a href=${first}>Newest</a>`} ${next && html`<a href=${next}>Older</a>`}
+    ${!isFirst && html`<a href=${first}>${firstWord}</a>`} ${next && html`<a href=${next}>${nextWord}</a>`}
   </nav>`;
 }

@@ -1,6 +1,8 @@
 // The project that the pages are about, and how to choose another one.
 
 import { html } from "./html.js";
+import { get } from "./api.js";
+import { useLive } from "./live.js";
 import { navigate } from "./route.js";
 
 const RECENT = "byline-recent-projects";
@@ -13,8 +15,10 @@ export function projectOf(query, parts) {
   return project;
 }
 
-/** A field for the name of a project. It proposes the projects that this browser has shown. */
+/** A field for the name of a project. It proposes the person's own, and what this browser has shown. */
 export function ProjectSwitcher({ project, page }) {
+  const own = useLive((signal) => get("/v1/projects", { limit: 100 }, { signal }), [], { once: true });
+  const names = [...new Set([...recent(), ...(own.data?.projects ?? []).map(({ name }) => name)])];
   function choose(event) {
     event.preventDefault();
     const name = new FormData(event.currentTarget).get("project").trim();
@@ -24,11 +28,12 @@ export function ProjectSwitcher({ project, page }) {
     <label class="hidden" for="project">Project</label>
     <input id="project" name="project" list="projects" placeholder="All my projects" autocomplete="off"
       spellcheck=${false} value=${project} onChange=${(event) => event.currentTarget.form.requestSubmit()} />
-    <datalist id="projects">${recent().map((name) => html`<option key=${name} value=${name}></option>`)}</datalist>
+    <datalist id="projects">${names.map((name) => html`<option key=${name} value=${name}></option>`)}</datalist>
   </form>`;
 }
 
-function recent() {
+/** The projects that this browser has shown, the latest first. */
+export function recent() {
   try {
     const names = JSON.parse(localStorage.getItem(RECENT));
     return Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];

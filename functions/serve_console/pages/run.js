@@ -31,10 +31,24 @@ export function RunPage({ parts: [project, id] }) {
     <${Facts} run=${shown} />
     <h2>Timeline</h2>
     <${Timeline} acts=${actsOf(shown, audit.data?.records, messages.list)} />
+    <${Family} run=${shown} />
     <h2>Messages</h2>
     <${Messages} messages=${messages} />
     <h2>Audit records</h2>
     <${Records} audit=${audit} />`;
+}
+
+// The parent above, the run, and its children below, which lead on to theirs.
+function Family({ run }) {
+  const children = useLive((signal) => get(inProject(run.project, "runs"), { parent_run: run.id, limit: 50 }, { signal }), [run.project, run.id]);
+  const list = children.data?.runs ?? [];
+  if (!run.parent_run && !list.length) return null;
+  const link = (id, name) => html`<a href=${`/console/runs/${encodeURIComponent(run.project)}/${encodeURIComponent(id)}`}><bdi>${name}</bdi></a>`;
+  const own = html`<strong><bdi>${run.name ?? run.id}</bdi></strong>${list.length > 0 && html`<ul>${list.map((child) => html`<li key=${child.id}>
+    ${link(child.id, child.name ?? child.id)} <${Status} status=${child.status} /> <${Person} who=${child.who.executed_by} behalf=${child.who.on_behalf_of} /></li>`)}</ul>`}`;
+  return html`<h2>Parent and children</h2><ul class="tree">${run.parent_run
+    ? html`<li>${link(run.parent_run, `parent ${run.parent_run}`)}<ul><li>${own}</li></ul></li>` : html`<li>${own}</li>`}</ul>
+    ${children.data?.next_cursor && html`<p class="quiet">The first 50 children are shown.</p>`}`;
 }
 
 function Facts({ run }) {
@@ -88,8 +102,9 @@ function Actions({ run, path, permissions, again }) {
 }
 
 /** A button that says why it cannot be used. It stays in the order of the keyboard, so that the reason is read. */
-export function Action({ label, why, isBusy, onClick }) {
-  return html`<button type="button" disabled=${isBusy} aria-disabled=${why ? "true" : undefined} title=${why || undefined}
+export function Action({ label, name, why, isBusy, onClick }) {
+  return html`<button type="button" disabled=${isBusy} aria-disabled=${why ? "true" : undefined} aria-label=${name}
+    title=${why || undefined}
     aria-description=${why || undefined} onClick=${() => why || onClick()}>${label}</button>`;
 }
 

@@ -4,12 +4,20 @@ import { useRef, useState } from "preact/hooks";
 import { html } from "./html.js";
 import { get, inProject } from "./api.js";
 import { Ago, duration } from "./format.js";
+import { Period, moment } from "./period.js";
 import { useLive, useNow } from "./live.js";
 import { Chips, Empty, LIVE, Loading, Notice, Pages, Person, Status, Title } from "./parts.js";
 import { navigate, pageOf, withQuery } from "./route.js";
 
 const STATES = ["pending", "running", "succeeded", "failed", "cancelled"];
-const FILTERS = ["status", "person", "through"];
+const MORE = [
+  ["started_by", "Started by", "anybody"],
+  ["through", "Through", "any client"],
+  ["agent", "Agent", "any"],
+  ["runner", "Runner", "any"],
+  ["label", "Label", "name=value"],
+];
+const FILTERS = ["status", "person", "since", "until", ...MORE.map(([name]) => name)];
 const PAGE = 50;
 
 export function RunsPage({ query, project }) {
@@ -29,10 +37,10 @@ export function RunsPage({ query, project }) {
 // The first page begins with all that is live, however old: that is what people look for.
 async function load(project, query, signal) {
   const path = project ? inProject(project, "runs") : "/v1/runs";
-  const person = query.person || (project ? "" : "me");
-  const filters = { person, through: query.through, limit: PAGE };
+  const given = Object.fromEntries(FILTERS.map((name) => [name, query[name]]));
+  const filters = { ...given, person: query.person || (project ? "" : "me"), limit: PAGE };
   const ask = (more) => get(path, { ...filters, ...more }, { signal });
-  const list = ask({ status: query.status, cursor: query.cursor });
+  const list = ask({ cursor: query.cursor });
   if (!project || query.status || query.cursor) return list;
   const live = LIVE.map((status) => ask({ status }));
   const [all, ...lists] = await Promise.all([list, ...live]);
@@ -44,8 +52,8 @@ async function load(project, query, signal) {
 function Filters({ query, project }) {
   function apply(event) {
     event.preventDefault();
-    const given = Object.fromEntries(new FormData(event.currentTarget));
-    navigate(withQuery({ ...given, cursor: "" }));
+    const { since, until, ...given } = Object.fromEntries(new FormData(event.currentTarget));
+    navigate(withQuery({ ...given, since: moment(since), until: moment(until), cursor: "" }));
   }
   const submit = (event) => event.currentTarget.form.requestSubmit();
   return html`<form class="filters" aria-label="Filters" key=${JSON.stringify(query)} onSubmit=${apply}>
@@ -55,10 +63,12 @@ function Filters({ query, project }) {
     </select></label>
     <label>Person <input name="person" value=${query.person ?? ""} placeholder=${project ? "anybody" : "me"}
       autocomplete="off" spellcheck=${false} onChange=${submit} title="me, an e-mail address, or a subject" /></label>
-    <label>Through <input name="through" value=${query.through ?? ""} placeholder="any client"
-      autocomplete="off" spellcheck=${false} onChange=${submit} title="The client whose token the caller had" /></label>
     ${project && query.person !== "me" && html`<a href=${withQuery({ person: "me", cursor: "" })}>Only mine</a>`}
     ${FILTERS.some((name) => query[name]) && html`<a href=${pageOf(location.pathname, { project })}>Clear filters</a>`}
+    <details open=${FILTERS.slice(2).some((name) => query[name])}><summary>More filters</summary><div class="more">
+      ${MORE.map(([name, title, hint]) => html`<label key=${name}>${title} <input name=${name} value=${query[name] ?? ""}
+        placeholder=${hint} autocomplete="off" spellcheck=${false} onChange=${submit} /></label>`)}
+      <${Period} query=${query} submit=${submit} /></div></details>
   </form>`;
 }
 
