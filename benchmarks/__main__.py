@@ -16,12 +16,13 @@ from benchmarks.results import Promise, Series, cold_series, promises, registrat
 TITLES = {
     "byline": "Byline",
     "byline_by_role": "Byline, for a caller whose role is read",
+    "console": "the web console: the page of all addresses",
     "boto3_only": "boto3 only, with byte code",
     "raw_floor": "raw verification and bare `put_item`",
     "usual_way": "the usual way, plain `sam build`",
     "usual_way_compiled": "the usual way, with byte code",
 }
-COLD = ("byline", "boto3_only", "usual_way", "usual_way_compiled")
+COLD = ("byline", "console", "boto3_only", "usual_way", "usual_way_compiled")
 WARM = ("byline", "byline_by_role", "raw_floor", "usual_way_compiled")
 
 

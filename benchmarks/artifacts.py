@@ -26,6 +26,7 @@ class Artifacts:
     function: Path
     refresh_function: Path
     plan_function: Path
+    console_function: Path
     layer: Path
     boto3_only: Path
     raw_floor: Path
@@ -47,6 +48,7 @@ def build(root_certificate: bytes) -> Artifacts:
         function=byline / "RunsFunction",
         refresh_function=byline / "RefreshTokensFunction",
         plan_function=byline / "PlanRefreshFunction",
+        console_function=byline / "WebConsole/ServeConsoleFunction",
         layer=byline / "IdentityLayer/python",
         boto3_only=baselines / "Boto3Only",
         raw_floor=baselines / "RawFloor",

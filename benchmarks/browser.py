@@ -106,6 +106,14 @@ SHARED_TOKEN = {
 }
 """The attributes of a token that other runners point to, without its key."""
 
+CONSOLE_PAGE: dict[str, Any] = {
+    **_EVENT,
+    "httpMethod": "GET",
+    "path": "/console/runs",
+    "multiValueHeaders": {"accept": ["text/html"], "accept-encoding": ["gzip, deflate, br"]},
+    "body": "",
+}
+
 HEALTH_CHECK: dict[str, Any] = {
     **_EVENT,
     "httpMethod": "GET",

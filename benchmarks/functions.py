@@ -21,6 +21,7 @@ class Functions:
 
     byline: Function
     byline_by_role: Function
+    console: Function
     boto3_only: Function
     raw_floor: Function
     usual_way: Function
@@ -82,6 +83,7 @@ def functions(artifacts: Artifacts, *, browser: Browser, aws_port: int) -> Funct
         byline_by_role=function(
             "serve_runs.handler", settings, artifacts.function, artifacts.layer
         ),
+        console=function("serve_console.handler", {}, artifacts.console_function),
         boto3_only=function("boto3_only", item, artifacts.boto3_only),
         raw_floor=function("raw_floor", item | key, artifacts.raw_floor),
         usual_way=function("usual_way", settings, artifacts.usual_way),

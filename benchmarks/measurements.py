@@ -16,7 +16,7 @@ import trustme
 
 from benchmarks.artifacts import ROOT, Artifacts, build
 from benchmarks.aws_stub import CALLS, DYNAMODB, PUBLIC_KEYS, aws_stub
-from benchmarks.browser import HEALTH_CHECK, ITEM, Browser
+from benchmarks.browser import CONSOLE_PAGE, HEALTH_CHECK, ITEM, Browser
 from benchmarks.functions import ColdStart, Functions, cold_start, cpu_per_create, functions
 from benchmarks.refreshing import Refreshing
 from benchmarks.refreshing import measure as measure_refreshing
@@ -43,8 +43,10 @@ class Bench:
         found: dict[str, list[ColdStart]] = {name: [] for name in names}
         for turn in _turns(names, rounds):
             for name in turn:
+                is_console = name == "console"
+                event = CONSOLE_PAGE if is_console else self.browser.create()
                 with self._host(name) as host:
-                    found[name].append(cold_start(host, self.browser.create()))
+                    found[name].append(cold_start(host, event, status=200 if is_console else 201))
         return _without_first(found)
 
     def first_requests(self, *, rounds: int) -> dict[str, list[ColdStart]]:

@@ -96,6 +96,14 @@ def promises(
             aim=0.3,
         ),
         Promise(
+            what="cold start of the web console: init and the page",
+            against="a boto3-only function with byte code",
+            byline=starts["console"],
+            baseline=starts["boto3_only"],
+            budget=0.5,
+            aim=0.5,
+        ),
+        Promise(
             what="identifying the caller of a token never seen before, key cached",
             against=raw,
             byline=checks["fresh"],
