@@ -1,13 +1,17 @@
 """Operations on access: role bindings, service accounts and the audit trail."""
 
 from copy import replace
+from time import time
 from typing import Any
 
 from byline.identity.caller import Principal
+from byline.tables.rows import rfc3339
 from serve_runs.service_accounts.requests import id_of
 from tests.access.comparison import ALL, APPLICATIONS, WORKLOADS, Comparison, Step
 from tests.access.in_process import InProcess
 from tests.access.model import ANONYMOUS, Caller
+
+END = rfc3339(time() + 30 * 86_400)
 
 
 def account_id(api: InProcess, application: Caller, project: str) -> str:
@@ -87,7 +91,7 @@ def create_service_account(comparison: Comparison, step: Step) -> None:
 
     403 for one that administers every project, unless the person does so too.
     """
-    application = _application(step)
+    application = application_of(step.number)
     expected = comparison.expected(step, "create_service_account")
     link = comparison.model.acts_for.get((application, step.project))
     admins = comparison.model.admins
@@ -98,12 +102,13 @@ def create_service_account(comparison: Comparison, step: Step) -> None:
     elif expected == 200 and link is not None and link[0] != step.caller:
         expected = 409
     [(_, bearer)] = comparison.api.credential(application).headers
-    document = {"token": bearer.removeprefix("Bearer "), "role": step.role}
+    document = {"token": bearer.removeprefix("Bearer "), "role": step.role, **_end(step)}
     comparison.send(step, "POST", "service-accounts", expected, document=document)
     if expected in {200, 201}:
         comparison.model.acts_for[application, step.project] = step.caller, step.role
         account = account_id(comparison.api, application, step.project)
-        comparison.add(step, "service_account", account, person=step.caller, account=application)
+        known = {"person": step.caller, "account": application, "ends": bool(_end(step))}
+        comparison.add(step, "service_account", account, **known)
 
 
 def list_service_accounts(comparison: Comparison, step: Step) -> None:
@@ -113,14 +118,14 @@ def list_service_accounts(comparison: Comparison, step: Step) -> None:
 
 def read_service_account(comparison: Comparison, step: Step) -> None:
     """Read a service account."""
-    account = account_id(comparison.api, _application(step), step.project)
+    account = account_id(comparison.api, application_of(step.number), step.project)
     expected = comparison.expected(step, "read_service_account", "service_account", account)
     comparison.send(step, "GET", f"service-accounts/{account}", expected)
 
 
 def delete_service_account(comparison: Comparison, step: Step) -> None:
     """Delete a service account, which then acts for no person."""
-    application = _application(step)
+    application = application_of(step.number)
     account = account_id(comparison.api, application, step.project)
     if comparison.delete(step, "service_account", account, f"service-accounts/{account}"):
         del comparison.model.acts_for[application, step.project]
@@ -133,11 +138,11 @@ def allow_agent(comparison: Comparison, step: Step) -> None:
     is_new = (step.project, agent) not in comparison.model.agents
     if expected == 200 and is_new:
         expected = 201
-    document = {"roles": [step.role], "issuer": comparison.api.issuer(agent)}
+    document = {"roles": [step.role], "issuer": comparison.api.issuer(agent), **_end(step)}
     comparison.send(step, "PUT", f"agents/{agent[1]}", expected, document=document)
     if expected in {200, 201}:
         comparison.model.agents[step.project, agent] = {step.role}
-        comparison.add(step, "agent", agent[1])
+        comparison.add(step, "agent", agent[1], ends=bool(_end(step)))
 
 
 def list_agents(comparison: Comparison, step: Step) -> None:
@@ -152,8 +157,14 @@ def delete_agent(comparison: Comparison, step: Step) -> None:
         del comparison.model.agents[step.project, agent]
 
 
-def _application(step: Step) -> Caller:
-    return (*APPLICATIONS, *WORKLOADS)[step.number % 5]
+def application_of(number: int) -> Caller:
+    """The application that a step with this number is about."""
+    return (*APPLICATIONS, *WORKLOADS)[number % 5]
+
+
+def _end(step: Step) -> dict[str, str]:
+    """When half of the registrations and permissions end by themselves."""
+    return {"expires_at": END} if step.number & 2 else {}
 
 
 def _can_be_granted(comparison: Comparison, step: Step) -> bool:

@@ -74,7 +74,8 @@ RUNNER_ACTIONS |= {"read_messages", "post_runner_message"}
 class Model:
     """The roles and resources after the requests so far.
 
-    `resources`: (project, kind, name) → the attributes that the rules depend on.
+    `resources`: (project, kind, name) → the attributes that the rules depend on. A credential that
+    is bound has `readers`: ("role", role), ("runner", name) or ("application", caller).
     `acts_for`: (application, project) → (person, role). `agents`: (project, agent) → the roles that
     it has with the token of a person.
     """
@@ -96,6 +97,8 @@ class Model:
         runner or a registered account may do without a role.
         """
         actor, named = actor_of(caller), named_person(caller)
+        if action == "read_credential_token" and resource.get("readers") is not None:
+            return self._reads_bound(caller, project, resource["readers"])
         if named is not None:
             # What an agent may do by its own token does not count, and its runner is not its own.
             allowed = self.agents.get((project, actor), set())
@@ -110,6 +113,30 @@ class Model:
             person is None
             or self._permits(person, self.roles_of(person, project), action, resource)
         )
+
+    def _reads_bound(
+        self, caller: Caller, project: str, readers: frozenset[tuple[str, Any]]
+    ) -> bool:
+        """Whether a caller reads the token of a credential that is bound to `readers`.
+
+        A bound application needs no role, but its person has to be allowed to start runs; with a
+        token that names the person, so has the agent. A bound runner needs neither, with its own
+        token alone. All others read by a bound role, which both the caller and its person have.
+        """
+        actor, named = actor_of(caller), named_person(caller)
+        person, role = self.represented(caller, project)
+        own = self.agents.get((project, actor), set()) if named else self.roles_of(actor, project)
+        held = [own | ({role} if role else set())]
+        held += [] if person is None else [self.roles_of(person, project)]
+        starting = held if named else held[1:]
+        if ("application", actor) in readers and all(map(_may_start_runs, starting)):
+            return True
+        runners = [name for kind, name in readers if kind == "runner"]
+        owns = [self.resources.get((project, "runner", name), {}).get("own") for name in runners]
+        if named is None and actor in owns:
+            return True
+        roles = {name for kind, name in readers if kind == "role"}
+        return actor != ANONYMOUS and all(roles & each for each in held)
 
     def represented(self, caller: Caller, project: str) -> tuple[Caller | None, str]:
         """The person that a caller acts for, and the role that its registration gives it.
@@ -132,3 +159,7 @@ class Model:
         is_of_account = caller in {resource.get("person"), resource.get("account")}
         is_of_account &= action in {"read_service_account", "delete_service_account"}
         return not denied and (is_of_account or any(action in ROLES[role] for role in roles))
+
+
+def _may_start_runs(roles: set[str]) -> bool:
+    return any("create_run" in ROLES[role] for role in roles)

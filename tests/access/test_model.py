@@ -13,7 +13,12 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from tests.access import access_operations, run_operations, token_operations
+from tests.access import (
+    access_operations,
+    expiry_operations,
+    run_operations,
+    token_operations,
+)
 from tests.access.comparison import CALLERS, PRINCIPALS, PROJECTS, ROOT, SECRET, Comparison, Step
 from tests.access.in_process import InProcess
 from tests.access.model import ROLES
@@ -23,19 +28,22 @@ from tests.runs.runs_api import log_to_standard_output
 SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "60"))
 SEED = int(os.environ.get("PROPERTY_SEED", "4"))
 
+WEIGHTS = {"bind_credential": 2, "read_credential_token": 5}
 OPERATIONS = [
     operation
-    for module in (run_operations, access_operations, token_operations)
+    for module in (run_operations, access_operations, token_operations, expiry_operations)
     for name, operation in vars(module).items()
     if getattr(operation, "__module__", "") == module.__name__
     and "step" in signature(operation).parameters
     and not name.startswith("_")
+    for _ in range(WEIGHTS.get(name, 1))
 ]
 CREATING = [
     *[access_operations.grant_role] * 8,
     run_operations.create_run,
     token_operations.register_runner,
-    token_operations.write_credential,
+    *[token_operations.write_credential] * 2,
+    token_operations.bind_credential,
     access_operations.create_service_account,
     access_operations.allow_agent,
 ]
