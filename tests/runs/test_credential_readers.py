@@ -130,6 +130,17 @@ class TestReaders:
         stored.allow("planner", "project:viewer")
         assert_denied(stored, stored.token(agent), 404, "not_found")
 
+    def test_agent_that_is_a_bound_runner_reads_by_its_own_token_alone(
+        self, stored: CredentialsApi, ada: Credential, gpu: Credential, web: Web
+    ) -> None:
+        """With a person's token it is no reader, whatever its permission: only the person is."""
+        stored.bind(ada, {"role": "project:editor"}, {"runner": "nightly"})
+        stored.grant("lin", "project:editor")
+        stored.allow("gpu", "credential:token-reader")
+        agent = web.bearer("lin", client="gpu-client", act={"sub": "gpu"})
+        assert_denied(stored, stored.token(agent), 403, "forbidden")
+        assert stored.token(gpu).json["token"] == TOKEN
+
     def test_agent_with_a_role_needs_it_together_with_its_person(
         self, stored: CredentialsApi, ada: Credential, web: Web
     ) -> None:
