@@ -135,6 +135,24 @@ def test_agent_that_is_an_admin_needs_an_admin_as_its_person(
     assert allow(api, agent, f"{AGENTS}/other").status == 403
 
 
+def test_role_binding_of_an_agent_does_not_widen_its_permission(
+    api: RunsApi, web: Web, ada: Credential, agent: Credential, access_rows: AccessRows
+) -> None:
+    """An agent that is allowed as a viewer edits nothing with a person's token, as an editor of
+    its own neither. By its own token it is that editor."""
+    allow(api, ada, roles=["project:viewer"])
+    access_rows.grant("project:editor", "planner", kind="application")
+    own = web.bearer("planner", client="planner")
+    run = api.create(own)["id"]
+    path = f"/v1/projects/apollo/runs/{run}"
+    assert api.call("GET", path, by=agent).status == 200
+    for method, of in (("POST", f"{path}/start"), ("DELETE", path)):
+        answer = api.call(method, of, by=agent)
+        assert (answer.status, answer.reason) == (403, "forbidden")
+    assert creation_status(api, agent) == 403
+    assert api.call("POST", f"{path}/start", by=own).status == 200
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

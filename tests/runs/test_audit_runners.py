@@ -11,6 +11,7 @@ import pytest
 from byline.refresh.token_rows import LastError
 from stand_ins.faults import Call, LoseAnswer
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR, RATE_EXCEEDED, Refusal
+from tests.runs.access_rows import token_of
 from tests.runs.audit_api import actions, records
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runners_api import RunnersApi
@@ -67,6 +68,24 @@ def test_refresh_writes_no_record(ready: RunnersApi, ada: Credential) -> None:
     """A refresh of the runner's token is not audited."""
     assert ready.token_row().slot is not None
     assert [record["action"] for record in trail(ready, ada)] == ["register_runner"]
+
+
+def test_runners_own_reads_and_refreshes_are_recorded_as_its_own(
+    ready: RunnersApi, ada: Credential, gpu: Credential, web: Web
+) -> None:
+    """Also where its account is registered for a person: the runner acts by its own right."""
+    path = f"/v1/projects/{ready.project}/service-accounts"
+    document = {"token": token_of(gpu), "role": "project:viewer"}
+    assert ready.api.call("POST", path, by=ada, document=document).status == 201
+    runner = f"/v1/projects/{ready.project}/runners/nightly"
+    assert ready.api.call("GET", f"{runner}/token", by=gpu).status == 200
+    assert ready.api.call("POST", f"{runner}/refresh", by=gpu).status == 202
+    _, read, refreshed = trail(ready, ada)
+    for record, action in ((read, "read_runner_token"), (refreshed, "refresh_runner")):
+        assert (record["action"], record["principal"]) == (action, f"application:{web.url}#gpu")
+        assert record["actor"]["application"]["id"] == {"subject": "gpu"}
+        assert record["on_behalf_of"] is None
+        assert record["source"] == "bearer"
 
 
 def test_refused_request_writes_no_record(runners: RunnersApi, ada: Credential) -> None:
