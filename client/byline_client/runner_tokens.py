@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
+import anyio.to_thread
 import httpx
 
 from byline_client.conversation import ServiceCall
@@ -17,6 +18,9 @@ from byline_client.errors import Misused, ServiceUnavailable
 from byline_client.secret_text import SecretText, checked_token
 from byline_client.service import AsyncService, Service
 from byline_client.settings import read_settings
+
+TokenSource = Literal["api", "secrets-manager"]
+"""Where the tokens of runners are read."""
 
 EARLY_SECONDS = 30.0
 """How long before its end a token is not used any more."""
@@ -70,6 +74,7 @@ class RunnerAuth(httpx.Auth):
 
     The token is read when it is needed, kept until shortly before its end, and read again once
     after a 401. Use it for clients of one API: each request of the client gets the token.
+    `source="secrets-manager"` reads the runner's secrets with the credentials of AWS.
     """
 
     def __init__(
@@ -79,10 +84,16 @@ class RunnerAuth(httpx.Auth):
         project: str,
         url: str = "",
         profile: str = "",
+        source: TokenSource = "api",
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._settings = read_settings(environ, url=url, profile=profile)
         self._call = read_call(project, runner)
+        self._secrets = None
+        if source == "secrets-manager":
+            from byline_client.runner_secrets import RunnerSecrets  # noqa: PLC0415 - an extra
+
+            self._secrets = RunnerSecrets(self._ask, project, runner)
         self._name = f"RunnerAuth({runner!r}, project={project!r})"
         self._current: RunnerToken | None = None
         self._lock = Lock()
@@ -120,13 +131,25 @@ class RunnerAuth(httpx.Auth):
         with self._lock:
             if token := self._usable(refused):
                 return token
-            with Service(self._settings.url, choose(self._settings)[1]) as service:
-                self._current = runner_token(service.ask(self._call))
+            self._current = self._read()
             return self._current.token
+
+    def _read(self) -> RunnerToken:
+        if self._secrets is not None:
+            return self._secrets.read()
+        return runner_token(self._ask(self._call))
+
+    def _ask(self, call: ServiceCall) -> Any:
+        with Service(self._settings.url, choose(self._settings)[1]) as service:
+            return service.ask(call)
 
     async def _token_async(self, *, refused: RunnerToken | None) -> SecretText:
         if token := self._usable(refused):
             return token
+        if self._secrets is not None:
+            # boto3 has no client for event loops.
+            self._current = await anyio.to_thread.run_sync(self._secrets.read)
+            return self._current.token
         async with AsyncService(self._settings.url, choose(self._settings)[1]) as service:
             self._current = runner_token(await service.ask(self._call))
         return self._current.token

@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from byline_client.cli.session import project_of, session_of
+from byline_client.cli.session import Session, project_of, session_of
 from byline_client.cli.terminal import say
-from byline_client.errors import ClientError, Misused, RequestRefused, SignInRequired
+from byline_client.errors import ClientError, Misused, ServiceUnavailable
 from byline_client.private_files import write_private
-from byline_client.runner_tokens import RunnerToken, read_call, runner_token
+from byline_client.runner_tokens import RunnerToken, TokenSource, read_call, runner_token
 
 EXAMPLES = (
     "byline token trainer --project research --file /run/tokens/trainer",
@@ -34,6 +34,10 @@ def command(
     show: Annotated[
         bool, typer.Option("--show", help="Write the token to standard output.")
     ] = False,
+    source: Annotated[
+        TokenSource,
+        typer.Option("--from", help="Read it from the API, or as an AWS role from its secrets."),
+    ] = "api",
     execute: Annotated[
         str, typer.Option("--exec", metavar="COMMAND", help="Run it after each new token.")
     ] = "",
@@ -49,11 +53,11 @@ def command(
         raise Misused("Name a file with --file, or let the token be shown with --show.")
     if execute and not is_watch:
         raise Misused("--exec needs `watch`.")
-    call = read_call(project_of(session, project), words[-1])
+    read = _reader(session, project_of(session, project), words[-1], source)
     if is_watch and file is not None:
-        watch(lambda: runner_token(session.ask(call)), file, shlex.split(execute))
+        watch(read, file, shlex.split(execute))
         return
-    token = runner_token(session.ask(call)).token
+    token = read().token
     if file is None:
         sys.stdout.write(f"{token.reveal()}\n")
     else:
@@ -63,8 +67,8 @@ def command(
 def watch(read: Callable[[], RunnerToken], file: Path, after: list[str]) -> None:
     """Keep `file` fresh until SIGTERM or SIGINT, and run `after` when it has a new token.
 
-    Raises `RequestRefused` and `SignInRequired` before the first token. Later, and where the
-    service cannot be reached, it tries again: the file keeps the last token.
+    Before the first token it raises all errors but `ServiceUnavailable`. Later it tries again after
+    each: the file keeps the last token.
     """
     written, wait = "", 1.0
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,7 +77,7 @@ def watch(read: Callable[[], RunnerToken], file: Path, after: list[str]) -> None
         try:
             token = read()
         except ClientError as error:
-            if not written and isinstance(error, (RequestRefused, SignInRequired)):
+            if not written and not isinstance(error, ServiceUnavailable):
                 raise
             say(f"byline: the token was not read: {error}")
             time.sleep(wait)
@@ -86,6 +90,18 @@ def watch(read: Callable[[], RunnerToken], file: Path, after: list[str]) -> None
             say(f"byline: wrote a token that ends in {token.expires_at - time.time():.0f} seconds")
             _run(after)
         time.sleep(token.pause(time.time()))
+
+
+def _reader(
+    session: Session, project: str, runner: str, source: TokenSource
+) -> Callable[[], RunnerToken]:
+    """The function that reads the runner's newest token. Raises `Misused`."""
+    if source == "secrets-manager":
+        from byline_client.runner_secrets import RunnerSecrets  # noqa: PLC0415 - an extra
+
+        return RunnerSecrets(session.ask, project, runner).read
+    call = read_call(project, runner)
+    return lambda: runner_token(session.ask(call))
 
 
 def _end(*_: object) -> None:
