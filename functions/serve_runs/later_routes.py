@@ -199,6 +199,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             roles=self.stores.roles(),
             accounts=self.stores.service_accounts(),
             agents=self.stores.agents(),
+            credentials=self.stores.credentials(),
             runs=self.stores.runs,
             audit=self.stores.audit,
             grants=self.stores.grants(),

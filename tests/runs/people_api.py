@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from byline.identity.caller import Principal
-from serve_runs.people.holdings import KINDS
+from serve_runs.people.places import KINDS
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
 

@@ -99,7 +99,7 @@ class Stage:
     def bind(self) -> None:
         """Bind the credential to nobody."""
         action = ActionContext(None, str(uuid4()))
-        self.store().bind(self.credentials.project, "github", readers=(), action=action)
+        self.store().bind(self.credentials.project, "github", readers=lambda _: (), action=action)
 
     def delete(self, store: CredentialStore) -> None:
         """Delete the credential."""

@@ -179,6 +179,7 @@ class TestEnd:
             "service_accounts": 0,
             "registrations": 2,
             "agent_permissions": 2,
+            "credential_readers": 0,
             "runs": 0,
         }
         assert (answer.json["registrations"], answer.json["agent_permissions"]) == ([], [])

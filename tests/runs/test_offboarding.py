@@ -24,6 +24,7 @@ NOTHING: dict[str, list[Any]] = {
     "service_accounts": [],
     "registrations": [],
     "agent_permissions": [],
+    "credential_readers": [],
     "runs": [],
 }
 
@@ -96,6 +97,7 @@ class TestEnding:
             "service_accounts": 1,
             "registrations": 0,
             "agent_permissions": 0,
+            "credential_readers": 0,
             "runs": 3,
         }
         assert what_is_left(show(strict, ada, user(web, "grace"))) == NOTHING
@@ -135,6 +137,7 @@ class TestEnding:
             "service_accounts": 0,
             "registrations": 1,
             "agent_permissions": 0,
+            "credential_readers": 0,
             "runs": 1,
         }
         for project, run, status in (

@@ -92,6 +92,7 @@ class TestHoldings:
             "service_accounts": [],
             "registrations": [],
             "agent_permissions": [],
+            "credential_readers": [],
             "runs": runs[:2],
             "next_cursor": None,
         }

@@ -264,6 +264,7 @@ PERSON: Mapping[str, Any] = {
     "service_accounts": [SERVICE_ACCOUNT],
     "registrations": [],
     "agent_permissions": [],
+    "credential_readers": [],
     "runs": [RUN],
     "next_cursor": None,
 }
@@ -278,6 +279,7 @@ OFFBOARDED: Mapping[str, Any] = {
         "service_accounts": 1,
         "registrations": 0,
         "agent_permissions": 0,
+        "credential_readers": 0,
         "runs": 1,
     },
     "projects_without_admin": [],

@@ -709,6 +709,13 @@ class ProjectRoles(msgspec.Struct, forbid_unknown_fields=True):
     roles: list[str]
 
 
+class NamedCredential(msgspec.Struct, forbid_unknown_fields=True):
+    """A credential that names the application as a reader."""
+
+    project: Name
+    credential: Name
+
+
 class Person(msgspec.Struct, forbid_unknown_fields=True):
     """What a person or an application has in all projects, in the order of these lists."""
 
@@ -738,6 +745,10 @@ class Person(msgspec.Struct, forbid_unknown_fields=True):
             "it carries."
         ),
     ]
+    credential_readers: Annotated[
+        list[NamedCredential],
+        Meta(description="Of an application: the credentials that name it as a reader."),
+    ]
     runs: Annotated[
         list[Run],
         Meta(description="The pending and running runs that it is accountable for, oldest first."),
@@ -752,6 +763,7 @@ class Ended(msgspec.Struct, forbid_unknown_fields=True):
     service_accounts: int
     registrations: int
     agent_permissions: int
+    credential_readers: int
     runs: int
 
 

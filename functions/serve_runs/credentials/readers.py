@@ -1,6 +1,6 @@
 """The readers that a credential is bound to: in requests, in its row, and as policies see them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -59,6 +59,10 @@ class Reader(
 
 
 type Readers = tuple[Reader, ...]
+type ChangedReaders = Callable[[Readers | None], Readers | None]
+"""The readers in place of the present ones; None for a credential that is not bound, and stays so.
+"""
+
 BoundTo = Annotated[tuple[Reader, ...], Meta(max_length=20)]
 
 

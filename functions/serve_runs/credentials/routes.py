@@ -98,7 +98,7 @@ class CredentialRoutes:
         self._require("bind_credential", call, credential)
         readers = bind_credential(call.event)
         bound, outcome = self.store.bind(
-            call.project, credential, readers=readers, action=call.action
+            call.project, credential, readers=lambda _: readers, action=call.action
         )
         call.log(f"readers {outcome}", credential=credential)
         return json_answer(200, credential_json(bound))

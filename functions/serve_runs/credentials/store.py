@@ -23,7 +23,8 @@ from byline.caching import Clock
 from byline.tables.rows import ConditionFailed, Item, write_row, write_together
 from serve_runs.access.projects import keep_project_row
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
-from serve_runs.credentials.readers import Readers, stored
+from serve_runs.credentials.reader_entries import entry_changes
+from serve_runs.credentials.readers import ChangedReaders, read_stored, stored
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.credentials.secrets import CredentialSecret, CredentialSecrets, secret_of
 from serve_runs.credentials.views import (
@@ -110,21 +111,22 @@ class CredentialStore:
         raise contended("credential")
 
     def bind(
-        self, project: str, name: str, *, readers: Readers, action: ActionContext
+        self, project: str, name: str, *, readers: ChangedReaders, action: ActionContext
     ) -> tuple[Credential, Literal["bound", "unchanged"]]:
-        """Bind a credential to `readers`, in place of the former ones. The secret stays.
+        """Bind a credential to what `readers` makes of its readers. The secret stays.
 
         Raises `RequestFailed`: `not_found`; `store_unavailable` as `put`.
         """
-        text, resource = stored(readers), AuditedResource(project, "credential", name)
-        record = self._audit.record(action, "bind_credential", resource, readers=text)
+        resource = AuditedResource(project, "credential", name)
         for _ in range(ATTEMPTS):
             item = self._read(project, name)
             if item is None or DELETING_UNTIL in item:
                 raise not_found()
             before = read_credential(item)
-            if before.readers == text:
+            wanted = readers(read_stored(before.readers))
+            if wanted is None or before.readers == (text := stored(wanted)):
                 return before, "unchanged"
+            record = self._audit.record(action, "bind_credential", resource, readers=text)
             after = bound(before, text, action=action, at=self._now())
             if self._commit(item, credential_item(after), record=record):
                 return after, "bound"
@@ -268,7 +270,8 @@ class CredentialStore:
     ) -> bool:
         """Replace `before` by `after` together with `others`; False where the row has changed."""
         put: Any = {"TableName": self._table, "Item": after, **unchanged(before)}
-        return not write_together(self._client, {"credential": {"Put": put}, **others})
+        entries = entry_changes(self._table, before, after)
+        return not write_together(self._client, {"credential": {"Put": put}, **entries, **others})
 
     def _read(self, project: str, name: str) -> Item | None:
         answer = self._client.get_item(

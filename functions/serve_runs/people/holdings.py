@@ -5,15 +5,17 @@ consistent: a new row shows within about a second. The rows themselves are read 
 nothing is shown that has ended. Access patterns, keys and costs: docs/data-model.md.
 """
 
-import re
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from byline.caching import Clock
 from byline.identity.caller import Principal
 from byline.tables.paging import PAGES_PER_LISTING, ROWS_PER_PAGE
 from byline.tables.rows import Item, is_expired, read_rows, text_of
 from serve_runs.access.control import agent_key, registration_keys, roles_key
+from serve_runs.credentials.reader_entries import READER, named_applications, reader_key
+from serve_runs.credentials.views import credential_key
 from serve_runs.errors import RequestFailed, index_unavailable, is_about_an_index
+from serve_runs.people.places import KINDS, OF_APPLICATIONS, Holding, Kind, Place
 from serve_runs.runs.queries import ACCOUNTABLE_INDEX
 from serve_runs.runs.states import LIVE
 from serve_runs.runs.views import accountable_partition, run_key
@@ -29,53 +31,16 @@ INDEX_FORMAT = 1
 """The number of `tools.index_people` that makes both indexes complete. A version that indexes more
 rows has a larger number."""
 
-Kind = Literal["roles", "service_accounts", "registrations", "agent_permissions", "runs"]
-"""Roles, service accounts that act for the person, registrations of an application, its permissions
-to act as an agent, live runs."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-OF_APPLICATIONS: frozenset[Kind] = frozenset({"registrations", "agent_permissions"})
-"""These are in the application's own partition, so they need no index. People have none."""
-
 _PROJECT = "project#"
 _AGENT = "agent#"
 _ACTS_FOR = "acts-for"
+_ENTRIES: dict[Kind, str] = {
+    "registrations": _ACTS_FOR,
+    "agent_permissions": _AGENT,
+    "credential_readers": READER,
+}
 _OLD = "old"
 """The id of a registration whose sort key has no project."""
-
-_PLACE = re.compile(rf"({'|'.join(KINDS)})/([a-z0-9-]{{1,63}})/([0-9A-Za-z]{{0,26}})")
-
-
-class Place(NamedTuple):
-    """The place of a row in a principal's list.
-
-    `id`: of a run or a service account; empty for the other kinds, except old registrations.
-    """
-
-    kind: Kind
-    project: str
-    id: str
-
-    @property
-    def text(self) -> str:
-        """The place as a cursor holds it."""
-        return "/".join(self)
-
-
-class Holding(NamedTuple):
-    """One row that a principal has."""
-
-    place: Place
-    row: Item
-
-
-def read_place(text: str) -> Place:
-    """The place of a cursor, the reverse of `Place.text`. Raises `RequestFailed`."""
-    match = _PLACE.fullmatch(text)
-    if match is None:
-        raise RequestFailed("invalid_cursor")
-    return Place(cast(Kind, match[1]), match[2], match[3])
 
 
 def marker_key() -> Item:
@@ -182,6 +147,8 @@ class Holdings:
                 return text_of(row, "person") == principal.text
             case "registrations" | "agent_permissions":
                 return True
+            case "credential_readers":
+                return principal in named_applications(row)
             case "runs":
                 return row["status"]["S"] in LIVE
 
@@ -206,7 +173,7 @@ def _of(kind: Kind, principal: Principal, start: Place | None) -> Any:
     entry: dict[str, str]
     if kind in OF_APPLICATIONS:
         partition = agent_key(principal, "")["scope"]
-        entry = {"S": _ACTS_FOR if kind == "registrations" else _AGENT}
+        entry = {"S": _ENTRIES[kind]}
         request: Any = {
             "KeyConditionExpression": "#scope = :partition AND begins_with(entry, :entry)",
             "ExpressionAttributeNames": {"#scope": "scope"},
@@ -224,7 +191,10 @@ def _of(kind: Kind, principal: Principal, start: Place | None) -> Any:
         }
     if start is not None:
         more: Item = {} if kind in OF_APPLICATIONS else {"holder": partition}
-        request["ExclusiveStartKey"] = _key(start, principal) | more
+        key = _key(start, principal)
+        if kind == "credential_readers":
+            key = reader_key(principal, start.project, start.id)
+        request["ExclusiveStartKey"] = key | more
     return request
 
 
@@ -241,6 +211,8 @@ def _key(place: Place, principal: Principal) -> Item:
             return old if id_ else new
         case "agent_permissions":
             return agent_key(principal, project)
+        case "credential_readers":
+            return credential_key(project, id_)
         case "runs":
             return run_key(project, id_)
 
@@ -255,6 +227,9 @@ def _place(kind: Kind, row: Item) -> Place:
             return Place(kind, project if is_new else "-", "" if is_new else _OLD)
         case "agent_permissions":
             return Place(kind, row["entry"]["S"].removeprefix(_AGENT), "")
+        case "credential_readers":
+            project, _, credential = row["entry"]["S"].removeprefix(READER).partition("#")
+            return Place(kind, project, credential)
         case "roles" | "service_accounts":
             project = row["scope"]["S"].removeprefix(_PROJECT)
             is_account = kind == "service_accounts"

@@ -16,8 +16,11 @@ from serve_runs.agents.store import AgentStore
 from serve_runs.agents.views import agent_resource
 from serve_runs.audit.rights import account_rights, agent_rights, given_rights
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
+from serve_runs.credentials.readers import Readers
+from serve_runs.credentials.store import CredentialStore
 from serve_runs.errors import RequestFailed
-from serve_runs.people.holdings import Holding, Holdings, Kind, Place
+from serve_runs.people.holdings import Holdings
+from serve_runs.people.places import Holding, Kind, Place
 from serve_runs.role_bindings.store import RoleStore
 from serve_runs.role_bindings.views import binding_resource
 from serve_runs.runs.states import TRANSITIONS
@@ -56,6 +59,7 @@ class Offboarding:
     roles: RoleStore
     accounts: ServiceAccountStore
     agents: AgentStore
+    credentials: CredentialStore
     runs: RunStore
     audit: AuditTrail
     grants: "Grants"
@@ -104,6 +108,8 @@ class Offboarding:
                 ended = self._delete(of, holding.row["id"]["S"], principal, action)
             case "agent_permissions":
                 ended = self._disallow(project, holding.row["name"]["S"], principal, action)
+            case "credential_readers":
+                ended = self._unbind(project, id_, principal, action)
             case "runs":
                 ended = self._cancel(project, id_, action)
         outcome.ended[kind] += ended
@@ -155,6 +161,22 @@ class Offboarding:
             if self.agents.delete(row, record=record):
                 return True
         return False
+
+    def _unbind(
+        self, project: str, credential: str, application: Principal, action: ActionContext
+    ) -> bool:
+        """Remove an application from a credential's readers; False where it is none meanwhile."""
+
+        def others(readers: Readers | None) -> Readers | None:
+            return readers and tuple(each for each in readers if each.principal != application)
+
+        try:
+            _, outcome = self.credentials.bind(project, credential, readers=others, action=action)
+        except RequestFailed as failure:
+            if failure.reason in {"not_found", "store_unavailable"}:
+                return False
+            raise
+        return outcome == "bound"
 
     def _cancel(self, project: str, run_id: str, action: ActionContext) -> bool:
         """Cancel a run; False where it has ended meanwhile, or keeps changing."""

@@ -12,8 +12,9 @@ from aws_lambda_powertools.event_handler import Response
 from byline.identity.caller import Principal
 from serve_runs.access.decisions import Resource
 from serve_runs.calls import Call, json_answer
-from serve_runs.people.holdings import KINDS, Holding, Holdings, Place, read_place
+from serve_runs.people.holdings import Holdings
 from serve_runs.people.offboarding import Offboarding
+from serve_runs.people.places import KINDS, Holding, Place, read_place
 from serve_runs.people.requests import named_principal
 from serve_runs.people.views import holdings_json, person_json
 from serve_runs.profiles.store import Profiles

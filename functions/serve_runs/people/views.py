@@ -16,7 +16,7 @@ from byline.identity.caller import (
 )
 from byline.tables.rows import Item
 from serve_runs.agents.views import agent_json
-from serve_runs.people.holdings import KINDS, Holding, Place
+from serve_runs.people.places import KINDS, Holding, Place
 from serve_runs.profiles.store import Profiles
 from serve_runs.runs.views import run_json
 from serve_runs.service_accounts.views import service_account_json
@@ -51,6 +51,8 @@ def _shown(place: Place, row: Item) -> dict[str, Any]:
             return service_account_json(row)
         case "agent_permissions":
             return agent_json(row)
+        case "credential_readers":
+            return {"project": place.project, "credential": place.id}
         case "runs":
             return run_json(row)
 

@@ -12,7 +12,7 @@ from byline.identity.caller import Principal, principal_of
 from serve_runs.access.control import Access
 from serve_runs.calls import Call, json_answer
 from serve_runs.errors import not_found
-from serve_runs.people.holdings import read_place
+from serve_runs.people.places import read_place
 from serve_runs.projects.store import ProjectStore
 from serve_runs.projects.views import project_json
 from serve_runs.web.paging import PageQuery, decode_cursor, encode_cursor

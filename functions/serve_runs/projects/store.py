@@ -12,7 +12,8 @@ from byline.identity.caller import Principal
 from byline.tables.rows import Item, read_rows
 from serve_runs.access.control import roles_key
 from serve_runs.access.projects import project_key
-from serve_runs.people.holdings import Holding, Holdings, Kind, Place
+from serve_runs.people.holdings import Holdings
+from serve_runs.people.places import Holding, Kind, Place
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
