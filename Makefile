@@ -166,6 +166,11 @@ commands: ## write docs/commands.md, the help texts of the client
 	@tools/setup project
 	PYTHONPATH=client:. $(PYTHON) -m tools.commands_page
 
+.PHONY: sessions
+sessions: ## record the terminal sessions of the documents on the local stack: docs/session-….svg
+	@tools/setup project
+	PYTHONPATH=layers/identity:functions:client:. $(PYTHON) -m tools.terminal_sessions
+
 .PHONY: openapi
 openapi: ## regenerate docs/openapi.json
 	@tools/setup project
