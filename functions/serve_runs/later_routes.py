@@ -54,6 +54,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             RouteGroup("/access", self._access),
             RouteGroup("/service-accounts", self._service_accounts),
             RouteGroup("/agents", self._agents),
+            RouteGroup("/apply-sets/", self._apply_sets),
             RouteGroup("/audit", self._audit),
             RouteGroup("/credentials", self._credentials),
             RouteGroup("/messages", self._messages),
@@ -149,6 +150,11 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         return AgentRoutes(
             self.stores.agents(), self.stores.audit, self.issuers, self.stores.now
         ).routes()
+
+    def _apply_sets(self) -> Sequence[Route]:
+        from serve_runs.apply_sets.routes import ApplySetRoutes  # noqa: PLC0415
+
+        return ApplySetRoutes(self.stores.apply_sets(), self.stores.audit).routes()
 
     def _audit(self) -> Sequence[Route]:
         from serve_runs.audit.routes import AuditRoutes  # noqa: PLC0415

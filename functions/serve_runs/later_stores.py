@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from byline.refresh.work_units import SecretNames
     from serve_runs.agents.store import AgentStore
+    from serve_runs.apply_sets.store import ApplySetStore
     from serve_runs.credentials.store import CredentialStore
     from serve_runs.messages.store import MessageStore
     from serve_runs.people.holdings import Holdings
@@ -73,6 +74,12 @@ class LaterStores(msgspec.Struct, frozen=True, kw_only=True):
         from serve_runs.agents.store import AgentStore  # noqa: PLC0415
 
         return AgentStore(self.client, self.access_table, now=self.now)
+
+    def apply_sets(self) -> "ApplySetStore":
+        """What clients' applies made, in AccessTable."""
+        from serve_runs.apply_sets.store import ApplySetStore  # noqa: PLC0415
+
+        return ApplySetStore(self.client, self.access_table, now=self.now)
 
     def service_accounts(self) -> "ServiceAccountStore":
         """Registrations of service accounts, in AccessTable."""

@@ -48,6 +48,8 @@ ADMIN_ACTIONS = EDITOR_ACTIONS | {
     "delete_credential",
 }
 ADMIN_ACTIONS |= {
+    "read_apply_set",
+    "write_apply_set",
     "allow_agent",
     "delete_agent",
     "delete_service_account",

@@ -31,6 +31,7 @@ ACTIONS = {
     "ServiceAccount": "read_service_account delete_service_account",
     "Credential": "read_credential write_credential bind_credential delete_credential"
     " read_credential_token",
+    "ApplySet": "read_apply_set write_apply_set",
     "RoleBindings": "read_roles read_access grant_role revoke_role",
     "Audit": "read_audit",
     "Person": "read_person offboard_person",

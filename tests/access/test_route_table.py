@@ -145,6 +145,8 @@ class SampleProject:
         self._send(ROOT, "PUT", "runners/gpu", RUNNER, 201)
         self._send(ROOT, "PUT", "credentials/gpu", CREDENTIAL, 201)
         self._send(ROOT, "PUT", "agents/gpu", self.agent, 201)
+        members = {"add": [{"kind": "Runner", "key": "gpu"}]}
+        self._send(ROOT, "POST", "apply-sets/team/members", members, 200)
         self.grant(GRACE, "project:editor")
         self._send(GRACE, "POST", "service-accounts", self._of(NIGHTLY), 201)
         binding = {"role": "project:editor", "subject": "grace"}
@@ -179,6 +181,7 @@ class SampleProject:
             runner="gpu",
             credential="gpu",
             agent="gpu",
+            apply_set="team",
             account_id=account_id(self.api, NIGHTLY, "apollo"),
             principal="grace",
         )
@@ -193,6 +196,7 @@ class SampleProject:
             "bind_credential": {"readers": []},
             "grant_role": BINDING,
             "allow_agent": self.agent,
+            "write_apply_set": {"add": [{"kind": "Runner", "key": "gpu"}]},
         }
         queries = {
             "execute_run": {"run": self.executed},

@@ -21,7 +21,7 @@ SERVE_RUNS: Sequence[frozenset[str]] = (
     frozenset({"audit", "profiles"}),
     frozenset({"calls"}),
     frozenset({"role_bindings", "runners"}),
-    frozenset({"runs", "service_accounts", "agents"}),
+    frozenset({"runs", "service_accounts", "agents", "apply_sets"}),
     frozenset({"messages", "credentials", "callers"}),
     frozenset({"people"}),
     frozenset({"projects"}),

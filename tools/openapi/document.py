@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from serve_runs.agents.requests import AllowAgent
+from serve_runs.apply_sets.requests import ChangeMembers
 from serve_runs.credentials.readers import BindCredential
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.messages.requests import PostMessage
@@ -67,6 +68,10 @@ _HEAD: Json = {
             "description": "People and applications: what they have in all projects.",
         },
         {"name": "projects", "description": "The caller's projects, and its roles in them."},
+        {
+            "name": "apply sets",
+            "description": "What a client's applies made, so that they delete nothing else.",
+        },
         {"name": "callers", "description": "The caller of a request."},
         {"name": "health", "description": "Whether the function answers."},
     ],
@@ -160,6 +165,7 @@ def _schemas() -> Json:
             PostMessage,
             CreateServiceAccount,
             AllowAgent,
+            ChangeMembers,
             *ANSWERS,
         ),
         ref_template="#/components/schemas/{name}",

@@ -237,6 +237,19 @@ SERVICE_ACCOUNT: Mapping[str, Any] = {
     "updated_at": "2026-11-02T08:00:00.000Z",
 }
 
+APPLY_SET_NAME = "team"
+CHANGE_MEMBERS: Mapping[str, Any] = {
+    "add": [{"kind": "Runner", "key": "trainer"}],
+    "remove": [{"kind": "Agent", "key": "planner"}],
+}
+APPLY_SET: Mapping[str, Any] = {
+    "name": APPLY_SET_NAME,
+    "project": PROJECT,
+    "members": CHANGE_MEMBERS["add"],
+    "created_at": "2026-11-02T08:00:00.000Z",
+    "updated_at": "2026-11-02T08:00:00.000Z",
+}
+
 AGENT_NAME = "planner"
 
 ALLOW_AGENT: Mapping[str, Any] = {
@@ -367,6 +380,7 @@ EXAMPLES: Mapping[str, Any] = {
         "email": None,
     },
     "AllowedAgent": AGENT,
+    "ApplySet": APPLY_SET,
     "AllowedAgentList": {"agents": [AGENT], "next_cursor": None},
     "ServiceAccount": SERVICE_ACCOUNT,
     "ServiceAccountList": {"service_accounts": [SERVICE_ACCOUNT], "next_cursor": None},

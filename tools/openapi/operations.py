@@ -9,6 +9,7 @@ from serve_runs.web.reasons import REASONS, ProblemReason
 from tools.openapi.shapes import (
     AllowedAgent,
     AllowedAgentList,
+    ApplySet,
     AuditRecordList,
     Caller,
     Credential,
@@ -238,6 +239,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "already_registered",
         located=(201,),
     ),
+    "show_apply_set": _read("apply sets", "The set.", ApplySet),
+    "change_apply_set": _change("apply sets", {200: ("The set after the change.", ApplySet)}),
     "list_agents": _list("agents", AllowedAgentList),
     "show_agent": _read("agents", "The agent.", AllowedAgent),
     "delete_agent": _delete("agents", "The agent is not allowed any more."),

@@ -19,7 +19,9 @@ from serve_runs.web.requests import ServiceAccountId
 from tools.openapi.examples import (
     AGENT_NAME,
     ALLOW_AGENT,
+    APPLY_SET_NAME,
     BIND_CREDENTIAL,
+    CHANGE_MEMBERS,
     CREATE_RUN,
     CREATE_SERVICE_ACCOUNT,
     CREDENTIAL_NAME,
@@ -60,6 +62,7 @@ BODIES = {
     "put_project_credential": _body("PutCredential", PUT_CREDENTIAL, required=True),
     "bind_credential_readers": _body("BindCredential", BIND_CREDENTIAL, required=True),
     "post_message": _body("PostMessage", POST_MESSAGE, required=True),
+    "change_apply_set": _body("ChangeMembers", CHANGE_MEMBERS, required=True),
     "allow_agent": _body("AllowAgent", ALLOW_AGENT, required=False),
     "create_service_account": _body("CreateServiceAccount", CREATE_SERVICE_ACCOUNT, required=True),
 }
@@ -93,6 +96,7 @@ _PATH = {
     "principal": (PersonText, ME),
     "account_id": (ServiceAccountId, SERVICE_ACCOUNT_ID),
     "agent": (Name, AGENT_NAME),
+    "apply_set": (Name, APPLY_SET_NAME),
 }
 _QUERY = {
     "status": "Only runs in this state.",

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from byline.identity.caller import ExecutedBy, Source
 from byline.names import Name, RunId
+from serve_runs.apply_sets.requests import SetMember
 from serve_runs.audit.trail import Action, ResourceType
 from serve_runs.credentials.readers import Reader
 from serve_runs.credentials.requests import Provider
@@ -670,6 +671,16 @@ class AllowedAgentList(msgspec.Struct, forbid_unknown_fields=True):
     next_cursor: Annotated[str | None, Meta(description="For the next page; null on the last one.")]
 
 
+class ApplySet(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client's declarative applies made under a name, so that they delete nothing else."""
+
+    name: Name
+    project: Name
+    members: list[SetMember]
+    created_at: Time
+    updated_at: Time
+
+
 class ServiceAccountList(msgspec.Struct, forbid_unknown_fields=True):
     """A page of service accounts, by id."""
 
@@ -851,6 +862,7 @@ ANSWERS: tuple[Any, ...] = (
     ServiceAccountList,
     AllowedAgent,
     AllowedAgentList,
+    ApplySet,
     Person,
     OffboardedPerson,
     Project,

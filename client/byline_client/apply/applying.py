@@ -1,18 +1,21 @@
-"""`byline apply` from its files to its last write: read, check, plan, show, perform."""
+"""`byline apply` from its files to its last write: read, check, plan, show, perform, prune."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from byline_client.apply.documents import Wanted, wanted_documents
 from byline_client.apply.files import read_sources
+from byline_client.apply.kinds import Entry
 from byline_client.apply.kustomization import read_kustomization
-from byline_client.apply.performing import Outcome, perform
+from byline_client.apply.performing import Outcome, PartlyApplied, perform
 from byline_client.apply.planning import Ask, Present, Step, planned
-from byline_client.apply.showing import plan_lines, style_of, summary
+from byline_client.apply.sets import AppliedSet, Member, Pruning, member_of, pruning
+from byline_client.apply.showing import deletion_line, plan_lines, style_of, summary
 from byline_client.cli.terminal import put, put_styled, say
-from byline_client.errors import Misused
+from byline_client.errors import ClientError, Misused, RequestRefused
 
 
 def read_wanted(
@@ -26,21 +29,140 @@ def read_wanted(
     return wanted_documents(found, environ, project=project, now=now)
 
 
-def apply(wanted: Sequence[Wanted], ask: Ask, *, dry_run: bool) -> None:
+@dataclass(frozen=True)
+class Choices:
+    """What an apply does besides its documents. `confirm` asks whether to delete so many.
+
+    `project`: one whose leftovers are deleted also where no document is for it any more.
+    """
+
+    set_name: str
+    project: str
+    prune: bool
+    dry_run: bool
+    confirm: Callable[[int], bool]
+
+
+@dataclass
+class _Part:
+    """The part of an apply in one project, with the set that it changes."""
+
+    applied: AppliedSet
+    steps: list[Step]
+    leftovers: Pruning
+
+
+def apply(wanted: Sequence[Wanted], ask: Ask, choices: Choices) -> None:
     """Make the service have the documents, or show what would change. Raises `ClientError`."""
     present = Present(ask)
     steps = planned(wanted, present)
-    if dry_run:
-        for line in plan_lines(steps):
-            put_styled(line, style_of(line))
-        say(f"Dry run: {summary(steps)}.")
+    projects = {each.project for each in wanted}
+    if choices.prune and choices.project:
+        projects.add(choices.project)
+    parts = [
+        _part(project, [step for step in steps if step.wanted.project == project], present, choices)
+        for project in sorted(projects)
+    ]
+    count = sum(len(part.leftovers.deletions) for part in parts)
+    if choices.dry_run:
+        _show(steps, parts, choices, count)
         return
-    done: Counter[Outcome] = Counter()
+    if choices.prune and count:
+        for line in _deletion_lines(parts):
+            say(line)
+        if not choices.confirm(count):
+            raise ClientError("Nothing is applied.")
+    for part in parts:
+        _announce(part, choices)
+    entries = _perform(steps, parts, ask, present)
+    if choices.prune:
+        for part in parts:
+            _delete(part, entries, ask)
+    elif count:
+        say(f"{count} of the set {choices.set_name} are in no document: --prune deletes them.")
 
-    def report(outcome: Outcome, step: Step) -> None:
+
+def _part(project: str, steps: list[Step], present: Present, choices: Choices) -> _Part:
+    applied = AppliedSet(project, choices.set_name, present.ask)
+    return _Part(applied, steps, pruning(applied, steps, present))
+
+
+def _show(steps: list[Step], parts: list[_Part], choices: Choices, count: int) -> None:
+    lines = [*plan_lines(steps), *(_deletion_lines(parts) if choices.prune else ())]
+    for line in lines:
+        put_styled(line, style_of(line))
+    deleted = f", {count} to delete" if choices.prune else ""
+    say(f"Dry run: {summary(steps)}{deleted}.")
+
+
+def _deletion_lines(parts: list[_Part]) -> list[str]:
+    return [
+        deletion_line(part.applied.project, member)
+        for part in parts
+        for member, _ in part.leftovers.deletions
+    ]
+
+
+def _announce(part: _Part, choices: Choices) -> None:
+    """Tell the set what is about to be made. Without the right to it, only --prune is refused."""
+    made = {member_of(step) for step in part.steps if step.action == "create"} - {None}
+    try:
+        part.applied.change(add=[each for each in made if each], remove=part.leftovers.gone)
+    except RequestRefused as refused:
+        if choices.prune:
+            raise
+        say(f"What is made is not kept as the set {choices.set_name}: {refused}")
+
+
+def _perform(
+    steps: list[Step], parts: list[_Part], ask: Ask, present: Present
+) -> set[tuple[str, Member]]:
+    """Take the steps. Returns what the documents are at the service, by project."""
+    done: Counter[Outcome] = Counter()
+    entries: set[tuple[str, Member]] = set()
+    sets = {part.applied.project: part.applied for part in parts}
+
+    def report(outcome: Outcome, step: Step, entry: Entry) -> None:
         done[outcome] += 1
+        member = Member(step.wanted.document.kind, step.kind.key(entry))
+        entries.add((step.wanted.project, member))
+        if outcome == "created" and step.kind.key_of(step.wanted) is None:
+            _change(sets[step.wanted.project], add=[member])
         if outcome != "unchanged":
             put(f"{step.wanted.title} {outcome}")
 
-    perform(steps, ask, present, report=report, warn=say)
+    try:
+        perform(steps, ask, present, report=report, warn=say)
+    except PartlyApplied as error:
+        # A write without an answer may have happened. A refused one has not.
+        first = done.total() + (not isinstance(error.__cause__, RequestRefused))
+        for step in steps[first:]:
+            member = member_of(step)
+            if step.action == "create" and member is not None:
+                _change(sets[step.wanted.project], remove=[member])
+        raise
     say(f"{done['created']} created, {done['changed']} changed, {done['unchanged']} unchanged.")
+    return entries
+
+
+def _change(applied: AppliedSet, **change: list[Member]) -> None:
+    """Change a set after a write, which counts for itself. The next apply mends what is missing."""
+    try:
+        applied.change(**change)
+    except ClientError as error:
+        say(f"The set is not changed: {error}")
+
+
+def _delete(part: _Part, entries: set[tuple[str, Member]], ask: Ask) -> None:
+    """Delete what no document describes, the last kind first. Raises `ClientError`."""
+    project = part.applied.project
+    for member, call in part.leftovers.deletions:
+        if (project, member) in entries:
+            continue  # a document is this entry, which only the answer of the service said
+        try:
+            ask(call)
+        except RequestRefused as refused:
+            if refused.status != 404:
+                raise
+        part.applied.change(remove=[member])
+        put(f"{member.kind} {project}/{member.key} deleted")

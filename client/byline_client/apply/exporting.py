@@ -8,6 +8,7 @@ import yaml
 
 from byline_client.apply.models import MODELS
 from byline_client.apply.planning import Present
+from byline_client.apply.principals import ServiceAccounts
 
 SECRET = {"ServiceAccount", "Credential"}
 _NO_NAME = re.compile(r"[^A-Z0-9]+")
@@ -19,6 +20,8 @@ def exported(project: str, present: Present) -> Iterator[dict[str, Any]]:
         kind = present.kind(name)
         titles: set[str] = set()
         for entry in present.entries(project, kind):
+            if isinstance(kind, ServiceAccounts) and not kind.is_own(entry):
+                continue
             members = _escaped(kind.document(entry))
             title = _unique(str(members.pop("name")), titles)
             document = {"kind": name, "name": title, "project": project, **members}
@@ -34,8 +37,8 @@ def yaml_of(document: dict[str, Any]) -> str:
 
 def left_out(project: str, present: Present) -> int:
     """How many service accounts act for other people. Only those people can apply them."""
-    kind = present.kind("ServiceAccount")
-    return len(present.listed(project, kind)) - len(present.entries(project, kind))
+    kind = ServiceAccounts(present.caller)
+    return sum(not kind.is_own(entry) for entry in present.entries(project, kind))
 
 
 def _variable(kind: str, name: str) -> str:

@@ -37,10 +37,13 @@ class Kind(Protocol):
         """The call that makes the service have the document. Repeating it is harmless."""
 
     def deletion(self, project: str, entry: Entry) -> ServiceCall:
-        """The call that deletes an entry."""
+        """The call that deletes an entry. 404 answers one that does not exist any more."""
 
     def key(self, entry: Entry) -> str:
         """The text by which the service knows the entry in its project."""
+
+    def key_of(self, wanted: Wanted) -> str | None:
+        """The key that the entry of a document gets; None where only the service knows it."""
 
     def document(self, entry: Entry) -> dict[str, Any]:
         """The entry as a document, without `kind`, `project` and `token`."""

@@ -38,6 +38,9 @@ class _Named:
     def key(self, entry: Entry) -> str:
         return str(entry.get("name"))
 
+    def key_of(self, wanted: Wanted) -> str | None:
+        return wanted.document.name
+
 
 class Agents(_Named):
     """Agents. Without `issuer` only the service knows the default, so it compares."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from byline_client.apply.kinds import Entry
 from byline_client.apply.planning import Ask, Present, Step
 from byline_client.errors import ClientError, ServiceUnavailable
 
@@ -18,16 +19,16 @@ def perform(
     ask: Ask,
     present: Present,
     *,
-    report: Callable[[Outcome, Step], None],
+    report: Callable[[Outcome, Step, Entry], None],
     warn: Callable[[str], None],
 ) -> None:
-    """Take the steps in order, and report each. Raises `ClientError` at the first that fails.
+    """Take the steps in order, and report each with its entry. Raises `PartlyApplied`.
 
     `warn` gets what the service says about a document that has no effect yet.
     """
     for number, step in enumerate(steps):
         try:
-            outcome = _take(step, ask, present, warn)
+            outcome, entry = _take(step, ask, present, warn)
         except ClientError as error:
             left = ", ".join(each.wanted.title for each in steps[number + 1 :])
             raise PartlyApplied(
@@ -36,24 +37,28 @@ def perform(
                 + f"\n{number} of {len(steps)} documents are as they should be. A repeated apply"
                 " continues there."
             ) from error
-        report(outcome, step)
+        report(outcome, step, entry)
 
 
-def _take(step: Step, ask: Ask, present: Present, warn: Callable[[str], None]) -> Outcome:
-    if step.action == "keep":
-        return "unchanged"
-    kind, wanted = step.kind, step.wanted
+def _take(
+    step: Step, ask: Ask, present: Present, warn: Callable[[str], None]
+) -> tuple[Outcome, Entry]:
+    kind, wanted, before = step.kind, step.wanted, step.before
+    if step.action == "keep" and before is not None:
+        return "unchanged", before
     answer = ask(kind.write(wanted))
     if not isinstance(answer, dict):
         raise ServiceUnavailable("The answer of the service is no document.")
     for warning in answer.get("warnings") or []:
         warn(f"{wanted.title}: {warning.get('detail')}")
     if "updated_at" in answer:
-        if step.before is None:
-            return "created"
-        is_same = answer["updated_at"] == step.before.get("updated_at")
-        return "unchanged" if is_same else "changed"
+        if before is None:
+            return "created", answer
+        is_same = answer["updated_at"] == before.get("updated_at")
+        return "unchanged" if is_same else "changed", answer
     # A role binding: the answer names the principal, whose roles the list had.
-    [entry] = kind.entries([answer])
-    before = {kind.key(each) for each in present.entries(wanted.project, kind)}
-    return "unchanged" if kind.key(entry) in before else "created"
+    entries = kind.entries([answer])
+    if len(entries) != 1:
+        raise ServiceUnavailable("The answer of the service is no role binding.")
+    keys = {kind.key(each) for each in present.entries(wanted.project, kind)}
+    return "unchanged" if kind.key(entries[0]) in keys else "created", entries[0]

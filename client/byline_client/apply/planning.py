@@ -44,7 +44,7 @@ class Present:
     """What the service has, each list read once."""
 
     def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+        self.ask = ask
         self._caller: tuple[str, str] | None = None
         self._lists: dict[tuple[str, str], list[Entry]] = {}
 
@@ -59,25 +59,22 @@ class Present:
         """Issuer and subject of who applies. Raises `ClientError`."""
         if self._caller is None:
             try:
-                who = self._ask(ServiceCall("GET", "/v1/whoami"))["who"]["executed_by"]
+                who = self.ask(ServiceCall("GET", "/v1/whoami"))["who"]["executed_by"]
                 self._caller = str(who["issuer"]), str(who["subject"])
             except (TypeError, KeyError):
                 raise ClientError("The answer of the service does not say who you are.") from None
         return self._caller
 
-    def listed(self, project: str, kind: Kind) -> list[Entry]:
-        """All entries of a kind in a project. Raises `ClientError`."""
+    def entries(self, project: str, kind: Kind) -> list[Entry]:
+        """The entries of a kind in a project. Raises `ClientError`."""
         key = project, kind.segment
         if key not in self._lists:
             path = path_of(kind.segment, project)
-            self._lists[key] = list(listed(self._ask, path, kind.member, most=MOST))
-            if len(self._lists[key]) >= MOST:
+            found = list(listed(self.ask, path, kind.member, most=MOST))
+            if len(found) >= MOST:
                 raise ClientError(f"Project {project} has {MOST} {kind.segment} or more.")
+            self._lists[key] = kind.entries(found)
         return self._lists[key]
-
-    def entries(self, project: str, kind: Kind) -> list[Entry]:
-        """The entries that documents can be about. Raises `ClientError`."""
-        return kind.entries(self.listed(project, kind))
 
 
 _KINDS: Mapping[str, Kind] = {

@@ -59,6 +59,11 @@ class RoleBindings:
         """The role and the principal, as audit records have them."""
         return f"{entry['role']} {principal_text(entry)}"
 
+    def key_of(self, wanted: Wanted) -> str | None:
+        """The same of a document; None where only the service knows the principal."""
+        principal = _named(_binding(wanted))
+        return None if principal is None else f"{_binding(wanted).role} {principal}"
+
     def document(self, entry: Entry) -> dict[str, Any]:
         """The binding as a document with a name of its own."""
         who = entry.get("subject") or entry.get("kind")
@@ -75,16 +80,21 @@ class ServiceAccounts:
         self._caller = caller
 
     def entries(self, listed: Iterable[Entry]) -> list[Entry]:
-        """Those of the person. Nobody can register an account of somebody else."""
-        return [each for each in listed if self._acts_for(each) == self._caller]
+        """All, also those of other people, which an admin can delete."""
+        return list(listed)
+
+    def is_own(self, entry: Entry) -> bool:
+        """Whether the account acts for the person. Nobody can register one for somebody else."""
+        person = (entry.get("who") or {}).get("acts_for") or {}
+        return (person.get("issuer"), person.get("subject")) == self._caller
 
     def find(self, wanted: Wanted, entries: Iterable[Entry]) -> Entry | None:
-        """The account of the token; without readable claims, that of the name."""
+        """The person's account of the token; without readable claims, that of the name."""
         identity, name = _identity(wanted.secret), wanted.document.name
         return next(
             (
                 each
-                for each in entries
+                for each in filter(self.is_own, entries)
                 if (each.get("issuer"), each.get("subject")) == identity
                 or (identity is None and each.get("name") == name)
             ),
@@ -123,13 +133,13 @@ class ServiceAccounts:
         """The id."""
         return str(entry.get("id"))
 
+    def key_of(self, wanted: Wanted) -> str | None:
+        """None: the service makes the id."""
+        return None
+
     def document(self, entry: Entry) -> dict[str, Any]:
         """The account as a document."""
         return given(self.shown(entry), {"role": "project:editor"})
-
-    def _acts_for(self, entry: Entry) -> tuple[object, object]:
-        person = (entry.get("who") or {}).get("acts_for") or {}
-        return person.get("issuer"), person.get("subject")
 
 
 def principal_text(entry: Entry) -> str:

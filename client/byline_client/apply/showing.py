@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from byline_client.apply.planning import Step
+from byline_client.apply.sets import Member
 
 SIGNS = {"create": "+", "change": "~", "compare": "?", "keep": "="}
 STYLES = {"+": "green", "-": "red", "~": "yellow", "?": "dim"}
@@ -24,6 +25,11 @@ def plan_lines(steps: Iterable[Step]) -> Iterator[str]:
                 yield f"    + {change.member}: {_text(change.after)}"
         if step.wanted.secret is not None and step.action != "compare":
             yield f"    {SIGNS[step.action]} token: (secret)"
+
+
+def deletion_line(project: str, member: Member) -> str:
+    """The line of a deletion."""
+    return f"- {member.kind} {project}/{member.key}"
 
 
 def summary(steps: Iterable[Step]) -> str:

@@ -24,6 +24,7 @@ VISIBILITY = {
     "ServiceAccount": "read_service_account",
     "Agent": "read_agent",
     "Credential": "read_credential",
+    "ApplySet": "read_apply_set",
     "RoleBindings": "read_roles",
     "Audit": "read_audit",
     "Person": "read_person",

@@ -45,6 +45,9 @@ class ListAudit(PageQuery, frozen=True, forbid_unknown_fields=True):
             "`resource.id` of a record has them."
         ),
     ] = None
+    apply_set: Annotated[
+        Name | None, Meta(description="Records about this list of what applies made.")
+    ] = None
     person: Annotated[
         PersonText | None,
         Meta(

@@ -50,10 +50,13 @@ Action = Literal[
     "read_credential_token",
     "grant_role",
     "revoke_role",
+    "write_apply_set",
 ]
 """The actions that are recorded, by their names in the policies."""
 
-ResourceType = Literal["run", "runner", "credential", "service_account", "agent", "role_binding"]
+ResourceType = Literal[
+    "run", "runner", "credential", "service_account", "agent", "role_binding", "apply_set"
+]
 
 
 class RepresentedPerson(msgspec.Struct, frozen=True):

@@ -75,6 +75,8 @@ def path_part(name: str, text: str) -> str:
             return path_id(text, pattern=RUN_ID)
         case "runner" | "credential" | "agent":
             return path_name(text, of=name)
+        case "apply_set":
+            return path_name(text, of="apply set")
         case _:
             return text
 

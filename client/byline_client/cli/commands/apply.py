@@ -1,5 +1,6 @@
 """`byline apply`: role bindings, agents, service accounts, credentials and runners from files."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from byline_client.errors import Misused
 
 EXAMPLES = (
     "byline apply -f team.yaml --project research --dry-run",
-    "byline apply -k overlays/production",
+    "byline apply -k overlays/production --prune",
 )
 
 
@@ -29,6 +30,15 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")
     ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Delete what the set made and no document describes."),
+    ] = False,
+    set_name: Annotated[
+        str,
+        typer.Option("--set", metavar="NAME", help="The set. Default: that of the file or folder."),
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Write the JSON Schema of documents, for editors.")
     ] = False,
@@ -43,8 +53,18 @@ def command(
         return
     if bool(files) is bool(kustomization):
         raise Misused("Name files with -f, or the folder of a kustomization with -k.")
-    from byline_client.apply.applying import apply, read_wanted  # noqa: PLC0415
+    from byline_client.apply.applying import Choices, apply, read_wanted  # noqa: PLC0415
+    from byline_client.apply.sets import name_of_set  # noqa: PLC0415
 
     home = project or session.environ.get("BYLINE_PROJECT", "")
+    name = name_of_set(set_name, kustomization or (files or [""])[0], is_needed=prune)
     wanted = read_wanted(files or [], kustomization, session.environ, project=home)
-    apply(wanted, session.ask, dry_run=dry_run)
+
+    def confirm(count: int) -> bool:
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise Misused("--prune deletes something. Confirm with --yes.")
+        return typer.confirm(f"Delete these {count}?", err=True)
+
+    apply(wanted, session.ask, Choices(name, home, prune, dry_run, confirm))

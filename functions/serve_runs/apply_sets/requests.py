@@ -1,0 +1,33 @@
+"""The body of a change of an apply set; docs/openapi.json is generated from it."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from byline.identity.caller import MAX_PRINCIPAL_BYTES
+from serve_runs.web.requests import PRINTABLE
+
+MAX_MEMBERS = 1000
+MAX_BYTES = 200_000
+"""The most bytes of a set's members as JSON. A row of DynamoDB has at most 400 KB."""
+
+MemberKind = Literal["RoleBinding", "Agent", "ServiceAccount", "Credential", "Runner"]
+
+
+class SetMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
+    """A member of an apply set.
+
+    `key`: a name; of a service account its id, of a role binding its role, a space and its
+    principal.
+    """
+
+    kind: MemberKind
+    key: Annotated[str, Meta(min_length=1, max_length=65 + MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
+
+
+class ChangeMembers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The members to add to an apply set and to remove from it. To repeat it changes nothing."""
+
+    add: Annotated[tuple[SetMember, ...], Meta(max_length=MAX_MEMBERS)] = ()
+    remove: Annotated[tuple[SetMember, ...], Meta(max_length=MAX_MEMBERS)] = ()
