@@ -20,11 +20,13 @@ IDEMPOTENCY_SECONDS = 86_400
 
 
 class RememberedKey(msgspec.Struct, frozen=True):
-    """A caller's key. `body`: the digest of the request's body."""
+    """A caller's key. `body`: the digest of the request's body; `earlier_body`: that of an earlier
+    version, whose rows count for a day after an upgrade."""
 
     partition: str
     id: str
     body: str
+    earlier_body: str | None = None
 
     @property
     def key(self) -> Item:
@@ -51,7 +53,7 @@ class RememberedKey(msgspec.Struct, frozen=True):
 
     def require_same_body(self, found: Item) -> None:
         """Raise `RequestFailed` (`idempotency_conflict`) for another body than in the row."""
-        if found["body"]["S"] != self.body:
+        if found["body"]["S"] not in (self.body, self.earlier_body):
             raise RequestFailed("idempotency_conflict")
 
 

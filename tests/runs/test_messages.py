@@ -11,6 +11,7 @@ from threading import Timer
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from ulid import ULID
 
@@ -18,6 +19,7 @@ from byline.refresh.runner_rows import RunnerRow, runner_item
 from byline.tables.rows import Contended
 from serve_runs.audit.trail import ActionContext, AuditTrail
 from serve_runs.errors import RequestFailed
+from serve_runs.idempotency import digest
 from serve_runs.messages.deletion import ROWS_AT_ONCE, empty_messages
 from serve_runs.messages.requests import MAX_CONTENT_BYTES, MAX_LEVELS, PostMessage
 from serve_runs.messages.store import MessageStore
@@ -387,6 +389,20 @@ class TestRetries:
         again = conversation.post(mary, {"b": {"d": 3, "c": 2}, "a": 1}, key="once")
         assert (first.status, again.status) == (201, 200)
         assert again.json == first.json
+
+    def test_key_of_a_message_before_the_upgrade_repeats_it(
+        self, conversation: Conversation, mary: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """An earlier version compared the content in the order of its members."""
+        content = {"b": 1, "a": 2}
+        first = conversation.post(mary, content, key="once")
+        [row] = [row for row in dynamodb.rows() if row["project"]["S"].startswith("idempotency#")]
+        earlier = digest("user", msgspec.json.encode(content).decode())
+        assert row["body"]["S"] != earlier
+        dynamodb.client.put_item(TableName=TABLE, Item=row | {"body": {"S": earlier}})
+        again = conversation.post(mary, content, key="once")
+        assert (again.status, again.json) == (200, first.json)
+        assert conversation.post(mary, {"b": 2}, key="once").reason == "idempotency_conflict"
 
     def test_same_key_with_another_message_is_refused(
         self, conversation: Conversation, mary: Credential

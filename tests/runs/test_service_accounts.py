@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from serve_runs.people.holdings import HOLDER_INDEX
 from serve_runs.service_accounts.requests import CreateServiceAccount
 from tests.runs.access_rows import (
     ACCOUNTS,
@@ -17,7 +18,7 @@ from tests.runs.access_rows import (
 )
 from tests.runs.identity_server import NO_CREDENTIAL, Credential, Web
 from tests.runs.runs_api import RunsApi
-from tests.runs.table_server import DynamoDb, Meanwhile
+from tests.runs.table_server import ACCESS_TABLE, DynamoDb, Meanwhile
 
 LIN = {
     "user": {
@@ -491,3 +492,13 @@ def test_service_account_token_is_verified_where_callers_are_not(
     assert answer.reason == "invalid_service_account_token"
     assert "bad_signature" in answer.json["detail"]
     assert access_rows.rows() == []
+
+
+def test_account_is_found_by_its_person_in_one_row(
+    api: RunsApi, ada: Credential, robot: Credential, dynamodb: DynamoDb, web: Web
+) -> None:
+    """Of its two rows, only the one in the project is in the index of what a person holds."""
+    register(api, ada, robot)
+    found = dynamodb.client.scan(TableName=ACCESS_TABLE, IndexName=HOLDER_INDEX)["Items"]
+    held = [row["entry"]["S"] for row in found if row["holder"]["S"] == f"user:{web.url}#ada"]
+    assert [entry.partition("#")[0] for entry in held] == ["service-account"]

@@ -95,6 +95,7 @@ class MessageStore:
                 f"message#{digest(*action.key_owners, key)}",
                 # In one order, so that the order of members does not matter.
                 digest(message.role, sorted_text(message)),
+                digest(message.role, content),
             )
         records: dict[str, TransactWriteItemTypeDef] = {}
         if message.role == "user":

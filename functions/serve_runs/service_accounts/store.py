@@ -199,7 +199,11 @@ class ServiceAccountStore:
             return {"Put": request | condition}
 
         by_application, by_project = _keys(row)
-        actions = {"by application": put(by_application), "by project": put(by_project), **more}
+        actions = {
+            "by application": put(by_application),
+            "by project": put(by_project | {"holder": row["person"]}),
+            **more,
+        }
         if EXPIRES_AT in row:
             # DynamoDB may delete the rows after their end.
             actions["project"] = keep_project_row(self._table, row["project"]["S"])

@@ -30,12 +30,14 @@ class ServiceAccountRegistration:
     end: int | None = None
 
     def item(self, account_id: str, *, created_at: str, updated_at: str) -> Item:
-        """The columns of both rows. Times are RFC 3339."""
+        """The columns of both rows. Times are RFC 3339.
+
+        `holder`, the key of the index by which the person finds it, is in the row by project only.
+        """
         texts: dict[str, str] = {
             "id": account_id,
             "principal": self.application.text,
             "person": self.person.text,
-            "holder": self.person.text,
             "identity": self.identity,
             "project": self.project,
             "role": self.role,
