@@ -2,16 +2,23 @@
 
 moto looks for each of the ten members of each attribute value under several names. For each request
 it lists its own folder, and the methods of the class that answers. Together that is more than half
-of a request to DynamoDB.
+of a request to DynamoDB. For each transaction it copies whole tables, to restore them after a
+refusal. To compare two texts it asks of each whether it is a number, a set, a list or a map.
 """
 
-from functools import cache
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, wraps
+from types import SimpleNamespace
 from typing import Any
 
 from moto.backends import list_of_moto_modules
 from moto.core import responses, utils
 from moto.core.model import StructureShape
 from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS, JSONSerializer
+from moto.dynamodb import models as dynamodb
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.table import Table
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 AS_STORED = frozenset({"S", "N", "BOOL", "NULL", "SS", "NS"})
@@ -28,9 +35,87 @@ class _DynamoDbSerializer(JSONSerializer):
             super()._serialize_type_structure(serialized, value, shape, key)
 
 
+def _restoring_rows(
+    transact: Callable[[dynamodb.DynamoDBBackend, list[dict[str, Any]]], None],
+) -> Callable[[dynamodb.DynamoDBBackend, list[dict[str, Any]]], None]:
+    """A transaction of moto that restores the rows that it names, not whole tables."""
+
+    @wraps(transact)
+    def transact_write_items(
+        backend: dynamodb.DynamoDBBackend, transact_items: list[dict[str, Any]]
+    ) -> None:
+        undo = [*_undo(backend.tables, transact_items)]
+        try:
+            transact(backend, transact_items)
+        except Exception:
+            for restore in undo:
+                restore()
+            raise
+
+    return transact_write_items
+
+
+def _undo(
+    tables: Mapping[str, Table], actions: Sequence[Mapping[str, Any]]
+) -> Iterator[Callable[[], None]]:
+    """What restores each row of a transaction, and the stream of its table."""
+    for action in actions:
+        for request in action.values():
+            table = tables.get(request.get("TableName", ""))
+            key = request.get("Key") or request.get("Item") or {}
+            # An action without a table or without the whole key writes nothing.
+            if table is not None and key.keys() >= {*filter(None, table.table_key_attrs)}:
+                yield _restore_row(table, key)
+                if table.stream_shard is not None:
+                    yield _restore_stream(table.stream_shard.items)
+
+
+def _restore_row(table: Table, key: Mapping[str, Any]) -> Callable[[], None]:
+    hash_key = DynamoType(key[table.hash_key_attr])
+    sort_key = DynamoType(key[table.range_key_attr]) if table.range_key_attr else None
+    before = copy.deepcopy(table.get_item(hash_key, sort_key))
+
+    def restore() -> None:
+        rows: Any = table.items
+        rows, name = (rows, hash_key) if sort_key is None else (rows[hash_key], sort_key)
+        if before is None:
+            rows.pop(name, None)
+        else:
+            rows[name] = before
+
+    return restore
+
+
+def _restore_stream(records: list[Any]) -> Callable[[], None]:
+    length = len(records)
+
+    def restore() -> None:
+        del records[length:]
+
+    return restore
+
+
+def _copy_without_tables(value: Any) -> Any:
+    """A deep copy. A table is not copied, because `_restoring_rows` restores its rows."""
+    return value if isinstance(value, Table) else copy.deepcopy(value)
+
+
 class _Application(DomainDispatcherApplication):
     def get_backend_for_host(self, host: str | None) -> Any:
         return host if host in _modules() else super().get_backend_for_host(host)
+
+
+@cache
+def _speed_up_dynamodb() -> None:
+    backend: Any = dynamodb.DynamoDBBackend
+    backend.transact_write_items = _restoring_rows(backend.transact_write_items)
+    module: Any = dynamodb
+    module.copy = SimpleNamespace(deepcopy=_copy_without_tables)
+    value: Any = DynamoType
+    of_any_type = value.cast_value.fget
+    value.cast_value = property(
+        lambda value: value.value if value.type == "S" else of_any_type(value)
+    )
 
 
 @cache
@@ -42,5 +127,6 @@ def moto_application() -> DomainDispatcherApplication:
     """All services of moto. The header `x-moto-account-id` names the account."""
     methods = cache(utils.method_names_from_class)
     responses.method_names_from_class = methods  # type: ignore[attr-defined]
+    _speed_up_dynamodb()
     SERVICE_SPECIFIC_SERIALIZERS["dynamodb"] = {"json": _DynamoDbSerializer}
     return _Application(create_backend_app)

@@ -362,6 +362,42 @@ def test_cancelled_transaction_has_a_reason_for_each_item(aws: AwsServer, dynamo
     assert get(dynamodb, "a") is None
 
 
+def test_refused_transaction_restores_every_row(dynamodb: Any) -> None:
+    """A transaction whose last condition fails leaves all rows as they were."""
+    rows = {name: item(name, state="before") for name in "abc"}
+    for row in rows.values():
+        dynamodb.put_item(TableName=TABLE, Item=row)
+    put, update, remove, new, refused = map(item, "abcde")
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException) as cancelled:
+        dynamodb.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": TABLE, "Item": put}},
+                {
+                    "Update": {
+                        "TableName": TABLE,
+                        "Key": update,
+                        "UpdateExpression": "SET #state = :after",
+                        "ExpressionAttributeNames": {"#state": "state"},
+                        "ExpressionAttributeValues": {":after": {"S": "after"}},
+                    }
+                },
+                {"Delete": {"TableName": TABLE, "Key": remove}},
+                {"Put": {"TableName": TABLE, "Item": new}},
+                {
+                    "ConditionCheck": {
+                        "TableName": TABLE,
+                        "Key": refused,
+                        "ConditionExpression": "attribute_exists(#project)",
+                        "ExpressionAttributeNames": {"#project": "project"},
+                    }
+                },
+            ]
+        )
+    codes = [reason["Code"] for reason in cancelled.value.response["CancellationReasons"]]
+    assert codes == ["None"] * 4 + ["ConditionalCheckFailed"]
+    assert {name: get(dynamodb, name) for name in "abcde"} == {**rows, "d": None, "e": None}
+
+
 # Leaks
 
 
