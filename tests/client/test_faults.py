@@ -2,7 +2,9 @@
 
 import json
 import time
+from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,3 +123,33 @@ def test_names_of_the_service_cannot_control_the_terminal(byline: CommandLine) -
     with told(lambda _: Told(200, json.dumps(caller))) as server:
         done = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN=TOKEN)("whoami")
     assert not {"\x1b", "\x07", "\u202e"} & {*done.stdout}
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["credentials", "put", "code", "--provider", "github", "--file"],
+        ["act-for-me", "assistant", "--token-file"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_no_process_shows_a_token_in_its_arguments(
+    byline: CommandLine, tmp_path: Path, arguments: "list[str]"
+) -> None:
+    """While a command sends a secret, neither it nor a child of it has it in the process list."""
+    (tmp_path / "secret").write_text("ghp_of-no-account")
+    shown: list[str] = []
+
+    def look(_: Received) -> Told:
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                shown.append(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        return Told(200, '{"name": "code", "id": "x"}')
+
+    with told(look) as server:
+        ready = impatient(byline, server.url).having(BYLINE_PROJECT="research", BYLINE_TIMEOUT="10")
+        done = ready(*arguments, str(tmp_path / "secret"))
+    assert done.returncode == 0, done.stderr
+    assert any(f"byline_client {arguments[0]}" in line for line in shown)
+    assert not [line for line in shown if TOKEN in line or "ghp_of-no-account" in line]

@@ -46,8 +46,9 @@ def test_timeline_of_a_run_names_who_did_what(job: CommandLine) -> None:
     assert job("messages", run, "--post", "Well done.").returncode == 0
     lines = [line.split("\t") for line in job("who", run).stdout.splitlines()]
     changes = ["create run", "start run", "finish run", "post user message"]
-    assert [what for _, what, _, _ in lines] == changes
-    assert {by for _, _, by, _ in lines} == {"nightly-train"}
+    assert [what for _, what, *_ in lines] == changes
+    assert {by for _, _, by, *_ in lines} == {"nightly-train"}
+    assert lines[2][4] == "exit code 0"
     events = json.loads(job("who", run, "--json").stdout)
     assert [event["action"] for event in events] == [each.replace(" ", "_") for each in changes]
     assert events[0]["actor"]["kind"] == "application"
@@ -60,7 +61,7 @@ def test_timeline_shows_for_whom_an_account_acted(ada: CommandLine, stack: Runni
     assert registered.returncode == 0, registered.stderr
     run = recorded(ada.having(BYLINE_TOKEN=assistant))
     first = ada("who", run).stdout.splitlines()[0]
-    assert first.split("\t")[1:] == ["create run", "assistant", "Ada Lovelace"]
+    assert first.split("\t")[1:4] == ["create run", "assistant", "Ada Lovelace"]
     assert ada("act-for-me", "--stop", registered.stdout.strip()).returncode == 0
     assert ada.having(BYLINE_TOKEN=assistant)("show", run).returncode == 1
 
@@ -68,7 +69,8 @@ def test_timeline_shows_for_whom_an_account_acted(ada: CommandLine, stack: Runni
 def test_timeline_without_the_audit_trail_is_that_of_the_run(byline: CommandLine) -> None:
     """Whoever may read the run alone sees who acted, and why the times are missing."""
     people = {"executed_by": {"name": "ada"}, "cancelled_by": {"name": "grace"}}
-    run = {"id": RUN, "status": "cancelled", "created_at": "2026-01-01T00:00:00Z", "who": people}
+    created = {"id": RUN, "created_at": "2026-01-01T00:00:00Z", "who": people}
+    run = {**created, "status": "cancelled", "reason": "no GPU"}
     message = {"id": "1", "role": "user", "created_at": "2026-01-01T00:00:01Z", "who": {}}
 
     def answer(request: Received) -> Told:
@@ -85,6 +87,7 @@ def test_timeline_without_the_audit_trail_is_that_of_the_run(byline: CommandLine
         ["post user message", ""],
         ["cancel run", "grace"],
     ]
+    assert done.stdout.endswith("\tgrace\t\tno GPU\n")
     assert "forbidden, request req-1" in done.stderr
 
 

@@ -20,7 +20,7 @@ EXAMPLES = (
     "byline who 01K9ZB4M7YV5T3Q8RXN2D6H1WC --project research --json",
 )
 MOST = 1000
-COLUMNS = ("at", "what", "by", "for")
+COLUMNS = ("at", "what", "by", "for", "why")
 ENDS = {"succeeded": "finish_run", "failed": "fail_run", "cancelled": "cancel_run"}
 PEOPLE = {
     "create_run": ("executed_by", "on_behalf_of"),
@@ -68,6 +68,8 @@ def _of_record(record: dict[str, Any]) -> dict[str, Any]:
         "action": text_of(record, "action"),
         "actor": member_of(record, "who", "actor") or {"name": text_of(record, "principal")},
         "on_behalf_of": member_of(record, "who", "on_behalf_of"),
+        "reason": record.get("reason"),
+        "exit_code": record.get("exit_code"),
     }
 
 
@@ -75,14 +77,15 @@ def _of_run(run: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The changes that the run itself names. It has the time of its creation alone."""
     for action, (actor, person) in PEOPLE.items():
         by = member_of(run, "who", actor)
-        if action == "create_run" or (
-            by and action in ("start_run", ENDS.get(text_of(run, "status")))
-        ):
+        is_end = action == ENDS.get(text_of(run, "status"))
+        if action == "create_run" or (by and (action == "start_run" or is_end)):
             yield {
                 "at": text_of(run, "created_at") if action == "create_run" else None,
                 "action": action,
                 "actor": by,
                 "on_behalf_of": member_of(run, "who", person),
+                "reason": run.get("reason") if is_end else None,
+                "exit_code": run.get("exit_code") if is_end else None,
             }
 
 
@@ -92,13 +95,18 @@ def _of_message(message: dict[str, Any]) -> dict[str, Any]:
         "action": f"post_{text_of(message, 'role')}_message",
         "actor": member_of(message, "who", "author"),
         "on_behalf_of": member_of(message, "who", "on_behalf_of"),
+        "reason": None,
+        "exit_code": None,
     }
 
 
 def _row(event: dict[str, Any]) -> dict[str, str]:
+    why = [f"exit code {event['exit_code']}"] if event["exit_code"] is not None else []
+    why += [str(event["reason"])] if event["reason"] else []
     return {
         "at": str(event["at"] or "")[:19].replace("T", " "),
         "what": event["action"].replace("_", " "),
         "by": name_of(event["actor"]),
         "for": name_of(event["on_behalf_of"]),
+        "why": ", ".join(why),
     }
