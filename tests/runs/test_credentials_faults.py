@@ -3,8 +3,11 @@
 The API answers a whole credential or none, and the next request repairs what a crash left.
 """
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -323,6 +326,37 @@ def test_put_that_gives_up_keeps_the_other_token(stage: Stage) -> None:
     with pytest.raises(RequestFailed, match="store_unavailable"):
         stage.put(stage.store(before=before), OTHER)
     assert stage.token() == "another-2"
+
+
+def test_two_first_puts_both_succeed(stage: Stage) -> None:
+    """The second one meets the secret of the first one, whose row is not written yet."""
+    met, done = Event(), Event()
+
+    def first(operation: str) -> None:
+        if operation == "TransactWriteItems":
+            assert met.wait(10)
+
+    reads: list[str] = []
+
+    def second(operation: str) -> None:
+        reads.extend([operation] if operation == "GetItem" else [])
+        if operation == "RestoreSecret" or len(reads) == 2:
+            met.set()
+            assert done.wait(10)
+
+    def put_first() -> None:
+        try:
+            stage.put(stage.store(before=first), TOKEN)
+        finally:
+            done.set()
+
+    with ThreadPoolExecutor() as threads:
+        earlier = threads.submit(put_first)
+        while not stage.credentials.secrets():
+            time.sleep(0.01)
+        stage.put(stage.store(before=second), OTHER)
+        earlier.result()
+    assert stage.token() == OTHER
 
 
 def test_secret_restored_by_two_puts_exists_once(stage: Stage, stored: CredentialsApi) -> None:

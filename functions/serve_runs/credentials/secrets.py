@@ -5,7 +5,7 @@ a change before the row is written.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import msgspec
 
@@ -77,14 +77,18 @@ class CredentialSecrets:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
 
-    def create(self, name: str, secret: CredentialSecret, *, version: str) -> bool:
-        """Write the first version of a secret; False where a secret of this name remains."""
+    def create(
+        self, name: str, secret: CredentialSecret, *, version: str
+    ) -> Literal["live", "deleted"] | None:
+        """Write the first version of a secret; the state of a secret of this name that remains."""
         errors = self._client.exceptions
         try:
             self._create(name, secret, version)
-        except (errors.ResourceExistsException, errors.InvalidRequestException):
-            return False
-        return True
+        except errors.ResourceExistsException:
+            return "live"
+        except errors.InvalidRequestException:
+            return "deleted"
+        return None
 
     def put(self, name: str, secret: CredentialSecret, *, version: str) -> None:
         """Write a further version, also of a secret that is deleted.

@@ -14,12 +14,15 @@ A put that must restore a deleted secret writes such a marker first. A restored 
 token again. If the put ends in between, the marker lets a DELETE find and delete that secret.
 """
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from byline.caching import Clock
+from byline.retries import jittered_wait
 from byline.tables.rows import ConditionFailed, Item, write_row, write_together
 from serve_runs.access.projects import keep_project_row
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
@@ -36,6 +39,7 @@ from serve_runs.credentials.views import (
     credential_key,
     new_version,
     read_credential,
+    refuse_during_deletion,
     unchanged,
 )
 from serve_runs.errors import RequestFailed, contended, not_found
@@ -47,6 +51,9 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """How often a credential is read, because it may change before the write. Each attempt to write
 uses a version of the secret."""
+
+WAIT_SECONDS = 0.3
+"""The longest first wait for the row of another first put, whose secret exists already."""
 
 DELETION_SECONDS = 60
 """How long a marker blocks other changes: twice the longest request, because clocks differ."""
@@ -63,6 +70,7 @@ class CredentialStore:
         secrets: CredentialSecrets,
         audit: AuditTrail,
         now: Clock,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._table = table
@@ -70,6 +78,7 @@ class CredentialStore:
         self._secret_name = secrets.names.credential
         self._audit = audit
         self._now = now
+        self._sleep = sleep
 
     def put(
         self, project: str, name: str, *, body: PutCredential, action: ActionContext
@@ -91,7 +100,7 @@ class CredentialStore:
                 if attempt and item is not None and before is None:
                     break  # a deletion began meanwhile, perhaps before the secret was written
                 if before is None:
-                    self._refuse_during_deletion(item)
+                    refuse_during_deletion(item, now=self._now())
                 elif readers in (None, before.readers) and self._is_same(before, secret):
                     return before, "unchanged"
                 # New for each attempt: a put of an existing version would not make it current.
@@ -101,7 +110,7 @@ class CredentialStore:
                     before, body, key=key, readers=readers, action=action, at=self._now()
                 )
                 is_written = True
-                if self._write(item, after, secret, own=own, record=record):
+                if self._write(item, after, secret, own=own, record=record, attempt=attempt):
                     return after, "created" if before is None else "changed"
         except Exception:
             if is_written:
@@ -169,11 +178,10 @@ class CredentialStore:
             item = self._read(project, name)
             if item is None:
                 raise not_found()
-            self._refuse_during_deletion(item)
+            refuse_during_deletion(item, now=self._now())
             # Only the request that began the deletion is recorded, not one that continues it.
-            others: dict[str, TransactWriteItemTypeDef] = {}
-            if DELETING_UNTIL not in item:
-                others = {"project": keep_project_row(self._table, project), "record": record}
+            kept = keep_project_row(self._table, project)
+            others = {} if DELETING_UNTIL in item else {"project": kept, "record": record}
             if self._commit(item, marker, **others):
                 break
         else:
@@ -189,6 +197,7 @@ class CredentialStore:
         *,
         own: Item,
         record: "TransactWriteItemTypeDef",
+        attempt: int,
     ) -> bool:
         """Write the secret, then the row in place of `item`; False where the row has changed.
 
@@ -197,7 +206,11 @@ class CredentialStore:
         name = self._secret_name(after.project, after.name)
         if item is not None and DELETING_UNTIL not in item:
             self._secrets.put(name, secret, version=after.version)
-        elif not self._secrets.create(name, secret, version=after.version):
+        elif (remains := self._secrets.create(name, secret, version=after.version)) is not None:
+            if item is None and remains == "live" and attempt < ATTEMPTS - 1:
+                # Another first put may be between its secret and its row: a marker would stop both.
+                self._sleep(jittered_wait(attempt + 1, base_seconds=WAIT_SECONDS))
+                return False
             if not self._commit(item, own):
                 return False
             item = own
@@ -233,13 +246,9 @@ class CredentialStore:
             raise
 
     def _delete_marker(self, project: str, name: str, marker: Item) -> None:
+        row: Any = {"TableName": self._table, "Key": credential_key(project, name)}
         with suppress(ConditionFailed):
-            write_row(
-                self._client,
-                lambda: self._client.delete_item(
-                    TableName=self._table, Key=credential_key(project, name), **unchanged(marker)
-                ),
-            )
+            write_row(self._client, lambda: self._client.delete_item(**row, **unchanged(marker)))
 
     def _marker(self, project: str, name: str, action: ActionContext, step: str) -> Item:
         return credential_key(project, name) | {
@@ -255,16 +264,6 @@ class CredentialStore:
         name = self._secret_name(before.project, before.name)
         return self._secrets.read(name, before.version) == secret
 
-    def _refuse_during_deletion(self, item: Item | None) -> None:
-        if (
-            item is not None
-            and DELETING_UNTIL in item
-            and int(item[DELETING_UNTIL]["N"]) > self._now()
-        ):
-            raise RequestFailed(
-                "store_unavailable", "Another request deletes or restores the credential. Retry."
-            )
-
     def _commit(
         self, before: Item | None, after: Item, **others: "TransactWriteItemTypeDef"
     ) -> bool:
@@ -274,7 +273,7 @@ class CredentialStore:
         return not write_together(self._client, {"credential": {"Put": put}, **entries, **others})
 
     def _read(self, project: str, name: str) -> Item | None:
-        answer = self._client.get_item(
-            TableName=self._table, Key=credential_key(project, name), ConsistentRead=True
+        key = credential_key(project, name)
+        return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get(
+            "Item"
         )
-        return answer.get("Item")

@@ -11,6 +11,7 @@ from byline.tables.rows import Item, rfc3339
 from serve_runs.access.projects import project_key
 from serve_runs.audit.trail import ActionContext
 from serve_runs.credentials.requests import PutCredential
+from serve_runs.errors import RequestFailed
 
 PREFIX = "credential#"
 """The prefix of the sort keys of credentials."""
@@ -129,6 +130,14 @@ def unchanged(before: Item | None) -> dict[str, Any]:
             ":readers": before["readers"],
         },
     }
+
+
+def refuse_during_deletion(item: Item | None, *, now: float) -> None:
+    """Raise `RequestFailed` (`store_unavailable`) for a deletion marker that is young at `now`."""
+    if item is not None and DELETING_UNTIL in item and int(item[DELETING_UNTIL]["N"]) > now:
+        raise RequestFailed(
+            "store_unavailable", "Another request deletes or restores the credential. Retry."
+        )
 
 
 def new_version(project: str, name: str, action: ActionContext, step: str) -> str:
