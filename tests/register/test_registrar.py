@@ -16,6 +16,7 @@ from register_resources.attributes import NAMED_ATTRIBUTES
 from register_resources.claims import KEPT_SECONDS, RunClaims
 from register_resources.pause import ServicePause
 from register_resources.pending import RunKey
+from serve_runs.runs.requests import CreateRun
 from stand_ins.authorization_service import Fails, Hangs
 from tests.register.world import ADA, LIFE_SECONDS, ROBOT, RegistrationWorld, Step
 from tests.runs.table_server import TABLE
@@ -467,6 +468,21 @@ def test_claims_expire(world: RegistrationWorld) -> None:
 def _delete_and_settle(world: RegistrationWorld, key: RunKey) -> None:
     world.delete(key)
     assert world.settle(key) == "deregistered"
+
+
+def test_known_run_that_is_deleted_while_registration_is_off_is_deregistered(
+    world: RegistrationWorld,
+) -> None:
+    """Its tombstone is pending until registration is on again. An unknown run's is not."""
+    known, unknown = world.create(), world.create()
+    assert world.settle(known) == "registered"
+    off = world.store(registers="off")
+    other = off.create(CreateRun(), project="apollo", action=world.action(ADA))[0]["id"]["S"]
+    for run in (known.run, other):
+        off.delete("apollo", run, action=world.action(ADA))
+    assert {key.run for key in world.all_keys()} == {known.run, unknown.run}
+    assert world.settle(known) == "deregistered"
+    assert known.run not in str(world.graph.tasks)
 
 
 def test_person_is_granted_the_run_of_its_service_account(world: RegistrationWorld) -> None:

@@ -242,7 +242,14 @@ class RunStore:
             self._kept_projects.add(project)
 
     def _outbox_entry(self, run: Item, now: float) -> Item:
-        return {} if self._outbox is None else self._outbox.of_deleted_run(run, since=rfc3339(now))
+        if self._outbox is not None:
+            return self._outbox.of_deleted_run(run, since=rfc3339(now))
+        if "registered_at" not in run:
+            return {}
+        # Registration is off, but the service knows the run. The entry counts when it is on again.
+        from byline.registration.outbox import outbox_entry  # noqa: PLC0415
+
+        return outbox_entry(run["id"]["S"], since=rfc3339(now))
 
     def _created_by(self, key: RememberedKey, found: Item, project: str) -> Item:
         key.require_same_body(found)
