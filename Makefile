@@ -79,7 +79,7 @@ LOCKS := layers/identity/requirements $(patsubst %.in,%,$(wildcard requirements/
 .PHONY: lock audit vendor
 lock: ## pin what a changed .in file asks for; UPGRADE=--upgrade moves all pins
 	@for name in $(LOCKS); do \
-	    [ $$name = requirements/client ] && range="--universal --python-version 3.10" || range=; \
+	    case $$name in requirements/client*) range="--universal --python-version 3.10";; *) range=;; esac; \
 	    "$$(tools/setup --uv)" pip compile --quiet --python "$$(tools/setup --python)" --generate-hashes \
 	        --no-header --no-annotate $$range $(UPGRADE) $$name.in -o $$name.txt || exit 1; done
 vendor: ## copy the console's libraries from their lock file, requirements/console/package-lock.json
