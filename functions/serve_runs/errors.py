@@ -20,6 +20,8 @@ RequestReason = Literal[
     "not_found",
     "forbidden",
     "last_admin",
+    "project_exists",
+    "runs_live",
     "unknown_email",
     "ambiguous_email",
     "already_registered",

@@ -108,12 +108,14 @@ def build(environ: Mapping[str, str]) -> Api:
         now=now,
         message_days=message_days,
     )
+    anyone = choice(environ, "PROJECT_CREATION", of=("admins", "anyone")) == "anyone"
     later = LaterRoutes(
         stores=stores,
         refresh_queue_url=required(environ, "REFRESH_QUEUE_URL"),
         issuers=issuers,
         admins=admins,
         anonymous_may_call=settings.anonymous == "allow",
+        anyone_may_create=anyone,
         identity=identity,
         access_control=access_control,
         profiles=profiles,
@@ -121,7 +123,6 @@ def build(environ: Mapping[str, str]) -> Api:
         public_origin=origin,
         trusted_issuers=settings.trusted_issuers,
     )
-    anyone = choice(environ, "PROJECT_CREATION", of=("admins", "anyone")) == "anyone"
     run_routes = RunRoutes(
         client,
         runs_table,

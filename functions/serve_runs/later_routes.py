@@ -28,6 +28,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
 
     `issuers`: those of subjects given without one. `admins`: the principals in `ProjectAdmins`.
     `anonymous_may_call`: whether callers without a credential are accepted.
+    `anyone_may_create`: whether projects are created by more than `ProjectAdmins`.
     `waiting_requests`: how many requests may wait for messages at once.
     `public_origin`: the address of the service, empty where no metadata is published.
     """
@@ -37,6 +38,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
     issuers: DefaultIssuers
     admins: frozenset[Principal]
     anonymous_may_call: bool
+    anyone_may_create: bool
     identity: Identity
     access_control: AccessControl
     profiles: Profiles
@@ -201,24 +203,30 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
 
         holdings = self.stores.holdings()
         offboarding = Offboarding(
-            holdings=holdings,
-            roles=self.stores.roles(),
-            accounts=self.stores.service_accounts(),
-            agents=self.stores.agents(),
-            credentials=self.stores.credentials(),
-            runs=self.stores.runs,
-            audit=self.stores.audit,
-            grants=self.stores.grants(),
-            now=self.stores.now,
+            holdings=holdings, endings=self.stores.endings(), now=self.stores.now
         )
         return PeopleRoutes(
             holdings, offboarding, self.admins, self.profiles, self.issuers.user
         ).routes()
 
     def _projects(self) -> Sequence[Route]:
+        from serve_runs.projects.creation import Creation  # noqa: PLC0415
         from serve_runs.projects.routes import ProjectRoutes  # noqa: PLC0415
-        from serve_runs.projects.store import ProjectStore  # noqa: PLC0415
+        from serve_runs.runners.refresh_queue import announce  # noqa: PLC0415
 
-        stores = self.stores
-        store = ProjectStore(stores.client, stores.access_table, holdings=stores.holdings())
-        return ProjectRoutes(store, self.admins, self.new_projects().is_new).routes()
+        stores, now = self.stores, self.stores.now
+        store = stores.projects()
+        creation = Creation(
+            client=stores.client,
+            store=store,
+            roles=stores.roles(),
+            new_projects=self.new_projects(),
+            audit=stores.audit,
+        )
+        deletion = stores.deletion(
+            store,
+            lambda token: announce(token, queue_url=self.refresh_queue_url, now=now()),
+        )
+        return ProjectRoutes(
+            store, creation, deletion, self.admins, self.anyone_may_create
+        ).routes()

@@ -15,14 +15,20 @@ from serve_runs.audit.trail import AuditTrail
 from serve_runs.runs.store import RunStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
+    from byline.refresh.token_rows import TokenRow
     from byline.refresh.work_units import SecretNames
     from serve_runs.agents.store import AgentStore
     from serve_runs.apply_sets.store import ApplySetStore
     from serve_runs.credentials.store import CredentialStore
     from serve_runs.messages.store import MessageStore
+    from serve_runs.people.endings import Endings
     from serve_runs.people.holdings import Holdings
+    from serve_runs.projects.deletion import Deletion
+    from serve_runs.projects.store import ProjectStore
     from serve_runs.role_bindings.store import RoleStore
     from serve_runs.runners.store import RunnerStore
     from serve_runs.runs.executions import Executions
@@ -93,6 +99,53 @@ class LaterStores(msgspec.Struct, frozen=True, kw_only=True):
 
         return Holdings(
             self.client, access_table=self.access_table, runs_table=self.runs_table, now=self.now
+        )
+
+    def endings(self) -> "Endings":
+        """The end of roles, registrations, agents' permissions and runs."""
+        from serve_runs.people.endings import Endings  # noqa: PLC0415
+
+        return Endings(
+            roles=self.roles(),
+            accounts=self.service_accounts(),
+            agents=self.agents(),
+            credentials=self.credentials(),
+            runs=self.runs,
+            audit=self.audit,
+            grants=self.grants(),
+        )
+
+    def projects(self) -> "ProjectStore":
+        """Projects: their own rows in AccessTable, and those of principals."""
+        from serve_runs.projects.store import ProjectStore  # noqa: PLC0415
+
+        return ProjectStore(
+            self.client,
+            self.access_table,
+            holdings=self.holdings(),
+            audit=self.audit,
+            now=self.now,
+        )
+
+    def deletion(self, store: "ProjectStore", announce: "Callable[[TokenRow], None]") -> "Deletion":
+        """The deletion of projects, in all tables. `announce` tells of a token without runners."""
+        from serve_runs.projects.contents import Contents  # noqa: PLC0415
+        from serve_runs.projects.deletion import Deletion  # noqa: PLC0415
+
+        contents = Contents(
+            self.client,
+            access_table=self.access_table,
+            runs_table=self.runs_table,
+            runners_table=self.runners_table,
+            now=self.now,
+        )
+        return Deletion(
+            store=store,
+            contents=contents,
+            endings=self.endings(),
+            runners=self.runners(),
+            announce=announce,
+            now=self.now,
         )
 
     def grants(self) -> "Grants":

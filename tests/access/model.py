@@ -40,6 +40,7 @@ EDITOR_ACTIONS = VIEWER_ACTIONS | {
 }
 EDITOR_ACTIONS |= {"restart_runner", "refresh_runner", "create_service_account", "read_credential"}
 ADMIN_ACTIONS = EDITOR_ACTIONS | {
+    "delete_project",
     "register_runner",
     "delete_runner",
     "read_tokens",

@@ -22,7 +22,7 @@ from serve_runs.access.permissions import permissions, permitted_by, roles_json
 from tests.access.model import PERSON_ONLY_ACTIONS, ROLES, TOKEN_ACTIONS
 
 ACTIONS = {
-    "Project": "read_project create_run create_service_account read_tokens",
+    "Project": "read_project delete_project create_run create_service_account read_tokens",
     "Run": "read_run start_run finish_run fail_run cancel_run delete_run"
     " read_messages post_user_message post_runner_message execute_run",
     "Runner": "read_runner register_runner restart_runner refresh_runner delete_runner"
@@ -35,9 +35,13 @@ ACTIONS = {
     "RoleBindings": "read_roles read_access grant_role revoke_role",
     "Audit": "read_audit",
     "Person": "read_person offboard_person",
+    "Deployment": "create_project",
 }
 KINDS = {action: kind for kind, actions in ACTIONS.items() for action in actions.split()}
 """Every action, with the type of its resource."""
+
+OUTSIDE = {"Person", "Deployment"}
+"""The types of resources that belong to no project."""
 
 ISSUER = "https://login.example.com"
 ADA = Principal("user", ISSUER, "ada")
@@ -145,10 +149,19 @@ class TestPeople:
         assert permits(GPU, action, "deployment:admin", user=GRACE)
         assert not permits(ANONYMOUS, action, "deployment:admin", user=GRACE)
 
-    @pytest.mark.parametrize("action", [action for action in KINDS if "person" not in action])
+    @pytest.mark.parametrize(
+        "action", [each for each, kind in KINDS.items() if kind not in OUTSIDE]
+    )
     def test_role_of_the_deployment_permits_nothing_else(self, action: str) -> None:
         """In a project it permits nothing."""
         assert not permits(ADA, action, "deployment:admin")
+
+    def test_role_of_the_deployment_creates_projects(self) -> None:
+        """An admin of a project does not create others."""
+        assert permits(ADA, "create_project", "deployment:admin")
+        assert permits(GPU, "create_project", "deployment:admin")
+        assert not permits(ANONYMOUS, "create_project", "deployment:admin")
+        assert not permits(ADA, "create_project", "project:admin")
 
     def test_everyone_reads_about_itself_and_offboards_nobody(self) -> None:
         """Kind, issuer and subject must all be the caller's."""

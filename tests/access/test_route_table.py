@@ -186,6 +186,7 @@ class SampleProject:
             principal="grace",
         )
         documents: dict[str, Any] = {
+            "create_project": {"name": "gemini"},
             "create_run": {},
             "post_user_message": {"role": "user", "content": "hello"},
             "post_runner_message": {"role": "runner", "content": "hello"},

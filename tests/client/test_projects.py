@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.client.commands import CommandLine
 from tests.client.conftest import RunningStack
-from tests.client.servers import Received, Told, told
+from tests.client.servers import Received, Told, problem, told
 from tests.client.test_daily import ask, create, job
 
 __all__ = ["job"]
@@ -72,6 +73,58 @@ def test_list_that_lacks_projects_says_so(byline: CommandLine) -> None:
     assert done.stdout == "apollo\n"
     assert "administer all projects" in done.stderr
     assert "may be missing" in done.stderr
+
+
+@pytest.mark.stack
+def test_project_is_created_and_deleted(job: CommandLine, stack: RunningStack) -> None:
+    """Live runs stop the deletion until it is told to cancel them, and the audit trail stays."""
+    project = job.having(BYLINE_PROJECT="short-lived")
+    assert job("projects", "create", "short-lived").stdout == "short-lived\n"
+    assert job("projects", "create", "short-lived").returncode == 0
+    answer = httpx.post(
+        f"{stack.url}/v1/projects/short-lived/runs",
+        headers={"authorization": f"Bearer {job.environ['BYLINE_TOKEN']}"},
+    )
+    assert answer.status_code == 201
+    refused = job("projects", "delete", "short-lived", "--yes")
+    assert refused.returncode == 1
+    assert "runs_live" in refused.stderr
+    done = job("projects", "delete", "short-lived", "--yes", "--cancel-runs")
+    assert done.returncode == 0, done.stderr
+    assert "ended: 1 runs" in done.stderr
+    assert "short-lived" not in job("projects").stdout.split()
+    assert "deleted" in job("projects", "show", "short-lived").stdout
+    documents = json.loads(project("audit", "--resource", "project", "--json").stdout)
+    assert [each["action"] for each in documents] == ["delete_project", "create_project"]
+
+
+def test_deletion_is_repeated_until_it_is_complete(byline: CommandLine) -> None:
+    """A lost last answer is no error: the project is not found any more."""
+    ended = {"roles": 1, "runs": 0}
+    document = {"name": "apollo", "complete": False, "retry_after_seconds": 0, "ended": ended}
+    answers = iter([Told(202, json.dumps(document)), Told(0), problem(404, "not_found")])
+    with told(lambda _: next(answers)) as server:
+        ready = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN="a.b.c")
+        done = ready("projects", "delete", "apollo", "--yes", "--cancel-runs")
+    assert done.returncode == 0
+    assert "ended: 1 roles" in done.stderr
+    assert [request.method for request in server.received] == ["DELETE"] * 3
+    assert all(request.path.endswith("?live_runs=cancel") for request in server.received)
+
+
+def test_unknown_project_is_not_deleted(byline: CommandLine) -> None:
+    """The first 404 is an error."""
+    with told(lambda _: problem(404, "not_found")) as server:
+        ready = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN="a.b.c")
+        assert ready("projects", "delete", "apollo", "--yes").returncode == 1
+
+
+def test_deletion_needs_a_confirmation(byline: CommandLine) -> None:
+    """A script says `--yes`; nothing is sent without it."""
+    ready = byline.having(BYLINE_URL="http://127.0.0.1:9", BYLINE_TOKEN="a.b.c")
+    done = ready("projects", "delete", "apollo")
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
 
 
 def test_unknown_words_are_wrong_usage(byline: CommandLine) -> None:

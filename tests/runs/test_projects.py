@@ -36,7 +36,7 @@ def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
 
 def project(name: str, *roles: str, **changes: Any) -> dict[str, Any]:
     """A project as the API shows it to a caller with these roles."""
-    unknown = {"created_at": None, "created_by": None, "project_admin": False}
+    unknown = {"created_at": None, "created_by": None, "deleted_at": None, "project_admin": False}
     return {"name": name, "roles": list(roles), **unknown, **changes}
 
 

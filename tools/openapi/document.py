@@ -14,6 +14,7 @@ from serve_runs.apply_sets.requests import ChangeMembers
 from serve_runs.credentials.readers import BindCredential
 from serve_runs.credentials.requests import PutCredential
 from serve_runs.messages.requests import PostMessage
+from serve_runs.projects.requests import CreateProject
 from serve_runs.role_bindings.requests import RoleBinding
 from serve_runs.runners.requests import RegisterRunner
 from serve_runs.runs.requests import CreateRun, EndRun
@@ -156,6 +157,7 @@ def _without_body(operation: Json) -> Json:
 def _schemas() -> Json:
     _, schemas = msgspec.json.schema_components(
         (
+            CreateProject,
             CreateRun,
             EndRun,
             RegisterRunner,

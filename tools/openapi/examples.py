@@ -302,6 +302,7 @@ OWN_PROJECT: Mapping[str, Any] = {
     "name": PROJECT,
     "created_at": "2026-11-02T08:00:00.000Z",
     "created_by": _SHOWN_ADA,
+    "deleted_at": None,
     "roles": ["project:admin"],
     "project_admin": False,
 }
@@ -387,6 +388,19 @@ EXAMPLES: Mapping[str, Any] = {
     "Person": PERSON,
     "OffboardedPerson": OFFBOARDED,
     "Project": OWN_PROJECT,
+    "DeletedProject": {
+        "name": PROJECT,
+        "complete": False,
+        "retry_after_seconds": 70,
+        "ended": {
+            "roles": 2,
+            "agents": 0,
+            "service_accounts": 1,
+            "runs": 0,
+            "runners": 3,
+            "credentials": 1,
+        },
+    },
     "ProjectList": {
         "projects": [OWN_PROJECT],
         "all_projects": False,

@@ -15,6 +15,7 @@ from tools.openapi.shapes import (
     Credential,
     CredentialList,
     CredentialToken,
+    DeletedProject,
     GrantedRole,
     Health,
     Message,
@@ -182,6 +183,28 @@ OPERATIONS: Mapping[str, Operation] = {
         (*CALL, "not_found", *CHANGE, *BODY, "invalid_parameter"),
     ),
     "list_projects": Operation("projects", {200: ("A page.", ProjectList)}, (*CALL, *PAGE)),
+    "create_project": Operation(
+        "projects",
+        {
+            201: ("The project, with the caller as its admin.", Project),
+            200: ("The project, which the caller created before.", Project),
+        },
+        (*CALL, *CHANGE, *BODY, "project_exists"),
+        located=(201, 200),
+    ),
+    "delete_project": _change(
+        "projects",
+        {
+            200: ("The project is deleted.", DeletedProject),
+            202: (
+                "Something is left, or requests that began before may be under way. Send the "
+                "request again after `retry_after_seconds`.",
+                DeletedProject,
+            ),
+        },
+        "invalid_parameter",
+        "runs_live",
+    ),
     "show_project": _read("projects", "The project.", Project),
     "list_audit_records": _list("audit", AuditRecordList),
     "put_project_credential": _change(

@@ -10,6 +10,7 @@ from byline.names import Name, RunId
 from serve_runs.audit.requests import ListAudit, ReadToken
 from serve_runs.messages.requests import ListMessages
 from serve_runs.people.requests import ME, PersonText
+from serve_runs.projects.requests import DeleteProject
 from serve_runs.role_bindings.access_routes import AccessQuery
 from serve_runs.role_bindings.requests import RevokedBinding
 from serve_runs.runs.requests import ListRuns
@@ -54,6 +55,7 @@ def _body(shape: str, example: Any, *, required: bool) -> Json:
 
 
 BODIES = {
+    "create_project": _body("CreateProject", {"name": PROJECT}, required=True),
     "create_run": _body("CreateRun", CREATE_RUN, required=False),
     "finish_run": _body("EndRun", {"exit_code": 0}, required=False),
     "fail_run": _body("EndRun", FAIL_RUN, required=False),
@@ -78,6 +80,7 @@ QUERIES: dict[str, type] = {
     "show_access": AccessQuery,
     "show_person": PageQuery,
     "list_projects": PageQuery,
+    "delete_project": DeleteProject,
     "list_audit_records": ListAudit,
     "list_project_credentials": PageQuery,
     "show_credential_token": ReadToken,

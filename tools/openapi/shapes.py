@@ -704,6 +704,9 @@ class Problem(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         str | msgspec.UnsetType,
         Meta(description="With `forbidden`: the permission that is missing, such as `cancel_run`."),
     ] = msgspec.UNSET
+    live_runs: Annotated[
+        int | msgspec.UnsetType, Meta(description="With `runs_live`: their number.")
+    ] = msgspec.UNSET
     candidates: Annotated[
         list[EmailOwner] | msgspec.UnsetType,
         Meta(
@@ -800,6 +803,10 @@ class Project(msgspec.Struct, forbid_unknown_fields=True):
         Meta(description="When it was created; null for a project of an earlier version."),
     ]
     created_by: Annotated[Shown | None, Meta(description="Who created it; null if not known.")]
+    deleted_at: Annotated[
+        Time | None,
+        Meta(description="When it was deleted; only `ProjectAdmins` see such a project."),
+    ]
     roles: Annotated[
         list[str],
         Meta(
@@ -811,6 +818,29 @@ class Project(msgspec.Struct, forbid_unknown_fields=True):
         bool,
         Meta(description="Whether `ProjectAdmins` names the caller, who then needs no role."),
     ]
+
+
+class EndedContents(msgspec.Struct, forbid_unknown_fields=True):
+    """How many things of a project a request ended. `runs`: those that it cancelled."""
+
+    roles: int
+    agents: int
+    service_accounts: int
+    runs: int
+    runners: int
+    credentials: int
+
+
+class DeletedProject(msgspec.Struct, forbid_unknown_fields=True):
+    """What a request ended of a project, and whether that was all."""
+
+    name: Name
+    complete: bool
+    retry_after_seconds: Annotated[
+        int | None,
+        Meta(description="When to send the request again; null where the project is deleted."),
+    ]
+    ended: EndedContents
 
 
 class ProjectList(msgspec.Struct, forbid_unknown_fields=True):
@@ -867,5 +897,6 @@ ANSWERS: tuple[Any, ...] = (
     OffboardedPerson,
     Project,
     ProjectList,
+    DeletedProject,
     Problem,
 )

@@ -28,6 +28,7 @@ VISIBILITY = {
     "RoleBindings": "read_roles",
     "Audit": "read_audit",
     "Person": "read_person",
+    "Deployment": "create_project",
 }
 """By resource type: the action whose permission lets a caller know that a resource exists."""
 

@@ -11,8 +11,11 @@ from serve_runs.audit.trail import Action, ResourceType
 from serve_runs.web.paging import PageQuery
 from serve_runs.web.requests import PRINTABLE, PersonText, ServiceAccountId, SubjectText, Time
 
-RESOURCES: tuple[ResourceType, ...] = get_args(ResourceType)
-"""The parameters for the resource of a listing, by the types of resources."""
+RESOURCES: tuple[ResourceType, ...] = tuple(
+    kind for kind in get_args(ResourceType) if kind != "project"
+)
+"""The parameters for the resource of a listing, by the types of resources. The project has none: it
+is in the path."""
 
 SUBJECTS = (*RESOURCES, "person")
 """The parameters for the subject of a listing."""

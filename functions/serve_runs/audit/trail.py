@@ -29,6 +29,8 @@ AUDIT = "audit#"
 """The prefix of the partition keys of records. No other row has it."""
 
 Action = Literal[
+    "create_project",
+    "delete_project",
     "create_run",
     "start_run",
     "finish_run",
@@ -55,7 +57,14 @@ Action = Literal[
 """The actions that are recorded, by their names in the policies."""
 
 ResourceType = Literal[
-    "run", "runner", "credential", "service_account", "agent", "role_binding", "apply_set"
+    "project",
+    "run",
+    "runner",
+    "credential",
+    "service_account",
+    "agent",
+    "role_binding",
+    "apply_set",
 ]
 
 

@@ -6,29 +6,15 @@ rows themselves are the state: what a request did not end is found by the next o
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from byline.caching import Clock
-from byline.identity.caller import Principal, read_principal
-from serve_runs.agents.store import AgentStore
-from serve_runs.agents.views import agent_resource
-from serve_runs.audit.rights import account_rights, agent_rights, given_rights
-from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
-from serve_runs.credentials.readers import Readers
-from serve_runs.credentials.store import CredentialStore
-from serve_runs.errors import RequestFailed
+from byline.identity.caller import Principal
+from serve_runs.audit.trail import ActionContext
+from serve_runs.people.endings import Endings
 from serve_runs.people.holdings import Holdings
 from serve_runs.people.places import Holding, Kind, Place
-from serve_runs.role_bindings.store import RoleStore
-from serve_runs.role_bindings.views import binding_resource
-from serve_runs.runs.states import TRANSITIONS
-from serve_runs.runs.store import RunStore
-from serve_runs.service_accounts.store import ATTEMPTS, ServiceAccountStore
-
-if TYPE_CHECKING:
-    from serve_runs.service_accounts.grants import Grants
 
 STEPS = 100
 SECONDS = 10.0
@@ -56,13 +42,7 @@ class Offboarding:
     """Ends what `holdings` finds."""
 
     holdings: Holdings
-    roles: RoleStore
-    accounts: ServiceAccountStore
-    agents: AgentStore
-    credentials: CredentialStore
-    runs: RunStore
-    audit: AuditTrail
-    grants: "Grants"
+    endings: Endings
     now: Clock
 
     def end_all(self, principal: Principal, action: ActionContext) -> Ending:
@@ -95,23 +75,23 @@ class Offboarding:
         self, holding: Holding, principal: Principal, action: ActionContext, outcome: Ending
     ) -> int:
         """End one holding, and return the number of steps that it took."""
-        kind, project, id_ = holding.place
+        (kind, project, id_), row, endings = holding.place, holding.row, self.endings
         match kind:
             case "roles":
                 return sum(
                     self._revoke(project, principal, role, action, outcome)
-                    for role in sorted(holding.row["roles"]["SS"])
+                    for role in sorted(row["roles"]["SS"])
                 )
             case "service_accounts" | "registrations":
                 # The place of a registration of an earlier version does not have its project.
-                of = holding.row["project"]["S"]
-                ended = self._delete(of, holding.row["id"]["S"], principal, action)
+                of = row["project"]["S"]
+                ended = endings.end_account(of, row["id"]["S"], of=principal, action=action)
             case "agent_permissions":
-                ended = self._disallow(project, holding.row["name"]["S"], principal, action)
+                ended = endings.end_agent(project, row["name"]["S"], of=principal, action=action)
             case "credential_readers":
-                ended = self._unbind(project, id_, principal, action)
+                ended = endings.end_reading(project, id_, of=principal, action=action)
             case "runs":
-                ended = self._cancel(project, id_, action)
+                ended = endings.end_run(project, id_, action=action)
         outcome.ended[kind] += ended
         return 1
 
@@ -123,67 +103,8 @@ class Offboarding:
         action: ActionContext,
         outcome: Ending,
     ) -> int:
-        resource = binding_resource(project, principal, role)
-        rights = given_rights(principal, [role])
-        record = self.audit.record(action, "revoke_role", resource, details=rights)
-        revoked = self.roles.withdraw(project, principal, role, record=record)
+        revoked = self.endings.end_role(project, principal, role, action=action)
         outcome.ended["roles"] += revoked != "absent"
         if revoked == "last_admin":
             outcome.without_admin.append(project)
         return 1
-
-    def _delete(
-        self, project: str, account_id: str, principal: Principal, action: ActionContext
-    ) -> bool:
-        """Delete a registration; False where it has ended meanwhile, or keeps changing."""
-        resource = AuditedResource(project, "service_account", account_id)
-        for _ in range(ATTEMPTS):
-            row = self.accounts.find(project, account_id)
-            if row is None or principal.text not in (row["person"]["S"], row["principal"]["S"]):
-                return False
-            record = self.audit.record(
-                action, "delete_service_account", resource, details=account_rights(row)
-            )
-            person = read_principal(row["person"]["S"])
-            revocation = self.grants.revocation(row, person, request_id=action.request_id)
-            if self.accounts.delete(row, record=record, revocation=revocation):
-                return True
-        return False
-
-    def _disallow(self, project: str, name: str, agent: Principal, action: ActionContext) -> bool:
-        """Delete an agent's permission; False where it has ended meanwhile, or keeps changing."""
-        for _ in range(ATTEMPTS):
-            row = self.agents.find(project, name)
-            if row is None or row["principal"]["S"] != agent.text:
-                return False
-            resource, rights = agent_resource(project, name), agent_rights(row)
-            record = self.audit.record(action, "delete_agent", resource, details=rights)
-            if self.agents.delete(row, record=record):
-                return True
-        return False
-
-    def _unbind(
-        self, project: str, credential: str, application: Principal, action: ActionContext
-    ) -> bool:
-        """Remove an application from a credential's readers; False where it is none meanwhile."""
-
-        def others(readers: Readers | None) -> Readers | None:
-            return readers and tuple(each for each in readers if each.principal != application)
-
-        try:
-            _, outcome = self.credentials.bind(project, credential, readers=others, action=action)
-        except RequestFailed as failure:
-            if failure.reason in {"not_found", "store_unavailable"}:
-                return False
-            raise
-        return outcome == "bound"
-
-    def _cancel(self, project: str, run_id: str, action: ActionContext) -> bool:
-        """Cancel a run; False where it has ended meanwhile, or keeps changing."""
-        try:
-            self.runs.change(project, run_id, transition=TRANSITIONS["cancel"], action=action)
-        except RequestFailed as failure:
-            if failure.reason in {"not_found", "wrong_state", "store_unavailable"}:
-                return False
-            raise
-        return True

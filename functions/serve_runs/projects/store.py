@@ -6,12 +6,22 @@ own partition. So no list of projects exists, and nothing is scanned.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from byline.caching import Clock
 from byline.identity.caller import Principal
-from byline.tables.rows import Item, read_rows
+from byline.tables.rows import (
+    ConditionFailed,
+    Item,
+    read_rows,
+    rfc3339,
+    write_row,
+    write_together,
+)
 from serve_runs.access.control import roles_key
 from serve_runs.access.projects import project_key
+from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.people.holdings import Holdings
 from serve_runs.people.places import Holding, Kind, Place
 
@@ -35,10 +45,20 @@ class HeldProject(NamedTuple):
 class ProjectStore:
     """The projects' rows in `AccessTable`."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, *, holdings: Holdings) -> None:
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        holdings: Holdings,
+        audit: AuditTrail,
+        now: Clock,
+    ) -> None:
         self._client = client
         self._table = table
         self._holdings = holdings
+        self._audit = audit
+        self._now = now
 
     def held_by(
         self, principal: Principal, *, is_agent: bool, limit: int, after: Place | None
@@ -66,6 +86,51 @@ class ProjectStore:
         rows = read_rows(self._client, self._table, list(map(project_key, projects))).complete()
         return {keys[row["scope"]["S"]]: row for row in rows}
 
+    def begin_deletion(self, project: str, *, action: ActionContext) -> Item:
+        """Record the deletion once. Returns the project's row, which may be a tombstone already."""
+        resource = AuditedResource(project, "project", project)
+        record = self._audit.record(action, "delete_project", resource)
+        begin: Any = {
+            "TableName": self._table,
+            "Key": project_key(project),
+            "UpdateExpression": "SET deletion_began_at = :now",
+            "ConditionExpression": "attribute_not_exists(deletion_began_at) AND "
+            "attribute_not_exists(deleted_at)",
+            "ExpressionAttributeValues": {":now": {"S": rfc3339(self._now())}},
+        }
+        write_together(self._client, {"project": {"Update": begin}, "record": record})
+        return self.rows_of([project]).get(project, {})
+
+    def note_ended_rights(self, project: str) -> None:
+        """Write that a right ends now, before it does: a request of its holder may be under way."""
+        write_row(
+            self._client,
+            lambda: self._client.update_item(
+                TableName=self._table,
+                Key=project_key(project),
+                UpdateExpression="SET rights_ended_at = :now",
+                ExpressionAttributeValues={":now": {"S": rfc3339(self._now())}},
+            ),
+        )
+
+    def finish_deletion(self, project: str, *, action: ActionContext) -> None:
+        """Make the project's row a tombstone. No change where it is one."""
+        columns = {"deleted_at": {"S": rfc3339(self._now())}, **deleter_of(action)}
+        sets = ", ".join(f"{name} = :{name}" for name in columns)
+        update: Any = {
+            "TableName": self._table,
+            "Key": project_key(project),
+            "UpdateExpression": f"SET {sets} REMOVE deletion_began_at, rights_ended_at",
+            "ConditionExpression": "attribute_exists(deletion_began_at)",
+            "ExpressionAttributeValues": {f":{name}": value for name, value in columns.items()},
+        }
+        with suppress(ConditionFailed):
+            write_row(self._client, lambda: self._client.update_item(**update))
+
+    def is_past(self, at: str, seconds: int) -> bool:
+        """Whether `seconds` have passed since the time `at` of a row."""
+        return at <= rfc3339(self._now() - seconds)
+
     def _bound(self, principal: Principal, projects: Sequence[str]) -> set[str]:
         """Those of the projects in which the principal has a role binding."""
         keys = {roles_key(project, principal)["scope"]["S"]: project for project in projects}
@@ -80,3 +145,9 @@ def _held(holding: Holding) -> tuple[str, frozenset[str]]:
         return place.project, frozenset(row["roles"]["SS"])
     # The place of a registration of an earlier version does not have its project.
     return row["project"]["S"], frozenset()
+
+
+def deleter_of(action: ActionContext) -> Item:
+    """The columns of a tombstone that say who deleted the project."""
+    texts = {"deleted_by": action.identity, "deleted_by_issuer": action.issuer}
+    return {name: {"S": text} for name, text in texts.items() if text is not None}

@@ -5,6 +5,8 @@ from typing import Any
 
 from byline.identity.caller import who
 from byline.tables.rows import Item, text_of
+from serve_runs.projects.contents import CONTENTS
+from serve_runs.projects.deletion import Deleted
 
 
 def project_json(
@@ -20,6 +22,17 @@ def project_json(
         "name": name,
         "created_at": text_of(row, "created_at"),
         "created_by": who(text_of(row, "created_by"), issuer=text_of(row, "created_by_issuer")),
+        "deleted_at": text_of(row, "deleted_at"),
         "roles": sorted(roles),
         "project_admin": is_admin,
+    }
+
+
+def deletion_json(name: str, deleted: Deleted) -> dict[str, Any]:
+    """What a request ended of a project, and when to send it again if that was not all."""
+    return {
+        "name": name,
+        "complete": deleted.wait is None,
+        "retry_after_seconds": deleted.wait,
+        "ended": {kind: deleted.ended[kind] for kind in CONTENTS},
     }

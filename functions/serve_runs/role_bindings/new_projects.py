@@ -57,7 +57,7 @@ class NewProjects:
         rights = given_rights(principal, [ADMIN_ROLE])
         record = self._audit.record(action, "grant_role", resource, details=rights)
         assignment = RoleAssignment(principal, frozenset({ADMIN_ROLE}))
-        claim = self._roles.claim(access.project, principal, creator=_creator(action))
+        claim = self._roles.claim(access.project, principal, creator=creator_of(action))
         return replace(access, assignments=(assignment,)), claim | {"role record": record}
 
     def is_new(self, project: str) -> bool:
@@ -80,7 +80,7 @@ class NewProjects:
         return bool(page["Items"])
 
 
-def _creator(action: ActionContext) -> Item:
+def creator_of(action: ActionContext) -> Item:
     """The columns of a project's row that say who created it."""
     texts = {"created_by": action.identity, "created_by_issuer": action.issuer}
     return {name: {"S": text} for name, text in texts.items() if text is not None}

@@ -120,21 +120,24 @@ class RoleStore:
         }
 
     def claim(
-        self, project: str, principal: Principal, *, creator: Item
+        self, project: str, principal: Principal, *, creator: Item, deleted_at: str | None = None
     ) -> "dict[str, TransactWriteItemTypeDef]":
         """The actions, besides its first run, that make a principal the admin of a new project.
 
-        `creator`: the columns that say who that is.
+        `creator`: the columns that say who that is. `deleted_at`: when a project of this name was
+        deleted, whose row is replaced; None for a name that is new.
         """
         created: Item = {"admins": {"N": "1"}, "created_at": {"S": rfc3339(self._now())}, **creator}
+        put: Any = {
+            "TableName": self._table,
+            "Item": project_key(project) | created,
+            "ConditionExpression": "attribute_not_exists(entry)",
+        }
+        if deleted_at is not None:
+            put["ConditionExpression"] = "deleted_at = :deleted_at"
+            put["ExpressionAttributeValues"] = {":deleted_at": {"S": deleted_at}}
         return {
-            "project": {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": project_key(project) | created,
-                    "ConditionExpression": "attribute_not_exists(entry)",
-                }
-            },
+            "project": {"Put": put},
             "role": self._grant(project, principal, ADMIN_ROLE, more=", claimed_at = :now"),
         }
 

@@ -181,6 +181,16 @@ REASONS: Mapping[ProblemReason, ReasonEntry] = {
         "A project needs at least one admin. Grant `project:admin` to another principal first.",
         "The change would leave the project without an admin.",
     ),
+    "project_exists": ReasonEntry(
+        409,
+        "This name is taken. It stays taken when its project is deleted.",
+        "Another project has the name, or had it. `ProjectAdmins` may create a deleted one again.",
+    ),
+    "runs_live": ReasonEntry(
+        409,
+        "The project has live runs. End them, or send `live_runs=cancel`.",
+        "The project to delete has pending or running runs, as many as `live_runs` says.",
+    ),
     "already_registered": ReasonEntry(
         409,
         "This service account already acts for another person in this project.",

@@ -1,40 +1,112 @@
-"""`byline projects`: your projects, and one of them."""
+"""`byline projects`: your projects, and the life of one."""
 
+import sys
+import time
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
+from byline_client.cli.options import AsJson
 from byline_client.cli.session import session_of
-from byline_client.cli.terminal import put_facts, put_json, put_rows, say
+from byline_client.cli.terminal import put, put_facts, put_json, put_rows, say
 from byline_client.conversation import ServiceCall
-from byline_client.errors import Misused, ServiceUnavailable
+from byline_client.documents import object_of
+from byline_client.errors import Misused, RequestRefused
 from byline_client.listing import pages
 
 EXAMPLES = (
     "byline projects",
     "byline projects show research --json",
+    "byline projects create research",
+    "byline projects delete research --cancel-runs",
 )
 MOST = 10_000
 PATH = "/v1/projects"
+LONGEST_WAIT_SECONDS = 300
+Name = Annotated[str, typer.Argument(metavar="PROJECT", help="The name of the project.")]
 
 
-def command(
+def command(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """List the projects in which you have roles; show, create or delete one."""
+    if not ctx.invoked_subcommand:
+        _list(session_of(ctx).ask, as_json=as_json)
+
+
+def list_projects(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """List the projects in which you have roles."""
+    _list(session_of(ctx).ask, as_json=as_json)
+
+
+def show(ctx: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Show a project: who created it, and your roles."""
+    call = ServiceCall("GET", _path(name))
+    _show(object_of(session_of(ctx).ask(call), "project", "name"), as_json)
+
+
+def create(ctx: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Create a project. You become its admin."""
+    call = ServiceCall("POST", PATH, body={"name": name}, repeat=True)
+    document = object_of(session_of(ctx).ask(call), "project", "name")
+    if as_json:
+        put_json(document)
+    else:
+        put(name)
+    say(f"You are the admin of {name}.")
+
+
+def delete(
     ctx: typer.Context,
-    words: Annotated[
-        list[str] | None, typer.Argument(metavar="[list | show PROJECT]", help="What to do.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    name: Name,
+    cancel_runs: Annotated[
+        bool, typer.Option("--cancel-runs", help="Cancel the pending and running runs.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the name again.")] = False,
 ) -> None:
-    """List the projects in which you have roles, or show one."""
-    session = session_of(ctx)
-    match words or ["list"]:
-        case ["list"]:
-            _list(session.ask, as_json=as_json)
-        case ["show", name]:
-            _show(session.ask(ServiceCall("GET", f"{PATH}/{quote(name, safe='')}")), as_json)
-        case _:
-            raise Misused("Use `byline projects` or `byline projects show PROJECT`.")
+    """Delete a project with its runners, credentials, agents and roles. Its name stays taken.
+
+    Roles end at once. The end takes a minute, until no request can be under way any more. After an
+    interruption, the same command goes on.
+    """
+    if not yes:
+        _confirm(name)
+    session, is_begun = session_of(ctx), False
+    query = {"live_runs": "cancel"} if cancel_runs else None
+    while True:
+        try:
+            answer = session.ask(ServiceCall("DELETE", _path(name), query=query))
+        except RequestRefused as refused:
+            if is_begun and refused.status == 404:
+                break  # the answer to the last request was lost
+            raise
+        document = object_of(answer, "project", "name")
+        ended = document.get("ended")
+        for kind, number in ended.items() if isinstance(ended, dict) else ():
+            if number:
+                say(f"ended: {number} {str(kind).replace('_', ' ')}")
+        wait = document.get("retry_after_seconds")
+        if document.get("complete") is True or not isinstance(wait, int):
+            break
+        if not is_begun:
+            say("waiting until no request can be under way any more")
+        is_begun = True
+        time.sleep(min(max(wait, 0), LONGEST_WAIT_SECONDS))
+    say(f"{name} is deleted. Its audit records stay.")
+
+
+SUBCOMMANDS = {"list": list_projects, "show": show, "create": create, "delete": delete}
+
+
+def _path(name: str) -> str:
+    return f"{PATH}/{quote(name, safe='')}"
+
+
+def _confirm(name: str) -> None:
+    """Ask for the name of the project to delete. Raises `Misused`."""
+    if not sys.stdin.isatty():
+        raise Misused("Confirm the deletion with --yes.")
+    if typer.prompt(f"Type {name} to delete the project", err=True) != name:
+        raise Misused("Another name was typed, so nothing is deleted.")
 
 
 def _list(ask: Any, *, as_json: bool) -> None:
@@ -63,13 +135,12 @@ def _row(project: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _show(document: Any, as_json: bool) -> None:
-    if not isinstance(document, dict) or "name" not in document:
-        raise ServiceUnavailable("The answer of the service is no project.")
+def _show(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         put_json(document)
         return
     row = _row(document)
     if document.get("project_admin"):
         row["roles"] = f"{row['roles']} (administers all projects)".strip()
+    row["deleted"] = str(document.get("deleted_at") or "")[:19].replace("T", " ")
     put_facts({name: value for name, value in row.items() if value})

@@ -1,0 +1,65 @@
+"""Creating a project: its own row, its creator's role, and their records, in one transaction."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from byline.identity.caller import principal_of
+from byline.tables.rows import text_of, write_together
+from serve_runs.access.control import ADMIN_ROLE
+from serve_runs.audit.rights import given_rights
+from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
+from serve_runs.errors import RequestFailed, contended
+from serve_runs.projects.store import ProjectStore
+from serve_runs.role_bindings.new_projects import NewProjects, creator_of
+from serve_runs.role_bindings.store import RoleStore
+from serve_runs.role_bindings.views import binding_resource
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+ATTEMPTS = 3
+"""How often a project is read, because another request may create it before the write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creation:
+    """Creates projects, as the first run of a new project does."""
+
+    client: "DynamoDBClient"
+    store: ProjectStore
+    roles: RoleStore
+    new_projects: NewProjects
+    audit: AuditTrail
+
+    def create(
+        self, name: str, *, action: ActionContext, may_replace: bool
+    ) -> Literal["created", "unchanged"]:
+        """Create a project; `unchanged` where the caller created it and is its admin.
+
+        `may_replace`: whether the caller may take the name of a deleted project. Raises
+        `RequestFailed` (`project_exists`, `store_unavailable`).
+        """
+        principal = principal_of(action.caller)
+        binding = binding_resource(name, principal, ADMIN_ROLE)
+        rights = given_rights(principal, [ADMIN_ROLE])
+        records = {
+            "record": self.audit.record(
+                action, "create_project", AuditedResource(name, "project", name)
+            ),
+            "role record": self.audit.record(action, "grant_role", binding, details=rights),
+        }
+        for _ in range(ATTEMPTS):
+            row = self.store.rows_of([name]).get(name, {})
+            deleted_at = text_of(row, "deleted_at")
+            roles, is_claimed = self.roles.roles_of(name, principal)
+            if deleted_at is None and ADMIN_ROLE in roles and is_claimed:
+                return "unchanged"
+            is_free = deleted_at is not None and may_replace
+            if not is_free and (row or not self.new_projects.is_new(name)):
+                raise RequestFailed("project_exists")
+            claim = self.roles.claim(
+                name, principal, creator=creator_of(action), deleted_at=deleted_at
+            )
+            if not write_together(self.client, claim | records):
+                return "created"
+        raise contended("project")
