@@ -73,13 +73,16 @@ def edges(prepare: Callable[[World], TokenRow]) -> list[int]:
     ]
 
 
+@pytest.mark.parametrize("first", [1, pytest.param(0, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("prepare", SLICES)
-def test_crash_at_any_call_loses_no_token(
-    prepare: Callable[[World], TokenRow],
-) -> None:
-    """The next worker completes the refresh, whatever the last call before the crash was."""
-    fatal = edges(prepare)
-    assert len(fatal) > 10
+def test_crash_at_any_call_loses_no_token(prepare: Callable[[World], TokenRow], first: int) -> None:
+    """The next worker completes the refresh, whatever the last call before the crash was.
+
+    Of calls that follow each other, the end leaves the state that the begin of the next one finds,
+    so every second edge is tried always, and the others in `make property`.
+    """
+    fatal = edges(prepare)[first::2]
+    assert len(fatal) > 5
     for edge in fatal:
         with new_world() as world:
             row = prepare(world)

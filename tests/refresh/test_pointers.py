@@ -154,7 +154,8 @@ def _deleted(world: World, client: Any, project: str, runner: str) -> None:
 @pytest.mark.parametrize("change", store_calls(None, ""))  # type: ignore[arg-type]
 def test_crash_at_any_call_of_a_change_leaves_all_or_nothing(world: World, change: str) -> None:
     """The same request again completes it, and the next workers do the rest."""
-    for edge in range(MOST_EDGES):
+    # The end of a call leaves the state that the begin of the next one finds.
+    for edge in (0, *range(1, MOST_EDGES, 2)):
         project = f"project-{edge}"
         world.give_client(project=project)
         for runner, wanted in (("one", {}), ("two", {}), ("alone", {"audience": "reports"})):
