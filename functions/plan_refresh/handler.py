@@ -2,8 +2,8 @@
 
 schedule → rows of the index `by-due` that are due when the minute is over, shard by shard → the
 earliest deadlines of all → refresh queue, to be delivered then; most work units a second time half
-a minute later. A tick that runs twice, late or beside another one sends messages that find nothing
-left to do.
+a minute later. Then the runs whose heartbeats have stopped become lost (`lost_runs`). A tick that
+runs twice, late or beside another one finds nothing left to do, and so do its messages.
 """
 
 import os
@@ -23,6 +23,7 @@ from byline.metrics import Metrics, failing_without_text
 from byline.refresh.token_rows import DUE_INDEX, TokenRow, UnreadableRow, read_token_row
 from byline.refresh.work_units import message_body, shards
 from byline.settings import required, whole_number
+from plan_refresh.lost_runs import LostRuns
 from plan_refresh.planning import (
     PLANNED_SECONDS,
     REPEAT_SECONDS,
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 MESSAGES_A_CALL = 10
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html"""
 
+LEFT_MILLISECONDS = 10_000
+"""The time that a tick keeps for its metrics when it marks lost runs."""
+
 WORKERS = 2
 """How many instances of RefreshTokensFunction its event source invokes at once."""
 
@@ -57,6 +61,13 @@ def build(environ: Mapping[str, str]) -> Callable[[dict[str, Any], LambdaContext
         table=required(environ, "RUNNERS_TABLE"),
         queue_url=required(environ, "REFRESH_QUEUE_URL"),
         writes=writes_per_second * PLANNED_SECONDS,
+        lost_runs=LostRuns(
+            client=dynamodb(),
+            runs_table=required(environ, "RUNS_TABLE"),
+            access_table=required(environ, "ACCESS_TABLE"),
+            audit_retention_days=whole_number(environ, "AUDIT_RETENTION_DAYS", default=0, least=0),
+            logger=Logger(service="byline"),
+        ),
         dynamodb=dynamodb(),
         sqs=sqs(),
         metrics=Metrics(required(environ, "POWERTOOLS_SERVICE_NAME")),
@@ -84,6 +95,7 @@ class Planner:
     table: str
     queue_url: str
     writes: int
+    lost_runs: LostRuns
     dynamodb: "DynamoDBClient"
     sqs: "SQSClient"
     metrics: Metrics
@@ -92,7 +104,8 @@ class Planner:
     def tick(self, event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
         """Plan one minute. Returns the number of work units that messages were sent for.
 
-        Raises where a shard could not be read or a message not sent, after all others were.
+        Then mark the runs whose heartbeats have stopped. Raises where a shard could not be read, a
+        message not sent or a run not marked, after all others were.
         """
         self.logger.append_keys(request_id=context.aws_request_id)
         now = int(time.time())
@@ -111,11 +124,16 @@ class Planner:
             writes=self.writes,
         )
         unsent = self._send(units, begins=begins, now=now)
+        unmarked = self.lost_runs.mark(
+            now=time.time(),
+            request_id=context.aws_request_id,
+            may_go_on=lambda: context.get_remaining_time_in_millis() > LEFT_MILLISECONDS,
+        )
         self.metrics.count("Ticks")
         if not unread:  # Rows that were not read must not be reported as healthy.
             report_health(self.metrics, token_health(rows, now=now))
         self.metrics.flush()
-        if failures := [*unread, *unsent]:
+        if failures := [*unread, *unsent, *unmarked]:
             raise failures[0]
         return {"units": len(units)}
 

@@ -60,6 +60,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             RouteGroup("/audit", self._audit),
             RouteGroup("/credentials", self._credentials),
             RouteGroup("/messages", self._messages),
+            RouteGroup("/heartbeat", self._heartbeats),
             RouteGroup("/.well-known/", self._metadata),
             RouteGroup("/people/", self._people),
             RouteGroup("/v1/projects", self._projects, most_slashes=3),
@@ -191,6 +192,12 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
         return MessageRoutes(
             self.stores.messages(), self.stores.runners(), places, self.profiles
         ).routes()
+
+    def _heartbeats(self) -> Sequence[Route]:
+        from serve_runs.runs.heartbeats import HeartbeatRoutes  # noqa: PLC0415
+
+        stores = self.stores
+        return HeartbeatRoutes(stores.client, stores.runs_table, stores.runs, stores.now).routes()
 
     def _metadata(self) -> Sequence[Route]:
         from serve_runs.callers.resource_metadata import ResourceMetadata  # noqa: PLC0415

@@ -35,6 +35,7 @@ EDITOR_ACTIONS = VIEWER_ACTIONS | {
     "start_run",
     "finish_run",
     "fail_run",
+    "send_heartbeat",
     "cancel_run",
     "delete_run",
 }

@@ -23,7 +23,7 @@ from tests.access.model import PERSON_ONLY_ACTIONS, ROLES, TOKEN_ACTIONS
 
 ACTIONS = {
     "Project": "read_project delete_project create_run create_service_account read_tokens",
-    "Run": "read_run start_run finish_run fail_run cancel_run delete_run"
+    "Run": "read_run start_run finish_run fail_run send_heartbeat cancel_run delete_run"
     " read_messages post_user_message post_runner_message execute_run",
     "Runner": "read_runner register_runner restart_runner refresh_runner delete_runner"
     " read_runner_token",

@@ -136,6 +136,7 @@ def test_our_template_gives_the_runs_table_and_its_function() -> None:
         "by-live",
         "by-represented",
         "by-accountable",
+        "by-heartbeat",
     ]
     environment = functions["RunsFunction"].environment
     assert environment["RUNS_TABLE"] == "RunsTable"

@@ -17,6 +17,8 @@ from refresh_tokens.handler import build as build_worker
 from stand_ins.clock import Clock
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import log_to_standard_output
+from tests.runs.table_server import ACCESS_TABLE
+from tests.runs.table_server import TABLE as RUNS_TABLE
 
 BATCH = 10
 
@@ -115,6 +117,8 @@ def deployed(world: World, **changes: str) -> Iterator[Deployment]:
     queue = world.aws.observer("sqs").create_queue(QueueName="RefreshQueue")
     environ = {
         "RUNNERS_TABLE": TABLE,
+        "RUNS_TABLE": RUNS_TABLE,
+        "ACCESS_TABLE": ACCESS_TABLE,
         "REFRESH_QUEUE_URL": queue["QueueUrl"],
         "WRITES_PER_SECOND": "1000",
         "SECRET_PREFIX": world.names.prefix,

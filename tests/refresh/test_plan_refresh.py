@@ -25,6 +25,12 @@ from tests.refresh.deployment import Deployment, deployed, message_of, sqs_recor
 from tests.refresh.issuer_troubles import error
 from tests.refresh.world import TABLE, World
 from tests.runs.runs_api import metrics
+from tests.runs.table_server import TABLE as RUNS_TABLE
+
+VARIABLES = (
+    *("RUNNERS_TABLE", "RUNS_TABLE", "ACCESS_TABLE"),
+    *("REFRESH_QUEUE_URL", "POWERTOOLS_SERVICE_NAME"),
+)
 
 
 def planned(deployment: Deployment) -> list[dict[str, str]]:
@@ -399,11 +405,40 @@ def test_tick_without_tokens_is_counted(deployment: Deployment, said: Said) -> N
     assert "LeastRemainingLife" not in document
 
 
-@pytest.mark.parametrize("name", ["RUNNERS_TABLE", "REFRESH_QUEUE_URL", "POWERTOOLS_SERVICE_NAME"])
+@pytest.mark.parametrize("name", VARIABLES)
 def test_missing_variable_fails_the_cold_start(present: World, name: str) -> None:
     """The error names the variable."""
     with pytest.raises(Misconfigured, match=name), deployed(present, **{name: ""}):
         pass
+
+
+def put_silent_run(world: World, run_id: str, *, due: int) -> None:
+    """Write the row of a running run that is lost at `due`."""
+    texts = {"project": "payments", "id": run_id, "status": "running", "heartbeat_shard": "1"}
+    item = {name: {"S": text} for name, text in texts.items()}
+    world.dynamodb.put_item(TableName=RUNS_TABLE, Item=item | {"heartbeat_due": {"N": str(due)}})
+
+
+def test_tick_marks_silent_runs(deployment: Deployment) -> None:
+    """Runs whose heartbeats have stopped are lost, whether tokens are due or not."""
+    world, now = deployment.world, int(time.time())
+    put_silent_run(world, "silent", due=now - 1)
+    put_silent_run(world, "alive", due=now + 60)
+    world.register("nightly")
+    assert deployment.tick() == {"units": 1}
+    rows = world.dynamodb.scan(TableName=RUNS_TABLE)["Items"]
+    states = {row["id"]["S"]: row["status"]["S"] for row in rows}
+    assert states == {"silent": "lost", "alive": "running"}
+
+
+def test_runs_that_cannot_be_marked_do_not_stop_the_tokens(deployment: Deployment) -> None:
+    """The messages are sent first, and then the tick fails."""
+    put_silent_run(deployment.world, "silent", due=int(time.time()) - 1)
+    deployment.world.register("nightly")
+    deployment.world.aws.faults.follow("TransactWriteItems", ACCESS_DENIED)
+    with pytest.raises(InvocationFailed, match="AccessDeniedException"):
+        deployment.tick()
+    assert len(planned(deployment)) == 1
 
 
 def test_health_includes_the_token_that_is_due_next(deployment: Deployment, said: Said) -> None:

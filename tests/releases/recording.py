@@ -91,7 +91,8 @@ def _runs(of: Service) -> dict[str, str]:
         "cancelled": ("cancel",),
         "deleted": (),
     }.items():
-        run = _ok(of, "POST", "/runs", document={**full, "name": state})["id"]
+        watched = {"heartbeat_seconds": 3_600} if state == "running" else {}
+        run = _ok(of, "POST", "/runs", document={**full, **watched, "name": state})["id"]
         for step in steps:
             end = {"reason": "out of memory", "exit_code": 137} if step == "fail" else {}
             _ok(of, "POST", f"/runs/{run}/{step}", document=end)

@@ -11,10 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from byline.identity.caller import Caller
-from byline.tables.rows import Contended
+from byline.tables.rows import AUDIT, Contended
 from serve_runs.access.decisions import POLICIES
 from serve_runs.audit.trail import (
-    AUDIT,
     Action,
     ActionContext,
     AuditedResource,

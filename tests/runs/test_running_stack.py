@@ -73,7 +73,7 @@ def test_running_stack_passes_all_checks_of_the_document(
         check=False,
     )
     assert run.returncode == 0, run.stdout.replace(token, "…")
-    assert "Tested: 50" in run.stdout
+    assert "Tested: 51" in run.stdout
     log = stack.log_text()
     assert '"message":"unexpected error"' not in log
     assert not [segment for segment in segments_of([token]) if segment in log]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from byline.tables.rows import AUDIT
 from refresh_tokens.web_identity import LIFETIME_SECONDS
-from serve_runs.audit.trail import AUDIT
 from tests.template.stack import NO_VALUE, listed, properties, resources, statements, template
 
 WITHOUT_RESOURCES = {

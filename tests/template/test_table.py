@@ -2,6 +2,7 @@
 
 import pytest
 
+from byline.heartbeats import HEARTBEAT_INDEX
 from byline.refresh.token_rows import DUE_INDEX
 from byline.registration.outbox import ENTRY_ATTRIBUTES, PENDING_INDEX
 from byline.tables.rows import EXPIRES_AT
@@ -81,7 +82,7 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         {"AttributeName": "project", "KeyType": "HASH"},
         {"AttributeName": "id", "KeyType": "RANGE"},
     ]
-    by_creator, by_unregistered, by_live, by_represented, by_accountable = body[
+    by_creator, by_unregistered, by_live, by_represented, by_accountable, by_heartbeat = body[
         "GlobalSecondaryIndexes"
     ]
     assert by_creator == {
@@ -124,9 +125,17 @@ def test_runs_table_has_the_keys_that_the_code_writes() -> None:
         ],
         "Projection": {"ProjectionType": "KEYS_ONLY"},
     }
+    assert by_heartbeat == {
+        "IndexName": HEARTBEAT_INDEX,
+        "KeySchema": [
+            {"AttributeName": "heartbeat_shard", "KeyType": "HASH"},
+            {"AttributeName": "heartbeat_due", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
     types = {item["AttributeName"]: item["AttributeType"] for item in body["AttributeDefinitions"]}
-    names = ("project", "id", "creator", "live", "person", "live_for", *ENTRY_ATTRIBUTES)
-    assert types == dict.fromkeys(names, "S")
+    names = ("project", "id", "creator", "live", "person", "live_for", "heartbeat_shard")
+    assert types == {**dict.fromkeys((*names, *ENTRY_ATTRIBUTES), "S"), "heartbeat_due": "N"}
 
 
 def test_runs_table_expires_rows_by_expires_at() -> None:

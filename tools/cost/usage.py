@@ -7,6 +7,7 @@ from typing import Any, cast, get_args
 
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
+from byline.heartbeats import SHARDS
 from byline.metrics import BacklogMetric, PlannerMetric
 from byline.refresh.timing import DAY_SECONDS, due_window, slots_for
 from byline.refresh.work_units import shards
@@ -99,7 +100,7 @@ def idle(has: Assumptions, *, memory_mb: int) -> list[Item]:
         Item("ticks", prices.TICK, MINUTES),
         Item("ticks", prices.INVOCATION, MINUTES),
         Item("ticks", prices.GB_SECOND, MINUTES * has.tick_ms / 1000 * gb),
-        Item("ticks", prices.READ_UNIT, MINUTES * len(shards())),
+        Item("ticks", prices.READ_UNIT, MINUTES * (len(shards()) + len(SHARDS) / 2)),
         Item("ticks", prices.TRACE, MINUTES),
         Item("ticks", prices.LOG_GB, MINUTES * has.log_bytes / 1e9),
         Item("empty polls of the queue", prices.QUEUE_REQUEST, POLLERS * SECONDS / 20),

@@ -17,6 +17,7 @@ CREATE_RUN: Mapping[str, Any] = {
     "runner": "gpu-1",
     "parent_run": PARENT_RUN_ID,
     "labels": {"team": "research"},
+    "heartbeat_seconds": 120,
 }
 
 FAIL_RUN: Mapping[str, Any] = {"reason": "Ended by signal SIGKILL.", "exit_code": 137}
@@ -57,6 +58,9 @@ RUN: Mapping[str, Any] = {
     "project": PROJECT,
     **CREATE_RUN,
     "status": "running",
+    "heartbeat_seconds": 120,
+    "heartbeat_at": "2026-11-02T08:00:01.250Z",
+    "lost_at": None,
     "reason": None,
     "exit_code": None,
     "created_at": "2026-11-02T08:00:00.000Z",

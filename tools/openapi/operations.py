@@ -137,6 +137,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "list_created_runs": Operation("runs", {200: ("A page.", RunList)}, (*CALL, *PAGE)),
     "show_run": _read("runs", "The run.", Run),
     **dict.fromkeys(("start_run", "finish_run", "fail_run", "cancel_run"), _CHANGE_OF_STATE),
+    "send_heartbeat": _change("runs", {200: ("The run.", Run)}, "wrong_state"),
     "delete_run": _delete("runs", "The run is deleted."),
     "register_runner": _change(
         "runners",

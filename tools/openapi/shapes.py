@@ -228,6 +228,16 @@ class Run(msgspec.Struct, forbid_unknown_fields=True):
     agent: str | None
     runner: str | None
     parent_run: str | None
+    heartbeat_seconds: Annotated[
+        int | None,
+        Meta(description="How long it may be silent while it runs. Null: it sends no heartbeats."),
+    ]
+    heartbeat_at: Annotated[
+        str | None, Meta(description="Its last heartbeat, or its start before the first one.")
+    ]
+    lost_at: Annotated[
+        str | None, Meta(description="When its heartbeats were found to have stopped, last.")
+    ]
     reason: Annotated[
         str | None, Meta(description="Why it ended, as whoever finished or failed it said.")
     ]
@@ -509,7 +519,13 @@ class AuditRecord(msgspec.Struct, forbid_unknown_fields=True):
     action: Action
     project: Name
     resource: AuditedResource
-    principal: Annotated[str, Meta(description="The actor by kind, issuer and subject.")]
+    principal: Annotated[
+        str,
+        Meta(
+            description="The actor by kind, issuer and subject; `service` for what Byline does by "
+            "itself (`lose_run`)."
+        ),
+    ]
     source: Annotated[
         Literal["alb", "bearer", "none"] | None,
         Meta(

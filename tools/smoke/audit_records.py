@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 import json
 from typing import Any
 
-from serve_runs.audit.trail import AUDIT
+from byline.tables.rows import AUDIT
 from tools.smoke.surroundings import Surroundings
 from tools.smoke.verdicts import Cleanup, Failed, NotChecked
 

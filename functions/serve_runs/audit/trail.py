@@ -16,7 +16,7 @@ from ulid import ULID
 
 from byline.caching import Clock
 from byline.identity.caller import Caller, principal_text
-from byline.tables.rows import ConditionFailed, Item, expiry, rfc3339, write_row
+from byline.tables.rows import ConditionFailed, Item, audit_scope, expiry, rfc3339, write_row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from serve_runs.access.control import Access
     from serve_runs.access.decisions import Resource
-
-AUDIT = "audit#"
-"""The prefix of the partition keys of records. No other row has it."""
 
 Action = Literal[
     "create_project",
@@ -36,6 +33,8 @@ Action = Literal[
     "finish_run",
     "fail_run",
     "cancel_run",
+    "lose_run",
+    "resume_run",
     "delete_run",
     "post_user_message",
     "register_runner",
@@ -149,8 +148,8 @@ class AuditedResource(msgspec.Struct, frozen=True):
 
     @property
     def scope(self) -> str:
-        """The partition of its records. Only `id` may hold a `#`, so no two resources share one."""
-        return f"{AUDIT}{self.project}#{self.type}#{self.id}"
+        """The partition of its records."""
+        return audit_scope(self.project, self.type, self.id)
 
 
 class AuditTrail:

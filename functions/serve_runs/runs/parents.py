@@ -22,7 +22,6 @@ from byline.tables.rows import Item, text_of
 from serve_runs.access.control import Access
 from serve_runs.audit.trail import ActionContext, RepresentedPerson
 from serve_runs.errors import RequestFailed
-from serve_runs.runs.states import LIVE
 from serve_runs.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class ParentRuns:
         return replace(action, on_behalf_of=person)
 
     def _passes_on(self, parent: Item, caller: Principal) -> bool:
-        if text_of(parent, "status") not in LIVE:
+        if text_of(parent, "status") not in ("pending", "running"):
             # Another application may be registered as its runner since.
             return False
         is_creator = _creator_of(parent) == caller

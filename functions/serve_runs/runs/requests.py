@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from byline.names import Name, RunId
 from serve_runs.web.paging import PageQuery
@@ -15,17 +15,22 @@ LabelValue = Annotated[str, Meta(max_length=256, pattern=PRINTABLE)]
 LabelText = Annotated[
     str, Meta(max_length=320, pattern=r"^[A-Za-z0-9._/-]{1,63}=[^\x00-\x1f\x7f]{0,256}" + END)
 ]
-Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+Status = Literal["pending", "running", "lost", "succeeded", "failed", "cancelled"]
 
 
 class CreateRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A run to create. The creator is never in the body: it follows from the credential."""
+    """A run to create. The creator is never in the body: it follows from the credential.
+
+    `heartbeat_seconds`: how long a running run may be silent until it is lost.
+    """
 
     name: Text | None = None
     agent: Text | None = None
     runner: Name | None = None
     parent_run: RunId | None = None
     labels: Annotated[dict[LabelName, LabelValue], Meta(max_length=32)] = {}
+    # Absent from the digest of a body without it, which an `Idempotency-Key` is compared by.
+    heartbeat_seconds: Annotated[int, Meta(ge=10, le=3_600)] | UnsetType = UNSET
 
 
 class EndRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from serve_runs.runs.states import LIVE, Transition
 from serve_runs.runs.views import (
     actor_attributes,
     end_attributes,
+    heartbeat_attributes,
     kept_project,
     live_partition,
     new_item,
@@ -155,7 +156,9 @@ class RunStore:
         else:
             changes["live"] = {"S": live_partition(project, transition.after)}
         details = end_attributes(end)
-        changes |= actor_attributes(transition.actor, action) | details
+        if transition.actor is not None:
+            changes |= actor_attributes(transition.actor, action)
+        changes |= details
         resource = AuditedResource(project, "run", run_id)
         record = self._audit.record(action, transition.action, resource, details=details)
         for _ in range(READS_BEFORE_WRITING):
@@ -171,12 +174,14 @@ class RunStore:
                 changes["executor"] = {"S": action.principal}
             if is_over:
                 self._keep_project(project)
+            else:
+                changes |= heartbeat_attributes(run, at=now)
             update: UpdateTypeDef = {
                 "TableName": self._table,
                 "Key": run_key(project, run_id),
                 "UpdateExpression": (
                     f"SET {', '.join(f'#{name} = :{name}' for name in changes)}"
-                    + (" REMOVE live, live_for" if is_over else "")
+                    + (" REMOVE live, live_for, heartbeat_shard, heartbeat_due" if is_over else "")
                 ),
                 "ConditionExpression": UNCHANGED,
                 # `status` is a reserved word of DynamoDB.

@@ -5,8 +5,12 @@ A row has the display names that were known when it was written. `named_runs` ad
 
 from base64 import urlsafe_b64encode
 from hashlib import sha256
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from byline.heartbeats import shard_of
 from byline.identity.caller import Caller, read_executed_by, read_principal, who
 from byline.tables.rows import EXPIRES_AT, Item, number_of, rfc3339, text_of
 from serve_runs.audit.trail import ActionContext
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
 _DELETED = "deleted#"
 """The prefix of a tombstone's project."""
 
+_NOT_IN_TOMBSTONES = (
+    *("creator", "live", "live_for", "heartbeat_shard", "heartbeat_due"),
+    *("registration_error", EXPIRES_AT),
+)
 _TEXTS = ("id", "project", "name", "status", "created_at", "updated_at")
 _IDENTITIES = (
     "executed_by",
@@ -51,12 +59,7 @@ def new_item(
         "updated_at": {"S": time},
         "last_request": {"S": action.request_id},
     }
-    for name in ("name", "agent", "runner", "parent_run"):
-        value = getattr(body, name)
-        if value is not None:
-            item[name] = {"S": value}
-    if body.labels:
-        item["labels"] = {"M": {label: {"S": value} for label, value in body.labels.items()}}
+    item |= _given(body)
     creator = action.caller
     if creator is not None:
         item["creator"] = {"S": creator.subject}
@@ -119,7 +122,7 @@ def tombstone_of(
     }
     # Without these key attributes the tombstone is in no index, so it is not listed. The error is
     # of the registration; the deregistration has none yet. The expiry is that of the run.
-    for name in ("creator", "live", "live_for", "registration_error", EXPIRES_AT):
+    for name in _NOT_IN_TOMBSTONES:
         tombstone.pop(name, None)
     # Its key attribute of `by-represented` goes too, but the issuer in it stays known.
     if (person := tombstone.pop("person", None)) is not None:
@@ -157,6 +160,18 @@ def end_attributes(end: EndRun | None) -> Item:
     return attributes
 
 
+def heartbeat_attributes(run: Item, *, at: float) -> Item:
+    """What a run that is running from `at` on has for its heartbeats; empty if it sends none."""
+    allowed = number_of(run, "heartbeat_seconds")
+    if allowed is None:
+        return {}
+    return {
+        "heartbeat_at": {"S": rfc3339(at)},
+        "heartbeat_due": {"N": str(ceil(at) + allowed)},
+        "heartbeat_shard": {"S": shard_of(run["id"]["S"])},
+    }
+
+
 def kept_project(project: str) -> Item:
     """The row that shows that a project has had runs, when all of them have expired."""
     return {"project": {"S": f"{_DELETED}{project}"}, "id": {"S": "-"}}
@@ -189,6 +204,9 @@ def run_json(item: Item) -> dict[str, Any]:
     }
     for field in _REFERENCES:
         run[field] = text_of(item, field)
+    run["heartbeat_seconds"] = number_of(item, "heartbeat_seconds")
+    run["heartbeat_at"] = text_of(item, "heartbeat_at")
+    run["lost_at"] = text_of(item, "lost_at")
     run["reason"] = text_of(item, "reason")
     run["exit_code"] = number_of(item, "exit_code")
     labels = item.get("labels", {}).get("M", {})
@@ -201,6 +219,20 @@ def named_runs(rows: list[Item], *, profiles: Profiles) -> list[dict[str, Any]]:
     shown = [run_json(row) for row in rows]
     profiles.complete(shown)
     return shown
+
+
+def _given(body: CreateRun) -> Item:
+    """The attributes of the members that a body has."""
+    given: Item = {}
+    for name in ("name", "agent", "runner", "parent_run"):
+        value = getattr(body, name)
+        if value is not None:
+            given[name] = {"S": value}
+    if body.heartbeat_seconds is not msgspec.UNSET:
+        given["heartbeat_seconds"] = {"N": str(body.heartbeat_seconds)}
+    if body.labels:
+        given["labels"] = {"M": {label: {"S": value} for label, value in body.labels.items()}}
+    return given
 
 
 def _creator_column(creator: Caller) -> str:

@@ -35,6 +35,9 @@ EXPIRES_AT = "expires_at"
 NOT_EXPIRED = f"(attribute_not_exists({EXPIRES_AT}) OR {EXPIRES_AT} > :now)"
 """The condition that a row has not expired at the time `:now`."""
 
+AUDIT = "audit#"
+"""The prefix of the partition keys of audit records. No other row has it."""
+
 _DAY_SECONDS = 86_400
 
 _PASSING = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
@@ -98,6 +101,14 @@ def expiry(days: int, *, now: float) -> Item:
 def is_expired(item: Item, *, now: float) -> bool:
     """Whether a row is absent for its readers, though DynamoDB may not have deleted it yet."""
     return EXPIRES_AT in item and int(item[EXPIRES_AT]["N"]) <= now
+
+
+def audit_scope(project: str, type: str, id: str) -> str:  # noqa: A002 - names of the record
+    """The partition of a resource's audit records.
+
+    Only `id` may hold a `#`, so no two resources share one.
+    """
+    return f"{AUDIT}{project}#{type}#{id}"
 
 
 def rfc3339(at: float) -> str:
