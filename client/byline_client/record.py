@@ -73,6 +73,7 @@ def new_plan(
     agent: str = "",
     runner: str = "",
     parent_run: str = "",
+    heartbeat_seconds: int = 0,
 ) -> RunPlan:
     """The plan of a run, without the members that are not given."""
     members: dict[str, Any] = {
@@ -80,6 +81,7 @@ def new_plan(
         "agent": agent,
         "runner": runner,
         "parent_run": parent_run,
+        "heartbeat_seconds": heartbeat_seconds,
         "labels": dict(labels or {}),
     }
     return RunPlan(project, {key: value for key, value in members.items() if value})

@@ -60,7 +60,7 @@ def test_command_is_recorded_from_start_to_end(job: CommandLine) -> None:
     done = job("run", "--name", "nightly", "--label", "team=ml", *python("print('output')"))
     assert (done.returncode, done.stdout) == (0, "output\n")
     [run] = runs(job, "nightly")
-    assert run["status"] == "succeeded"
+    assert (run["status"], run["heartbeat_seconds"]) == ("succeeded", 120)
     assert (run["exit_code"], run["reason"]) == (0, None)
     assert run["labels"] == {"team": "ml"}
     assert run["who"]["executed_by"]["name"] == "nightly-train"
@@ -182,6 +182,63 @@ def test_killed_client_leaves_no_false_record(job: CommandLine, tmp_path: Path) 
         process.communicate(timeout=60)
     assert [run["status"] for run in runs(job, "murdered")] == ["running"]
     assert list(job.config.glob("spool/*.json")) == []
+
+
+def test_heartbeats_are_sent_while_the_command_runs(byline: CommandLine) -> None:
+    """The service learns the allowed silence, and hears of the command until it ends."""
+    with told(lambda _: Told(201, json.dumps({"id": "01JABC"}))) as server:
+        ready = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN="a.b.c")
+        options = ["--project", PROJECT, "--heartbeat", "2.5"]
+        assert ready("run", *options, "--", "sleep", "6").returncode == 0
+        created, *_, last = server.received
+        beats = [each for each in server.received if each.path.endswith("/01JABC/heartbeat")]
+    assert json.loads(created.body) == {"heartbeat_seconds": 10}
+    assert len(beats) == 2
+    assert last.path.endswith("/finish")
+
+
+def test_heartbeats_can_be_switched_off(byline: CommandLine) -> None:
+    """Without them the service waits for the end of the run for ever."""
+    with told(lambda _: Told(201, json.dumps({"id": "01JABC"}))) as server:
+        ready = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN="a.b.c")
+        options = ["--project", PROJECT, "--heartbeat", "0"]
+        assert ready("run", *options, "--", "true").returncode == 0
+        assert server.received[0].body == "{}"
+
+
+@pytest.mark.parametrize("seconds", ["2.4", "901", "-1"])
+def test_heartbeats_that_the_service_refuses_are_wrong_usage(
+    byline: CommandLine, seconds: str
+) -> None:
+    """The bounds are those of the service, before any request."""
+    ready = byline.having(BYLINE_URL=NOWHERE, BYLINE_TOKEN="a.b.c")
+    done = ready("run", "--project", PROJECT, "--heartbeat", seconds, "--", "true")
+    assert done.returncode == 2
+    assert "--heartbeat" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "beats"),
+    [(problem(409, "wrong_state", current_status="cancelled"), 1), (Told(0), 2), (Told(500), 2)],
+    ids=["ended by somebody else", "no answer", "broken"],
+)
+def test_heartbeats_that_fail_do_not_stop_the_command(
+    byline: CommandLine, answer: Told, beats: int
+) -> None:
+    """Only a run that is over gets no more heartbeats, and that is said."""
+
+    def refuse(request: Received) -> Told:
+        is_heartbeat = request.path.endswith("/heartbeat")
+        return answer if is_heartbeat else Told(201, json.dumps({"id": "01JABC"}))
+
+    with told(refuse) as server:
+        ready = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN="a.b.c", BYLINE_TIMEOUT="1")
+        options = ["--project", PROJECT, "--heartbeat", "2.5"]
+        done = ready("run", *options, "--", "sh", "-c", "sleep 7; echo output")
+        sent = [each for each in server.received if each.path.endswith("/heartbeat")]
+    assert (done.returncode, done.stdout) == (0, "output\n")
+    assert len(sent) >= beats if beats > 1 else len(sent) == 1
+    assert ("the run is cancelled" in done.stderr) == (beats == 1)
 
 
 def test_client_killed_while_it_records_the_end_leaves_an_entry(byline: CommandLine) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -10,6 +11,14 @@ from byline_client.child_process import NOT_FOUND, CommandEnd, Interruptions
 from byline_client.cli.session import Session, project_of, session_of
 from byline_client.cli.terminal import say
 from byline_client.errors import ClientError, Misused, RequestRefused
+from byline_client.heartbeats import (
+    ANSWER_SECONDS,
+    LEAST_SECONDS,
+    MISSED,
+    MOST_SECONDS,
+    Heartbeats,
+    allowed_silence,
+)
 from byline_client.labels import labels_of
 from byline_client.record import RunEnd, RunPlan, new_plan, opening, perform
 from byline_client.service import Service
@@ -39,6 +48,14 @@ def command(
     parent: Annotated[
         str, typer.Option(help="The id of the parent run. Default: BYLINE_RUN_ID.")
     ] = "",
+    heartbeat: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="How often to show that the command runs; 0 for never. After four missed "
+            "heartbeats the run is lost.",
+        ),
+    ] = 30,
     strict: Annotated[
         bool, typer.Option("--strict", help="Do not run the command if the run is not recorded.")
     ] = False,
@@ -46,6 +63,8 @@ def command(
     """Run a command, and record the run, its end and who started it."""
     session = session_of(ctx)
     environ = session.environ
+    if heartbeat and not LEAST_SECONDS / MISSED <= heartbeat <= MOST_SECONDS / MISSED:
+        raise Misused("--heartbeat must be 0, or from 2.5 to 900 seconds.")
     project = project_of(session, project)
     is_nested = environ.get("BYLINE_PROJECT") == project
     plan = new_plan(
@@ -55,6 +74,7 @@ def command(
         agent=agent,
         runner=runner,
         parent_run=parent or (environ.get("BYLINE_RUN_ID", "") if is_nested else ""),
+        heartbeat_seconds=allowed_silence(heartbeat) if heartbeat else 0,
     )
     if shutil.which(words[0]) is None and not os.path.dirname(words[0]):  # noqa: PTH120
         say(f"byline: there is no command {words[0]}.")
@@ -65,7 +85,10 @@ def command(
         child_environ.pop("BYLINE_RUN_ID", None)
         if run_id:
             child_environ["BYLINE_RUN_ID"] = run_id
-        ended = interruptions.run(words, child_environ)
+        with ExitStack() as stack:
+            if run_id and heartbeat:
+                stack.enter_context(_heartbeats(session, plan, run_id, heartbeat))
+            ended = interruptions.run(words, child_environ)
         if can_be_recorded:
             _close(session, plan, run_id, ended)
     raise typer.Exit(ended.exit_code)
@@ -94,6 +117,17 @@ def _open(session: Session, plan: RunPlan, *, is_strict: bool) -> tuple[str, boo
         later = "and is not recorded" if is_refused else "and is recorded afterwards"
         say(f"byline: the command runs without a record, {later}.")
         return "", not is_refused
+
+
+def _heartbeats(session: Session, plan: RunPlan, run_id: str, every: float) -> Heartbeats:
+    """The heartbeats of the run, on a connection of their own."""
+    url, (_, tokens) = session.settings.url, session.credential
+    seconds = min(ANSWER_SECONDS, session.answer_seconds)
+
+    def open_service() -> Service:
+        return Service(url, tokens, answer_seconds=seconds, deadline_seconds=seconds)
+
+    return Heartbeats(plan, run_id, every=every, open_service=open_service, say=say)
 
 
 def _close(session: Session, plan: RunPlan, run_id: str, ended: CommandEnd) -> None:

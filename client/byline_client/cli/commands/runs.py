@@ -40,7 +40,7 @@ def command(
         str, typer.Option(metavar="PERSON", help="Only runs that this person started; or me.")
     ] = "",
     status: Annotated[
-        str, typer.Option(help="pending, running, succeeded, failed or cancelled.")
+        str, typer.Option(help="pending, running, lost, succeeded, failed or cancelled.")
     ] = "",
     label: Annotated[
         str, typer.Option(metavar="KEY=VALUE", help="Only runs with this label.")

@@ -32,7 +32,7 @@ def command(
         put_json(document)
         return
     names = ("id", "project", "name", "status", "created_at", "updated_at", "agent", "runner")
-    shown = (*names, "parent_run", "reason", "exit_code")
+    shown = (*names, "parent_run", "heartbeat_at", "lost_at", "reason", "exit_code")
     # An exit code of 0 is a fact too.
     facts = {name: str(document[name]) for name in shown if document.get(name) not in (None, "")}
     who = document.get("who")
