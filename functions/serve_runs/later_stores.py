@@ -144,6 +144,7 @@ class LaterStores(msgspec.Struct, frozen=True, kw_only=True):
             contents=contents,
             endings=self.endings(),
             runners=self.runners(),
+            apply_sets=self.apply_sets(),
             announce=announce,
             now=self.now,
         )

@@ -93,6 +93,9 @@ def fill(api: RunsApi, by: Credential, nightly: Credential, grace: Credential) -
     for path, document in documents.items():
         answer = api.call("PUT", f"{APOLLO}/{path}", by=by, document=document)
         assert answer.status == 201, answer.body
+    members = {"add": [{"kind": "Runner", "key": "gpu"}]}
+    change = api.call("POST", f"{APOLLO}/apply-sets/team/members", by=by, document=members)
+    assert change.status == 200
     for started in (False, True):
         run = api.create(grace)
         if started:
@@ -241,6 +244,7 @@ class TestDeletion:
             "runs": 2,
             "runners": 2,
             "credentials": 1,
+            "apply_sets": 1,
         }
         [kept] = left_of(dynamodb)
         assert kept.endswith("katherine")

@@ -403,6 +403,7 @@ EXAMPLES: Mapping[str, Any] = {
             "runs": 0,
             "runners": 3,
             "credentials": 1,
+            "apply_sets": 0,
         },
     },
     "ProjectList": {

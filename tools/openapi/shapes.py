@@ -845,6 +845,7 @@ class EndedContents(msgspec.Struct, forbid_unknown_fields=True):
     runs: int
     runners: int
     credentials: int
+    apply_sets: int
 
 
 class DeletedProject(msgspec.Struct, forbid_unknown_fields=True):

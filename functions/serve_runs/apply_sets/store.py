@@ -67,6 +67,11 @@ class ApplySetStore:
                 return row, "changed"
         raise contended("apply set")
 
+    def delete(self, row: Item, *, record: "TransactWriteItemTypeDef") -> bool:
+        """Delete a set; False, with nothing deleted, where it changed since `row` was read."""
+        actions = self._replace(row, None, row["project"]["S"], row["name"]["S"])
+        return not write_together(self._client, actions | {"record": record})
+
     def _replace(
         self, before: Item | None, after: Item | None, project: str, name: str
     ) -> "dict[str, TransactWriteItemTypeDef]":

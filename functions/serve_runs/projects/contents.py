@@ -16,7 +16,9 @@ from serve_runs.runs.views import live_partition, run_key
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-Content = Literal["roles", "agents", "service_accounts", "runs", "runners", "credentials"]
+Content = Literal[
+    "roles", "agents", "service_accounts", "runs", "runners", "credentials", "apply_sets"
+]
 
 CONTENTS: tuple[Content, ...] = get_args(Content)
 """In the order in which they end: rights first, so that nothing new follows."""
@@ -30,6 +32,7 @@ _PREFIXES: dict[Content, str] = {
     "agents": "agent#",
     "service_accounts": "service-account#",
     "credentials": "credential#",
+    "apply_sets": "apply-set#",
 }
 
 

@@ -18,7 +18,8 @@ from byline.caching import Clock
 from byline.identity.caller import Principal, principal_of, read_principal
 from byline.refresh.token_rows import TokenRow
 from byline.tables.rows import Item, text_of
-from serve_runs.audit.trail import ActionContext
+from serve_runs.apply_sets.store import ApplySetStore
+from serve_runs.audit.trail import ActionContext, AuditedResource
 from serve_runs.errors import RequestFailed
 from serve_runs.people.endings import Endings
 from serve_runs.projects.contents import CONTENTS, RIGHTS, Content, Contents, Part
@@ -75,6 +76,7 @@ class Deletion:
     contents: Contents
     endings: Endings
     runners: RunnerStore
+    apply_sets: ApplySetStore
     announce: "Callable[[TokenRow], None]"
     now: Clock
 
@@ -149,17 +151,22 @@ class Deletion:
                     self.endings.end_role(project, principal, role, action=action)
                     for role in sorted(row["roles"]["SS"])
                 ]
-                return sum(end != "absent" for end in ends)
+                ended: int = sum(end != "absent" for end in ends)
             case "agents":
-                return self.endings.end_agent(project, name, of=None, action=action)
+                ended = self.endings.end_agent(project, name, of=None, action=action)
             case "service_accounts":
-                return self.endings.end_account(project, name, of=None, action=action)
+                ended = self.endings.end_account(project, name, of=None, action=action)
             case "runs":
-                return self.endings.end_run(project, name, action=action)
+                ended = self.endings.end_run(project, name, action=action)
             case "runners":
-                return self._delete_runner(project, name, action)
+                ended = self._delete_runner(project, name, action)
             case "credentials":
-                return self._delete_credential(project, name, action)
+                ended = self._delete_credential(project, name, action)
+            case "apply_sets":
+                resource = AuditedResource(project, "apply_set", name)
+                record = self.endings.audit.record(action, "write_apply_set", resource)
+                ended = self.apply_sets.delete(row, record=record)
+        return ended
 
     def _delete_runner(self, project: str, name: str, action: ActionContext) -> bool:
         try:
