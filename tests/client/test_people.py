@@ -124,6 +124,18 @@ class TestMessages:
         assert json.loads(out)["content"] == "last"
         assert (process.returncode, err) == (0, "")
 
+    def test_follow_ends_with_a_lost_run(self, byline: CommandLine) -> None:
+        """Nobody waits for messages of a run whose heartbeats have stopped."""
+
+        def answer(request: Received) -> Told:
+            is_list = "/messages" in request.path
+            empty: dict[str, Any] = {"messages": [], "next_after": None}
+            return Told(200, json.dumps(empty if is_list else {"status": "lost"}))
+
+        with told(answer) as server:
+            done = byline.facing(server.url)("messages", RUN, "--follow")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
     def test_follow_waits_through_an_outage(self, byline: CommandLine) -> None:
         """A fault after the first answer is reported, and no message is read twice."""
         since = time.monotonic()

@@ -22,6 +22,9 @@ EXAMPLES = (
     "byline messages 01K9ZB4M7YV5T3Q8RXN2D6H1WC --project research --follow",
     "byline messages 01K9ZB4M7YV5T3Q8RXN2D6H1WC --project research --post 'Use the new data.'",
 )
+ENDED = OVER | {"lost"}
+"""The states in which no message is waited for. A lost run may come back, but nothing runs now."""
+
 PAUSE_SECONDS = 5.0
 """The pause after a fault of the service, and where too many requests wait already."""
 
@@ -31,7 +34,8 @@ def command(
     run: Annotated[str, typer.Argument(help="The id of the run.")],
     project: Project = "",
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Wait for more, until the run has ended.")
+        bool,
+        typer.Option("--follow", "-f", help="Wait for more, until the run has ended or is lost."),
     ] = False,
     after: Annotated[str, typer.Option(metavar="ID", help="Only messages after this one.")] = "",
     post: Annotated[
@@ -92,7 +96,7 @@ def _follow(session: Session, path: str, after: str | None, as_json: bool) -> No
                 return
             # The messages are read once more after the run has ended, so none is missed.
             document = object_of(session.ask(ServiceCall("GET", path)), "run", "status")
-            is_over = text_of(document, "status") in OVER
+            is_over = text_of(document, "status") in ENDED
             has_read = True
         except (ServiceUnavailable, RequestRefused) as error:
             is_passing = isinstance(error, ServiceUnavailable) or error.status == 429
