@@ -115,8 +115,9 @@ scan: ## check the templates against the policy scan
 policies: ## check the Cedar policies against their schema and roles.json
 	@tools/setup project
 	$(PYTHON) -m tools.check_policies
-property: ## run the random tests at length: 10,000 sequences of requests, 200 orders of faults, 100 requests an operation
+property: ## run the random tests at length, and the exhaustive ones: 10,000 sequences of requests, 200 orders of faults, 100 requests an operation
 	@tools/setup project
+	$(PYTHON) -m pytest $(PARALLEL) -m exhaustive tests
 	PROPERTY_SEQUENCES=10000 $(PYTHON) -m pytest tests/access/test_model.py -s
 	REGISTRATION_SEEDS=200 OPENAPI_EXAMPLES=100 $(PYTHON) -m pytest $(PARALLEL) \
 	    tests/register/test_registration_faults.py tests/runs/test_running_stack.py

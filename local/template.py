@@ -168,11 +168,11 @@ def _take_code(template: Json, folder: Path) -> dict[str, tuple[Path, ...]]:
     global_layers = template.get("Globals", {}).get("Function", {}).get("Layers", [])
     for logical_id, body in template["Resources"].items():
         properties = body.get("Properties", {})
-        for name in ("CodeUri", "ContentUri"):
+        for name in ("CodeUri", "ContentUri", "Code"):
             if isinstance(properties.get(name), str):
                 folders[logical_id] = folder / properties[name]
                 properties[name] = "s3://local/code"
-        if body["Type"] == "AWS::Serverless::Function":
+        if body["Type"] in ("AWS::Serverless::Function", "AWS::Lambda::Function"):
             layers[logical_id] = [*global_layers, *properties.get("Layers", [])]
     return {
         function: (folders[function], *(folders[layer["Ref"]] for layer in refs))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from botocore.session import get_session
 
 from byline.refresh.token_rows import TokenRow
@@ -84,7 +85,23 @@ OF_OPERATIONS: dict[str, dict[str, Fault]] = {
     **dict.fromkeys(("PutItem", "UpdateItem", "DeleteItem"), OF_THE_TABLE | OF_WRITES),
     "TransactWriteItems": OF_THE_TABLE | OF_TRANSACTIONS,
 }
+ALIKE = frozenset(
+    {
+        *("unavailable", "decryption failed", "encryption failed", "invalid parameter"),
+        *("precondition", "policy", "not known", "index throttled", "account throttled"),
+        *("not valid", "no table", "collection full", "replica in the way", "token reused"),
+        "connection reset",
+    }
+)
+"""Faults that the code does not tell from another one of the same operation."""
+
 SECRET_OPERATIONS = ("GetSecretValue", "PutSecretValue", "CreateSecret", "DeleteSecret")
+
+
+def case(operation: str, fault: str) -> ParameterSet:
+    """A fault of an operation; an exhaustive case if the code does not tell it from others."""
+    marks = [pytest.mark.exhaustive] if fault in ALIKE else []
+    return pytest.param(operation, fault, marks=marks)
 
 
 def worker_that_meets(world: World, trouble: Fault) -> Worker:
@@ -121,8 +138,10 @@ def test_every_error_in_the_model_of_aws_is_tried(
     assert {error.name for error in model.error_shapes} <= tried
 
 
-@pytest.mark.parametrize("fault", OF_SECRETS)
-@pytest.mark.parametrize("operation", SECRET_OPERATIONS)
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [case(operation, fault) for operation in SECRET_OPERATIONS for fault in OF_SECRETS],
+)
 def test_failing_secrets_manager_loses_no_runner_and_no_token(
     world: World, row: TokenRow, operation: str, fault: str
 ) -> None:
@@ -140,7 +159,7 @@ def test_failing_secrets_manager_loses_no_runner_and_no_token(
 
 @pytest.mark.parametrize(
     ("operation", "fault"),
-    [(operation, fault) for operation, faults in OF_OPERATIONS.items() for fault in faults],
+    [case(operation, fault) for operation, faults in OF_OPERATIONS.items() for fault in faults],
 )
 def test_failing_table_loses_no_runner_and_no_token(
     world: World, row: TokenRow, operation: str, fault: str

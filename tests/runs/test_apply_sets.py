@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_runs.apply_sets.requests import MAX_MEMBERS
+from serve_runs.apply_sets.requests import MAX_CHANGES, MAX_MEMBERS
 from tests.runs.access_rows import PROJECT, AccessRows
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
@@ -98,7 +98,7 @@ def test_only_admins_change_sets(
         {"add": [{"kind": "Runner", "key": ""}]},
         {"add": [{"kind": "Runner", "key": "a\nb"}]},
         {"add": [{"kind": "Runner", "key": "x" * 2000}]},
-        {"add": [{"kind": "Runner", "key": str(number)} for number in range(MAX_MEMBERS + 1)]},
+        {"add": [{"kind": "Runner", "key": str(number)} for number in range(MAX_CHANGES + 1)]},
         {"members": []},
     ],
 )
@@ -113,8 +113,9 @@ def test_invalid_member_is_refused(
 
 def test_set_has_a_bound(api: RunsApi, ada: Credential, dynamodb: DynamoDb) -> None:
     """The last member within the bound is added, and the next one is refused."""
-    most = [{"kind": "Runner", "key": str(number)} for number in range(MAX_MEMBERS)]
-    assert change(api, ada, add=most).status == 200
+    for start in range(0, MAX_MEMBERS, MAX_CHANGES):
+        part = [{"kind": "Runner", "key": str(start + each)} for each in range(MAX_CHANGES)]
+        assert change(api, ada, add=part).status == 200
     writes = len(dynamodb.writes())
     refused = change(api, ada, add=[PLANNER])
     assert (refused.status, refused.reason) == (400, "invalid_body")

@@ -18,6 +18,7 @@ export function AccessPage({ query, project }) {
   const credentials = list("credentials");
   const roles = useLive((signal) => project && get(inProject(project, "roles"), {}, { signal }), [project], { once: true });
   const own = useLive((signal) => project && get(inProject(project, "access"), {}, { signal }), [project], { once: true });
+  const reads = useLive((signal) => project && get(inProject(project, "audit"), { action: "read_credential_token", limit: PAGE }, { signal }), [project], { once: true });
   if (!project) return html`<${NoProject} title="Access" what="who may do what" />`;
   const may = (action) => own.data?.permissions.includes(action);
   return html`
@@ -39,10 +40,11 @@ export function AccessPage({ query, project }) {
           <td><${Person} who=${account.who.acts_for} /></td><td>${account.role}</td><td><${Until} at=${account.expires_at} /></td></tr>`)}</tbody></table><//>
     <h2>Credentials</h2>
     <${Part} part=${credentials} empty="No credentials are stored here." rows=${credentials.data?.credentials}>
-      <table><thead><tr><th scope="col">Credential</th><th scope="col">Provider</th><th scope="col">Read by</th><th scope="col">Changed</th></tr></thead><tbody>
+      <table><thead><tr><th scope="col">Credential</th><th scope="col">Provider</th><th scope="col">Read by</th><th scope="col">Last read</th><th scope="col">Changed</th></tr></thead><tbody>
         ${credentials.data?.credentials.map((each) => html`<tr key=${each.name}>
           <td><a href=${`/console/audit?project=${encodeURIComponent(project)}&credential=${encodeURIComponent(each.name)}`}><bdi>${each.name}</bdi></a></td>
           <td>${each.provider}</td><td><bdi>${readersOf(each)}</bdi></td>
+          <td><${LastRead} reads=${reads.data?.records} name=${each.name} /></td>
           <td><${Ago} at=${each.updated_at} /> <${Person} who=${each.who.updated_by} /></td></tr>`)}</tbody></table><//>
     <h2>What may somebody do?</h2>
     <${Question} project=${project} asked=${query.who} />`;
@@ -57,7 +59,13 @@ function Part({ part, rows, empty, children }) {
 }
 
 function Until({ at }) {
-  return at ? html`<${Ago} at=${at} />` : html`<span class="quiet">revoked</span>`;
+  return at ? html`<${Ago} at=${at} />` : html`<span class="quiet">no end</span>`;
+}
+
+// Among the newest reads of the project; their list is the link of the credential.
+function LastRead({ reads, name }) {
+  const last = reads?.find((record) => record.resource.id === name);
+  return last ? html`<${Ago} at=${last.at} /> <${Person} who=${last.who.actor} behalf=${last.who.on_behalf_of} />` : html`<span class="quiet">–</span>`;
 }
 
 function readersOf({ readers }) {

@@ -23,7 +23,7 @@ export function ago(at, now) {
   const seconds = Math.round((Date.parse(at) - now) / 1000);
   if (Math.abs(seconds) < 45) return seconds > 5 ? `in ${seconds} s` : "just now";
   const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
-  return RELATIVE.format(Math.trunc(seconds / size) || Math.sign(seconds), unit === "min" ? "minute" : unit);
+  return RELATIVE.format(Math.trunc(seconds / size) || Math.sign(seconds), unit === "min" ? "minute" : unit).replace(".", "");
 }
 
 /** "1 h 12 min": at most two units. `milliseconds` may be negative, which counts as none. */

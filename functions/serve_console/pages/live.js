@@ -7,9 +7,10 @@ const LONGEST_WAIT = 60_000;
 
 /**
  * What `load(signal)` returns, loaded again while the page is visible: soon after a change, and less and
- * less often without one. A problem keeps what is on the screen. `again()` loads at once.
+ * less often without one. A problem keeps what is on the screen, and so do other inputs with `keep`.
+ * `again()` loads at once.
  */
-export function useLive(load, inputs, { once = false } = {}) {
+export function useLive(load, inputs, { once = false, keep = false } = {}) {
   const [state, setState] = useState({});
   const again = useRef(() => {});
   useEffect(() => {
@@ -42,7 +43,7 @@ export function useLive(load, inputs, { once = false } = {}) {
       if (!document.hidden) turn();
     }
     again.current = look;
-    setState({});
+    if (!keep) setState({});
     turn();
     if (!once) document.addEventListener("visibilitychange", look);
     return () => {
@@ -54,12 +55,30 @@ export function useLive(load, inputs, { once = false } = {}) {
   return { ...state, isLoading: !state.data && !state.problem, again: () => again.current() };
 }
 
+// One timer for all clocks of a page, which stands still while nobody looks.
+const clocks = new Set();
+let timer;
+
 /** The time in milliseconds, anew every `seconds`. */
 export function useNow(seconds = 1) {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
-    const timer = setInterval(() => document.hidden || setNow(Date.now()), seconds * 1000);
-    return () => clearInterval(timer);
+    const clock = { seconds, setNow };
+    clocks.add(clock);
+    timer ??= setInterval(tick, 1_000);
+    return () => {
+      clocks.delete(clock);
+      if (!clocks.size) timer = clearInterval(timer);
+    };
   }, [seconds]);
   return now;
+}
+
+let ticks = 0;
+
+function tick() {
+  if (document.hidden) return;
+  ticks += 1;
+  const now = Date.now();
+  for (const { seconds, setNow } of clocks) if (ticks % seconds === 0) setNow(now);
 }

@@ -18,7 +18,7 @@ export function RunPage({ parts: [project, id] }) {
   const run = useLive((signal) => get(path, {}, { signal }), [path]);
   const access = useLive((signal) => get(inProject(project, "access"), {}, { signal }), [project], { once: true });
   const status = run.data?.status; // each change of state has a record
-  const audit = useLive((signal) => status && get(inProject(project, "audit"), { run: id, limit: 100 }, { signal }), [path, status], { once: true });
+  const audit = useLive((signal) => status && get(inProject(project, "audit"), { run: id, limit: 100 }, { signal }), [path, status], { once: true, keep: true });
   const messages = useMessages(path);
   if (run.isLoading) return html`<${Title}>Run<//><${Loading} />`;
   if (!run.data) return html`<${Title}>Run<//><${Notice} problem=${run.problem} retry=${run.again} />`;

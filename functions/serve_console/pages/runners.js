@@ -46,7 +46,7 @@ function Fleet({ runners }) {
   return html`<div class="fleet">
     <p>${counts.map(([state, count]) => html`<span key=${state} class="count">${count} <${Status} status=${state} /></span>`)}</p>
     <p>${tokens.length} ${tokens.length === 1 ? "token" : "tokens"}${ends.length > 0 && html`, the first expires ${" "}<${Ago} at=${ends[0]} />`}</p>
-    <${Lives} lives=${ends.map((end) => Date.parse(end) - now)} />
+    ${ends.length > 0 && html`<${Lives} lives=${ends.map((end) => Date.parse(end) - now)} />`}
   </div>`;
 }
 

@@ -1,6 +1,6 @@
 // The list of runs: live ones on top, then newest first.
 
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "./html.js";
 import { get, inProject } from "./api.js";
 import { Ago, duration } from "./format.js";
@@ -18,7 +18,8 @@ const MORE = [
   ["label", "Label", "name=value"],
 ];
 const FILTERS = ["status", "person", "since", "until", ...MORE.map(([name]) => name)];
-const PAGE = 50;
+const PAGE = 100;
+const ROWS_AT_ONCE = 20; // a long list in one go would hold up typing and scrolling
 
 export function RunsPage({ query, project }) {
   const inputs = [project, query.cursor, ...FILTERS.map((name) => query[name])];
@@ -84,13 +85,19 @@ export function RunTable({ runs, hasProject }) {
   const waiting = isHeld ? inPlace(shown.current, runs) : null;
   if (!waiting) shown.current = runs;
   const rows = waiting ? waiting.rows : runs;
+  const [count, setCount] = useState(ROWS_AT_ONCE);
+  useEffect(() => {
+    if (count >= rows.length) return undefined;
+    const timer = setTimeout(() => setCount(count + ROWS_AT_ONCE));
+    return () => clearTimeout(timer);
+  }, [count, rows.length]);
   if (!rows.length) return null;
   return html`
     <p class="news" aria-live="polite">${waiting?.more ? `${waiting.more} more when the pointer leaves the list` : ""}</p>
     <table class="runs" onPointerEnter=${() => setHeld(true)} onPointerLeave=${() => setHeld(false)}>
       <thead><tr><th scope="col">Status</th><th scope="col">Run</th><th scope="col">Who</th>
         <th scope="col">Created</th><th scope="col">Took</th><th scope="col">Ended by</th><th scope="col">Runner</th></tr></thead>
-      <tbody>${rows.map((run) => html`<${RunRow} key=${run.id} run=${run} hasProject=${hasProject} />`)}</tbody>
+      <tbody>${rows.slice(0, count).map((run) => html`<${RunRow} key=${run.id} run=${run} hasProject=${hasProject} />`)}</tbody>
     </table>`;
 }
 

@@ -9,6 +9,9 @@ from byline.identity.caller import MAX_PRINCIPAL_BYTES
 from serve_runs.web.requests import PRINTABLE
 
 MAX_MEMBERS = 1000
+MAX_CHANGES = 100
+"""The most members to add or to remove at once. A body has at most 64 KiB."""
+
 MAX_BYTES = 200_000
 """The most bytes of a set's members as JSON. A row of DynamoDB has at most 400 KB."""
 
@@ -29,5 +32,5 @@ class SetMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=T
 class ChangeMembers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The members to add to an apply set and to remove from it. To repeat it changes nothing."""
 
-    add: Annotated[tuple[SetMember, ...], Meta(max_length=MAX_MEMBERS)] = ()
-    remove: Annotated[tuple[SetMember, ...], Meta(max_length=MAX_MEMBERS)] = ()
+    add: Annotated[tuple[SetMember, ...], Meta(max_length=MAX_CHANGES)] = ()
+    remove: Annotated[tuple[SetMember, ...], Meta(max_length=MAX_CHANGES)] = ()
