@@ -210,8 +210,10 @@ def main() -> int:
         Demo(stack, lines).run()
     seconds = time.perf_counter() - started
     outcome = f"{lines.broken} promises broken (!)" if lines.broken else "All as promised"
-    print(f"\n{outcome}, in {seconds:.1f} s. Nothing is left running.")
-    print(f"The same in a browser: LOCAL_STORY=on make up, then http://127.0.0.1:{DEFAULT_PORT}/")
+    print(
+        f"\n{outcome}, in {seconds:.1f} s. Nothing is left running. In a browser:"
+        f" LOCAL_STORY=on make up, then http://127.0.0.1:{DEFAULT_PORT}/"
+    )
     return 1 if lines.broken else 0
 
 

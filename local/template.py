@@ -2,8 +2,8 @@
 
 SAM's own translator reads it. Tables, queues and the like are created by CloudFormation (moto's),
 which also resolves every intrinsic function in the environment of the functions: each value is an
-output of the stack. Of the nested applications, only `console.yaml` is read: nothing here checks
-permissions or raises alarms.
+output of the stack. Of the nested applications, only `console.yaml` is read, which is plain
+CloudFormation: nothing here checks permissions or raises alarms.
 """
 
 import json
@@ -50,9 +50,14 @@ class Template:
 
     @classmethod
     def read(cls, path: Path) -> "Template":
-        """Read and translate `path`. The translator raises its own errors for what is not SAM."""
+        """Read `path`, and translate it where it asks for that.
+
+        The translator raises its own errors for what is not SAM.
+        """
         template = yaml_parse(path.read_text())
         code = _take_code(template, path.parent)
+        if "Transform" not in template:
+            return cls(template, code)
         translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
         return cls(translator.translate(template, parameter_values={}), code)
 
