@@ -9,7 +9,7 @@ import { useLive, useNow } from "./live.js";
 import { Chips, Empty, LIVE, Loading, Notice, Pages, Person, Status, Title } from "./parts.js";
 import { navigate, pageOf, withQuery } from "./route.js";
 
-const STATES = ["pending", "running", "succeeded", "failed", "cancelled"];
+const STATES = ["pending", "running", "succeeded", "failed", "cancelled", "lost"];
 const MORE = [
   ["started_by", "Started by", "anybody"],
   ["through", "Through", "any client"],
