@@ -36,7 +36,7 @@ function initials(name) {
   return letters.map((word) => [...word][0]).join("").toLocaleUpperCase();
 }
 
-export const LIVE = ["pending", "running"];
+export const LIVE = ["pending", "running", "lost"]; // a lost run can still be resumed, ended and cancelled
 
 /** A state as a shape and a word. */
 export function Status({ status }) {
