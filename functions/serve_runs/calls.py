@@ -122,12 +122,11 @@ class Call:
 
     def log(self, message: str, **facts: Any) -> None:
         """Log a message with the caller, the project and `facts`."""
-        caller = self.caller
         logger.info(
             message,
-            actor=caller and caller.subject,
-            actor_issuer=caller and caller.issuer,
-            on_behalf_of=caller and caller.represents and caller.represents.subject,
+            actor=self.caller and self.caller.subject,
+            actor_issuer=self.caller and self.caller.issuer,
+            on_behalf_of=self.caller and self.caller.represents and self.caller.represents.subject,
             project=self.project,
             **facts,
         )
@@ -170,8 +169,9 @@ class Api:
         """
         logger.append_keys(request_id=context.aws_request_id)
         path = event.get("path", "")
-        for group in [group for group in self.routes.pending if group.may_have(path)]:
-            self.routes.load(group)
+        for group in [*self.routes.pending]:
+            if group.part in path and path.count("/") <= group.most_slashes:
+                self.routes.load(group)
         is_head = event.get("httpMethod") == "HEAD"
         if is_head and "HEAD" in self.routes.methods_of(path):
             event = {**event, "httpMethod": "GET"}

@@ -43,6 +43,16 @@ DUE = Access(
     ("*",),
     ((SELECT, "ALL_PROJECTED_ATTRIBUTES"),),
 )
+LOST = Access(
+    "plan_refresh",
+    "dynamodb:UpdateItem",
+    "RunsTable",
+    ("*",),
+    (),
+    frozenset({"project", "id", "heartbeat_due", "heartbeat_shard", "last_request", "live"})
+    | {"lost_at", "status", "updated_at"},
+)
+RECORD_OF_LOST_RUN = Access("plan_refresh", "dynamodb:PutItem", "AccessTable", ("audit#*",))
 WORK = Access("plan_refresh", "sqs:SendMessage", "RefreshQueue")
 
 LEASE = Access("refresh_tokens", "dynamodb:DeleteItem", "RunnersTable", ("lease#*",))
@@ -83,7 +93,7 @@ OF_A_RUN = (
     "last_request",
     "live",
 )
-"""Attributes of a run that the registrar must not change."""
+"""Attributes of a run that the registrar must not change, nor the planner most of them."""
 
 ADMINISTRATION = {
     "dynamodb:DeleteTable": arn("dynamodb", "table/AccessTable"),
@@ -258,6 +268,20 @@ def _by_the_planner_and_the_refresher() -> Iterator[tuple[str, Attack]]:
         "read the runs of a creator as the planner", DUE, resource="RunsTable/index/by-creator"
     )
     yield _pair("read runners beside the index as the planner", DUE, resource="RunnersTable")
+    for name in sorted({*OF_A_RUN, "finished_by", "reason"} - LOST.attributes):
+        changed = LOST.attributes | {name}
+        yield _pair(f"change {name} of a run as the planner", LOST, attributes=changed)
+    yield _pair("update no named attribute as the planner", LOST, attributes=frozenset())
+    for returned in ("ALL_OLD", "ALL_NEW"):
+        conditions = ((RETURN_VALUES, returned),)
+        yield _pair(f"{returned} of a run as the planner", LOST, conditions=conditions)
+    for prefix in ("project#", "principal#", ""):
+        keys = (f"{prefix}*",)
+        yield _pair(f"put {prefix}* as the planner", RECORD_OF_LOST_RUN, keys=keys)
+    yield _pair(
+        "put a record and a role as the planner", RECORD_OF_LOST_RUN, keys=("audit#*", "project#*")
+    )
+    yield _pair("put in AccessTable without a key as the planner", RECORD_OF_LOST_RUN, keys=())
     yield _pair("receive messages as the planner", WORK, action="sqs:ReceiveMessage")
     yield _pair("receive messages as the API", FIRST_TOKEN, action="sqs:ReceiveMessage")
     yield _pair("send into another queue as the API", FIRST_TOKEN, resource="RefreshDeadLetters")

@@ -38,12 +38,14 @@ def requests_of_aws() -> Iterator[Request]:
 
 
 def _of_runtime(function: str) -> Iterator[Request]:
-    role, group = role_of_function(function), deployment().properties(function)["LoggingConfig"]
+    properties = deployment().properties(function)
+    role, group = role_of_function(function), properties["LoggingConfig"]
     stream = arn("logs", f"log-group:{group['LogGroup']}:log-stream:2026/11/26/[1]a1b2")
     for action in ("CreateLogStream", "PutLogEvents"):
         yield of_role(role, f"logs:{action}", stream)
-    for action in ("PutTraceSegments", "PutTelemetryRecords"):
-        yield of_role(role, f"xray:{action}", "*")
+    if "TracingConfig" in properties:
+        for action in ("PutTraceSegments", "PutTelemetryRecords"):
+            yield of_role(role, f"xray:{action}", "*")
 
 
 def _of_source(mapping: Json) -> Iterator[Request]:

@@ -32,7 +32,9 @@ class Deployment:
         source = source or template()
         self.parameters = {name: body["Default"] for name, body in source["Parameters"].items()}
         self.parameters |= given
-        self._translated = flatten(source, self.parameters, applications=["Permissions"])
+        self._translated = flatten(
+            source, self.parameters, applications=["Permissions", "WebConsole"]
+        )
         self._physical_ids: dict[str, str] = {}
 
     def resources(self, kind: str) -> list[str]:

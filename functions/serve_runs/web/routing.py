@@ -56,12 +56,7 @@ class RouteGroup(msgspec.Struct, frozen=True):
 
     part: str
     load: Callable[[], Sequence[Route]]
-    most_slashes: int | None = None
-
-    def may_have(self, path: str) -> bool:
-        """Whether the group may have a route for `path`."""
-        is_short = self.most_slashes is None or path.count("/") <= self.most_slashes
-        return is_short and self.part in path
+    most_slashes: int = 1_000
 
 
 class RouteTable:
