@@ -155,7 +155,7 @@ class TestSending:
         self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
     ) -> None:
         """A run is not watched before it is started."""
-        run = api.create(ada, heartbeat_seconds=10)
+        run = api.create(ada, heartbeat_seconds=10.0)
         answer = post(api, ada, run, "heartbeat")
         assert (answer.status, answer.json["current_status"]) == (409, "pending")
         assert indexed(dynamodb) == set()

@@ -17,6 +17,7 @@ LONGEST = "é" * 1_000
         ({}, (None, None)),
         ({"reason": "a"}, ("a", None)),
         ({"reason": LONGEST, "exit_code": 255}, (LONGEST, 255)),
+        ({"exit_code": 7.0}, (None, 7)),
         ({"exit_code": 0}, (None, 0)),
         ({"reason": None, "exit_code": None}, (None, None)),
     ],

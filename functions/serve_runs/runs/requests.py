@@ -30,7 +30,8 @@ class CreateRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parent_run: RunId | None = None
     labels: Annotated[dict[LabelName, LabelValue], Meta(max_length=32)] = {}
     # Absent from the digest of a body without it, which an `Idempotency-Key` is compared by.
-    heartbeat_seconds: Annotated[int, Meta(ge=10, le=3_600)] | UnsetType = UNSET
+    # JSON has one kind of number, so 30.0 is a whole number too (RFC 8259, section 6).
+    heartbeat_seconds: Annotated[float, Meta(ge=10, le=3_600, multiple_of=1)] | UnsetType = UNSET
 
 
 class EndRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +41,7 @@ class EndRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     reason: Annotated[str, Meta(min_length=1, max_length=1_000, pattern=PRINTABLE)] | None = None
-    exit_code: Annotated[int, Meta(ge=0, le=255)] | None = None
+    exit_code: Annotated[float, Meta(ge=0, le=255, multiple_of=1)] | None = None
 
 
 class ListRuns(PageQuery, frozen=True, forbid_unknown_fields=True):

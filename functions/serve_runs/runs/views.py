@@ -156,7 +156,7 @@ def end_attributes(end: EndRun | None) -> Item:
     if end is not None and end.reason is not None:
         attributes["reason"] = {"S": end.reason}
     if end is not None and end.exit_code is not None:
-        attributes["exit_code"] = {"N": str(end.exit_code)}
+        attributes["exit_code"] = {"N": str(int(end.exit_code))}
     return attributes
 
 
@@ -229,7 +229,7 @@ def _given(body: CreateRun) -> Item:
         if value is not None:
             given[name] = {"S": value}
     if body.heartbeat_seconds is not msgspec.UNSET:
-        given["heartbeat_seconds"] = {"N": str(body.heartbeat_seconds)}
+        given["heartbeat_seconds"] = {"N": str(int(body.heartbeat_seconds))}
     if body.labels:
         given["labels"] = {"M": {label: {"S": value} for label, value in body.labels.items()}}
     return given
