@@ -1,14 +1,15 @@
-"""The heartbeats of a run, sent by a thread while its command runs."""
+"""The heartbeats of a run, sent by a thread while its command or its block runs."""
 
 import threading
 from collections.abc import Callable
 from urllib.parse import quote
 
 from byline_client.conversation import ServiceCall
-from byline_client.errors import ClientError, RequestRefused
+from byline_client.errors import ClientError, Misused, RequestRefused
 from byline_client.record import RunPlan
 from byline_client.service import Service
 
+EVERY_SECONDS = 30.0
 MISSED = 4
 """A run is lost when as many heartbeats in sequence have not arrived."""
 
@@ -21,8 +22,15 @@ FINAL = frozenset({403, 404, 409})
 """The statuses after which no later heartbeat would be accepted."""
 
 
-def allowed_silence(every: float) -> int:
-    """The seconds of silence after which a run is lost that sends a heartbeat `every` seconds."""
+def allowed_silence(every: float, *, option: str) -> int:
+    """The seconds of silence after which a run is lost that sends a heartbeat `every` seconds.
+
+    0 for a run without heartbeats. `option`: what gives `every`, for the message of `Misused`.
+    """
+    if not every:
+        return 0
+    if not LEAST_SECONDS / MISSED <= every <= MOST_SECONDS / MISSED:
+        raise Misused(f"{option} must be 0, or from 2.5 to 900 seconds.")
     return min(max(round(every * MISSED), LEAST_SECONDS), MOST_SECONDS)
 
 
@@ -75,7 +83,7 @@ class Heartbeats:
                 return True
             state = refused.members.get("current_status")
             why = f"the run is {state}" if state else str(refused)
-            self._say(f"byline: {why}. It gets no more heartbeats; the command goes on.")
+            self._say(f"byline: {why}. It gets no more heartbeats, and it goes on.")
             return False
         except ClientError:
             return True

@@ -18,6 +18,12 @@ import anyio.to_thread
 from byline_client.conversation import ServiceCall
 from byline_client.credentials.order import Source, choose
 from byline_client.errors import ClientError, Misused, RequestRefused
+from byline_client.heartbeats import (
+    ANSWER_SECONDS,
+    EVERY_SECONDS,
+    Heartbeats,
+    allowed_silence,
+)
 from byline_client.record import RunEnd, new_plan, opening, perform, perform_async
 from byline_client.service import AsyncService, Service
 from byline_client.settings import config_folder, read_settings
@@ -37,6 +43,8 @@ class RecordedRun:
     """A run, from entering the block to leaving it. `id` is empty while it is not recorded.
 
     A block that ends normally finishes it, an exception fails it, and a cancellation cancels it.
+    A thread sends a heartbeat every `heartbeat` seconds; 0 for none. After four missed ones the run
+    is lost.
     """
 
     def __init__(  # noqa: PLR0913 - the members of a run
@@ -48,6 +56,7 @@ class RecordedRun:
         agent: str = "",
         runner: str = "",
         parent_run: str = "",
+        heartbeat: float = EVERY_SECONDS,
         strict: bool = False,
         url: str = "",
         profile: str = "",
@@ -60,8 +69,16 @@ class RecordedRun:
         self.id = ""
         self._settings = read_settings(environ, url=url, profile=profile)
         self._plan = new_plan(
-            project, name=name, labels=labels, agent=agent, runner=runner, parent_run=parent_run
+            project,
+            name=name,
+            labels=labels,
+            agent=agent,
+            runner=runner,
+            parent_run=parent_run,
+            heartbeat_seconds=allowed_silence(heartbeat, option="`heartbeat=`"),
         )
+        self._heartbeat = heartbeat
+        self._heartbeats: Heartbeats | None = None
         self._strict = strict
         self._is_refused = False
         self._chosen: tuple[Source, Tokens] | None = None
@@ -75,6 +92,7 @@ class RecordedRun:
                 self.id = perform(opening(self._plan), service.ask)
         except ClientError as error:
             self._continue_without(error)
+        self._start_heartbeats()
         return self
 
     def __exit__(
@@ -88,6 +106,7 @@ class RecordedRun:
                 self.id = await perform_async(opening(self._plan), service.ask)
         except ClientError as error:
             self._continue_without(error)
+        self._start_heartbeats()
         return self
 
     async def __aexit__(
@@ -104,6 +123,7 @@ class RecordedRun:
             **{
                 "project": self._plan.project,
                 "parent_run": self.id,
+                "heartbeat": self._heartbeat,
                 "strict": self._strict,
                 "url": self._settings.url,
                 "environ": self._settings.environ,
@@ -159,7 +179,25 @@ class RecordedRun:
         self._is_refused = isinstance(error, RequestRefused)
         logger.warning("the run is not recorded: %s", error)
 
+    def _start_heartbeats(self) -> None:
+        if not (self.id and self._heartbeat):
+            return
+
+        def open_service() -> Service:
+            return self._service(answer_seconds=ANSWER_SECONDS, deadline_seconds=ANSWER_SECONDS)
+
+        self._heartbeats = Heartbeats(
+            self._plan,
+            self.id,
+            every=self._heartbeat,
+            open_service=open_service,
+            say=logger.warning,
+        )
+        self._heartbeats.__enter__()
+
     def _end(self, error: BaseException | None) -> None:
+        if self._heartbeats is not None:
+            self._heartbeats.__exit__()
         if self._is_refused:
             return
         spool = Spool(config_folder(self._settings.environ))

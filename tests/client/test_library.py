@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def test_block_is_recorded(tmp_path: Path) -> None:
                 pass
         child = json.loads(server.received[3].body)
     assert changes(server) == ["runs", "start", "messages", "runs", "start", "finish", "finish"]
-    assert child == {"name": "step", "parent_run": "01JABC"}
+    assert child == {"name": "step", "parent_run": "01JABC", "heartbeat_seconds": 120}
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,52 @@ def test_error_ends_the_run_and_passes_on(
     assert changes(server)[-1] == change
     body = server.received[-1].body
     assert (json.loads(body) if body else None) == end
+
+
+def test_heartbeats_are_sent_until_the_block_ends(tmp_path: Path) -> None:
+    """The service learns the allowed silence, and hears of the block and of its child."""
+    with told(created) as server:
+        environ = environment(server.url, tmp_path)
+        with byline_client.run(project="research", heartbeat=2.5, environ=environ) as run:
+            time.sleep(3)
+            with run.child():
+                pass
+        bodies = [json.loads(each.body) for each in server.received if each.path.endswith("/runs")]
+        sent = changes(server)
+        time.sleep(3)
+        assert changes(server) == sent
+    assert sent == ["runs", "start", "heartbeat", "runs", "start", "finish", "finish"]
+    assert [body["heartbeat_seconds"] for body in bodies] == [10, 10]
+
+
+def test_heartbeats_are_sent_beside_an_event_loop(tmp_path: Path) -> None:
+    """A loop that waits, or is busy, sends heartbeats too."""
+
+    async def work(url: str) -> None:
+        environ = environment(url, tmp_path)
+        async with byline_client.run(project="research", heartbeat=2.5, environ=environ):
+            time.sleep(3)
+
+    with told(created) as server:
+        asyncio.run(work(server.url))
+        assert changes(server) == ["runs", "start", "heartbeat", "finish"]
+
+
+def test_run_without_heartbeats_sends_none(tmp_path: Path) -> None:
+    """`heartbeat=0` leaves the run running until somebody ends it."""
+    with told(created) as server:
+        environ = environment(server.url, tmp_path)
+        with byline_client.run(project="research", heartbeat=0, environ=environ):
+            pass
+        assert server.received[0].body == "{}"
+
+
+@pytest.mark.parametrize("seconds", [2.4, 901, -1])
+def test_heartbeats_that_the_service_refuses_raise(tmp_path: Path, seconds: float) -> None:
+    """The bounds are those of the service, and the error names the parameter."""
+    environ = environment("http://127.0.0.1:1", tmp_path)
+    with pytest.raises(byline_client.ClientError, match="`heartbeat=`"):
+        byline_client.run(project="research", heartbeat=seconds, environ=environ)
 
 
 def test_event_loop_is_not_held_up(tmp_path: Path) -> None:

@@ -13,9 +13,7 @@ from byline_client.cli.terminal import say
 from byline_client.errors import ClientError, Misused, RequestRefused
 from byline_client.heartbeats import (
     ANSWER_SECONDS,
-    LEAST_SECONDS,
-    MISSED,
-    MOST_SECONDS,
+    EVERY_SECONDS,
     Heartbeats,
     allowed_silence,
 )
@@ -55,7 +53,7 @@ def command(
             help="How often to show that the command runs; 0 for never. After four missed "
             "heartbeats the run is lost.",
         ),
-    ] = 30,
+    ] = EVERY_SECONDS,
     strict: Annotated[
         bool, typer.Option("--strict", help="Do not run the command if the run is not recorded.")
     ] = False,
@@ -63,8 +61,6 @@ def command(
     """Run a command, and record the run, its end and who started it."""
     session = session_of(ctx)
     environ = session.environ
-    if heartbeat and not LEAST_SECONDS / MISSED <= heartbeat <= MOST_SECONDS / MISSED:
-        raise Misused("--heartbeat must be 0, or from 2.5 to 900 seconds.")
     project = project_of(session, project)
     is_nested = environ.get("BYLINE_PROJECT") == project
     plan = new_plan(
@@ -74,7 +70,7 @@ def command(
         agent=agent,
         runner=runner,
         parent_run=parent or (environ.get("BYLINE_RUN_ID", "") if is_nested else ""),
-        heartbeat_seconds=allowed_silence(heartbeat) if heartbeat else 0,
+        heartbeat_seconds=allowed_silence(heartbeat, option="--heartbeat"),
     )
     if shutil.which(words[0]) is None and not os.path.dirname(words[0]):  # noqa: PTH120
         say(f"byline: there is no command {words[0]}.")
