@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from local.openid_provider import ADA, BROWSER_CLIENT, OpenIDProvider
 from local.outside_provider import OutsideProvider
 from local.sample_keys import sample_issuer_keys, sample_load_balancer_keys
 from local.stack import Ports, Stack
+from tests.docs.people_tokens import token_of_client
 from tests.local.chromium import open_chromium
 
 ROOT = Path(__file__).parents[2]
@@ -182,7 +183,14 @@ def test_no_token_is_in_the_functions_log(stack: Stack) -> None:
             assert client.headers["authorization"].split(".")[1] not in log
 
 
-def test_tick_refreshes_a_due_token_without_a_message() -> None:
+@pytest.fixture(scope="module")
+def ticking() -> Iterator[Stack]:
+    """A running stack whose schedule ticks each second."""
+    with Stack(tick_seconds=1) as stack:
+        yield stack
+
+
+def test_tick_refreshes_a_due_token_without_a_message(ticking: Stack) -> None:
     """The schedule refreshes a due token through the template's planner, queue and worker.
 
     The token is in its secret, and neither in the log nor in the token's row.
@@ -190,26 +198,65 @@ def test_tick_refreshes_a_due_token_without_a_message() -> None:
     now = int(time.time())
     key = MintKey.of(project="research", client="nightly-train")
     row = new_token(key, token_id="by-hand", created_at="2026-11-22T18:08:39.567Z", now=now)
-    with Stack(tick_seconds=1) as stack:
-        stack.give_client("research", "nightly-train")
-        dynamodb = stack.aws.client("dynamodb")
-        dynamodb.put_item(TableName="RunnersTable", Item=token_item(row))
-        end = time.monotonic() + 20
+    ticking.give_client("research", "nightly-train")
+    dynamodb = ticking.aws.client("dynamodb")
+    dynamodb.put_item(TableName="RunnersTable", Item=token_item(row))
+    end = time.monotonic() + 20
 
-        def item() -> Any:
-            return dynamodb.get_item(TableName="RunnersTable", Key=row.key)["Item"]
+    def item() -> Any:
+        return dynamodb.get_item(TableName="RunnersTable", Key=row.key)["Item"]
 
-        while "slot" not in (refreshed := item()):
-            assert time.monotonic() < end, stack.log_text()
-            time.sleep(0.2)
-        names = SecretNames(stack.secret_prefix)
-        slot = int(refreshed["slot"]["N"])
-        secret = stack.aws.client("secretsmanager").get_secret_value(
-            SecretId=names.token("research", "nightly-train", row.id, slot)
-        )
-        token = json.loads(secret["SecretString"])["token"]
-        assert token.split(".")[2] not in stack.log_text() + json.dumps(refreshed)
-        assert read_token_row(refreshed).generation == 1
+    while "slot" not in (refreshed := item()):
+        assert time.monotonic() < end, ticking.log_text()
+        time.sleep(0.2)
+    names = SecretNames(ticking.secret_prefix)
+    slot = int(refreshed["slot"]["N"])
+    secret = ticking.aws.client("secretsmanager").get_secret_value(
+        SecretId=names.token("research", "nightly-train", row.id, slot)
+    )
+    token = json.loads(secret["SecretString"])["token"]
+    assert token.split(".")[2] not in ticking.log_text() + json.dumps(refreshed)
+    assert read_token_row(refreshed).generation == 1
+
+
+def test_command_that_is_killed_with_its_client_is_lost(ticking: Stack, tmp_path: Path) -> None:
+    """No end is claimed for it. The tick finds the silence, and the run may still be finished."""
+    environ = {
+        **os.environ,
+        "BYLINE_URL": ticking.url,
+        "BYLINE_TOKEN": token_of_client("nightly-train", ticking),
+        "BYLINE_CONFIG_DIR": str(tmp_path),
+        "PYTHONPATH": str(ROOT / "client"),
+    }
+    options = ["--project", "research", "--name", "killed", "--heartbeat", "2.5"]
+    words = [sys.executable, "-m", "byline_client", "run", *options]
+    job = subprocess.Popen(
+        [*words, "--", "sh", "-c", "touch begun; exec sleep 60"],
+        cwd=tmp_path,
+        env=environ,
+        start_new_session=True,
+    )
+    wait_for((tmp_path / "begun").exists)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    with application_of(ticking) as application:
+
+        def killed() -> Any:
+            listed = application.get(RUNS, params={"created_by": "me"}).json()["runs"]
+            return next(run for run in listed if run["name"] == "killed")
+
+        assert killed()["status"] == "running"
+        wait_for(lambda: killed()["status"] == "lost")
+        assert killed()["finished_by"] is None
+        assert application.post(f"{RUNS}/{killed()['id']}/fail").json()["status"] == "failed"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 def test_single_value_events_get_the_same_answers() -> None:
