@@ -13,6 +13,8 @@ from tests.docs.documents import section
 from tests.local.github_action import Job
 
 RUNS = "/v1/projects/research/runs"
+SHADOWS = ("logging", "venv", "sysconfig", "pip", "byline_client", "httpx", "typing", "subprocess")
+"""Modules of a checkout that a stranger may have written."""
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,15 @@ def admin(stack: Stack) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the job, in which the client is installed once."""
-    return tmp_path_factory.mktemp("job")
+    """The folder of the job, in which the client is installed once.
+
+    Its checkout has modules of the names that the action's own Python imports.
+    """
+    created = tmp_path_factory.mktemp("job")
+    for name in SHADOWS:
+        line = f"open({str(created / 'foreign')!r}, 'a').write('{name} ')\n"
+        (created / f"{name}.py").write_text(line)
+    return created
 
 
 @pytest.fixture
@@ -87,6 +96,16 @@ def test_documented_step_is_recorded_as_started_by_its_job(
     assert (run["status"], run["name"], run["labels"]) == ("succeeded", "train", {"team": "ml"})
     assert run["who"]["executed_by"]["name"].startswith("acme/train @ main, workflow train")
     assert list(job.folder.glob("byline-command.*")) == []
+
+
+@pytest.mark.stack
+def test_modules_of_the_checkout_do_not_run_with_the_rights_of_the_job(
+    stack: Stack, job: Job
+) -> None:
+    """The action runs no Python of the working directory. The command itself may."""
+    done = job.use(url=stack.url, project="research", run="python3 -c 'import httpx'")
+    assert done.returncode == 0, done.stderr
+    assert (job.folder / "foreign").read_text() == "httpx "
 
 
 @pytest.mark.stack
