@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 MESSAGES_A_CALL = 10
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html"""
 
-LEFT_MILLISECONDS = 10_000
-"""The time that a tick keeps for its metrics when it marks lost runs."""
+MARK_MILLISECONDS = 20_000
+"""The time that a mark of a lost run, or the query before it, may need: three attempts of a call
+that is not answered. A tick with less time begins none."""
 
 WORKERS = 2
 """How many instances of RefreshTokensFunction its event source invokes at once."""
@@ -124,15 +125,16 @@ class Planner:
             writes=self.writes,
         )
         unsent = self._send(units, begins=begins, now=now)
-        unmarked = self.lost_runs.mark(
-            now=time.time(),
-            request_id=context.aws_request_id,
-            may_go_on=lambda: context.get_remaining_time_in_millis() > LEFT_MILLISECONDS,
-        )
         self.metrics.count("Ticks")
         if not unread:  # Rows that were not read must not be reported as healthy.
             report_health(self.metrics, token_health(rows, now=now))
+        # Before the marks: a tick that they hold up has planned all tokens and says so.
         self.metrics.flush()
+        unmarked = self.lost_runs.mark(
+            now=time.time(),
+            request_id=context.aws_request_id,
+            may_go_on=lambda: context.get_remaining_time_in_millis() > MARK_MILLISECONDS,
+        )
         if failures := [*unread, *unsent, *unmarked]:
             raise failures[0]
         return {"units": len(units)}

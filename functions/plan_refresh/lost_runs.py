@@ -2,8 +2,8 @@
 
 index `by-heartbeat`, shard by shard → runs whose time is over → for each one transaction of the
 mark and its audit record. The mark requires the state and the time that were read, so a heartbeat,
-an end of the run or another tick in between wins. A tick that stops half-way leaves the rest to the
-next one.
+an end of the run or another tick in between wins. A mark that fails stops no other one. A tick that
+stops half-way leaves the rest to the next one.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,17 +49,24 @@ class LostRuns:
         """
         failures: list[Exception] = []
         for shard in SHARDS:
+            if not may_go_on():
+                return failures
             try:
                 for key in self._silent(shard, now=now):
                     if not may_go_on():
                         return failures
-                    self._mark(key, now=now, request_id=request_id)
-            except (ClientError, BotoCoreError, Contended) as error:
+                    try:
+                        self._mark(key, now=now, request_id=request_id)
+                    except (ClientError, BotoCoreError, Contended) as error:
+                        run = f"{key['project']['S']}/{key['id']['S']}"
+                        self.logger.error("lost run not marked", run=run, error=error_name(error))
+                        failures.append(error)
+            except (ClientError, BotoCoreError) as error:
                 if _is_about_the_index(error):
                     # A version that adds the index runs before DynamoDB has made and filled it.
                     self.logger.warning("index of heartbeats is not there yet")
                     return failures
-                self.logger.error("lost runs not marked", shard=shard, error=error_name(error))
+                self.logger.error("silent runs not read", shard=shard, error=error_name(error))
                 failures.append(error)
         return failures
 

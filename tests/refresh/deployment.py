@@ -53,9 +53,12 @@ class Deployment:
     worker: Callable[[dict[str, Any], Any], dict[str, Any]]
     planner: Callable[[dict[str, Any], Any], dict[str, int]]
 
-    def tick(self, **event: str) -> dict[str, int]:
-        """One tick with this event; without a scheduled time it is for now."""
-        return self.planner(event, Context(time.time() + 50))
+    def tick(self, *, seconds: float = 50, **event: str) -> dict[str, int]:
+        """One tick with this event; without a scheduled time it is for now.
+
+        `seconds`: the time that it has.
+        """
+        return self.planner(event, Context(time.time() + seconds))
 
     def invoke(self, records: Sequence[dict[str, Any]], *, seconds: float = 60) -> list[str]:
         """Invoke the worker with a batch of messages; returns the ids that it gives back."""

@@ -18,7 +18,7 @@ from byline.refresh.timing import LEASE_SECONDS, TICK_SECONDS
 from byline.refresh.token_rows import TokenRow, token_item
 from byline.refresh.work_units import MintKey, shards
 from plan_refresh.planning import REPEAT_SECONDS
-from stand_ins.faults import LoseAnswer
+from stand_ins.faults import LoseAnswer, Meanwhile
 from stand_ins.refusal import ACCESS_DENIED, INTERNAL_ERROR
 from tests.refresh.conftest import Said
 from tests.refresh.deployment import Deployment, deployed, message_of, sqs_record
@@ -419,6 +419,12 @@ def put_silent_run(world: World, run_id: str, *, due: int) -> None:
     world.dynamodb.put_item(TableName=RUNS_TABLE, Item=item | {"heartbeat_due": {"N": str(due)}})
 
 
+def states(world: World) -> dict[str, str]:
+    """The state of each run."""
+    rows = world.dynamodb.scan(TableName=RUNS_TABLE)["Items"]
+    return {row["id"]["S"]: row["status"]["S"] for row in rows}
+
+
 def test_tick_marks_silent_runs(deployment: Deployment) -> None:
     """Runs whose heartbeats have stopped are lost, whether tokens are due or not."""
     world, now = deployment.world, int(time.time())
@@ -426,19 +432,46 @@ def test_tick_marks_silent_runs(deployment: Deployment) -> None:
     put_silent_run(world, "alive", due=now + 60)
     world.register("nightly")
     assert deployment.tick() == {"units": 1}
-    rows = world.dynamodb.scan(TableName=RUNS_TABLE)["Items"]
-    states = {row["id"]["S"]: row["status"]["S"] for row in rows}
-    assert states == {"silent": "lost", "alive": "running"}
+    assert states(world) == {"silent": "lost", "alive": "running"}
 
 
-def test_runs_that_cannot_be_marked_do_not_stop_the_tokens(deployment: Deployment) -> None:
-    """The messages are sent first, and then the tick fails."""
-    put_silent_run(deployment.world, "silent", due=int(time.time()) - 1)
-    deployment.world.register("nightly")
-    deployment.world.aws.faults.follow("TransactWriteItems", ACCESS_DENIED)
+def test_run_that_cannot_be_marked_stops_neither_tokens_nor_other_runs(
+    deployment: Deployment, said: Said
+) -> None:
+    """The messages are sent first, the next run of the shard is marked, and the tick fails."""
+    world, now = deployment.world, int(time.time())
+    put_silent_run(world, "first", due=now - 2)
+    put_silent_run(world, "second", due=now - 1)
+    world.register("nightly")
+    world.aws.faults.follow("TransactWriteItems", ACCESS_DENIED)
     with pytest.raises(InvocationFailed, match="AccessDeniedException"):
         deployment.tick()
     assert len(planned(deployment)) == 1
+    assert states(world) == {"first": "running", "second": "lost"}
+    (line,) = [json.loads(line) for line in said() if "lost run not marked" in line]
+    assert (line["run"], line["error"]) == ("payments/first", "AccessDeniedException")
+
+
+def test_metrics_are_written_before_runs_are_marked(deployment: Deployment, said: Said) -> None:
+    """A tick that Lambda ends during a mark is counted, because it has planned all tokens."""
+    world = deployment.world
+    told: list[Any] = []
+    put_silent_run(world, "silent", due=int(time.time()) - 1)
+    reading = Meanwhile(lambda: told.extend(metrics(said(), "Ticks")))
+    world.aws.faults.follow("TransactWriteItems", reading)
+    deployment.tick()
+    assert [document["DueUnits"] for document in told] == [[0.0]]
+    assert states(world) == {"silent": "lost"}
+
+
+def test_tick_with_little_time_left_begins_no_mark(deployment: Deployment) -> None:
+    """A call that is not answered would take longer than the tick has. The next tick marks it."""
+    world = deployment.world
+    put_silent_run(world, "silent", due=int(time.time()) - 1)
+    deployment.tick(seconds=19)
+    assert states(world) == {"silent": "running"}
+    deployment.tick()
+    assert states(world) == {"silent": "lost"}
 
 
 def test_health_includes_the_token_that_is_due_next(deployment: Deployment, said: Said) -> None:

@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from byline.heartbeats import HEARTBEAT_INDEX, SHARDS, shard_of
-from byline.tables.rows import Item
+from byline.tables.rows import WRITE_ATTEMPTS, Contended, Item
 from plan_refresh.lost_runs import LostRuns
 from serve_runs.runs.views import live_partition, run_key
 from tests.runs.identity_server import Credential, Web
@@ -358,8 +358,9 @@ class TestMark:
         """Each run is marked by itself, and the next tick goes on."""
         runs = [running(api, ada) for _ in range(4)]
         at = max(due(dynamodb, run) for run in runs)
-        answers = iter([True, True, False])
-        failures = marker(dynamodb).mark(now=at, request_id="tick", may_go_on=lambda: next(answers))
+        failures = marker(dynamodb).mark(
+            now=at, request_id="tick", may_go_on=lambda: len(records_of_losses(dynamodb)) < 2
+        )
         assert failures == []
         assert len(records_of_losses(dynamodb)) == 2
         assert mark(dynamodb, at, "next") == 2
@@ -376,6 +377,18 @@ class TestMark:
         failures = marker(dynamodb).mark(now=at, request_id="tick", may_go_on=lambda: True)
         assert len(records_of_losses(dynamodb)) == len(runs) - len(first)
         assert len(failures) == 1
+
+    def test_mark_that_fails_stops_no_other_run(
+        self, api: RunsApi, ada: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """More runs than shards, so some share one: all but the contended run are marked."""
+        runs = [running(api, ada) for _ in range(len(SHARDS) + 1)]
+        at = max(due(dynamodb, run) for run in runs)
+        dynamodb.faults.extend([conflict()] * WRITE_ATTEMPTS)
+        failures = marker(dynamodb).mark(now=at, request_id="tick", may_go_on=lambda: True)
+        assert [type(failure) for failure in failures] == [Contended]
+        assert len(records_of_losses(dynamodb)) == len(runs) - 1
+        assert mark(dynamodb, at, "next") == 1
 
     def test_index_that_is_not_there_yet_is_no_failure(
         self, dynamodb: DynamoDb, caplog: pytest.LogCaptureFixture
