@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from serve_runs.credentials.reader_entries import READER
+from serve_runs.people.holdings import marker_key
 from stand_ins.faults import Meanwhile
 from tests.runs.credentials_api import TOKEN, CredentialsApi
 from tests.runs.identity_server import Credential, Web
@@ -18,8 +19,7 @@ from tools.index_people import index_people
 def stored(credentials: CredentialsApi, ada: Credential) -> CredentialsApi:
     """The credential `github`, bound to the applications `robot` and `other`; Ada administers
     every project."""
-    client = credentials.world.dynamodb
-    index_people(client, runs_table=TABLE, access_table=ACCESS_TABLE)
+    index(credentials)
     assert credentials.put(ada).status == 201
     assert bind(credentials, ada, "robot", "other").status == 200
     return credentials
@@ -29,6 +29,12 @@ def stored(credentials: CredentialsApi, ada: Credential) -> CredentialsApi:
 def robot(web: Web) -> Credential:
     """The application's own token."""
     return web.bearer("robot", client="robot")
+
+
+def index(of: CredentialsApi) -> int:
+    """Run the command after an upgrade. Its calls meet the planned faults."""
+    client = of.world.aws.client("dynamodb")
+    return index_people(client, runs_table=TABLE, access_table=ACCESS_TABLE)
 
 
 def named(of: CredentialsApi, subject: str) -> dict[str, str]:
@@ -141,3 +147,54 @@ def test_readers_that_change_meanwhile_are_kept(
     )
     assert offboard(stored, ada, web).json["ended"]["credential_readers"] == 1
     assert stored.get(ada).json["readers"] == [named(stored, "other"), named(stored, "third")]
+
+
+class TestUpgrade:
+    """Readers that a version without entries wrote are found after `tools.index_people`."""
+
+    @pytest.fixture
+    def outdated(self, stored: CredentialsApi) -> CredentialsApi:
+        """The bound credential as such a version left it, with the marker of that version."""
+        client = stored.world.dynamodb
+        for row in client.scan(TableName=ACCESS_TABLE)["Items"]:
+            key = {"scope": row["scope"], "entry": row["entry"]}
+            if row["entry"]["S"].startswith(f"{READER}{stored.project}#"):
+                client.delete_item(TableName=ACCESS_TABLE, Key=key)
+        marker = marker_key() | {"format": {"N": "1"}}
+        client.put_item(TableName=ACCESS_TABLE, Item=marker)
+        return stored
+
+    def test_reader_without_an_entry_is_offboarded_after_the_command(
+        self, outdated: CredentialsApi, ada: Credential, robot: Credential, web: Web
+    ) -> None:
+        """Before, no answer calls itself complete, and the application still reads the token."""
+        before = offboard(outdated, ada, web)
+        assert (before.status, before.json["complete"]) == (202, False)
+        assert outdated.token(robot).json["token"] == TOKEN
+        assert index(outdated) == 2
+        assert index(outdated) == 0
+        answer = offboard(outdated, ada, web)
+        assert (answer.status, answer.json["ended"]["credential_readers"]) == (200, 1)
+        assert outdated.token(robot).reason == "not_found"
+        assert entries(outdated) == ["other"]
+
+    def test_readers_that_change_during_the_command_are_found(
+        self, outdated: CredentialsApi, ada: Credential
+    ) -> None:
+        """A change writes entries for the readers that it adds, and the command for the others."""
+        outdated.world.aws.faults.follow(
+            "TransactWriteItems",
+            Meanwhile(lambda: bind(outdated, ada, "robot", "third")),
+        )
+        assert index(outdated) == 1
+        assert sorted(entries(outdated)) == ["robot", "third"]
+
+    def test_credential_that_is_unbound_during_the_command_gets_no_entry(
+        self, outdated: CredentialsApi, ada: Credential
+    ) -> None:
+        """What names no application any more leads to nothing."""
+        outdated.world.aws.faults.follow(
+            "TransactWriteItems", Meanwhile(lambda: outdated.delete(ada))
+        )
+        assert index(outdated) == 0
+        assert entries(outdated) == []

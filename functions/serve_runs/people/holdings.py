@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 HOLDER_INDEX = "by-holder"
 """Keyed by (holder, entry). It has only rows that give a principal rights."""
 
-INDEX_FORMAT = 1
-"""The number of `tools.index_people` that makes both indexes complete. A version that indexes more
-rows has a larger number."""
+INDEX_FORMAT = 2
+"""The number of `tools.index_people` that makes the answers complete. A version that finds more
+rows has a larger number. 1: roles, service accounts and live runs. 2: readers of credentials too.
+"""
 
 _PROJECT = "project#"
 _AGENT = "agent#"
