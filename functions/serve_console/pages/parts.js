@@ -5,11 +5,16 @@ import { html } from "./html.js";
 /** Somebody, by the API's `who`. `behalf`: the person that an agent acts for, if it is another one. */
 export function Person({ who, behalf }) {
   if (!who) return html`<span class="quiet">unknown</span>`;
-  const isAgent = behalf && behalf.subject !== who.subject;
+  const isAgent = behalf && !isSame(behalf, who);
   return html`<span class="person" title=${details(who, behalf)}>
     <span class=${`disc ${who.kind}`} aria-hidden="true">${initials(who.name)}</span>
     <span class="name"><bdi>${who.name}</bdi>${isAgent && html`<span class="for"> for <bdi>${behalf.name}</bdi></span>`}</span>
   </span>`;
+}
+
+/** Whether both are one principal. Issuers and kinds share subjects, so a subject alone names nobody. */
+export function isSame(one, other) {
+  return ["kind", "issuer", "subject"].every((name) => one?.[name] === other?.[name]);
 }
 
 /** The text by which the API finds somebody: `kind:issuer#subject`. */

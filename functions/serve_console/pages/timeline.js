@@ -2,7 +2,7 @@
 
 import { html } from "./html.js";
 import { exact, duration } from "./format.js";
-import { Person } from "./parts.js";
+import { Person, isSame } from "./parts.js";
 
 const ROW = 44;
 const LARGEST_GAP = 60; // pixels, for an hour and more between two acts
@@ -29,12 +29,12 @@ function wordOf(action) {
   return words[action] ?? action.replaceAll("_", " ");
 }
 
-// Messages of one author in a row become one act.
+// Messages of one author for one person, in a row, become one act.
 function folded(acts) {
   const list = [];
   for (const act of acts) {
     const last = list.at(-1);
-    const isMore = act.verb === "message" && last?.count && last.who?.subject === act.who?.subject;
+    const isMore = act.verb === "message" && last?.count && isSame(last.who, act.who) && isSame(last.behalf, act.behalf);
     if (isMore) Object.assign(last, { count: last.count + 1, verb: `${last.count + 1} messages` });
     else list.push(act.verb === "message" ? { ...act, count: 1, verb: "1 message" } : act);
   }
