@@ -37,8 +37,10 @@ COMMON = {
     "Vary": "Accept-Encoding",
 }
 
-_FOR_EVER = "public, max-age=31536000, immutable"
-_ASK_AGAIN = "no-cache"
+# `private`: the load balancer may add the cookie of a renewed session to any answer, which a shared
+# cache would give to others.
+_FOR_EVER = "private, max-age=31536000, immutable"
+_ASK_AGAIN = "private, no-cache"
 """The browser may keep the page, and asks with its ETag before it shows it again."""
 
 

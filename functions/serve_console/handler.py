@@ -19,7 +19,7 @@ def build() -> Callable[[Mapping[str, Any], object], dict[str, Any]]:
         path = event.get("path", "")
         headers = event.get("multiValueHeaders") or {}
         if event.get("httpMethod") not in ("GET", "HEAD"):
-            return _answer(405, {**COMMON, "Allow": "GET, HEAD"})
+            return _answer(405, {**COMMON, "Allow": "GET, HEAD", "Cache-Control": "no-store"})
         found = assets.get(path) if path.startswith(ASSETS) else page
         if found is None:
             return _answer(404, {**COMMON, "Cache-Control": "no-store"})

@@ -35,11 +35,11 @@ def assets() -> list[str]:
 
 @pytest.mark.parametrize("path", ["/", "/console/runs", "/console/runs/apollo/01M", "/console/x"])
 def test_address_of_a_page_is_answered_with_the_page(path: str) -> None:
-    """Every page is the same file, which the browser may keep and asks for again each time."""
+    """Every page is the same file, which only the browser may keep, and asks for each time."""
     answer = ask(path)
     assert (answer["statusCode"], answer["body"]) == (200, ask("/")["body"])
     assert answer["headers"]["content-type"] == "text/html; charset=utf-8"
-    assert answer["headers"]["cache-control"] == "no-cache"
+    assert answer["headers"]["cache-control"] == "private, no-cache"
     known = {"if-none-match": [answer["headers"]["etag"]]}
     again = ask(path, headers=known)
     assert (again["statusCode"], again["body"]) == (304, "")
@@ -47,12 +47,15 @@ def test_address_of_a_page_is_answered_with_the_page(path: str) -> None:
 
 
 def test_file_is_named_by_its_content_and_kept_for_ever() -> None:
-    """Script, style and icon have addresses with a hash, which never get another content."""
+    """Script, style and icon have addresses with a hash, which never get another content.
+
+    No shared cache keeps them: the load balancer may add a session's cookie to any answer.
+    """
     kinds = {path.rpartition(".")[2]: ask(path) for path in assets()}
     assert kinds.keys() == {"js", "css", "svg"}
     for answer in kinds.values():
         assert answer["statusCode"] == 200
-        assert answer["headers"]["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer["headers"]["cache-control"] == "private, max-age=31536000, immutable"
 
 
 def test_file_of_another_version_is_not_found() -> None:
@@ -101,6 +104,7 @@ def test_other_method_is_refused(method: str) -> None:
     """The console changes nothing, so it knows GET and HEAD alone."""
     answer = ask("/", method=method)
     assert (answer["statusCode"], answer["headers"]["allow"]) == (405, "GET, HEAD")
+    assert answer["headers"]["cache-control"] == "no-store"
 
 
 def test_page_has_no_inline_code() -> None:
