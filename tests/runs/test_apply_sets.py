@@ -8,7 +8,7 @@ from serve_runs.apply_sets.requests import MAX_CHANGES, MAX_MEMBERS
 from tests.runs.access_rows import PROJECT, AccessRows
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
-from tests.runs.table_server import DynamoDb, Meanwhile
+from tests.runs.table_server import ACCESS_TABLE, DynamoDb, Meanwhile
 
 TEAM = f"{PROJECT}/apply-sets/team"
 TRAINER = {"kind": "Runner", "key": "trainer"}
@@ -38,6 +38,25 @@ def test_members_are_kept_for_everyone_who_applies(
     assert api.call("GET", f"{PROJECT}/apply-sets/other", by=ada).status == 404
     records = access_rows.records("write_apply_set")
     assert [record["resource_id"] for record in records] == [{"S": "team"}] * 2
+
+
+def test_set_is_in_no_index(api: RunsApi, ada: Credential, dynamodb: DynamoDb) -> None:
+    """A change writes up to 200 KB of members once. A row of before leaves the index then."""
+    change(api, ada, add=[TRAINER])
+    [row] = [row for row in dynamodb.rows(ACCESS_TABLE) if "members" in row]
+    dynamodb.client.put_item(TableName=ACCESS_TABLE, Item=row | {"project": {"S": "apollo"}})
+    assert indexed(dynamodb) == {row["entry"]["S"]}
+    assert api.call("GET", TEAM, by=ada).json["project"] == "apollo"
+    assert change(api, ada, add=[PLANNER]).json["project"] == "apollo"
+    assert indexed(dynamodb) == set()
+
+
+def indexed(dynamodb: DynamoDb) -> set[str]:
+    """The sort keys of apply sets in any index of the table."""
+    table = dynamodb.client.describe_table(TableName=ACCESS_TABLE)["Table"]
+    names = [index["IndexName"] for index in table["GlobalSecondaryIndexes"]]
+    pages = [dynamodb.client.scan(TableName=ACCESS_TABLE, IndexName=name) for name in names]
+    return {row["entry"]["S"] for page in pages for row in page["Items"] if "members" in row}
 
 
 def test_same_members_again_write_nothing(

@@ -38,7 +38,7 @@ class ApplySetRoutes:
         row = self.store.find(call.project, apply_set)
         if row is None:
             raise not_found()
-        return json_answer(200, apply_set_json(row))
+        return json_answer(200, apply_set_json(row, project=call.project))
 
     def change_apply_set(self, call: Call, apply_set: str) -> Response[str]:
         """Add members to a set and remove others: 200 with the set. What they name stays."""
@@ -52,4 +52,4 @@ class ApplySetRoutes:
             record=self.audit.record(call.action, "write_apply_set", resource),
         )
         call.log(f"apply set {outcome}", apply_set=apply_set)
-        return json_answer(200, apply_set_json(row))
+        return json_answer(200, apply_set_json(row, project=call.project))

@@ -67,9 +67,9 @@ class ApplySetStore:
                 return row, "changed"
         raise contended("apply set")
 
-    def delete(self, row: Item, *, record: "TransactWriteItemTypeDef") -> bool:
+    def delete(self, project: str, row: Item, *, record: "TransactWriteItemTypeDef") -> bool:
         """Delete a set; False, with nothing deleted, where it changed since `row` was read."""
-        actions = self._replace(row, None, row["project"]["S"], row["name"]["S"])
+        actions = self._replace(row, None, project, row["name"]["S"])
         return not write_together(self._client, actions | {"record": record})
 
     def _replace(

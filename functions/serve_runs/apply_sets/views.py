@@ -26,9 +26,12 @@ def apply_set_item(
     updated_at: str,
     request_id: str,
 ) -> Item:
-    """The row. Times are RFC 3339; `request_id` is Lambda's."""
+    """The row. Times are RFC 3339; `request_id` is Lambda's.
+
+    The project is in its key alone: an attribute `project` would copy all members into the index
+    `by-project` with each change.
+    """
     texts = {
-        "project": project,
         "name": name,
         "members": msgspec.json.encode(sorted(members)).decode(),
         "created_at": created_at,
@@ -45,11 +48,11 @@ def members_of(row: Item | None) -> SetMembers:
     return msgspec.json.decode(row["members"]["S"], type=frozenset[SetMember])
 
 
-def apply_set_json(row: Item) -> dict[str, Any]:
+def apply_set_json(row: Item, *, project: str) -> dict[str, Any]:
     """The set as the API shows it."""
     return {
         "name": row["name"]["S"],
-        "project": row["project"]["S"],
+        "project": project,
         "members": msgspec.json.decode(row["members"]["S"]),
         "created_at": row["created_at"]["S"],
         "updated_at": row["updated_at"]["S"],

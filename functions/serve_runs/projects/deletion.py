@@ -165,7 +165,7 @@ class Deletion:
             case "apply_sets":
                 resource = AuditedResource(project, "apply_set", name)
                 record = self.endings.audit.record(action, "write_apply_set", resource)
-                ended = self.apply_sets.delete(row, record=record)
+                ended = self.apply_sets.delete(project, row, record=record)
         return ended
 
     def _delete_runner(self, project: str, name: str, action: ActionContext) -> bool:
