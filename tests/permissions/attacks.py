@@ -95,6 +95,9 @@ OF_A_RUN = (
 )
 """Attributes of a run that the registrar must not change, nor the planner most of them."""
 
+OTHER_ROWS = ("deleted", "idempotency", "messages", "registration", "revocation", "waiting")
+"""The prefixes of the keys of rows in `RunsTable` that are no runs."""
+
 ADMINISTRATION = {
     "dynamodb:DeleteTable": arn("dynamodb", "table/AccessTable"),
     "dynamodb:UpdateTable": arn("dynamodb", "table/AccessTable"),
@@ -216,6 +219,10 @@ def _by_the_registrar() -> Iterator[tuple[str, Attack]]:
     for name in OF_A_RUN:
         changed = REGISTRATION.attributes | {name}
         yield _pair(f"change {name} of a run as the registrar", REGISTRATION, attributes=changed)
+    for prefix in ("idempotency", "messages", "waiting"):
+        keys = (f"{prefix}#*",)
+        yield _pair(f"change {prefix}# like a run as the registrar", REGISTRATION, keys=keys)
+    yield _pair("change a run without its key as the registrar", REGISTRATION, keys=())
     revocation = replace(REGISTRATION, keys=("revocation#*",), attributes=frozenset({"revoked_at"}))
     yield _pair("change a run like a revocation as the registrar", revocation, keys=("*",))
     yield _pair(
@@ -271,6 +278,10 @@ def _by_the_planner_and_the_refresher() -> Iterator[tuple[str, Attack]]:
     for name in sorted({*OF_A_RUN, "finished_by", "reason"} - LOST.attributes):
         changed = LOST.attributes | {name}
         yield _pair(f"change {name} of a run as the planner", LOST, attributes=changed)
+    for prefix in OTHER_ROWS:
+        yield _pair(f"change {prefix}# like a run as the planner", LOST, keys=(f"{prefix}#*",))
+    yield _pair("change a run and a tombstone as the planner", LOST, keys=("*", "deleted#*"))
+    yield _pair("change a run without its key as the planner", LOST, keys=())
     yield _pair("update no named attribute as the planner", LOST, attributes=frozenset())
     for returned in ("ALL_OLD", "ALL_NEW"):
         conditions = ((RETURN_VALUES, returned),)
