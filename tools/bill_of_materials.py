@@ -1,9 +1,10 @@
-"""Writes what the built layer ships: a CycloneDX bill of materials, and all licence texts.
+"""Writes what the functions ship: a CycloneDX bill of materials, and all licence texts.
 
     python -m tools.bill_of_materials .aws-sam/build .aws-sam/materials
 
-The packages are read from the build, not from the lock file. Wheels with compiled code state what
-it contains (PEP 770); these components are in the bill too.
+The packages of the layer are read from the build, not from the lock file. Wheels with compiled code
+state what it contains (PEP 770); these components are in the bill too. The console's libraries are
+copies in the repository, in the versions of their lock file.
 https://cyclonedx.org/docs/1.6/json/, https://peps.python.org/pep-0770/
 """
 
@@ -25,9 +26,11 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from tools.release_notes import version
+from tools.vendor_console import PACKAGES, VENDORED
 
 BILL, LICENSES = "byline.cdx.json", "third-party-licenses.txt"
 LAYER = "IdentityLayer/python"
+CONSOLE_LOCK = PACKAGES.parent / "package-lock.json"
 LICENSE_NAMES = ("LICEN", "NOTICE", "COPYING", "AUTHORS")
 
 
@@ -69,7 +72,10 @@ def bill_of(packages: list[Distribution]) -> str:
             bom.components.add(part)
         bom.components.add(component)
         bom.register_dependency(component, contained)
-    bom.register_dependency(root, [_component(package) for package in packages])
+    libraries = console_libraries()
+    for library in libraries:
+        bom.components.add(library)
+    bom.register_dependency(root, [*map(_component, packages), *libraries])
     identity = "\n".join(sorted(str(each.purl) for each in bom.components))
     bom.serial_number = uuid5(NAMESPACE_URL, identity)
     text = JsonV1Dot6(bom).output_as_string(indent=2)
@@ -78,16 +84,44 @@ def bill_of(packages: list[Distribution]) -> str:
     return text + "\n"
 
 
+def console_libraries() -> list[Component]:
+    """The libraries of the console's script, by its lock file."""
+    packages = json.loads(CONSOLE_LOCK.read_text())["packages"]
+    return [
+        _library(path.removeprefix("node_modules/"), body["version"], body["license"])
+        for path, body in packages.items()
+        if path and not body.get("dev")
+    ]
+
+
+def _library(name: str, version: str, licence: str) -> Component:
+    purl = PackageURL("npm", None, name, version)
+    return Component(
+        name=name,
+        version=version,
+        type=ComponentType.LIBRARY,
+        purl=purl,
+        bom_ref=str(purl),
+        licenses=[LicenseFactory().make_from_string(licence)],
+    )
+
+
 def licence_texts(packages: list[Distribution]) -> str:
-    """Every package's licence and notice, as it ships them."""
+    """Every licence and notice that the packages and the libraries of the console ship."""
     parts = []
     for package in packages:
         texts = [text.strip() for _, text in _licence_files(package)]
         if not texts:
             raise BillFailed(f"{package.name} {package.version} ships no licence text.")
-        heading = f"{package.name} {package.version}"
-        parts.append("\n\n".join([f"{heading}\n{'=' * len(heading)}", *texts]))
+        parts.append(_entry(f"{package.name} {package.version}", texts))
+    for library in console_libraries():
+        text = (VENDORED / f"LICENSE-{library.name}").read_text().strip()
+        parts.append(_entry(f"{library.name} {library.version}", [text]))
     return "\n\n\n".join(parts) + "\n"
+
+
+def _entry(heading: str, texts: list[str]) -> str:
+    return "\n\n".join([f"{heading}\n{'=' * len(heading)}", *texts])
 
 
 def _component(package: Distribution) -> Component:

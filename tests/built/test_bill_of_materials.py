@@ -1,4 +1,4 @@
-"""The bill of materials names what the layer ships, with its licences."""
+"""The bill of materials names what the layer and the console ship, with the licences."""
 
 import json
 import shutil
@@ -56,11 +56,18 @@ def test_bill_names_what_compiled_packages_contain(bill: dict[str, Any]) -> None
     assert any(purl.startswith("pkg:cargo/cedar-policy@") for purl in purls)
 
 
-def test_every_python_package_has_a_licence(bill: dict[str, Any], materials: Path) -> None:
+def test_bill_names_the_libraries_of_the_console(bill: dict[str, Any]) -> None:
+    """In the versions of the committed copies, and nothing that only its tests use."""
+    packages = json.loads((ROOT / "requirements/console/package.json").read_text())["dependencies"]
+    named = {each["purl"] for each in bill["components"] if each["purl"].startswith("pkg:npm/")}
+    assert named == {f"pkg:npm/{name}@{version}" for name, version in packages.items()}
+
+
+def test_every_package_has_a_licence(bill: dict[str, Any], materials: Path) -> None:
     """Each package states a licence in the bill, and its text is shipped beside it."""
     texts = (materials / LICENSES).read_text()
     for component in bill["components"]:
-        if component["purl"].startswith("pkg:pypi/"):
+        if component["purl"].startswith(("pkg:pypi/", "pkg:npm/")):
             assert component["licenses"], component["name"]
             assert f"{component['name']} {component['version']}\n===" in texts
 
