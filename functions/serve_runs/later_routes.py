@@ -228,6 +228,7 @@ class LaterRoutes(msgspec.Struct, frozen=True, kw_only=True):
             store=store,
             roles=stores.roles(),
             new_projects=self.new_projects(),
+            contents=stores.contents(),
             audit=stores.audit,
         )
         deletion = stores.deletion(

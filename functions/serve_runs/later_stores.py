@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from serve_runs.messages.store import MessageStore
     from serve_runs.people.endings import Endings
     from serve_runs.people.holdings import Holdings
+    from serve_runs.projects.contents import Contents
     from serve_runs.projects.deletion import Deletion
     from serve_runs.projects.store import ProjectStore
     from serve_runs.role_bindings.store import RoleStore
@@ -127,21 +128,25 @@ class LaterStores(msgspec.Struct, frozen=True, kw_only=True):
             now=self.now,
         )
 
-    def deletion(self, store: "ProjectStore", announce: "Callable[[TokenRow], None]") -> "Deletion":
-        """The deletion of projects, in all tables. `announce` tells of a token without runners."""
+    def contents(self) -> "Contents":
+        """What projects have, in all tables."""
         from serve_runs.projects.contents import Contents  # noqa: PLC0415
-        from serve_runs.projects.deletion import Deletion  # noqa: PLC0415
 
-        contents = Contents(
+        return Contents(
             self.client,
             access_table=self.access_table,
             runs_table=self.runs_table,
             runners_table=self.runners_table,
             now=self.now,
         )
+
+    def deletion(self, store: "ProjectStore", announce: "Callable[[TokenRow], None]") -> "Deletion":
+        """The deletion of projects, in all tables. `announce` tells of a token without runners."""
+        from serve_runs.projects.deletion import Deletion  # noqa: PLC0415
+
         return Deletion(
             store=store,
-            contents=contents,
+            contents=self.contents(),
             endings=self.endings(),
             runners=self.runners(),
             apply_sets=self.apply_sets(),

@@ -21,6 +21,8 @@ from serve_runs.runs.store import RunStore
 from serve_runs.service_accounts.store import ATTEMPTS, ServiceAccountStore
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
     from serve_runs.service_accounts.grants import Grants
 
 
@@ -48,6 +50,24 @@ class Endings:
         rights = given_rights(principal, [role])
         record = self.audit.record(action, "revoke_role", resource, details=rights)
         return self.roles.withdraw(project, principal, role, record=record)
+
+    def all_roles(
+        self, project: str, principal: Principal, *, action: ActionContext
+    ) -> "dict[str, TransactWriteItemTypeDef]":
+        """The actions that end a principal's roles together, with a record for each role."""
+        roles, _ = self.roles.roles_of(project, principal)
+        if not roles:
+            return {}
+        records = {
+            role: self.audit.record(
+                action,
+                "revoke_role",
+                binding_resource(project, principal, role),
+                details=given_rights(principal, [role]),
+            )
+            for role in sorted(roles)
+        }
+        return {"roles": self.roles.end_all(project, principal, roles), **records}
 
     def end_account(
         self, project: str, account_id: str, *, of: Principal | None, action: ActionContext

@@ -63,11 +63,11 @@ class Contents:
         self._now = now
 
     def page(
-        self, kind: Content, project: str, *, keep: Principal, after: Item | None
+        self, kind: Content, project: str, *, keep: Principal | None, after: Item | None
     ) -> tuple[list[Part], Item | None]:
         """Some parts of a kind, and the key to go on after; None at the end. At most two calls.
 
-        `keep`: the principal whose roles are left out.
+        `keep`: the principal whose roles are left out; None to list all.
         """
         match kind:
             case "runs":
@@ -85,6 +85,17 @@ class Contents:
             case _:
                 return self._of_access(kind, project, keep, after)
 
+    def kinds_left(self, project: str) -> list[Content]:
+        """The kinds of which a project has something."""
+        return [kind for kind in CONTENTS if self._has(kind, project)]
+
+    def _has(self, kind: Content, project: str) -> bool:
+        after: Item | None = None
+        while True:
+            parts, after = self.page(kind, project, keep=None, after=after)
+            if parts or after is None:
+                return bool(parts)
+
     def count_live_runs(self, project: str) -> int:
         """The number of live runs, eventually consistent; of very many, those of two queries."""
         return sum(
@@ -93,7 +104,7 @@ class Contents:
         )
 
     def _of_access(
-        self, kind: Content, project: str, keep: Principal, after: Item | None
+        self, kind: Content, project: str, keep: Principal | None, after: Item | None
     ) -> tuple[list[Part], Item | None]:
         prefix = _PREFIXES[kind]
         request: Any = {
@@ -110,7 +121,7 @@ class Contents:
         parts = [Part(kind, row["entry"]["S"].removeprefix(prefix), row) for row in rows]
         return [part for part in parts if self._is_left(part, keep)], last
 
-    def _is_left(self, part: Part, keep: Principal) -> bool:
+    def _is_left(self, part: Part, keep: Principal | None) -> bool:
         match part.kind:
             case "roles":
                 # The row of a principal stays when its last role is revoked.

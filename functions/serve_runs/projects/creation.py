@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from byline.identity.caller import principal_of
-from byline.tables.rows import text_of, write_together
+from byline.tables.rows import Item, text_of, write_together
 from serve_runs.access.control import ADMIN_ROLE
 from serve_runs.audit.rights import given_rights
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
 from serve_runs.errors import RequestFailed, contended
+from serve_runs.projects.contents import Contents
 from serve_runs.projects.store import ProjectStore
 from serve_runs.role_bindings.new_projects import NewProjects, creator_of
 from serve_runs.role_bindings.store import RoleStore
@@ -29,6 +30,7 @@ class Creation:
     store: ProjectStore
     roles: RoleStore
     new_projects: NewProjects
+    contents: Contents
     audit: AuditTrail
 
     def create(
@@ -54,8 +56,9 @@ class Creation:
             roles, is_claimed = self.roles.roles_of(name, principal)
             if deleted_at is None and ADMIN_ROLE in roles and is_claimed:
                 return "unchanged"
-            is_free = deleted_at is not None and may_replace
-            if not is_free and (row or not self.new_projects.is_new(name)):
+            if deleted_at is not None and may_replace:
+                self._require_nothing_left(name, row)
+            elif row or not self.new_projects.is_new(name):
                 raise RequestFailed("project_exists")
             claim = self.roles.claim(
                 name, principal, creator=creator_of(action), deleted_at=deleted_at
@@ -63,3 +66,18 @@ class Creation:
             if not write_together(self.client, claim | records):
                 return "created"
         raise contended("project")
+
+    def _require_nothing_left(self, name: str, row: Item) -> None:
+        """Raise `RequestFailed` (`project_exists`) where a deleted project has something still.
+
+        Whoever had it would have it in the new project.
+        """
+        left = [kind.replace("_", " ") for kind in self.contents.kinds_left(name)]
+        if not left and "rights_ended_at" in row:
+            left = ["requests under way"]
+        if left:
+            raise RequestFailed(
+                "project_exists",
+                f"The deleted project of this name has {', '.join(left)} still. Send "
+                f"`DELETE /v1/projects/{name}` until it is complete, then create the project.",
+            )

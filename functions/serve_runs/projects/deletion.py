@@ -4,7 +4,8 @@ Each step ends one thing, with its own audit record, conditional on its row. The
 the state: what a request did not end is found by the next one. Last, the project's own row becomes
 a tombstone, which keeps the name from everybody else.
 
-The role of whoever deletes the project ends after the tombstone, so that it can repeat a request.
+The roles of whoever deletes the project end together with that write. Until then it can repeat a
+request, and afterwards it has no right.
 """
 
 from collections import Counter
@@ -93,18 +94,16 @@ class Deletion:
             is_empty = self._end_all(project, action, keep=caller, outcome=outcome)
         except _Stopped:
             is_empty = False
-        if not is_empty:
-            outcome.wait = 1
-            return outcome
-        outcome.wait = self._settling(project, row, outcome)
+        outcome.wait = self._settling(row, outcome) if is_empty else 1
         if outcome.wait is None:
-            self.store.finish_deletion(project, action=action)
-            for role in self.endings.roles.roles_of(project, caller)[0]:
-                self.endings.end_role(project, caller, role, action=action)
-                outcome.ended["roles"] += 1
+            last = self.endings.all_roles(project, caller, action=action)
+            if not self.store.finish_deletion(project, row, last, action=action):
+                outcome.wait = 1  # another request ended rights since the row was read
+            elif last:
+                outcome.ended["roles"] += len(last) - 1
         return outcome
 
-    def _settling(self, project: str, row: Item, outcome: Deleted) -> int | None:
+    def _settling(self, row: Item, outcome: Deleted) -> int | None:
         """How long to wait for requests under way; None where none can be."""
         if outcome.has_ended_rights:
             return SETTLING_SECONDS

@@ -6,13 +6,11 @@ own partition. So no list of projects exists, and nothing is scanned.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byline.caching import Clock
 from byline.identity.caller import Principal
 from byline.tables.rows import (
-    ConditionFailed,
     Item,
     read_rows,
     rfc3339,
@@ -27,9 +25,13 @@ from serve_runs.people.places import Holding, Kind, Place
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 OWN: tuple[Kind, ...] = ("roles", "registrations")
 """The rows by which a caller has roles with its own token."""
+
+STATE = ("deletion_began_at", "deleted_at", "created_at", "rights_ended_at")
+"""The columns of a project's row that must not change while it is deleted."""
 
 AS_AGENT: tuple[Kind, ...] = ("agent_permissions",)
 """Those by which an agent has roles with a token that names a person."""
@@ -113,19 +115,36 @@ class ProjectStore:
             ),
         )
 
-    def finish_deletion(self, project: str, *, action: ActionContext) -> None:
-        """Make the project's row a tombstone. No change where it is one."""
-        columns = {"deleted_at": {"S": rfc3339(self._now())}, **deleter_of(action)}
+    def finish_deletion(
+        self,
+        project: str,
+        row: Item,
+        last: "dict[str, TransactWriteItemTypeDef]",
+        *,
+        action: ActionContext,
+    ) -> bool:
+        """Make the project's row a tombstone, if it is none, and carry out `last` with it.
+
+        False, with nothing written, where the row has changed since `row` was read.
+        """
+        columns: Item = {"admins": {"N": "0"}}
+        if "deleted_at" not in row:
+            columns |= {"deleted_at": {"S": rfc3339(self._now())}, **deleter_of(action)}
         sets = ", ".join(f"{name} = :{name}" for name in columns)
+        seen = {name: row[name] for name in STATE if name in row}
+        conditions = [
+            f"{name} = :seen_{name}" if name in seen else f"attribute_not_exists({name})"
+            for name in STATE
+        ]
         update: Any = {
             "TableName": self._table,
             "Key": project_key(project),
             "UpdateExpression": f"SET {sets} REMOVE deletion_began_at, rights_ended_at",
-            "ConditionExpression": "attribute_exists(deletion_began_at)",
-            "ExpressionAttributeValues": {f":{name}": value for name, value in columns.items()},
+            "ConditionExpression": " AND ".join(conditions),
+            "ExpressionAttributeValues": {f":{name}": value for name, value in columns.items()}
+            | {f":seen_{name}": value for name, value in seen.items()},
         }
-        with suppress(ConditionFailed):
-            write_row(self._client, lambda: self._client.update_item(**update))
+        return not write_together(self._client, {"project": {"Update": update}, **last})
 
     def is_past(self, at: str, seconds: int) -> bool:
         """Whether `seconds` have passed since the time `at` of a row."""

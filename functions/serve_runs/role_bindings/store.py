@@ -104,6 +104,24 @@ class RoleStore:
             actions["admins"] = admins
         return write_together(self._client, actions | {"record": record})
 
+    def end_all(
+        self, project: str, principal: Principal, roles: frozenset[str]
+    ) -> "TransactWriteItemTypeDef":
+        """The action that ends these roles of a principal, which must be all that it has."""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": roles_key(project, principal),
+                "UpdateExpression": "REMOVE #roles, claimed_at SET updated_at = :now",
+                "ConditionExpression": "#roles = :roles",
+                "ExpressionAttributeNames": {"#roles": "roles"},
+                "ExpressionAttributeValues": {
+                    ":roles": {"SS": sorted(roles)},
+                    ":now": {"S": rfc3339(self._now())},
+                },
+            }
+        }
+
     def _no_admin(self, project: str) -> "TransactWriteItemTypeDef":
         """The action that removes the last admin from the number of admins.
 

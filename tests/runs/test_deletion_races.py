@@ -1,0 +1,134 @@
+"""A deletion beside other requests leaves nobody a right, also in a project made again."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.runs.access_rows import AccessRows
+from tests.runs.identity_server import Credential, Web
+from tests.runs.runs_api import Answer, RunsApi
+from tests.runs.table_server import DynamoDb, Meanwhile
+from tests.runs.test_people import grant
+from tests.runs.test_project_life import APOLLO, create, delete, left_of, settle, with_services
+from tests.runs.test_projects import show
+
+
+@pytest.fixture
+def open_api(start_api: Callable[..., RunsApi], dynamodb: DynamoDb) -> Iterator[RunsApi]:
+    """Everyone creates projects; Ada and Margaret administer all."""
+    settings = {"PROJECT_ADMINS": "ada,margaret", "PROJECT_CREATION": "anyone"}
+    yield from with_services(lambda: start_api(**settings), dynamodb)
+
+
+@pytest.fixture
+def access_rows(dynamodb: DynamoDb, web: Web) -> AccessRows:
+    """The rows of `AccessTable`."""
+    return AccessRows(dynamodb, web)
+
+
+class TestLastWrite:
+    """The tombstone and the end of the deleter's roles are one write."""
+
+    def test_deleter_has_no_right_in_the_next_project_wherever_its_request_stopped(
+        self, open_api: RunsApi, ada: Credential, grace: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """Either the name is taken still, or the deleter does not see the new project."""
+        deaths = made = 0
+        is_deleted = False
+        while not is_deleted:
+            dynamodb.reset()
+            create(open_api, grace)
+            grant(open_api, grace, "apollo", "grace", "credential:token-reader")
+            dynamodb.remaining = deaths
+            is_deleted = delete(open_api, grace).status == 200
+            dynamodb.remaining = None
+            if create(open_api, ada).status == 201:
+                made += 1
+                assert show(open_api, grace, "apollo").status == 404
+                assert delete(open_api, grace).status == 404
+            deaths += 1
+        assert made
+
+    def test_admin_of_all_projects_creates_again_wherever_its_deletion_stopped(
+        self, open_api: RunsApi, ada: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """No role of its own is in its way."""
+        deaths = 0
+        is_deleted = False
+        while not is_deleted:
+            dynamodb.reset()
+            create(open_api, ada)
+            dynamodb.remaining = deaths
+            is_deleted = delete(open_api, ada).status == 200
+            dynamodb.remaining = None
+            assert create(open_api, ada).status in {200, 201}
+            deaths += 1
+
+    def test_every_role_of_the_deleter_has_its_record(
+        self, open_api: RunsApi, grace: Credential, dynamodb: DynamoDb, access_rows: AccessRows
+    ) -> None:
+        """They end together."""
+        create(open_api, grace)
+        grant(open_api, grace, "apollo", "grace", "project:viewer")
+        answer = delete(open_api, grace)
+        assert (answer.status, answer.json["ended"]["roles"]) == (200, 2)
+        assert left_of(dynamodb) == []
+        assert len(access_rows.records("revoke_role")) == 2
+
+    def test_second_deletion_at_once_waits_for_the_first(
+        self, open_api: RunsApi, grace: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """It finds nothing, because the first has just ended a right whose holder may act yet."""
+        create(open_api, grace)
+        grant(open_api, grace, "apollo", "katherine", "project:admin")
+        others: list[Answer] = []
+        dynamodb.faults.append(
+            Meanwhile("Query", lambda: others.append(delete(open_api, grace, live_runs="cancel")))
+        )
+        answer = delete(open_api, grace, live_runs="cancel")
+        assert others[0].json["retry_after_seconds"] == 70
+        assert (answer.status, answer.json["complete"]) == (202, False)
+        assert delete(open_api, grace).json["retry_after_seconds"] == 10
+        settle(dynamodb)
+        assert delete(open_api, grace).status == 200
+
+
+class TestNothingLeft:
+    """A deleted project is created again when nothing of it is left."""
+
+    def test_role_that_an_earlier_version_left_refuses_the_new_project(
+        self,
+        open_api: RunsApi,
+        ada: Credential,
+        grace: Credential,
+        dynamodb: DynamoDb,
+        access_rows: AccessRows,
+    ) -> None:
+        """Until `DELETE`, sent again, has ended it and its requests are over."""
+        create(open_api, grace)
+        delete(open_api, grace)
+        access_rows.grant("project:admin", "grace")
+        answer = create(open_api, ada)
+        assert (answer.status, answer.reason) == (409, "project_exists")
+        assert "roles" in answer.json["detail"]
+        assert delete(open_api, ada).json["retry_after_seconds"] == 70
+        assert "under way" in create(open_api, ada).json["detail"]
+        settle(dynamodb)
+        assert delete(open_api, ada).status == 200
+        assert create(open_api, ada).status == 201
+        assert show(open_api, grace, "apollo").status == 404
+
+    def test_runner_of_the_deleted_project_refuses_the_new_one(
+        self, open_api: RunsApi, ada: Credential, grace: Credential
+    ) -> None:
+        """The detail names it, and `DELETE` ends it."""
+        create(open_api, grace)
+        delete(open_api, grace)
+        runner = {"client": "scheduler"}
+        put = open_api.call("PUT", f"{APOLLO}/runners/gpu", by=ada, document=runner)
+        assert put.status == 201
+        answer = create(open_api, ada)
+        assert (answer.status, answer.reason) == (409, "project_exists")
+        assert "runners" in answer.json["detail"]
+        assert delete(open_api, ada).status == 200
+        assert create(open_api, ada).status == 201
