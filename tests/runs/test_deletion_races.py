@@ -1,16 +1,24 @@
 """A deletion beside other requests leaves nobody a right, also in a project made again."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from tests.runs.access_rows import AccessRows
+from serve_runs.projects.deletion import SETTLING_SECONDS
+from tests.runs.access_rows import AccessRows, register
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
 from tests.runs.table_server import DynamoDb, Meanwhile
 from tests.runs.test_people import grant
 from tests.runs.test_project_life import APOLLO, create, delete, left_of, settle, with_services
 from tests.runs.test_projects import show
+
+RIGHTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "admin": ("role-bindings", {"role": "project:admin", "subject": "katherine"}),
+    "reader": ("role-bindings", {"role": "credential:token-reader", "subject": "katherine"}),
+    "agent": ("agents/helper", {"subject": "helper", "roles": ["project:admin"]}),
+}
 
 
 @pytest.fixture
@@ -86,7 +94,7 @@ class TestLastWrite:
             Meanwhile("Query", lambda: others.append(delete(open_api, grace, live_runs="cancel")))
         )
         answer = delete(open_api, grace, live_runs="cancel")
-        assert others[0].json["retry_after_seconds"] == 70
+        assert others[0].json["retry_after_seconds"] == SETTLING_SECONDS
         assert (answer.status, answer.json["complete"]) == (202, False)
         assert delete(open_api, grace).json["retry_after_seconds"] == 10
         settle(dynamodb)
@@ -111,7 +119,7 @@ class TestNothingLeft:
         answer = create(open_api, ada)
         assert (answer.status, answer.reason) == (409, "project_exists")
         assert "roles" in answer.json["detail"]
-        assert delete(open_api, ada).json["retry_after_seconds"] == 70
+        assert delete(open_api, ada).json["retry_after_seconds"] == SETTLING_SECONDS
         assert "under way" in create(open_api, ada).json["detail"]
         settle(dynamodb)
         assert delete(open_api, ada).status == 200
@@ -132,3 +140,57 @@ class TestNothingLeft:
         assert "runners" in answer.json["detail"]
         assert delete(open_api, ada).status == 200
         assert create(open_api, ada).status == 201
+
+
+class TestGivenMeanwhile:
+    """A right that is given beside the end of a deletion is found, or is not given."""
+
+    @pytest.mark.parametrize("right", RIGHTS)
+    def test_right_that_lands_after_the_last_list_keeps_the_project(
+        self, open_api: RunsApi, grace: Credential, dynamodb: DynamoDb, right: str
+    ) -> None:
+        """The next request finds it, ends it, and waits for its holder's requests."""
+        path, document = RIGHTS[right]
+        create(open_api, grace)
+        given: list[Answer] = []
+
+        def give() -> None:
+            given.append(open_api.call("PUT", f"{APOLLO}/{path}", by=grace, document=document))
+
+        # The first transaction begins the deletion, and the second one ends it.
+        dynamodb.faults += [
+            Meanwhile("TransactWriteItems", lambda: None),
+            Meanwhile("TransactWriteItems", give),
+        ]
+        answer = delete(open_api, grace)
+        assert given[0].status == 201
+        assert (answer.status, answer.json["complete"]) == (202, False)
+        assert delete(open_api, grace).json["retry_after_seconds"] == SETTLING_SECONDS
+        settle(dynamodb)
+        assert delete(open_api, grace).status == 200
+        assert left_of(dynamodb) == []
+
+    @pytest.mark.parametrize("right", RIGHTS)
+    def test_right_in_a_deleted_project_is_not_given(
+        self, open_api: RunsApi, grace: Credential, dynamodb: DynamoDb, right: str
+    ) -> None:
+        """Its giver had the right to give it when its request began."""
+        path, document = RIGHTS[right]
+        create(open_api, grace)
+        dynamodb.faults.append(Meanwhile("TransactWriteItems", lambda: delete(open_api, grace)))
+        answer = open_api.call("PUT", f"{APOLLO}/{path}", by=grace, document=document)
+        assert (answer.status, answer.reason) == (404, "not_found")
+        assert left_of(dynamodb) == []
+
+    def test_service_account_in_a_deleted_project_is_not_registered(
+        self,
+        open_api: RunsApi,
+        grace: Credential,
+        nightly: Credential,
+        dynamodb: DynamoDb,
+    ) -> None:
+        """Its registration would be a right in the next project of that name."""
+        create(open_api, grace)
+        dynamodb.faults.append(Meanwhile("TransactWriteItems", lambda: delete(open_api, grace)))
+        assert register(open_api, grace, nightly).reason == "not_found"
+        assert left_of(dynamodb) == []

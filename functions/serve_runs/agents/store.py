@@ -19,7 +19,12 @@ from byline.tables.rows import (
 )
 from serve_runs.access.control import agent_key
 from serve_runs.access.entries import list_entries
-from serve_runs.access.projects import keep_project_row, project_key
+from serve_runs.access.projects import (
+    give_right,
+    keep_project_row,
+    project_key,
+    require_project,
+)
 from serve_runs.agents.views import ENTRY, AgentPermission, listed_key
 from serve_runs.errors import RequestFailed, contended
 
@@ -45,7 +50,8 @@ class AgentStore:
         """Allow an agent, or change its roles or end.
 
         Raises `RequestFailed`: `already_registered` where the name is another agent's, or the agent
-        has another name; `store_unavailable` where other requests change it at the same time.
+        has another name; `not_found` where the project is deleted; `store_unavailable` where other
+        requests change it at the same time.
         """
         keys = {
             "by name": listed_key(wanted.project, wanted.name),
@@ -60,10 +66,10 @@ class AgentStore:
             if before is not None and _content(before) == _content(row):
                 return before, "unchanged"
             actions = {way: self._put(row | key, before=rows.get(way)) for way, key in keys.items()}
-            if EXPIRES_AT in row:
-                # DynamoDB may delete the rows after their end.
-                actions["project"] = keep_project_row(self._table, wanted.project)
-            if not write_together(self._client, actions | {"record": record}):
+            actions["project"] = give_right(self._table, wanted.project)
+            refused = write_together(self._client, actions | {"record": record})
+            require_project(refused)
+            if not refused:
                 return row, "created" if before is None else "changed"
         raise contended("agent")
 

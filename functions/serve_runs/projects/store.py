@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 OWN: tuple[Kind, ...] = ("roles", "registrations")
 """The rows by which a caller has roles with its own token."""
 
-STATE = ("deletion_began_at", "deleted_at", "created_at", "rights_ended_at")
-"""The columns of a project's row that must not change while it is deleted."""
+STATE = ("deletion_began_at", "deleted_at", "created_at", "rights_ended_at", "rights_given")
+"""The columns of a project's row that must not change from the last list to the tombstone."""
 
 AS_AGENT: tuple[Kind, ...] = ("agent_permissions",)
 """Those by which an agent has roles with a token that names a person."""

@@ -10,7 +10,7 @@ from byline.caching import Clock
 from byline.identity.caller import Principal, read_principal
 from byline.tables.rows import Item, Refused, rfc3339, write_together
 from serve_runs.access.control import ADMIN_ROLE, roles_key
-from serve_runs.access.projects import project_key
+from serve_runs.access.projects import give_right, project_key, require_project
 from serve_runs.errors import RequestFailed, contended, not_found
 
 if TYPE_CHECKING:
@@ -38,11 +38,17 @@ class RoleStore:
     def grant(
         self, project: str, principal: Principal, role: str, *, record: "TransactWriteItemTypeDef"
     ) -> Literal["created", "unchanged"]:
-        """Grant a principal a role; `unchanged` where it has the role already."""
-        actions = {"role": self._grant(project, principal, role)}
-        if role == ADMIN_ROLE:
-            actions["admins"] = self._count(project, 1)
-        refused = write_together(self._client, actions | {"record": record})
+        """Grant a principal a role; `unchanged` where it has the role already.
+
+        Raises `RequestFailed` (`not_found`) where the project is deleted.
+        """
+        actions = {
+            "role": self._grant(project, principal, role),
+            "project": give_right(self._table, project, admins=int(role == ADMIN_ROLE)),
+            "record": record,
+        }
+        refused = write_together(self._client, actions)
+        require_project(refused)
         return "unchanged" if refused else "created"
 
     def revoke(
@@ -52,7 +58,7 @@ class RoleStore:
 
         Raises `RequestFailed`: `not_found` where the principal does not have it, `last_admin`.
         """
-        refused = self._revoke(project, principal, role, record, self._count(project, -1))
+        refused = self._revoke(project, principal, role, record, self._one_less(project))
         if "role" in refused:
             raise not_found()
         if "admins" in refused:
@@ -67,7 +73,7 @@ class RoleStore:
         Raises `RequestFailed` (`store_unavailable`) where the number of admins keeps changing.
         """
         for _ in range(ATTEMPTS):
-            refused = self._revoke(project, principal, role, record, self._count(project, -1))
+            refused = self._revoke(project, principal, role, record, self._one_less(project))
             if not refused:
                 return "revoked"
             if "role" in refused:
@@ -235,18 +241,17 @@ class RoleStore:
             }
         }
 
-    def _count(self, project: str, change: Literal[1, -1]) -> "TransactWriteItemTypeDef":
-        values: Item = {":change": {"N": str(change)}}
-        update: Any = {
-            "TableName": self._table,
-            "Key": project_key(project),
-            "UpdateExpression": "ADD admins :change",
-            "ExpressionAttributeValues": values,
+    def _one_less(self, project: str) -> "TransactWriteItemTypeDef":
+        """The action that counts one admin less, where another one is left."""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": project_key(project),
+                "UpdateExpression": "ADD admins :change",
+                "ConditionExpression": "admins > :one",
+                "ExpressionAttributeValues": {":change": {"N": "-1"}, ":one": {"N": "1"}},
+            }
         }
-        if change < 0:
-            update["ConditionExpression"] = "admins > :one"
-            values[":one"] = {"N": "1"}
-        return {"Update": update}
 
     def _values(self, role: str) -> Item:
         return {

@@ -21,7 +21,12 @@ from byline.tables.rows import (
 )
 from serve_runs.access.control import registration_keys
 from serve_runs.access.entries import list_entries
-from serve_runs.access.projects import keep_project_row, project_key
+from serve_runs.access.projects import (
+    give_right,
+    keep_project_row,
+    project_key,
+    require_project,
+)
 from serve_runs.access.standing import registration_row
 from serve_runs.errors import RequestFailed, contended
 from serve_runs.service_accounts.requests import id_of
@@ -61,8 +66,8 @@ class ServiceAccountStore:
 
         `record` makes the record about the account's id. One that needs a grant of `grants` gets it
         before the write, which may raise. Raises `RequestFailed`: `already_registered` where it
-        acts for another person in this project, `store_unavailable` where other requests change it
-        at the same time.
+        acts for another person in this project, `not_found` where the project is deleted,
+        `store_unavailable` where other requests change it at the same time.
         """
         for _ in range(ATTEMPTS):
             found, now = self._registered(wanted), self._now()
@@ -202,12 +207,12 @@ class ServiceAccountStore:
         actions = {
             "by application": put(by_application),
             "by project": put(by_project | {"holder": row["person"]}),
+            "project": give_right(self._table, row["project"]["S"]),
             **more,
         }
-        if EXPIRES_AT in row:
-            # DynamoDB may delete the rows after their end.
-            actions["project"] = keep_project_row(self._table, row["project"]["S"])
-        return not write_together(self._client, actions)
+        refused = write_together(self._client, actions)
+        require_project(refused)
+        return not refused
 
 
 def _keys(row: Item) -> tuple[Item, Item]:
