@@ -9,7 +9,7 @@ from serve_runs.projects.deletion import SETTLING_SECONDS
 from tests.runs.access_rows import AccessRows, register
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
-from tests.runs.table_server import DynamoDb, Meanwhile
+from tests.runs.table_server import RUNNERS_TABLE, DynamoDb, Meanwhile
 from tests.runs.test_people import grant
 from tests.runs.test_project_life import APOLLO, create, delete, left_of, settle, with_services
 from tests.runs.test_projects import show
@@ -194,3 +194,80 @@ class TestGivenMeanwhile:
         dynamodb.faults.append(Meanwhile("TransactWriteItems", lambda: delete(open_api, grace)))
         assert register(open_api, grace, nightly).reason == "not_found"
         assert left_of(dynamodb) == []
+
+
+class TestBesideOthers:
+    """A deletion beside runs, other admins and a new project of that name."""
+
+    def test_run_that_is_created_after_the_count_is_not_cancelled(
+        self, open_api: RunsApi, grace: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """The request did not say that runs are to be cancelled."""
+        create(open_api, grace)
+        runs: list[Any] = []
+        begin = Meanwhile("TransactWriteItems", lambda: runs.append(open_api.create(grace)))
+        dynamodb.faults.append(begin)
+        answer = delete(open_api, grace)
+        assert (answer.status, answer.reason) == (409, "runs_live")
+        assert answer.json["live_runs"] == 1
+        run = open_api.call("GET", f"{APOLLO}/runs/{runs[0]['id']}", by=grace)
+        assert run.json["status"] == "pending"
+        assert delete(open_api, grace, live_runs="cancel").status == 200
+
+    def test_each_admin_that_deletes_has_a_record(
+        self,
+        open_api: RunsApi,
+        grace: Credential,
+        web: Web,
+        dynamodb: DynamoDb,
+        access_rows: AccessRows,
+    ) -> None:
+        """Once, however often it sends the request."""
+        katherine = web.browser("katherine")
+        create(open_api, grace)
+        grant(open_api, grace, "apollo", "katherine", "project:admin")
+        delete(open_api, grace)
+        grant(open_api, grace, "apollo", "katherine", "project:admin")
+        for _ in range(2):
+            assert delete(open_api, katherine).status == 202
+        settle(dynamodb)
+        assert delete(open_api, katherine).status == 200
+        records = access_rows.records("delete_project")
+        assert len({record["principal"]["S"] for record in records}) == len(records) == 2
+
+    def test_project_that_is_created_again_meanwhile_keeps_all_it_has(
+        self, open_api: RunsApi, ada: Credential, grace: Credential, web: Web, dynamodb: DynamoDb
+    ) -> None:
+        """The deletion of the former project stops where it sees the new one."""
+        margaret = web.browser("margaret")
+        create(open_api, grace)
+        delete(open_api, grace)
+        made: list[Answer] = []
+        dynamodb.faults.append(Meanwhile("Query", lambda: made.append(create(open_api, margaret))))
+        answer = delete(open_api, ada, live_runs="cancel")
+        assert made[0].status == 201
+        assert (answer.status, answer.reason) == (409, "project_exists")
+        shown = show(open_api, margaret, "apollo").json
+        assert (shown["roles"], shown["deleted_at"]) == (["project:admin"], None)
+
+    def test_runner_whose_token_is_unreadable_does_not_keep_the_others(
+        self, open_api: RunsApi, grace: Credential, dynamodb: DynamoDb
+    ) -> None:
+        """The answer is 202 until an operator mends the row, and the rest goes."""
+        create(open_api, grace)
+        for runner, client in (("cpu", "scheduler"), ("gpu", "renderer")):
+            document = {"client": client}
+            path = f"{APOLLO}/runners/{runner}"
+            assert open_api.call("PUT", path, by=grace, document=document).status == 201
+        [token] = [
+            row
+            for row in dynamodb.rows(RUNNERS_TABLE)
+            if row["project"]["S"] == "tokens#apollo" and "scheduler" in str(row)
+        ]
+        broken = {name: token[name] for name in ("project", "runner")}
+        dynamodb.client.put_item(TableName=RUNNERS_TABLE, Item=broken)
+        answer = delete(open_api, grace)
+        assert (answer.status, answer.json["complete"]) == (202, False)
+        assert answer.json["ended"]["runners"] == 1
+        dynamodb.client.put_item(TableName=RUNNERS_TABLE, Item=token)
+        assert delete(open_api, grace).status == 200

@@ -205,6 +205,7 @@ OPERATIONS: Mapping[str, Operation] = {
         },
         "invalid_parameter",
         "runs_live",
+        "project_exists",
     ),
     "show_project": _read("projects", "The project.", Project),
     "list_audit_records": _list("audit", AuditRecordList),

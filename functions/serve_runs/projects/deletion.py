@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from byline.caching import Clock
 from byline.identity.caller import Principal, principal_of, read_principal
-from byline.refresh.token_rows import TokenRow
+from byline.refresh.token_rows import TokenRow, UnreadableRow
 from byline.tables.rows import Item, text_of
 from serve_runs.apply_sets.store import ApplySetStore
 from serve_runs.audit.trail import ActionContext, AuditedResource
@@ -29,6 +30,8 @@ from serve_runs.runners.store import RunnerStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = Logger(service="byline")
 
 STEPS = 100
 SECONDS = 10.0
@@ -84,21 +87,26 @@ class Deletion:
     def delete(self, project: str, action: ActionContext, *, cancel_runs: bool) -> Deleted:
         """Delete a project, as far as steps and time allow.
 
-        Raises `RequestFailed`: `runs_live` with their number, unless they are to be cancelled.
+        Raises `RequestFailed`: `runs_live` with their number, unless they are to be cancelled, and
+        `project_exists` where the project is created again meanwhile.
         """
         if not cancel_runs and (number := self.contents.count_live_runs(project)):
             raise RequestFailed("runs_live", members={"live_runs": number})
         outcome, caller = Deleted(), principal_of(action.caller)
         row = self.store.begin_deletion(project, action=action)
         try:
-            is_empty = self._end_all(project, action, keep=caller, outcome=outcome)
+            is_empty = self._end_all(
+                project, row, action, keep=caller, outcome=outcome, cancel_runs=cancel_runs
+            )
         except _Stopped:
             is_empty = False
         outcome.wait = self._settling(row, outcome) if is_empty else 1
         if outcome.wait is None:
             last = self.endings.all_roles(project, caller, action=action)
             if not self.store.finish_deletion(project, row, last, action=action):
-                outcome.wait = 1  # another request ended rights since the row was read
+                # Another request gave or ended a right since the row was read.
+                self.store.require_same(project, row)
+                outcome.wait = 1
             elif last:
                 outcome.ended["roles"] += len(last) - 1
         return outcome
@@ -113,7 +121,14 @@ class Deletion:
         return None if self.store.is_past(ended_at, SETTLING_SECONDS) else 10
 
     def _end_all(
-        self, project: str, action: ActionContext, *, keep: Principal, outcome: Deleted
+        self,
+        project: str,
+        row: Item,
+        action: ActionContext,
+        *,
+        keep: Principal,
+        outcome: Deleted,
+        cancel_runs: bool,
     ) -> bool:
         """End everything, and list it again until nothing is found. False where something stays."""
         steps = _Steps(self.now)
@@ -125,10 +140,13 @@ class Deletion:
                     steps.take()
                     parts, after = self.contents.page(kind, project, keep=keep, after=after)
                     found += len(parts)
+                    if parts:
+                        self.store.require_same(project, row)
+                        _require_cancelled(kind, parts, cancel_runs=cancel_runs)
                     for part in parts:
                         steps.take()
                         if kind in RIGHTS and not outcome.has_ended_rights:
-                            self.store.note_ended_rights(project)
+                            self.store.note_ended_rights(project, row)
                             outcome.has_ended_rights = True
                         count = self._end(project, part, action)
                         outcome.ended[kind] += count
@@ -172,6 +190,9 @@ class Deletion:
             retired = self.runners.delete(project, name, action=action)
         except RequestFailed as failure:
             return _is_gone(failure)
+        except UnreadableRow as unreadable:
+            logger.error("row unreadable", row=str(unreadable))
+            return False
         if retired is not None:
             self.announce(retired)
         return True
@@ -184,6 +205,12 @@ class Deletion:
         except ClientError:
             return False  # AWS refused to delete the secret: the marker in its row stays
         return True
+
+
+def _require_cancelled(kind: Content, parts: list[Part], *, cancel_runs: bool) -> None:
+    """Raise `RequestFailed` (`runs_live`) for runs that were created after the count."""
+    if kind == "runs" and not cancel_runs:
+        raise RequestFailed("runs_live", members={"live_runs": len(parts)})
 
 
 def _is_gone(failure: RequestFailed) -> bool:

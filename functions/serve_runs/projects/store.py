@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byline.caching import Clock
-from byline.identity.caller import Principal
+from byline.identity.caller import Principal, principal_of
 from byline.tables.rows import (
+    ConditionFailed,
     Item,
     read_rows,
     rfc3339,
@@ -20,6 +21,7 @@ from byline.tables.rows import (
 from serve_runs.access.control import roles_key
 from serve_runs.access.projects import project_key
 from serve_runs.audit.trail import ActionContext, AuditedResource, AuditTrail
+from serve_runs.errors import RequestFailed
 from serve_runs.people.holdings import Holdings
 from serve_runs.people.places import Holding, Kind, Place
 
@@ -89,31 +91,57 @@ class ProjectStore:
         return {keys[row["scope"]["S"]]: row for row in rows}
 
     def begin_deletion(self, project: str, *, action: ActionContext) -> Item:
-        """Record the deletion once. Returns the project's row, which may be a tombstone already."""
+        """Record the deletion once for each principal.
+
+        Returns the project's row, which may be a tombstone already.
+        """
         resource = AuditedResource(project, "project", project)
         record = self._audit.record(action, "delete_project", resource)
+        deleter = principal_of(action.caller).text
         begin: Any = {
             "TableName": self._table,
             "Key": project_key(project),
-            "UpdateExpression": "SET deletion_began_at = :now",
-            "ConditionExpression": "attribute_not_exists(deletion_began_at) AND "
+            "UpdateExpression": "SET deletion_began_at = if_not_exists(deletion_began_at, :now) "
+            "ADD deleters :these",
+            "ConditionExpression": "NOT contains(deleters, :one) AND "
             "attribute_not_exists(deleted_at)",
-            "ExpressionAttributeValues": {":now": {"S": rfc3339(self._now())}},
+            "ExpressionAttributeValues": {
+                ":now": {"S": rfc3339(self._now())},
+                ":these": {"SS": [deleter]},
+                ":one": {"S": deleter},
+            },
         }
         write_together(self._client, {"project": {"Update": begin}, "record": record})
         return self.rows_of([project]).get(project, {})
 
-    def note_ended_rights(self, project: str) -> None:
-        """Write that a right ends now, before it does: a request of its holder may be under way."""
-        write_row(
-            self._client,
-            lambda: self._client.update_item(
-                TableName=self._table,
-                Key=project_key(project),
-                UpdateExpression="SET rights_ended_at = :now",
-                ExpressionAttributeValues={":now": {"S": rfc3339(self._now())}},
-            ),
-        )
+    def note_ended_rights(self, project: str, row: Item) -> None:
+        """Write that a right ends now, before it does: a request of its holder may be under way.
+
+        Raises `RequestFailed` as `require_same`.
+        """
+        condition = "(attribute_exists(deletion_began_at) OR attribute_exists(deleted_at)) AND "
+        values: Item = {":now": {"S": rfc3339(self._now())}}
+        if "created_at" in row:
+            condition += "created_at = :created_at"
+            values[":created_at"] = row["created_at"]
+        else:
+            condition += "attribute_not_exists(created_at)"
+        update: Any = {
+            "TableName": self._table,
+            "Key": project_key(project),
+            "UpdateExpression": "SET rights_ended_at = :now",
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": values,
+        }
+        try:
+            write_row(self._client, lambda: self._client.update_item(**update))
+        except ConditionFailed:
+            raise _made_again() from None
+
+    def require_same(self, project: str, row: Item) -> None:
+        """Raise `RequestFailed` (`project_exists`) where the project was made again since `row`."""
+        if self.rows_of([project]).get(project, {}).get("created_at") != row.get("created_at"):
+            raise _made_again()
 
     def finish_deletion(
         self,
@@ -139,7 +167,7 @@ class ProjectStore:
         update: Any = {
             "TableName": self._table,
             "Key": project_key(project),
-            "UpdateExpression": f"SET {sets} REMOVE deletion_began_at, rights_ended_at",
+            "UpdateExpression": f"SET {sets} REMOVE deletion_began_at, rights_ended_at, deleters",
             "ConditionExpression": " AND ".join(conditions),
             "ExpressionAttributeValues": {f":{name}": value for name, value in columns.items()}
             | {f":seen_{name}": value for name, value in seen.items()},
@@ -164,6 +192,13 @@ def _held(holding: Holding) -> tuple[str, frozenset[str]]:
         return place.project, frozenset(row["roles"]["SS"])
     # The place of a registration of an earlier version does not have its project.
     return row["project"]["S"], frozenset()
+
+
+def _made_again() -> RequestFailed:
+    return RequestFailed(
+        "project_exists",
+        "Another request created the project again meanwhile. To delete that one, send this again.",
+    )
 
 
 def deleter_of(action: ActionContext) -> Item:
