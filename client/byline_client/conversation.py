@@ -67,6 +67,10 @@ class HttpAnswer(Protocol):
         """The JSON document of the body. Raises `ValueError`."""
 
 
+class Created(dict[str, Any]):
+    """The document of a 201 answer: the call made what it describes."""
+
+
 @dataclass(frozen=True)
 class NoAnswer:
     """A request without an answer. `sent`: whether the service may have received it."""
@@ -131,6 +135,8 @@ def read_answer(answer: HttpAnswer, *, url: str) -> tuple[Any] | ClientError:
         except (ValueError, RecursionError):
             is_json = False
     if status < 300:
+        if status == 201 and isinstance(document, dict):
+            document = Created(document)
         return (document,) if is_json else _unusable(service, "an answer that is not JSON")
     refused = RequestRefused(status, document if isinstance(document, dict) else {})
     if status == 401:

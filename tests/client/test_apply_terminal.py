@@ -12,7 +12,14 @@ import pytest
 from tests.client.commands import CommandLine
 from tests.client.servers import Received, TellingServer, Told, told
 
-MEMBERS = [{"kind": "Runner", "key": "old"}]
+APPLY = ("apply", "-f", "team.yaml", "--set", "team")
+OLD = {"name": "old", "created_at": "2026-11-27T08:00:00.000Z"}
+UNSURE = {"name": "unsure", "created_at": "2026-11-26T08:00:00.000Z", "created_by": {"name": "Ada"}}
+MEMBERS = [
+    {"kind": "Runner", "key": "old", "mark": OLD["created_at"]},
+    {"kind": "Runner", "key": "unsure"},
+]
+DOUBT = "  (perhaps made by a person, created 2026-11-26T08:00:00.000Z by Ada)"
 TRAINER = "kind: Runner\nname: trainer\nclient: warehouse\n"
 CHANGED = {"name": "trainer", "client": "other", "isolated": False, "updated_at": "1"}
 
@@ -26,7 +33,7 @@ class Seen:
 
 
 def answer(request: Received) -> Told:
-    """A project with the runners `trainer`, which is to change, and `old`, which the set made."""
+    """A project with the runners `trainer`, which is to change, `old` of the set, and `unsure`."""
     path = request.path.partition("?")[0]
     if request.method == "DELETE":
         return Told(204, "")
@@ -34,7 +41,7 @@ def answer(request: Received) -> Told:
         return Told(200, json.dumps({**CHANGED, "updated_at": "2"}))
     if "/apply-sets/" in path:
         return Told(200, json.dumps({"members": MEMBERS}))
-    return Told(200, json.dumps({"runners": [CHANGED, {"name": "old"}], "next_cursor": None}))
+    return Told(200, json.dumps({"runners": [CHANGED, OLD, UNSURE], "next_cursor": None}))
 
 
 def on_terminal(
@@ -49,7 +56,7 @@ def on_terminal(
     leader, follower = pty.openpty()
     os.write(leader, typed.encode())
     with subprocess.Popen(
-        [sys.executable, "-m", "byline_client", "apply", "-f", "team.yaml", *arguments],
+        [sys.executable, "-m", "byline_client", *APPLY, *arguments],
         env=ready.whole_environment,
         stdin=follower,
         stdout=follower,
@@ -76,7 +83,7 @@ def test_diff_is_coloured_on_a_terminal_only(byline: CommandLine) -> None:
         coloured = on_terminal(byline, server, "--dry-run", "--prune").text
         plain = on_terminal(byline, server, "--dry-run", "--prune", NO_COLOR="1").text
         ready = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN="a.b.c", BYLINE_PROJECT="p")
-        piped = ready("apply", "-f", "team.yaml", "--dry-run", "--prune").stdout
+        piped = ready(*APPLY, "--dry-run", "--prune").stdout
     assert "\x1b[31m    - client: other" in coloured
     assert "\x1b[32m    + client: warehouse" in coloured
     assert "\x1b[31m- Runner p/old" in coloured
@@ -87,11 +94,12 @@ def test_diff_is_coloured_on_a_terminal_only(byline: CommandLine) -> None:
         "    - client: other",
         "    + client: warehouse",
         "- Runner p/old",
+        f"- Runner p/unsure{DOUBT}",
     ]
 
 
 @pytest.mark.parametrize(
-    ("typed", "code", "writes"), [("n\n", 1, []), ("y\n", 0, ["PUT", "DELETE"])]
+    ("typed", "code", "writes"), [("n\n", 1, []), ("y\n", 0, ["PUT", "DELETE", "DELETE"])]
 )
 def test_person_is_asked_before_anything_is_written(
     byline: CommandLine, typed: str, code: int, writes: "list[str]"
@@ -102,6 +110,7 @@ def test_person_is_asked_before_anything_is_written(
         methods = [request.method for request in server.received]
     assert seen.code == code
     assert "- Runner p/old" in seen.text
-    assert "Delete these 1?" in seen.text
+    assert f"- Runner p/unsure{DOUBT}" in seen.text
+    assert "Delete these 2?" in seen.text
     assert [each for each in methods if each not in ("GET", "POST")] == writes
     assert ("POST" in methods) is bool(writes)

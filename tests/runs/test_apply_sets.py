@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_runs.apply_sets.requests import MAX_CHANGES, MAX_MEMBERS
+from serve_runs.apply_sets.requests import MAX_CHANGES, MAX_MARK, MAX_MEMBERS
 from tests.runs.access_rows import PROJECT, AccessRows
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
@@ -57,6 +57,16 @@ def indexed(dynamodb: DynamoDb) -> set[str]:
     names = [index["IndexName"] for index in table["GlobalSecondaryIndexes"]]
     pages = [dynamodb.client.scan(TableName=ACCESS_TABLE, IndexName=name) for name in names]
     return {row["entry"]["S"] for page in pages for row in page["Items"] if "members" in row}
+
+
+def test_member_has_the_mark_that_was_added_last(api: RunsApi, ada: Credential) -> None:
+    """A member is there once, and is removed whatever its mark is."""
+    marked = {**TRAINER, "mark": "2026-11-27T08:00:00.000Z"}
+    change(api, ada, add=[TRAINER, PLANNER])
+    assert change(api, ada, add=[marked]).json["members"] == [PLANNER, marked]
+    assert change(api, ada, add=[TRAINER]).json["members"] == [PLANNER, TRAINER]
+    change(api, ada, add=[marked])
+    assert change(api, ada, remove=[TRAINER]).json["members"] == [PLANNER]
 
 
 def test_same_members_again_write_nothing(
@@ -117,6 +127,8 @@ def test_only_admins_change_sets(
         {"add": [{"kind": "Runner", "key": ""}]},
         {"add": [{"kind": "Runner", "key": "a\nb"}]},
         {"add": [{"kind": "Runner", "key": "x" * 2000}]},
+        {"add": [{**TRAINER, "mark": "x" * (MAX_MARK + 1)}]},
+        {"add": [{**TRAINER, "mark": "a\nb"}]},
         {"add": [{"kind": "Runner", "key": str(number)} for number in range(MAX_CHANGES + 1)]},
         {"members": []},
     ],

@@ -1,7 +1,7 @@
 """`byline apply` from its files to its last write: read, check, plan, show, perform, prune."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,7 +12,7 @@ from byline_client.apply.kinds import Entry
 from byline_client.apply.kustomization import read_kustomization
 from byline_client.apply.performing import Outcome, PartlyApplied, perform
 from byline_client.apply.planning import Ask, Present, Step, planned
-from byline_client.apply.sets import AppliedSet, Member, Pruning, member_of, pruning
+from byline_client.apply.sets import AppliedSet, Member, Pruning, mark_of, member_of, pruning
 from byline_client.apply.showing import deletion_line, plan_lines, style_of, summary
 from byline_client.cli.terminal import put, put_styled, say
 from byline_client.errors import ClientError, Misused, RequestRefused
@@ -33,13 +33,15 @@ def read_wanted(
 class Choices:
     """What an apply does besides its documents. `confirm` asks whether to delete so many.
 
-    `project`: one whose leftovers are deleted also where no document is for it any more.
+    `set_name`: empty for no set. `project`: one whose leftovers are deleted also where no document
+    is for it any more. `yes`: delete without asking, but nothing that a person may have made.
     """
 
     set_name: str
     project: str
     prune: bool
     dry_run: bool
+    yes: bool
     confirm: Callable[[int], bool]
 
 
@@ -61,7 +63,7 @@ def apply(wanted: Sequence[Wanted], ask: Ask, choices: Choices) -> None:
         projects.add(choices.project)
     parts = [
         _part(project, [step for step in steps if step.wanted.project == project], present, choices)
-        for project in sorted(projects)
+        for project in sorted(projects if choices.set_name else ())
     ]
     count = sum(len(part.leftovers.deletions) for part in parts)
     if choices.dry_run:
@@ -70,14 +72,14 @@ def apply(wanted: Sequence[Wanted], ask: Ask, choices: Choices) -> None:
     if choices.prune and count:
         for line in _deletion_lines(parts):
             say(line)
-        if not choices.confirm(count):
+        if not choices.yes and not choices.confirm(count):
             raise ClientError("Nothing is applied.")
     for part in parts:
         _announce(part, choices)
-    entries = _perform(steps, parts, ask, present)
+    entries = _perform(steps, {part.applied.project: part.applied for part in parts}, ask)
     if choices.prune:
         for part in parts:
-            _delete(part, entries, ask)
+            _delete(part, entries, ask, with_doubt=not choices.yes)
     elif count:
         say(f"{count} of the set {choices.set_name} are in no document: --prune deletes them.")
 
@@ -97,17 +99,19 @@ def _show(steps: list[Step], parts: list[_Part], choices: Choices, count: int) -
 
 def _deletion_lines(parts: list[_Part]) -> list[str]:
     return [
-        deletion_line(part.applied.project, member)
+        deletion_line(part.applied.project, deletion)
         for part in parts
-        for member, _ in part.leftovers.deletions
+        for deletion in part.leftovers.deletions
     ]
 
 
 def _announce(part: _Part, choices: Choices) -> None:
     """Tell the set what is about to be made. Without the right to it, only --prune is refused."""
-    made = {member_of(step) for step in part.steps if step.action == "create"} - {None}
+    made = {member_of(step) for step in part.steps if step.action == "create"}
     try:
-        part.applied.change(add=[each for each in made if each], remove=part.leftovers.gone)
+        part.applied.change(
+            add={member: "" for member in made if member is not None}, remove=part.leftovers.gone
+        )
     except RequestRefused as refused:
         if choices.prune:
             raise
@@ -115,50 +119,63 @@ def _announce(part: _Part, choices: Choices) -> None:
 
 
 def _perform(
-    steps: list[Step], parts: list[_Part], ask: Ask, present: Present
+    steps: list[Step], sets: Mapping[str, AppliedSet], ask: Ask
 ) -> set[tuple[str, Member]]:
     """Take the steps. Returns what the documents are at the service, by project."""
     done: Counter[Outcome] = Counter()
     entries: set[tuple[str, Member]] = set()
-    sets = {part.applied.project: part.applied for part in parts}
+    made: defaultdict[str, dict[Member, str]] = defaultdict(dict)
+    not_made: defaultdict[str, list[Member]] = defaultdict(list)
 
     def report(outcome: Outcome, step: Step, entry: Entry) -> None:
         done[outcome] += 1
+        project = step.wanted.project
         member = Member(step.wanted.document.kind, step.kind.key(entry))
-        entries.add((step.wanted.project, member))
-        if outcome == "created" and step.kind.key_of(step.wanted) is None:
-            _change(sets[step.wanted.project], add=[member])
+        entries.add((project, member))
         if outcome != "unchanged":
             put(f"{step.wanted.title} {outcome}")
+        if outcome == "created":
+            made[project][member] = mark_of(entry)
+            if step.kind.key_of(step.wanted) is None and project in sets:
+                _change(sets[project], add=made[project])
+        elif step.action == "create":
+            not_made[project].append(member)
 
     try:
-        perform(steps, ask, present, report=report, warn=say)
+        perform(steps, ask, report=report, warn=say)
     except PartlyApplied as error:
         # A write without an answer may have happened. A refused one has not.
         first = done.total() + (not isinstance(error.__cause__, RequestRefused))
         for step in steps[first:]:
-            member = member_of(step)
-            if step.action == "create" and member is not None:
-                _change(sets[step.wanted.project], remove=[member])
+            if step.action == "create" and (member := member_of(step)) is not None:
+                not_made[step.wanted.project].append(member)
         raise
+    finally:
+        for project, applied in sets.items():
+            _change(applied, add=made[project], remove=not_made[project])
     say(f"{done['created']} created, {done['changed']} changed, {done['unchanged']} unchanged.")
     return entries
 
 
-def _change(applied: AppliedSet, **change: list[Member]) -> None:
+def _change(
+    applied: AppliedSet, *, add: Mapping[Member, str], remove: Iterable[Member] = ()
+) -> None:
     """Change a set after a write, which counts for itself. The next apply mends what is missing."""
     try:
-        applied.change(**change)
+        applied.change(add=add, remove=remove)
     except ClientError as error:
         say(f"The set is not changed: {error}")
 
 
-def _delete(part: _Part, entries: set[tuple[str, Member]], ask: Ask) -> None:
+def _delete(part: _Part, entries: set[tuple[str, Member]], ask: Ask, *, with_doubt: bool) -> None:
     """Delete what no document describes, the last kind first. Raises `ClientError`."""
     project = part.applied.project
-    for member, call in part.leftovers.deletions:
+    for member, call, doubt in part.leftovers.deletions:
         if (project, member) in entries:
             continue  # a document is this entry, which only the answer of the service said
+        if doubt and not with_doubt:
+            say(f"{member.kind} {project}/{member.key} stays, {doubt}. Without --yes, you decide.")
+            continue
         try:
             ask(call)
         except RequestRefused as refused:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from byline_client.apply.kinds import Entry
-from byline_client.apply.planning import Ask, Present, Step
+from byline_client.apply.planning import Ask, Step
+from byline_client.conversation import Created
 from byline_client.errors import ClientError, ServiceUnavailable
 
 Outcome = Literal["created", "changed", "unchanged"]
@@ -17,7 +18,6 @@ class PartlyApplied(ClientError):
 def perform(
     steps: Sequence[Step],
     ask: Ask,
-    present: Present,
     *,
     report: Callable[[Outcome, Step, Entry], None],
     warn: Callable[[str], None],
@@ -28,7 +28,7 @@ def perform(
     """
     for number, step in enumerate(steps):
         try:
-            outcome, entry = _take(step, ask, present, warn)
+            outcome, entry = _take(step, ask, warn)
         except ClientError as error:
             left = ", ".join(each.wanted.title for each in steps[number + 1 :])
             raise PartlyApplied(
@@ -40,9 +40,7 @@ def perform(
         report(outcome, step, entry)
 
 
-def _take(
-    step: Step, ask: Ask, present: Present, warn: Callable[[str], None]
-) -> tuple[Outcome, Entry]:
+def _take(step: Step, ask: Ask, warn: Callable[[str], None]) -> tuple[Outcome, Entry]:
     kind, wanted, before = step.kind, step.wanted, step.before
     if step.action == "keep" and before is not None:
         return "unchanged", before
@@ -51,14 +49,12 @@ def _take(
         raise ServiceUnavailable("The answer of the service is no document.")
     for warning in answer.get("warnings") or []:
         warn(f"{wanted.title}: {warning.get('detail')}")
-    if "updated_at" in answer:
-        if before is None:
-            return "created", answer
-        is_same = answer["updated_at"] == before.get("updated_at")
-        return "unchanged" if is_same else "changed", answer
-    # A role binding: the answer names the principal, whose roles the list had.
     entries = kind.entries([answer])
     if len(entries) != 1:
         raise ServiceUnavailable("The answer of the service is no role binding.")
-    keys = {kind.key(each) for each in present.entries(wanted.project, kind)}
-    return "unchanged" if kind.key(entries[0]) in keys else "created", entries[0]
+    if isinstance(answer, Created):
+        return "created", entries[0]
+    # Without a list entry before, somebody else made it since the list was read.
+    seen = {} if before is None else before
+    is_same = answer.get("updated_at") == seen.get("updated_at")
+    return "unchanged" if is_same else "changed", entries[0]

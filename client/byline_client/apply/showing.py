@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from byline_client.apply.planning import Step
-from byline_client.apply.sets import Member
+from byline_client.apply.sets import MemberDeletion
 
 SIGNS = {"create": "+", "change": "~", "compare": "?", "keep": "="}
 STYLES = {"+": "green", "-": "red", "~": "yellow", "?": "dim"}
@@ -27,9 +27,10 @@ def plan_lines(steps: Iterable[Step]) -> Iterator[str]:
             yield f"    {SIGNS[step.action]} token: (secret)"
 
 
-def deletion_line(project: str, member: Member) -> str:
+def deletion_line(project: str, deletion: MemberDeletion) -> str:
     """The line of a deletion."""
-    return f"- {member.kind} {project}/{member.key}"
+    kind, key = deletion.member
+    return f"- {kind} {project}/{key}" + (f"  ({deletion.doubt})" if deletion.doubt else "")
 
 
 def summary(steps: Iterable[Step]) -> str:

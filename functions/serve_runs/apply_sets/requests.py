@@ -18,19 +18,29 @@ MAX_BYTES = 200_000
 MemberKind = Literal["RoleBinding", "Agent", "ServiceAccount", "Credential", "Runner"]
 
 
-class SetMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
+MAX_MARK = 64
+
+
+class SetMember(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True, omit_defaults=True
+):
     """A member of an apply set.
 
     `key`: a name; of a service account its id, of a role binding its role, a space and its
-    principal.
+    principal. `mark`: what tells the entry from a later one of the same key, such as its
+    `created_at`; empty where the client does not know yet whether it made the entry.
     """
 
     kind: MemberKind
     key: Annotated[str, Meta(min_length=1, max_length=65 + MAX_PRINCIPAL_BYTES, pattern=PRINTABLE)]
+    mark: Annotated[str, Meta(max_length=MAX_MARK, pattern=PRINTABLE)] = ""
 
 
 class ChangeMembers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The members to add to an apply set and to remove from it. To repeat it changes nothing."""
+    """The members to add to an apply set and to remove from it. To repeat it changes nothing.
+
+    A set has one member of a kind and a key: the one added last. `remove` ignores `mark`.
+    """
 
     add: Annotated[tuple[SetMember, ...], Meta(max_length=MAX_CHANGES)] = ()
     remove: Annotated[tuple[SetMember, ...], Meta(max_length=MAX_CHANGES)] = ()

@@ -49,7 +49,7 @@ class ApplySetStore:
         """
         for _ in range(ATTEMPTS):
             before = self.find(project, name)
-            members = (members_of(before) | frozenset(change.add)) - frozenset(change.remove)
+            members = _changed(members_of(before), change)
             _require_short(members)
             at = rfc3339(self._now())
             row = apply_set_item(
@@ -90,6 +90,13 @@ class ApplySetStore:
             "set": {"Delete": deletion},
             "project": keep_project_row(self._table, project),
         }
+
+
+def _changed(members: SetMembers, change: ChangeMembers) -> SetMembers:
+    found = {(each.kind, each.key): each for each in (*members, *change.add)}
+    for each in change.remove:
+        found.pop((each.kind, each.key), None)
+    return frozenset(found.values())
 
 
 def _require_short(members: SetMembers) -> None:

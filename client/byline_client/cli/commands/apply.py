@@ -11,7 +11,7 @@ from byline_client.errors import Misused
 
 EXAMPLES = (
     "byline apply -f team.yaml --project research --dry-run",
-    "byline apply -k overlays/production --prune",
+    "byline apply -k overlays/production --set team-production --prune",
 )
 
 
@@ -32,11 +32,11 @@ def command(
     ] = False,
     prune: Annotated[
         bool,
-        typer.Option("--prune", help="Delete what the set made and no document describes."),
+        typer.Option("--prune", help="Delete what the --set made and no document describes."),
     ] = False,
     set_name: Annotated[
         str,
-        typer.Option("--set", metavar="NAME", help="The set. Default: that of the file or folder."),
+        typer.Option("--set", metavar="NAME", help="Keep what is made as this set."),
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     schema: Annotated[
@@ -54,17 +54,15 @@ def command(
     if bool(files) is bool(kustomization):
         raise Misused("Name files with -f, or the folder of a kustomization with -k.")
     from byline_client.apply.applying import Choices, apply, read_wanted  # noqa: PLC0415
-    from byline_client.apply.sets import name_of_set  # noqa: PLC0415
+    from byline_client.apply.sets import require_name_of_set  # noqa: PLC0415
 
     home = project or session.environ.get("BYLINE_PROJECT", "")
-    name = name_of_set(set_name, kustomization or (files or [""])[0], is_needed=prune)
+    require_name_of_set(set_name, prune=prune)
     wanted = read_wanted(files or [], kustomization, session.environ, project=home)
 
     def confirm(count: int) -> bool:
-        if yes:
-            return True
         if not sys.stdin.isatty():
             raise Misused("--prune deletes something. Confirm with --yes.")
         return typer.confirm(f"Delete these {count}?", err=True)
 
-    apply(wanted, session.ask, Choices(name, home, prune, dry_run, confirm))
+    apply(wanted, session.ask, Choices(set_name, home, prune, dry_run, yes, confirm))
