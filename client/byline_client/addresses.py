@@ -1,6 +1,6 @@
-"""The addresses that the client sends tokens to: https, or http on this machine."""
+"""The addresses that tokens are sent to: https, or http on this machine; and the paths there."""
 
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from byline_client.errors import Misused
 
@@ -27,6 +27,18 @@ def origin_of(url: str) -> str:
     """Scheme, host and port of a URL, which say where something comes from."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def project_path(project: str, *names: str) -> str:
+    """The path of a project, or of a resource in it. Raises `Misused`."""
+    parts = (project, *names)
+    if {"", ".", ".."} & {*parts}:
+        # A path with such a part would be that of another resource.
+        raise Misused("A name or an id must not be empty, `.` or `..`.")
+    try:
+        return "/v1/projects/" + "/".join(quote(part, safe="") for part in parts)
+    except UnicodeEncodeError:
+        raise Misused("A name or an id has a character that is not Unicode text.") from None
 
 
 def _split(text: str, name: str) -> SplitResult:

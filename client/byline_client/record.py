@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
+from byline_client.addresses import project_path
 from byline_client.conversation import ServiceCall
 from byline_client.documents import text_of
 from byline_client.errors import RequestRefused, ServiceUnavailable
@@ -40,8 +41,8 @@ class RunPlan:
 
     @property
     def path(self) -> str:
-        """The path of the project's runs."""
-        return f"/v1/projects/{quote(self.project, safe='')}/runs"
+        """The path of the project's runs. Raises `Misused`."""
+        return project_path(self.project, "runs")
 
 
 @dataclass(frozen=True)

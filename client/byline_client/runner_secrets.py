@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
+from byline_client.addresses import project_path
 from byline_client.conversation import ServiceCall
 from byline_client.documents import object_of
 from byline_client.errors import ClientError, Misused, ServiceUnavailable, SignInRequired
@@ -34,9 +34,8 @@ class RunnerSecrets:
             import boto3  # noqa: F401, PLC0415 - an extra
         except ImportError:
             raise Misused("Secrets Manager needs boto3: install byline-client[aws].") from None
-        path = f"/v1/projects/{quote(project, safe='')}/runners/{quote(runner, safe='')}"
         self._ask = ask
-        self._call = ServiceCall("GET", path)
+        self._call = ServiceCall("GET", project_path(project, "runners", runner))
         self._arns: list[str] = []
         self._next_names = 0.0
         self._clients: dict[str, Any] = {}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from typing import Any, Literal
-from urllib.parse import quote
 
 import anyio.to_thread
 import httpx
 
+from byline_client.addresses import project_path
 from byline_client.conversation import ServiceCall
 from byline_client.credentials.order import choose
 from byline_client.documents import text_of
@@ -51,9 +51,8 @@ class RunnerToken:
 
 
 def read_call(project: str, runner: str) -> ServiceCall:
-    """The call that reads the token of a runner."""
-    names = quote(project, safe=""), quote(runner, safe="")
-    return ServiceCall("GET", "/v1/projects/{}/runners/{}/token".format(*names))
+    """The call that reads the token of a runner. Raises `Misused`."""
+    return ServiceCall("GET", project_path(project, "runners", runner, "token"))
 
 
 def runner_token(document: Any) -> RunnerToken:

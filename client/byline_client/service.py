@@ -9,6 +9,7 @@ import anyio.to_thread
 import httpx
 
 from byline_client.conversation import NoAnswer, Send, ServiceCall, Steps, Wait, conversation
+from byline_client.errors import Misused
 from byline_client.secret_text import SecretText
 from byline_client.tokens import Tokens
 from byline_client.version import VERSION
@@ -66,6 +67,8 @@ class Service:
         token = self.tokens.token(renew=step.renew)
         try:
             return self._http.request(**_request(call, token))
+        except UnicodeEncodeError:
+            raise _no_text() from None
         except httpx.HTTPError as error:
             return _no_answer(error)
 
@@ -117,6 +120,8 @@ class AsyncService:
         token = await anyio.to_thread.run_sync(lambda: self.tokens.token(renew=step.renew))
         try:
             return await self._http.request(**_request(call, token))
+        except UnicodeEncodeError:
+            raise _no_text() from None
         except httpx.HTTPError as error:
             return _no_answer(error)
 
@@ -147,6 +152,11 @@ def _request(call: ServiceCall, token: SecretText) -> dict[str, Any]:
         "params": {name: value for name, value in query.items() if value is not None},
         **({} if call.body is None else {"json": dict(call.body)}),
     }
+
+
+def _no_text() -> Misused:
+    """The error of a text that cannot be sent, such as a byte of an argument that is not UTF-8."""
+    return Misused("A text of the request is not Unicode text.")
 
 
 def _no_answer(error: httpx.HTTPError) -> NoAnswer:

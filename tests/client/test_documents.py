@@ -118,16 +118,44 @@ def test_secret_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
         ("{env: MISSING}", "The variable MISSING is not set."),
         ("{env: EMPTY}", "The variable EMPTY is empty."),
         ("{file: missing}", "missing: No such file or directory."),
+        ("{file: /proc/self/environ}", "must be a path in the folder of the document."),
+        ("{file: ../secret}", "must be a path in the folder of the document."),
+        ("{file: link}", "must be a path in the folder of the document."),
+        ('{file: "a\\0b"}', "No file has such a path."),
+        ("{env: BYTES}", "The variable BYTES is not UTF-8 text."),
         ("{env: TRACKER, file: x}", "`token` must be the place of the secret"),
     ],
 )
 def test_secret_without_a_place_is_a_fault(tmp_path: Path, token: str, fault: str) -> None:
     """A secret in the document itself is refused, and the fault does not show it."""
     text = CREDENTIAL.replace("{env: TRACKER}", token)
-    found = faults(tmp_path, text, TRACKER="ghp_secret", EMPTY="")
+    (tmp_path / "link").symlink_to("/proc/self/environ")
+    found = faults(tmp_path, text, TRACKER="ghp_secret", EMPTY="", BYTES="\udcff")
     assert found[1].startswith("team.yaml:4: ")
     assert fault in found[1]
     assert "ghp_secret" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: ${LEAK}\nname: a\n",
+        "kind: Agent\nname: ${LEAK}\nissuer: 1\n",
+        "kind: Agent\nname: a\nproject: ${LEAK}-\n",
+        "kind: Agent\nname: a\nexpires_at: ${LEAK}\n",
+        "kind: Agent\nname: ${LEAK}\n---\nkind: Agent\nname: ${LEAK}\n",
+        "kind: Runner\nname: ${LEAK}\nproject: ${LEAK}\nclient: ${LEAK}-\n",
+        'kind: Agent\nname: a\nroles: ["${LEAK}", 1]\n',
+        CREDENTIAL.replace("env: TRACKER", 'env: "${LEAK}"'),
+        CREDENTIAL.replace("env: TRACKER", 'file: "${LEAK}"'),
+        CREDENTIAL.replace("env: TRACKER", 'file: "${LEAK}/../../x"'),
+        CREDENTIAL.replace("jira", "${LEAK}"),
+    ],
+)
+def test_fault_does_not_show_the_value_of_a_variable(tmp_path: Path, text: str) -> None:
+    """A log with the faults of a stranger's document has no secret of the environment."""
+    found = faults(tmp_path, text, LEAK="ghp0secret", TRACKER="x")
+    assert "ghp0secret" not in "".join(found)
 
 
 def test_documents_are_ordered_by_dependency(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Refused, slow, unreachable and half-broken servers: a clear error, its exit code, no token."""
 
+import io
 import json
 import time
 from contextlib import suppress
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from byline_client.apply.files import read_sources
+from byline_client.errors import Misused
 
 from tests.client.commands import CommandLine
 from tests.client.servers import Received, Told, problem, told
@@ -112,6 +115,46 @@ def test_redirect_is_never_followed(byline: CommandLine) -> None:
             done = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN=TOKEN)("whoami")
         assert elsewhere.received == []
     assert done.returncode == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", ".."],
+        ["show", "x", "--project", ".."],
+        ["cancel", "x", "."],
+        ["runs", "--project", "."],
+        ["audit", "--project", ".."],
+        ["projects", "show", ".."],
+        ["projects", "delete", ".", "--yes"],
+        ["token", "..", "--show"],
+        ["export", "--project", ".."],
+        ["run", "--project", "..", "--", "true"],
+        ["runners", "delete", ".."],
+        ["runners", "delete", "\udcff"],
+        ["grant", "project:viewer", "\udcff"],
+        ["runs", "--label", "\udcff"],
+    ],
+    ids=" ".join,
+)
+def test_name_that_would_change_the_path_is_wrong_usage(
+    byline: CommandLine, arguments: "list[str]"
+) -> None:
+    """`..` and bytes that are no text are refused by name, before anything is sent."""
+    with told(lambda _: problem(500, "internal")) as server:
+        done = byline.facing(server.url)(*arguments)
+        assert server.received == []
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_standard_input_that_is_no_text_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bytes that are not UTF-8 are a fault of the document."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"kind: \xff\n")))
+    with pytest.raises(Misused, match="standard input:1: The text is not UTF-8"):
+        read_sources(["-"])
 
 
 def test_names_of_the_service_cannot_control_the_terminal(byline: CommandLine) -> None:

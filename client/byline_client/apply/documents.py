@@ -30,11 +30,15 @@ SENTENCES = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """A valid document. `secret`: the text of its `token`, for the kinds that have one."""
+    """A valid document. `secret`: the text of its `token`, for the kinds that have one.
+
+    `written`: the title before variables were expanded, for faults.
+    """
 
     document: Document
     project: str
     place: FilePlace
+    written: str
     secret: SecretText | None = None
 
     @property
@@ -54,7 +58,7 @@ def wanted_documents(
     wanted = []
     for each in found:
         located = expanded(each, environ, faults)
-        document = _model(located, faults)
+        document = _model(each.text("kind"), located, faults)
         if document is None:
             continue
         home = document.project or project
@@ -62,16 +66,17 @@ def wanted_documents(
             faults.add(located.place, "Name the project: `project`, --project or BYLINE_PROJECT.")
         _require_future_end(document, located, faults, now=now)
         token = located.members.get("token")
-        secret = None if token is None else secret_at(token, environ, faults)
-        wanted.append(Wanted(document, home, located.place, secret))
+        secret = None if token is None else secret_at(token, each.members["token"], environ, faults)
+        written = f"{document.kind} {each.text('project') or project}/{each.text('name')}"
+        wanted.append(Wanted(document, home, located.place, written, secret))
     _refuse_doubles(wanted, faults)
     faults.raise_any()
     order = list(MODELS)
     return sorted(wanted, key=lambda each: order.index(each.document.kind))
 
 
-def _model(located: Located, faults: Faults) -> Document | None:
-    kind = located.text("kind")
+def _model(kind: str, located: Located, faults: Faults) -> Document | None:
+    """The document. `kind`: as it is written, because a kind is no variable."""
     if kind not in MODELS:
         what = f"Unknown kind `{kind}`" if kind else "`kind` is required"
         kinds = ", ".join(MODELS)
@@ -116,5 +121,5 @@ def _refuse_doubles(wanted: Iterable[Wanted], faults: Faults) -> None:
     seen: dict[str, FilePlace] = {}
     for each in wanted:
         if each.title in seen:
-            faults.add(each.place, f"{each.title} is at {seen[each.title]} already.")
+            faults.add(each.place, f"{each.written} is at {seen[each.title]} already.")
         seen.setdefault(each.title, each.place)

@@ -17,7 +17,7 @@ def read_sources(sources: Sequence[str]) -> list[Located]:
     found: list[Located] = []
     for source in sources:
         if source == STANDARD_INPUT:
-            found += read_documents(sys.stdin.read(), file="standard input")
+            found += _read_standard_input()
         elif Path(source).is_dir():
             found += read_folder(Path(source))
         else:
@@ -27,14 +27,28 @@ def read_sources(sources: Sequence[str]) -> list[Located]:
 
 def read_folder(folder: Path) -> list[Located]:
     """The documents of a folder's YAML files by name, without its folders. Raises `Misused`."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        text = f"Cannot read the folder: {error.strerror}."
+        raise refused(FilePlace(str(folder), 1), text) from None
     files = sorted(
         path
-        for path in folder.iterdir()
+        for path in entries
         if path.suffix in ENDINGS and path.name not in KUSTOMIZATIONS and path.is_file()
     )
     if not files:
         raise refused(FilePlace(str(folder), 1), "The folder has no file *.yaml or *.yml.")
     return [document for file in files for document in read_file(file)]
+
+
+def _read_standard_input() -> list[Located]:
+    name = "standard input"
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise refused(FilePlace(name, 1), "The text is not UTF-8.") from None
+    return read_documents(text, file=name)
 
 
 def read_file(path: Path) -> list[Located]:

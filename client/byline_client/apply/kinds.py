@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any, Protocol
-from urllib.parse import quote
 
+from byline_client.addresses import project_path
 from byline_client.apply.documents import Wanted
 from byline_client.conversation import ServiceCall
 
@@ -50,9 +50,8 @@ class Kind(Protocol):
 
 
 def path_of(segment: str, project: str, *names: str) -> str:
-    """The path of a list, or of one entry."""
-    parts = ("projects", project, segment, *names)
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    """The path of a list, or of one entry. Raises `Misused`."""
+    return project_path(project, segment, *names)
 
 
 def body_of(wanted: Wanted) -> dict[str, Any]:

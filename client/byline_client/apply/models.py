@@ -17,6 +17,7 @@ from pydantic import (
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 _WORD = r"[\x21\x23-\x5b\x5d-\x7e]+"
+_NO_TIME = "must be a time such as 2027-01-31T12:00:00Z"
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
@@ -43,8 +44,11 @@ Provider = Literal["github", "gitlab", "jira", "google", "vertex", "kubeconfig",
 
 def _time(value: object) -> object:
     if not isinstance(value, str) or not _TIME.fullmatch(value):
-        raise ValueError("must be a time such as 2027-01-31T12:00:00Z")
-    return datetime.fromisoformat(value.upper().replace("Z", "+00:00"))
+        raise ValueError(_NO_TIME)
+    try:
+        return datetime.fromisoformat(value.upper().replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(_NO_TIME) from None
 
 
 Time = Annotated[

@@ -98,7 +98,7 @@ def planned(documents: Iterable[Wanted], present: Present) -> list[Step]:
         if before is not None:
             key = wanted.project, kind.segment, kind.key(before)
             if key in seen and kind.is_certain(wanted):
-                faults.add(wanted.place, f"This is the same as {seen[key].title}.")
+                faults.add(wanted.place, f"This is the same as {seen[key].written}.")
             seen.setdefault(key, wanted)
         steps.append(step)
     faults.raise_any()
@@ -128,6 +128,6 @@ def _require_same_agent(step: Step, faults: Faults) -> None:
         if step.action == "change" and change.member in ("subject", "issuer"):
             faults.add(
                 step.wanted.place,
-                f"{step.wanted.title} has the {change.member} `{change.before}` at the service. It"
-                " cannot be changed: delete the agent first, or choose another name.",
+                f"{step.wanted.written} has the {change.member} `{change.before}` at the service."
+                " It cannot be changed: delete the agent first, or choose another name.",
             )

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import typer
 
+from byline_client.addresses import project_path
 from byline_client.errors import Misused
 
 if TYPE_CHECKING:
@@ -100,11 +100,7 @@ def project_of(session: Session, given: str) -> str:
 
 def path_in_project(session: Session, given: str, *names: str) -> str:
     """The path of a resource of the command's project. Raises `Misused`."""
-    parts = (project_of(session, given), *names)
-    if {"", ".", ".."} & {*parts}:
-        # A path with such a part would be that of another resource.
-        raise Misused("A name or an id must not be empty, `.` or `..`.")
-    return "/v1/projects/" + "/".join(quote(part, safe="") for part in parts)
+    return project_path(project_of(session, given), *names)
 
 
 def _seconds(text: str, *, default: float) -> float:

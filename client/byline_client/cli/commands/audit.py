@@ -1,12 +1,11 @@
 """`byline audit`: who did what in a project, and when."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from byline_client.cli.moments import moment
-from byline_client.cli.session import project_of, session_of
+from byline_client.cli.session import path_in_project, session_of
 from byline_client.cli.terminal import put_json, put_rows
 from byline_client.listing import listed
 
@@ -35,7 +34,7 @@ def command(
 ) -> None:
     """List who did what in a project, the newest first."""
     session = session_of(ctx)
-    path = f"/v1/projects/{quote(project_of(session, project), safe='')}/audit"
+    path = path_in_project(session, project, "audit")
     query = {
         "person": person or None,
         "action": action or None,

@@ -1,11 +1,10 @@
 """`byline cancel`: the end of runs by somebody's decision."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
-from byline_client.cli.session import project_of, session_of
+from byline_client.cli.session import path_in_project, session_of
 from byline_client.cli.terminal import put
 from byline_client.conversation import ServiceCall
 
@@ -22,7 +21,7 @@ def command(
 ) -> None:
     """Cancel runs. The service records that you did."""
     session = session_of(ctx)
-    path = f"/v1/projects/{quote(project_of(session, project), safe='')}/runs"
-    for run in runs:
-        session.ask(ServiceCall("POST", f"{path}/{quote(run, safe='')}/cancel"))
+    paths = [path_in_project(session, project, "runs", run, "cancel") for run in runs]
+    for run, path in zip(runs, paths, strict=True):
+        session.ask(ServiceCall("POST", path))
         put(run)

@@ -3,10 +3,10 @@
 import sys
 import time
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
+from byline_client.addresses import project_path
 from byline_client.cli.options import AsJson
 from byline_client.cli.session import session_of
 from byline_client.cli.terminal import put, put_facts, put_json, put_rows, say
@@ -40,7 +40,7 @@ def list_projects(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 def show(ctx: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """Show a project: who created it, and your roles."""
-    call = ServiceCall("GET", _path(name))
+    call = ServiceCall("GET", project_path(name))
     _show(object_of(session_of(ctx).ask(call), "project", "name"), as_json)
 
 
@@ -74,7 +74,7 @@ def delete(
     query = {"live_runs": "cancel"} if cancel_runs else None
     while True:
         try:
-            answer = session.ask(ServiceCall("DELETE", _path(name), query=query))
+            answer = session.ask(ServiceCall("DELETE", project_path(name), query=query))
         except RequestRefused as refused:
             if is_begun and refused.status == 404:
                 break  # the answer to the last request was lost
@@ -95,10 +95,6 @@ def delete(
 
 
 SUBCOMMANDS = {"list": list_projects, "show": show, "create": create, "delete": delete}
-
-
-def _path(name: str) -> str:
-    return f"{PATH}/{quote(name, safe='')}"
 
 
 def _confirm(name: str) -> None:

@@ -1,12 +1,11 @@
 """`byline runs`: lists of runs."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from byline_client.cli.moments import moment
-from byline_client.cli.session import project_of, session_of
+from byline_client.cli.session import path_in_project, session_of
 from byline_client.cli.terminal import put_json, put_rows
 from byline_client.errors import Misused
 from byline_client.listing import listed
@@ -62,7 +61,7 @@ def command(
     creator = "me" if mine or (all_projects and not (by or represented)) else by
     path = "/v1/runs"
     if not all_projects:
-        path = f"/v1/projects/{quote(project_of(session, project), safe='')}/runs"
+        path = path_in_project(session, project, "runs")
     filters = {
         "created_by": creator,
         "person": represented,

@@ -1,11 +1,10 @@
 """`byline show`: one run."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from byline_client.cli.session import project_of, session_of
+from byline_client.cli.session import path_in_project, session_of
 from byline_client.cli.terminal import put_facts, put_json
 from byline_client.conversation import ServiceCall
 from byline_client.documents import object_of
@@ -24,10 +23,8 @@ def command(
 ) -> None:
     """Show a run, and who created, started and ended it."""
     session = session_of(ctx)
-    path = f"/v1/projects/{quote(project_of(session, project), safe='')}/runs"
-    document = object_of(
-        session.ask(ServiceCall("GET", f"{path}/{quote(run, safe='')}")), "run", "id"
-    )
+    path = path_in_project(session, project, "runs", run)
+    document = object_of(session.ask(ServiceCall("GET", path)), "run", "id")
     if as_json:
         put_json(document)
         return

@@ -53,9 +53,10 @@ def command(
         raise Misused("Name a file with --file, or let the token be shown with --show.")
     if execute and not is_watch:
         raise Misused("--exec needs `watch`.")
+    after = _words(execute)
     read = _reader(session, project_of(session, project), words[-1], source)
     if is_watch and file is not None:
-        watch(read, file, shlex.split(execute))
+        watch(read, file, after)
         return
     token = read().token
     if file is None:
@@ -102,6 +103,14 @@ def _reader(
         return RunnerSecrets(session.ask, project, runner).read
     call = read_call(project, runner)
     return lambda: runner_token(session.ask(call))
+
+
+def _words(command: str) -> list[str]:
+    """The words of a command, without a shell. Raises `Misused`."""
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise Misused(f"--exec is not a command: {error}.") from None
 
 
 def _end(*_: object) -> None:
