@@ -17,6 +17,7 @@ pytestmark = pytest.mark.stack
 
 RUNS = f"/v1/projects/{PROJECT}/runs"
 PLANTED = """<img src=x onerror="window.planted=1"><script>window.planted=1</script>${planted}"""
+IN_AN_ADDRESS = quote(PLANTED, safe="")
 RIGHT_TO_LEFT = "\u05e2\u05d3\u05d4"
 
 SHIFTS = """() => {
@@ -251,13 +252,74 @@ def test_planted_script_is_shown_as_text(browser: Browser) -> None:
         browser.open(address)
         page.locator("h1").wait_for()
         page.locator("tbody tr").first.wait_for()
-        assert page.evaluate("[window.planted, document.querySelectorAll('#app img').length]") == [
-            None,
-            0,
-        ]
+        assert_nothing_planted(browser)
     browser.open(f"/console/runs/{PROJECT}/{parent}")
     page.locator(".content", has_text="window.planted").first.wait_for()
     assert page.locator(".heading h1").inner_text() == PLANTED
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/console/{IN_AN_ADDRESS}",
+        f"/console/runs/{IN_AN_ADDRESS}/{IN_AN_ADDRESS}",
+        f"/console/runs/{PROJECT}/{IN_AN_ADDRESS}",
+        f"/console/runs?project={IN_AN_ADDRESS}",
+        f"/console/runs?project={PROJECT}&status={IN_AN_ADDRESS}&person={IN_AN_ADDRESS}",
+        f"/console/runs?project={PROJECT}&label={IN_AN_ADDRESS}&cursor={IN_AN_ADDRESS}",
+        f"/console/runners?project={IN_AN_ADDRESS}",
+        f"/console/access?project={IN_AN_ADDRESS}&who={IN_AN_ADDRESS}",
+        f"/console/access?project={PROJECT}&who={IN_AN_ADDRESS}",
+        f"/console/audit?project={PROJECT}&action={IN_AN_ADDRESS}&person={IN_AN_ADDRESS}",
+        f"/console/audit?project={PROJECT}&since={IN_AN_ADDRESS}&{IN_AN_ADDRESS}=1",
+    ],
+)
+def test_markup_of_an_address_is_text(browser: Browser, address: str) -> None:
+    """Who follows a prepared link runs nothing of it."""
+    browser.open(address)
+    browser.page.locator("h1").wait_for()
+    browser.page.wait_for_load_state("networkidle")
+    assert_nothing_planted(browser)
+
+
+def test_home_is_whole_after_a_link_with_no_projects_name(browser: Browser) -> None:
+    """The browser remembers the text as a project that it has shown, and shows no error for it."""
+    browser.open(f"/console/runs?project={IN_AN_ADDRESS}")
+    browser.page.get_by_role("alert").wait_for()
+    browser.open("/")
+    browser.page.get_by_role("link", name=f"indexer in {PROJECT}").wait_for()
+    assert browser.page.get_by_role("alert").count() == 0
+
+
+def test_markup_of_an_answer_is_text(browser: Browser) -> None:
+    """Names and errors of runners, and the problems of the API, whoever wrote them."""
+
+    def plant(route: Any) -> None:
+        answer = route.fetch()
+        document = answer.json()
+        for runner in document["runners"]:
+            runner |= {"name": PLANTED, "client": PLANTED}
+            if runner["last_error"]:
+                runner["last_error"] |= dict.fromkeys(("class", "detail", "hint"), PLANTED)
+        route.fulfill(response=answer, json=document)
+
+    def refuse(route: Any) -> None:
+        problem = dict.fromkeys(("reason", "detail", "instance"), PLANTED)
+        route.fulfill(status=403, json=problem)
+
+    page = browser.page
+    for answer, shown in ((plant, ".runners > li"), (refuse, "[role=alert]")):
+        page.route("**/v1/projects/*/runners?*", answer)
+        browser.open(f"/console/runners?project={PROJECT}")
+        page.locator(shown, has_text="window.planted").first.wait_for()
+        assert_nothing_planted(browser)
+        page.unroute("**/v1/projects/*/runners?*")
+
+
+def assert_nothing_planted(browser: Browser) -> None:
+    """No planted script has run, and no planted element is in the page."""
+    found = "[window.planted, document.querySelectorAll('#app img, #app script').length]"
+    assert browser.page.evaluate(found) == [None, 0]
 
 
 def test_pages_are_accessible(browser: Browser) -> None:

@@ -52,12 +52,12 @@ function Projects({ roles, isAdmin }) {
     <a href=${`/console/runs?project=${encodeURIComponent(project)}`}><bdi>${project}</bdi></a> <span class="quiet">${held.join(", ")}</span></li>`)}</ul>`;
 }
 
-// The failing runners of the caller's projects, and of those that this browser has shown. A project whose runners it may not read has none to show.
+// The failing runners of the caller's projects, and of those that this browser has shown. A project whose runners it may not read has none to show, nor has a text that is no project's name.
 async function failingRunners(signal) {
   const { projects } = await get("/v1/projects", { limit: MOST_PROJECTS }, { signal });
   const names = [...new Set([...recent(), ...projects.map(({ name }) => name)])].slice(0, MOST_PROJECTS);
   const lists = await Promise.all(names.map((name) => get(inProject(name, "runners"), { limit: 100 }, { signal }).catch((problem) => {
-    if (problem.status === 403 || problem.status === 404) return { runners: [] };
+    if ([400, 403, 404].includes(problem.status)) return { runners: [] };
     throw problem;
   })));
   return lists.flatMap(({ runners }) => runners.filter(({ status }) => FAILING.includes(status)));
