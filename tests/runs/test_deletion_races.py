@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from serve_runs.projects.deletion import SETTLING_SECONDS
+from serve_runs.projects.contents import PAGE
+from serve_runs.projects.deletion import SETTLING_SECONDS, STEPS
 from tests.runs.access_rows import AccessRows, register
 from tests.runs.identity_server import Credential, Web
 from tests.runs.runs_api import Answer, RunsApi
-from tests.runs.table_server import RUNNERS_TABLE, DynamoDb, Meanwhile
+from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, DynamoDb, Meanwhile
+from tests.runs.test_listing import put_all
 from tests.runs.test_people import grant
 from tests.runs.test_project_life import APOLLO, create, delete, left_of, settle, with_services
 from tests.runs.test_projects import show
@@ -194,6 +196,26 @@ class TestGivenMeanwhile:
         dynamodb.faults.append(Meanwhile("TransactWriteItems", lambda: delete(open_api, grace)))
         assert register(open_api, grace, nightly).reason == "not_found"
         assert left_of(dynamodb) == []
+
+
+class TestFormerMembers:
+    """The rows of principals whose roles were revoked stay, and do not keep the project."""
+
+    def test_project_with_thousands_of_former_members_is_deleted(
+        self, open_api: RunsApi, ada: Credential, grace: Credential, web: Web, dynamodb: DynamoDb
+    ) -> None:
+        """In one request, because nothing ends."""
+        create(open_api, grace)
+        rows: list[Any] = [
+            {
+                "scope": {"S": "project#apollo"},
+                "entry": {"S": f"roles#user:{web.url}#former-{number:04}"},
+            }
+            for number in range(PAGE * STEPS + 1)
+        ]
+        put_all(dynamodb, rows, table=ACCESS_TABLE)
+        assert delete(open_api, grace).status == 200
+        assert create(open_api, ada).status == 201
 
 
 class TestBesideOthers:

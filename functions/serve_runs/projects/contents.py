@@ -27,6 +27,9 @@ RIGHTS: frozenset[Content] = frozenset({"roles", "agents", "service_accounts"})
 
 PAGE = 25
 
+ROLES_A_PAGE = 1000
+"""The rows of principals that a page reads. Most may have no role, and are left out."""
+
 _PREFIXES: dict[Content, str] = {
     "roles": "roles#",
     "agents": "agent#",
@@ -117,15 +120,19 @@ class Contents:
             },
             "ConsistentRead": True,
         }
-        rows, last = self._query(request, after)
+        if kind == "roles":
+            # The row of a principal stays when its last role is revoked.
+            request["FilterExpression"] = "attribute_exists(#roles)"
+            request["ExpressionAttributeNames"]["#roles"] = "roles"
+        limit = ROLES_A_PAGE if kind == "roles" else PAGE
+        rows, last = self._query(request, after, limit=limit)
         parts = [Part(kind, row["entry"]["S"].removeprefix(prefix), row) for row in rows]
         return [part for part in parts if self._is_left(part, keep)], last
 
     def _is_left(self, part: Part, keep: Principal | None) -> bool:
         match part.kind:
             case "roles":
-                # The row of a principal stays when its last role is revoked.
-                return "roles" in part.row and read_principal(part.id) != keep
+                return read_principal(part.id) != keep
             case "credentials":
                 return True  # a marker of a deletion, too, which must be continued
             case _:
@@ -151,7 +158,9 @@ class Contents:
             "ExpressionAttributeValues": {":live": {"S": live_partition(project, status)}},
         }
 
-    def _query(self, request: Any, after: Item | None) -> tuple[list[Item], Item | None]:
+    def _query(
+        self, request: Any, after: Item | None, *, limit: int = PAGE
+    ) -> tuple[list[Item], Item | None]:
         start: Any = {} if after is None else {"ExclusiveStartKey": after}
-        page = self._client.query(**request, **start, Limit=PAGE)
+        page = self._client.query(**request, **start, Limit=limit)
         return page["Items"], page.get("LastEvaluatedKey")
