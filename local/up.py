@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import webbrowser
 from collections.abc import Callable
 from ipaddress import IPv4Interface
 from types import FrameType
@@ -32,7 +33,8 @@ def main() -> int:
     try:
         ports = ports_from(os.environ.get("LOCAL_PORT") or DEFAULT_PORT)
         outside = OutsideProvider.from_environment(os.environ)
-        story = _story(os.environ.get("LOCAL_STORY") or "off", outside)
+        story = _story(outside)
+        opens_browser = _is_on("LOCAL_BROWSER", default="off")
         for_containers = [ports.provider, ports.aws, ports.keys]
         with (
             Stack(
@@ -45,7 +47,7 @@ def main() -> int:
             ) as stack,
             ContainerRelay(
                 for_containers,
-                find_bridge=_bridge_finder(os.environ.get("LOCAL_CONTAINERS") or "on"),
+                find_bridge=_bridge_finder(),
                 log=lambda line: say(f"… {line}"),
             ),
         ):
@@ -53,6 +55,8 @@ def main() -> int:
             if story:
                 Demo(stack, Lines()).run()
             say(_addresses(stack))
+            if opens_browser and not webbrowser.open(f"{stack.url}/"):
+                say("There is no browser on this machine. BROWSER names the command of one.")
             signal.pause()
     except KeyboardInterrupt:
         say("\nByline is down.")
@@ -74,18 +78,23 @@ def ports_from(first: str) -> Ports:
     return Ports.from_first(int(first))
 
 
-def _bridge_finder(containers: str) -> Callable[[], IPv4Interface | None]:
-    if containers not in ("on", "off"):
-        raise ValueError("LOCAL_CONTAINERS is `on` or `off`")
-    return docker_bridge if containers == "on" else lambda: None
+def _is_on(variable: str, *, default: str) -> bool:
+    """A switch of the environment. Raises `ValueError` for another value than `on` and `off`."""
+    value = os.environ.get(variable) or default
+    if value not in ("on", "off"):
+        raise ValueError(f"{variable} is `on` or `off`")
+    return value == "on"
 
 
-def _story(story: str, outside: OutsideProvider | None) -> bool:
-    if story not in ("on", "off"):
-        raise ValueError("LOCAL_STORY is `on` or `off`")
-    if story == "on" and outside is not None:
+def _bridge_finder() -> Callable[[], IPv4Interface | None]:
+    return docker_bridge if _is_on("LOCAL_CONTAINERS", default="on") else lambda: None
+
+
+def _story(outside: OutsideProvider | None) -> bool:
+    is_on = _is_on("LOCAL_STORY", default="off")
+    if is_on and outside is not None:
         raise ValueError("LOCAL_STORY=on needs the built-in OpenID provider and its people")
-    return story == "on"
+    return is_on
 
 
 def _seed(stack: Stack) -> None:

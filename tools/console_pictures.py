@@ -3,44 +3,37 @@
     LOCAL_STORY=on make up
     python -m tools.console_pictures http://127.0.0.1:8080
 
-Needs Chromium. Each picture has 64 colours, so that it stays small.
+Needs Chromium. Each picture has 32 colours, so that it stays small.
 """
 
 import shutil
 import sys
 from io import BytesIO
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-DOCS = Path(__file__).parents[1] / "docs"
-COLOURS = 64
-
-
-class Picture(NamedTuple):
-    """A page to show. `height`: in pixels."""
-
-    name: str
-    path: str
-    width: int
-    height: int
-    scheme: Literal["light", "dark"]
-
-
-PICTURES = (
-    Picture("runs", "/console/runs?project=research", 1100, 450, "light"),
-    Picture("runs-narrow", "/console/runs?project=research", 360, 640, "dark"),
-    Picture("run", "/console/runs?project=research&status=cancelled", 1100, 620, "dark"),
-    Picture("runners", "/console/runners?project=research", 1100, 300, "light"),
-    Picture("access", "/console/access?project=research", 1100, 700, "light"),
-    Picture("audit", "/console/audit?project=research", 1100, 500, "dark"),
-)
+FOLDER = Path(__file__).parents[1] / "docs/console"
+COLOURS = 32
+SIZES = ({"width": 1440, "height": 720}, {"width": 360, "height": 640})
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+PAGES = {
+    "home": "/console",
+    "runs": "/console/runs?project=research",
+    "run": "/console/runs?project=research&status=cancelled",
+    "runners": "/console/runners?project=sandbox",
+    "access": "/console/access?project=research",
+    "audit": "/console/audit?project=research",
+}
+"""The address of each page; of `run`, that of a list whose first run is shown."""
 
 
 def main(url: str) -> None:
-    """Sign in at `url` and take every picture."""
+    """Sign in at `url` and take every page in both sizes and both schemes."""
+    FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser: Any = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
@@ -49,16 +42,16 @@ def main(url: str) -> None:
         page.goto(url)
         page.get_by_role("button", name="Ada Lovelace").click()
         page.get_by_role("heading", name="Hello").wait_for()
-        for picture in PICTURES:
-            page.set_viewport_size({"width": picture.width, "height": picture.height})
-            page.emulate_media(color_scheme=picture.scheme)
-            page.goto(url + picture.path)
-            if picture.name == "run":
+        for (name, path), size, scheme in product(PAGES.items(), SIZES, SCHEMES):
+            page.set_viewport_size(size)
+            page.emulate_media(color_scheme=scheme)
+            page.goto(url + path)
+            if name == "run":
                 page.locator("table.runs tbody a").first.click()
                 page.get_by_role("heading", name="Timeline").wait_for()
             page.locator(".loading").first.wait_for(state="detached")
             page.wait_for_timeout(1_500)
-            _save(page.screenshot(), DOCS / f"console-{picture.name}.png")
+            _save(page.screenshot(), FOLDER / f"{name}-{size['width']}-{scheme}.png")
         browser.close()
 
 

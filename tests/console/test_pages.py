@@ -1,6 +1,10 @@
 """The console's pages in Chromium, against the running stack."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +14,7 @@ from local.openid_directory import Person
 from local.openid_provider import ADA, GRACE
 from tests.console.browser import Browser
 from tests.console.conftest import PROJECT
+from tests.docs.people_tokens import token_of
 from tests.required import skip_or_fail
 from tools.vendor_console import PACKAGES
 
@@ -96,6 +101,35 @@ def test_run_is_opened_followed_and_cancelled(browser: Browser) -> None:
     assert cancel.get_attribute("aria-disabled") == "true"
     assert cancel.get_attribute("title") == "This run is cancelled already."
     assert browser.call("GET", f"{RUNS}/{run}")["status"] == "cancelled"
+
+
+def test_run_of_a_command_is_followed_to_its_end(browser: Browser, tmp_path: Path) -> None:
+    """What `byline run` records appears on the open page: running, its end, and why."""
+    stack = browser.stack
+    environ = {
+        **os.environ,
+        "BYLINE_URL": stack.url,
+        "BYLINE_TOKEN": token_of(ADA, stack),
+        "BYLINE_CONFIG_DIR": str(tmp_path),
+        "PYTHONPATH": "client",
+    }
+    until = f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; exit 7"
+    words = [sys.executable, "-m", "byline_client", "run", "--project", PROJECT]
+    browser.open(f"/console/runs?project={PROJECT}")
+    page = browser.page
+    job = subprocess.Popen([*words, "--name", "by command", "--", "sh", "-c", until], env=environ)
+    with job:
+        row_of(browser, "by command").get_by_role("link", name="by command").click()
+        page.locator(".heading .status.running").wait_for()
+        (tmp_path / "go").touch()
+        page.locator(".heading .status.failed").wait_for()
+    assert job.returncode == 7
+    assert (
+        page.locator("dt", has_text="Exit code")
+        .locator("xpath=following-sibling::dd[1]")
+        .inner_text()
+        == "7"
+    )
 
 
 def test_list_is_filtered_by_state_and_person(browser: Browser) -> None:

@@ -348,16 +348,31 @@ def four_free_ports() -> int:
     pytest.fail("found no four consecutive free ports")
 
 
-def up(first_port: int) -> subprocess.Popen[str]:
+def up(first_port: int, **environment: str) -> subprocess.Popen[str]:
     """The process of `make up`, with its ports from `first_port` on."""
     return subprocess.Popen(
         [sys.executable, "-m", "local.up"],
         cwd=ROOT,
-        env={**os.environ, "LOCAL_PORT": str(first_port)},
+        env={**os.environ, "LOCAL_PORT": str(first_port), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_up_opens_the_console_on_request(tmp_path: Path) -> None:
+    """`LOCAL_BROWSER=on` opens the address of the console when it can be used."""
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f'#!/bin/sh\ncurl --silent -o /dev/null "$1" && echo "$1" >{tmp_path}/opened\n'
+    )
+    browser.chmod(0o755)
+    first = four_free_ports()
+    with up(first, LOCAL_BROWSER="on", BROWSER=str(browser)) as process:
+        wait_for((tmp_path / "opened").exists)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert (tmp_path / "opened").read_text() == f"http://127.0.0.1:{first}/\n"
 
 
 @pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
