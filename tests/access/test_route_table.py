@@ -172,7 +172,8 @@ class SampleProject:
         self._send(GRACE, "POST", "service-accounts", self._of(NIGHTLY), 201)
         binding = {"role": "project:editor", "subject": "grace"}
         api.send(ROOT, "DELETE", "/v1/projects/apollo/role-bindings", query=binding)
-        self.started = self._send(ROOT, "POST", "runs", {}, 201).json["id"]
+        watched = {"heartbeat_seconds": 60}
+        self.started = self._send(ROOT, "POST", "runs", watched, 201).json["id"]
         self._send(ROOT, "POST", f"runs/{self.started}/start", None, 200)
         self.executed = self._send(ROOT, "POST", "runs", {"runner": "gpu"}, 201).json["id"]
         self._send(ROOT, "POST", f"runs/{self.executed}/start", None, 200)
@@ -197,8 +198,8 @@ class SampleProject:
         """Send a row's request, valid in all but perhaps the caller's roles."""
         path = row.path.format(
             project="apollo",
-            # A run that never started cannot finish.
-            run_id=self.started if row.action == "finish_run" else self.run,
+            # A run that never started cannot finish, and has no heartbeats.
+            run_id=self.started if row.action in {"finish_run", "send_heartbeat"} else self.run,
             runner="gpu",
             credential="gpu",
             agent="gpu",

@@ -11,6 +11,8 @@ from byline.refresh.token_rows import TokenRow
 from local.lambda_runtime import FunctionHost
 from tests.built.artifact import function_of
 from tests.refresh.world import SECRETS, TABLE, World, new_world
+from tests.runs.table_server import ACCESS_TABLE
+from tests.runs.table_server import TABLE as RUNS_TABLE
 from tools import refresh_events
 
 pytestmark = pytest.mark.built
@@ -40,6 +42,8 @@ def environment(world: World) -> dict[str, str]:
         "WRITES_PER_SECOND": "20",
         "DEFAULT_TOKEN_LIFETIME": "300",
         "SECRET_PREFIX": SECRETS.prefix,
+        "RUNS_TABLE": RUNS_TABLE,
+        "ACCESS_TABLE": ACCESS_TABLE,
         "POWERTOOLS_SERVICE_NAME": "stage",
         "POWERTOOLS_TRACE_DISABLED": "true",
         "AWS_ENDPOINT_URL": world.aws.url,

@@ -13,14 +13,15 @@ from tests.local.chromium import open_chromium
 PROJECT = "research"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """A running stack."""
     with Stack() as stack:
         yield stack
 
 
-@pytest.fixture(scope="session")
+# Not for the session: Playwright admits one browser in a process, and other tests have their own.
+@pytest.fixture(scope="module")
 def browser(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium, in which Ada is signed in."""
     profile: Path = tmp_path_factory.mktemp("profile")

@@ -62,9 +62,13 @@ def flatten(
         nested = _nested(NESTED[name])
         passed = flat["Resources"][name]["Properties"]["Parameters"]
         assert not flat["Resources"].keys() & nested["Resources"].keys()
+        condition = flat["Resources"][name].get("Condition")
         for resource, body in nested["Resources"].items():
             values = {key: _under(body.get("Condition"), value) for key, value in passed.items()}
             flat["Resources"][resource] = _with_values(body, values, own)
+            if condition is not None:
+                both = _both(condition, body.get("Condition"), flat["Conditions"])
+                flat["Resources"][resource]["Condition"] = both
         for condition, body in nested["Conditions"].items():
             flat["Conditions"].setdefault(condition, _with_values(body, passed))
         outputs |= {
@@ -83,6 +87,15 @@ def _nested(location: str) -> Json:
 def _resources() -> Json:
     """The translated resources of all templates."""
     return cast(Json, flatten(template())["Resources"])
+
+
+def _both(application: str, own: str | None, conditions: Json) -> str:
+    """The condition of a resource of an application that exists under a condition itself."""
+    if own is None:
+        return application
+    name = f"{application}And{own}"
+    conditions[name] = {"Fn::And": [{"Condition": application}, {"Condition": own}]}
+    return name
 
 
 def _under(condition: str | None, value: Any) -> Any:

@@ -21,7 +21,7 @@ SEVERAL_ISSUERS = {"BearerIssuer": "", "BearerJwksEndpoint": ""}
 METADATA = "/.well-known/oauth-protected-resource"
 PATHS = {**{rule: ["/v1/*", "/healthz"] for rule in RULES}, "LogoutRule": ["/logout", METADATA]}
 ALWAYS = {"LogoutRule"}
-BROWSER_RULES = {"BrowserRule", "SessionRule"}
+BROWSER_RULES = {"BrowserRule", "SessionRule", "ConsoleRule"}
 CHROMIUM_ACCEPTS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
