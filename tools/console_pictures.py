@@ -21,7 +21,7 @@ COLOURS = 32
 SIZES = ({"width": 1440, "height": 720}, {"width": 360, "height": 640})
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PAGES = {
-    "home": "/console",
+    "home": "/",
     "runs": "/console/runs?project=research",
     "run": "/console/runs?project=research&status=cancelled",
     "runners": "/console/runners?project=sandbox",
