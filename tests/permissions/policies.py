@@ -14,11 +14,12 @@ ROLE, FUNCTION = "AWS::IAM::Role", "AWS::Lambda::Function"
 
 AUDIENCE = "https://issuer.example"
 PARAMETERS = {
+    "OidcIssuer": "https://login.example.com",
     "AuthorizationServiceUrl": "https://authorization.example",
     "WebIdentityAudiences": AUDIENCE,
 }
-"""The stack registers runs and has clients without a secret. All other parameters have their
-defaults."""
+"""The stack signs people in, registers runs and has clients without a secret. All other parameters
+have their defaults."""
 
 STREAM = "2026-11-26T00:00:00.000"
 RESOURCES = {
