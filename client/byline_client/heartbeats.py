@@ -38,7 +38,7 @@ class Heartbeats:
     """Sends a heartbeat `every` seconds, from entering the block to leaving it.
 
     A heartbeat that fails is not repeated; the next one follows. `open_service` makes a connection
-    for the thread alone. `say` is told when the service accepts none any more.
+    for the thread alone. `say` gets a message when the service accepts no more heartbeats.
     """
 
     def __init__(

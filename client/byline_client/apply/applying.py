@@ -31,7 +31,7 @@ def read_wanted(
 
 @dataclass(frozen=True)
 class Choices:
-    """What an apply does besides its documents. `confirm` asks whether to delete so many.
+    """The options of an apply. `confirm` asks whether to delete so many.
 
     `set_name`: empty for no set. `project`: one whose leftovers are deleted also where no document
     is for it any more. `yes`: delete without asking, but nothing that a person may have made.

@@ -25,7 +25,7 @@ SENTENCES = {
     "too_short": "is empty",
     "string_too_short": "is empty or too short",
 }
-"""What is wrong, by pydantic's types of errors. Others keep pydantic's own words."""
+"""The message of each of pydantic's types of errors. Other types keep pydantic's own message."""
 
 
 @dataclass(frozen=True)

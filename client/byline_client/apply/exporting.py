@@ -1,4 +1,4 @@
-"""What a project has, as documents that change nothing when they are applied."""
+"""Exports a project as documents that change nothing when they are applied."""
 
 import re
 from collections.abc import Iterator

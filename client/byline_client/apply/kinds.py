@@ -1,4 +1,4 @@
-"""What all kinds of documents have: how one is found at the service, compared, written, deleted."""
+"""The interface of a kind of document: finding, comparing, writing and deleting its entries."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone

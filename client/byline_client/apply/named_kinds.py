@@ -17,7 +17,7 @@ EDITOR = "project:editor"
 
 
 class _Named:
-    """What the three have in common."""
+    """The parts that credentials, runners and agents have in common."""
 
     segment = member = ""
 

@@ -28,7 +28,7 @@ class MemberChange:
 
 @dataclass(frozen=True)
 class Step:
-    """What an apply does about one document.
+    """The planned change of one document.
 
     `compare`: the service is asked to have the document, and decides whether it changes anything.
     """
@@ -41,7 +41,7 @@ class Step:
 
 
 class Present:
-    """What the service has, each list read once."""
+    """The entries at the service. Each list is read once."""
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask

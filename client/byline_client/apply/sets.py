@@ -1,6 +1,6 @@
 """Sets: what the applies under one name made in a project. The service keeps them for everyone.
 
-A set is told what an apply is about to make before the apply makes it. So an apply that is killed
+An apply adds its entries to the set before it makes them. So an apply that is killed
 leaves nothing behind that no set has. A member that does not exist is removed by the next apply.
 Once the service has answered that the apply made it, the member gets a mark. A person may have made
 what a member without a mark names.
@@ -31,7 +31,10 @@ class Member(NamedTuple):
 
 
 def mark_of(entry: Entry) -> str:
-    """What tells an entry from a later one of its key. The service knows it of all but bindings."""
+    """The time at which an entry was created, which a later entry of its key does not have.
+
+    The service has none for bindings.
+    """
     return str(entry.get("created_at") or "granted")
 
 
@@ -99,7 +102,7 @@ class Pruning(NamedTuple):
 
 
 def pruning(applied: AppliedSet, steps: Iterable[Step], present: Present) -> Pruning:
-    """What an apply of the documents leaves over. Raises `ClientError`."""
+    """The members of the set that the documents lack. Raises `ClientError`."""
     kept = {member for step in steps if (member := member_of(step)) is not None}
     deletions, gone = [], set()
     for member in sorted(set(applied.members) - kept, key=_last_kind_first):

@@ -33,7 +33,7 @@ class ApplySetRoutes:
         )
 
     def show_apply_set(self, call: Call, apply_set: str) -> Response[str]:
-        """What a client's apply made, under the set's name: 404 without any members."""
+        """The members of an apply set: 404 for a set without members."""
         call.access.require("read_apply_set", call.access.resource("ApplySet", apply_set))
         row = self.store.find(call.project, apply_set)
         if row is None:

@@ -1,4 +1,4 @@
-"""What a principal has in all projects: roles, registrations, agents' permissions and live runs.
+"""The holdings of a principal in all projects: roles, registrations, agents' rights, live runs.
 
 Two sparse indexes find the keys, by one query a page and never a scan. They are eventually
 consistent: a new row shows within about a second. The rows themselves are read consistently, so

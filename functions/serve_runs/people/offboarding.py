@@ -24,7 +24,7 @@ PAGE = 25
 
 
 class Ending(msgspec.Struct):
-    """What a request ended, by kind, and what it left.
+    """The numbers of things that a request ended, by kind, and what is left.
 
     `without_admin`: the projects whose last admin it removed. `left`: the first holdings that
     remain. `more`: where the others follow. `is_finished`: whether a listing found nothing more.

@@ -45,7 +45,7 @@ class PeopleRoutes:
         )
 
     def show_person(self, call: Call, principal: str) -> Response[str]:
-        """What a person or application has in all projects: roles, registrations, live runs.
+        """The holdings of a person or application in all projects: roles, registrations, live runs.
 
         For principals in `ProjectAdmins`, and for everyone about themselves (`me`). `complete` is
         false until the rows that earlier versions wrote are in the indexes.

@@ -1,4 +1,4 @@
-"""What a person or an application has, as the API shows it."""
+"""The holdings of a person or an application, as the API shows them."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a project has that goes with it: rights, live runs, runners and credentials, by keys alone.
+"""The contents that a project loses with its deletion: rights, live runs, runners, credentials.
 
 Runs that are over, messages and audit records stay.
 """

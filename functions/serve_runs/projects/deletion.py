@@ -43,7 +43,7 @@ one, because clocks differ, and `SECONDS`. What it writes is found after that ti
 
 
 class Deleted(msgspec.Struct):
-    """What a request ended, by kind.
+    """The numbers of things that a request ended, by kind.
 
     `wait`: after how many seconds to send it again; None where the project is deleted.
     `has_ended_rights`: whether the request wrote that rights end.

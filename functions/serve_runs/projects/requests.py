@@ -15,7 +15,7 @@ class CreateProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeleteProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to do with live runs, from the query."""
+    """The query of a deletion: how to treat live runs."""
 
     live_runs: Annotated[
         Literal["refuse", "cancel"],

@@ -36,7 +36,7 @@ STATE = ("deletion_began_at", "deleted_at", "created_at", "rights_ended_at", "ri
 """The columns of a project's row that must not change from the last list to the tombstone."""
 
 AS_AGENT: tuple[Kind, ...] = ("agent_permissions",)
-"""Those by which an agent has roles with a token that names a person."""
+"""The kinds of rows by which an agent has roles with a token that names a person."""
 
 
 class HeldProject(NamedTuple):
@@ -179,7 +179,7 @@ class ProjectStore:
         return at <= rfc3339(self._now() - seconds)
 
     def _bound(self, principal: Principal, projects: Sequence[str]) -> set[str]:
-        """Those of the projects in which the principal has a role binding."""
+        """The projects in which the principal has a role binding."""
         keys = {roles_key(project, principal)["scope"]["S"]: project for project in projects}
         wanted = [roles_key(project, principal) for project in keys.values()]
         rows = read_rows(self._client, self._table, wanted).complete()

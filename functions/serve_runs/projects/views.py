@@ -29,7 +29,7 @@ def project_json(
 
 
 def deletion_json(name: str, deleted: Deleted) -> dict[str, Any]:
-    """What a request ended of a project, and when to send it again if that was not all."""
+    """The answer to a deletion: the numbers of ended things, and when to send it again."""
     return {
         "name": name,
         "complete": deleted.wait is None,

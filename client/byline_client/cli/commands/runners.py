@@ -170,7 +170,7 @@ def _end(runner: dict[str, Any], *, as_json: bool, is_awaited: bool) -> None:
 
 
 def _state(runner: dict[str, Any]) -> tuple[Any, Any]:
-    """What changes with each refresh, and with each refresh that fails."""
+    """The members that change with each refresh, successful or not."""
     return runner.get("refreshed_at"), runner.get("last_error")
 
 
