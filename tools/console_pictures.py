@@ -3,7 +3,7 @@
     LOCAL_STORY=on make up
     python -m tools.console_pictures http://127.0.0.1:8080
 
-Needs Chromium. Each picture has 32 colours, so that it stays small.
+Needs Chromium. Each picture has 128 colours, so that it stays small.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 FOLDER = Path(__file__).parents[1] / "docs/console"
-COLOURS = 32
+COLOURS = 128
 SIZES = ({"width": 1440, "height": 720}, {"width": 360, "height": 640})
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PAGES = {
