@@ -55,6 +55,16 @@ def test_two_days_of_byline_reach_every_goal(scenario: Scenario) -> None:
     assert missed(outcome(OURS, scenario)) == []
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", range(2, 11))
+@pytest.mark.parametrize(
+    "scenario", [SHORT_TOKENS, SHARED_TOKENS, LONG_TOKENS], ids=lambda scenario: scenario.name
+)
+def test_other_seeds_reach_every_goal_too(scenario: Scenario, seed: int) -> None:
+    """The goals are no luck of the first seed, which decides who fails, crashes and starts when."""
+    assert missed(run(replace(scenario, seed=seed), OURS)) == []
+
+
 def test_every_fault_reaches_the_fleet() -> None:
     """The goals are reached despite an outage, a wrong secret and crashes, not without them."""
     ours = outcome(OURS)
