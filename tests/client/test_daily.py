@@ -39,6 +39,16 @@ def create(job: CommandLine, name: str) -> str:
     return str(ask(job, "POST", "/runs", {"name": name, "labels": {"team": "ml"}})["id"])
 
 
+def test_list_of_runs_takes_one_request(byline: CommandLine) -> None:
+    """The first page is the answer: no discovery, no sign-in and no second page before it."""
+    with told(lambda _: Told(200, json.dumps({"runs": [], "next_cursor": None}))) as server:
+        ready = byline.having(BYLINE_URL=server.url, BYLINE_TOKEN="a.b.c")
+        assert ready("runs", "--project", PROJECT).returncode == 0
+        assert [request.path.partition("?")[0] for request in server.received] == [
+            f"/v1/projects/{PROJECT}/runs"
+        ]
+
+
 def test_runs_are_ids_for_scripts_and_json_for_programs(job: CommandLine) -> None:
     """A pipe gets ids, a line each, and `--json` the service's own documents."""
     first, second = create(job, "first"), create(job, "second")
