@@ -41,6 +41,8 @@ ENVIRONMENT = {
     "POWERTOOLS_TRACE_DISABLED": "true",
     "REFRESH_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/RefreshQueue",
     "RUNNERS_TABLE": "RunnersTable",
+    "RUNS_TABLE": "RunsTable",
+    "ACCESS_TABLE": "AccessTable",
     "WRITES_PER_SECOND": "1000000",
 }
 SHARD = "07"
