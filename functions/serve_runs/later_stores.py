@@ -59,7 +59,7 @@ class LaterStores(msgspec.Struct, frozen=True, kw_only=True):
     message_days: int
 
     def executions(self) -> "Executions":
-        """Who executes a run, for rights that come from the run."""
+        """The executions of runs, for rights that come from a run."""
         from serve_runs.runs.executions import Executions  # noqa: PLC0415
 
         return Executions(self.runs, self.runners())
@@ -83,7 +83,7 @@ class LaterStores(msgspec.Struct, frozen=True, kw_only=True):
         return AgentStore(self.client, self.access_table, now=self.now)
 
     def apply_sets(self) -> "ApplySetStore":
-        """What clients' applies made, in AccessTable."""
+        """The members of apply sets, in AccessTable."""
         from serve_runs.apply_sets.store import ApplySetStore  # noqa: PLC0415
 
         return ApplySetStore(self.client, self.access_table, now=self.now)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Session:
     """The settings, the credential and the connection, each made at its first use.
 
-    `project`: the one that was named before a subcommand, or empty.
+    `project`: the project named before a subcommand, or empty.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:

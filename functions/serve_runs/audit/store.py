@@ -52,7 +52,7 @@ type ListedRecords = AuditedResource | ActorRecords | ProjectRecords
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFilter:
-    """What a listing leaves out: None for nothing.
+    """The filters of a listing. None filters nothing.
 
     `since`, `until`: seconds since the epoch; a record of the time `until` is left out.
     """

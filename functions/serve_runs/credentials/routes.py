@@ -180,7 +180,7 @@ class CredentialRoutes:
         return self.executions.runners.own_principals(call.project, names or [NO_RUNNER])
 
     def _read_by(self, call: Call, runners: Mapping[str, Principal]) -> ActionContext:
-        """Who reads: a runner for itself, not for the person who registered its account."""
+        """The reader: a runner by itself, not the person who registered its account."""
         if call.access.is_delegated or principal_of(call.caller) not in runners.values():
             return call.action
         return replace(call.action, on_behalf_of=None)
