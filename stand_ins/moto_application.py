@@ -1,12 +1,15 @@
-"""moto as one WSGI application, without what costs most of its time.
+"""moto as one WSGI application, without what costs most of its time and memory.
 
 moto looks for each of the ten members of each attribute value under several names. For each request
 it lists its own folder, and the methods of the class that answers. Together that is more than half
 of a request to DynamoDB. For each transaction it copies whole tables, to restore them after a
-refusal. To compare two texts it asks of each whether it is a number, a set, a list or a map.
+refusal. To compare two texts it asks of each whether it is a number, a set, a list or a map. It
+parses each condition anew, and asks ten times for each part of an update what kind of part it is.
+For its dashboard it keeps every row, secret and message that it ever made, until it is reset.
 """
 
 import copy
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, wraps
 from types import SimpleNamespace
@@ -14,11 +17,14 @@ from typing import Any
 
 from moto.backends import list_of_moto_modules
 from moto.core import responses, utils
+from moto.core.common_models import BaseModel
 from moto.core.model import StructureShape
 from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS, JSONSerializer
 from moto.dynamodb import models as dynamodb
+from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
+from moto.dynamodb.parsing import ast_nodes
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 AS_STORED = frozenset({"S", "N", "BOOL", "NULL", "SS", "NS"})
@@ -100,22 +106,44 @@ def _copy_without_tables(value: Any) -> Any:
     return value if isinstance(value, Table) else copy.deepcopy(value)
 
 
+def _cached_tokens(
+    lex: Callable[[ConditionExpressionParser], deque[Any]],
+) -> Callable[[ConditionExpressionParser], deque[Any]]:
+    """moto's tokens of a condition, which depend on its text alone."""
+
+    @cache
+    def tokens(text: str) -> tuple[Any, ...]:
+        return tuple(lex(ConditionExpressionParser(text, None, None)))
+
+    return lambda parser: deque(tokens(parser.condition_expression or ""))
+
+
+_KINDS: dict[tuple[type, type], bool] = {}
+
+
+def _traverse(self: Any, node: Any, child_id: int = -1) -> Any:
+    """moto's `traverse_node_recursively`, which asks once for each class of nodes.
+
+    `isinstance` is slow for moto's abstract classes.
+    """
+    asked = type(self), type(node)
+    if asked not in _KINDS:
+        _KINDS[asked] = isinstance(node, self.nodes_to_be_processed())
+    parent = getattr(node, "parent", None)
+    for index, child in enumerate(getattr(node, "children", None) or ()):
+        self.pre_processing_of_child(node, index)
+        self.traverse_node_recursively(child, index)
+    if _KINDS[asked]:
+        node = self.process(node)
+        node.parent = parent
+        if parent:
+            parent.children[child_id] = node
+    return node
+
+
 class _Application(DomainDispatcherApplication):
     def get_backend_for_host(self, host: str | None) -> Any:
         return host if host in _modules() else super().get_backend_for_host(host)
-
-
-@cache
-def _speed_up_dynamodb() -> None:
-    backend: Any = dynamodb.DynamoDBBackend
-    backend.transact_write_items = _restoring_rows(backend.transact_write_items)
-    module: Any = dynamodb
-    module.copy = SimpleNamespace(deepcopy=_copy_without_tables)
-    value: Any = DynamoType
-    of_any_type = value.cast_value.fget
-    value.cast_value = property(
-        lambda value: value.value if value.type == "S" else of_any_type(value)
-    )
 
 
 @cache
@@ -125,8 +153,28 @@ def _modules() -> frozenset[str]:
 
 def moto_application() -> DomainDispatcherApplication:
     """All services of moto. The header `x-moto-account-id` names the account."""
+    speed_up()
+    return _Application(create_backend_app)
+
+
+@cache
+def speed_up() -> None:
+    """Let moto answer faster in this process, also without the application."""
     methods = cache(utils.method_names_from_class)
     responses.method_names_from_class = methods  # type: ignore[attr-defined]
-    _speed_up_dynamodb()
     SERVICE_SPECIFIC_SERIALIZERS["dynamodb"] = {"json": _DynamoDbSerializer}
-    return _Application(create_backend_app)
+    backend: Any = dynamodb.DynamoDBBackend
+    backend.transact_write_items = _restoring_rows(backend.transact_write_items)
+    module: Any = dynamodb
+    module.copy = SimpleNamespace(deepcopy=_copy_without_tables)
+    value: Any = DynamoType
+    of_any_type = value.cast_value.fget
+    value.cast_value = property(
+        lambda value: value.value if value.type == "S" else of_any_type(value)
+    )
+    condition: Any = ConditionExpressionParser
+    condition._lex_condition_expression = _cached_tokens(condition._lex_condition_expression)
+    traverser: Any = ast_nodes.DepthFirstTraverser  # type: ignore[attr-defined]
+    traverser.traverse_node_recursively = _traverse
+    model: Any = BaseModel
+    model.__new__ = lambda cls, *_, **__: object.__new__(cls)

@@ -104,7 +104,10 @@ class Model:
         if action == "read_credential_token" and resource.get("readers") is not None:
             return self._reads_bound(caller, project, resource["readers"])
         if named is not None:
-            # What an agent may do by its own token does not count, and its runner is not its own.
+            # What an agent may do by its own token does not count: its runner permits nothing. What
+            # is denied to a runner stays denied.
+            if action in DENIED_TO_RUNNER and actor == resource.get("own"):
+                return False
             allowed = self.agents.get((project, actor), set())
             return self._permits(actor, allowed, action, {}) and self._permits(
                 named, self.roles_of(named, project), action, resource

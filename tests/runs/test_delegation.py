@@ -153,6 +153,21 @@ def test_runners_own_right_needs_its_own_token(web: Web) -> None:
         assert access.may("post_runner_message", run) == is_own
 
 
+@pytest.mark.parametrize("allowed", [{}, {"agent_allowed": True}], ids=["own", "delegated"])
+def test_runner_posts_no_user_message_in_its_run_with_any_token(
+    web: Web, allowed: dict[str, bool]
+) -> None:
+    """A person's token does not let a runner tell its own run what to do; in others it may post."""
+    runner = Principal("application", web.url, "gpu")
+    lin = Principal("user", web.url, "lin")
+    editor = frozenset({"project:editor"})
+    assignments = (RoleAssignment(runner, editor), RoleAssignment(lin, editor))
+    request = {"source": "bearer", "verified": True} | allowed
+    access = Access("apollo", assignments, ActsFor(lin, "{}"), request)
+    assert not access.may("post_user_message", access.resource("Run", "r", executor=runner))
+    assert access.may("post_user_message", access.resource("Run", "r"))
+
+
 def test_operators_policy_for_an_agent_needs_the_permission(tmp_path: Path, web: Web) -> None:
     """A policy that permits an action to an application by name is no permission."""
     for file in POLICIES.glob("*.cedar*"):
