@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from local.lambda_runtime import REGION, Function
+from local.template_yaml import read_template
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -54,7 +54,7 @@ class Template:
 
         The translator raises its own errors for what is not SAM.
         """
-        template = yaml_parse(path.read_text())
+        template = read_template(path)
         code = _take_code(template, path.parent)
         if "Transform" not in template:
             return cls(template, code)

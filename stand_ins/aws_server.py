@@ -64,7 +64,8 @@ class AwsServer:
 
     def client(self, service: str, **config: Any) -> Any:
         """A client of `service` that makes one attempt per call, unless `config` sets retries."""
-        options = {"retries": {"total_max_attempts": 1}, **config}
+        # Given, because botocore otherwise composes its own for each request.
+        options = {"retries": {"total_max_attempts": 1}, "user_agent": "stand-in", **config}
         return boto3.client(
             service,  # type: ignore[call-overload]
             endpoint_url=self.url,

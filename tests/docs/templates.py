@@ -1,10 +1,9 @@
 """The SAM templates: the root one, and the one of alarms and dashboard if it is another file."""
 
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
-
+from local.template_yaml import read_template
 from tests.docs.documents import ROOT
 
 type Json = dict[str, Any]
@@ -13,7 +12,7 @@ type Json = dict[str, Any]
 @cache
 def root() -> Json:
     """`template.yaml`, with every `!Ref` as `{"Ref": ...}`."""
-    return cast(Json, yaml_parse((ROOT / "template.yaml").read_text()))
+    return read_template(ROOT / "template.yaml")
 
 
 @cache
@@ -25,7 +24,7 @@ def alarms() -> dict[str, Json]:
     found: dict[str, Json] = {}
     for path in files:
         if path.exists():
-            resources = yaml_parse(path.read_text())["Resources"]
+            resources = read_template(path)["Resources"]
             found |= {
                 name: body["Properties"]
                 for name, body in resources.items()

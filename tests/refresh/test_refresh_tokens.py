@@ -164,10 +164,13 @@ def test_unexpected_error_of_one_token_touches_no_other(
     assert row.due_at is not None
     assert after.due_at > row.due_at
     (counted,) = metrics(said(), "UnexpectedError")
-    assert counted["UnexpectedError"] == [1.0]
-    (line,) = logged(said(), "unexpected error")
-    assert (line["token"], line["error"]) == (row.id, "ZeroDivisionError")
-    assert line["at"]
+    # On a slow machine the token is due again before the invocation ends.
+    lines = logged(said(), "unexpected error")
+    assert lines
+    assert counted["UnexpectedError"] == [len(lines)]
+    for line in lines:
+        assert (line["token"], line["error"]) == (row.id, "ZeroDivisionError")
+        assert line["at"]
     assert "t0ken" not in "".join(said())
 
 

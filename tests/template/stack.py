@@ -10,7 +10,8 @@ from typing import Any, cast
 import boto3
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from local.template_yaml import read_template
 
 ROOT = Path(__file__).parents[2]
 OBSERVABILITY = "observability.yaml"
@@ -26,7 +27,7 @@ NO_VALUE = {"Ref": "AWS::NoValue"}
 
 @cache
 def _template(name: str) -> Json:
-    return cast(Json, yaml_parse((ROOT / name).read_text()))
+    return read_template(ROOT / name)
 
 
 def template(name: str = "template.yaml") -> Json:

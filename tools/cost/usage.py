@@ -5,12 +5,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast, get_args
 
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
-
 from byline.heartbeats import SHARDS
 from byline.metrics import BacklogMetric, PlannerMetric
 from byline.refresh.timing import DAY_SECONDS, due_window, slots_for
 from byline.refresh.work_units import shards
+from local.template_yaml import read_template
 from simulation.rival_rules import Rule
 from stand_ins.secret_state import VERSIONS_KEPT
 from tools.cost import prices
@@ -254,7 +253,7 @@ def alarm_metrics(*, registration: bool) -> int:
 
 def parameter(name: str) -> Any:
     """The default of a parameter of template.yaml."""
-    return yaml_parse((ROOT / "template.yaml").read_text())["Parameters"][name]["Default"]
+    return read_template(ROOT / "template.yaml")["Parameters"][name]["Default"]
 
 
 def says(assumptions: Assumptions) -> list[tuple[str, object, str]]:
@@ -271,7 +270,7 @@ def dollars(items: list[Item]) -> float:
 
 
 def _resources_of(template: str) -> dict[str, Any]:
-    return cast(dict[str, Any], yaml_parse((ROOT / template).read_text())["Resources"])
+    return cast(dict[str, Any], read_template(ROOT / template)["Resources"])
 
 
 def _metrics_of(alarm: dict[str, Any]) -> int:

@@ -18,7 +18,8 @@ from typing import Any, cast
 
 import httpx
 import yaml
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from local.template_yaml import read_template
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 DISCOVERED = {
@@ -43,7 +44,7 @@ def read_parameters(path: Path, *, discover: Discover) -> dict[str, str]:
 
     `discover`: the discovery document of an issuer. Raises `UnusableParameters`.
     """
-    declared = cast(dict[str, dict[str, Any]], yaml_parse(TEMPLATE.read_text())["Parameters"])
+    declared = cast(dict[str, dict[str, Any]], read_template(TEMPLATE)["Parameters"])
     written = _mapping(path)
     if unknown := written.keys() - declared.keys():
         raise UnusableParameters(f"{min(unknown)} is no parameter. See docs/settings.md.")
