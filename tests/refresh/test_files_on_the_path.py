@@ -14,7 +14,10 @@ from tests.refresh.deployment import Deployment
 ROOT = Path(__file__).parents[2]
 OURS = (f"{ROOT}/functions/", f"{ROOT}/layers/identity/byline/")
 
-MOST_FILES = 16
+MOST_FILES = 15
+
+OTHER_WORK_OF_A_TICK = "functions/plan_refresh/lost_runs.py"
+"""A tick marks lost runs too. This work reads no token's row and writes none."""
 
 
 @contextmanager
@@ -54,4 +57,5 @@ def test_tick_to_a_written_token_passes_through_few_files(deployment: Deployment
     after = world.row("nightly")
     assert after is not None
     assert world.token(after)["generation"] == row.generation + 1
+    files -= {OTHER_WORK_OF_A_TICK}
     assert len(files) <= MOST_FILES, "\n".join(sorted(files))
