@@ -137,6 +137,8 @@ def trim_botocore(data: Path) -> None:
     """Keep the newest models of `SERVICES`, unpacked and without their documentation.
 
     botocore unpacks and parses a model for each client. This saves a quarter of that time.
+    Without a service's endpoint rules botocore finds its endpoint once for each client, in
+    endpoints.json, and not by evaluating the rules at each call.
     """
     for service in (path for path in data.iterdir() if path.is_dir()):
         if service.name not in SERVICES:
@@ -145,8 +147,8 @@ def trim_botocore(data: Path) -> None:
         *older, newest = sorted(service.iterdir())
         for version in older:
             rmtree(version)
-        for examples in newest.glob("examples-*"):
-            examples.unlink()
+        for unread in (*newest.glob("examples-*"), *newest.glob("endpoint-rule-set-*")):
+            unread.unlink()
         for packed in newest.glob("*.json.gz"):
             model = json.loads(decompress(packed.read_bytes()))
             _write_json(packed.with_suffix(""), _undocumented(model))

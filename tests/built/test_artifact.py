@@ -1,15 +1,18 @@
 """The artifacts: their files, their byte code and their size."""
 
+import json
 import marshal
 import re
 import ssl
 import subprocess
+import sys
 from hashlib import sha256
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
+import botocore
 import pytest
 
 from tests.built.artifact import FUNCTIONS, ROOT
@@ -80,6 +83,26 @@ def test_layer_has_only_the_models_of_called_services(layer: Path) -> None:
     assert called | {"xray"} == set(SERVICES)
     models = {folder.name for folder in (layer / "botocore/data").iterdir() if folder.is_dir()}
     assert models == set(SERVICES)
+
+
+def test_layer_calls_the_endpoints_that_botocores_rules_give(layer: Path) -> None:
+    """Without the endpoint rules each service has the same endpoint, in every region of AWS."""
+
+    def endpoints(packages: Path) -> dict[str, list[str]]:
+        """The URL and the signed region of a call of each service in each region."""
+        command = (sys.executable, "-I", "-S", Path(__file__).with_name("endpoints.py"), packages)
+        answer = subprocess.run(command, check=True, capture_output=True, text=True)
+        found: dict[str, list[str]] = json.loads(answer.stdout)
+        return found
+
+    assert not list((layer / "botocore/data").rglob("endpoint-rule-set-*"))
+    expected = endpoints(Path(botocore.__file__).parents[1])
+    assert len(expected) > 4 * 40
+    assert expected["dynamodb eu-central-1"] == [
+        "https://dynamodb.eu-central-1.amazonaws.com/",
+        "eu-central-1",
+    ]
+    assert endpoints(layer) == expected
 
 
 def test_layer_trusts_only_amazons_roots_for_aws(layer: Path) -> None:
