@@ -1,11 +1,14 @@
 """The benchmark's report: verdicts by budget, the table, and the document it writes to."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks import report
 from benchmarks.results import Promise, Series
+
+ROOT = Path(__file__).parents[2]
 
 
 def promise(*milliseconds: float) -> Promise:
@@ -60,3 +63,22 @@ def test_document_without_markers_is_an_error(tmp_path: Path) -> None:
     document.write_text("Words.\n")
     with pytest.raises(ValueError, match="0 places"):
         report.write("new", document)
+
+
+def test_readme_has_the_ratios_that_were_measured() -> None:
+    """The three ratios of README are those of docs/benchmarks.md, rounded."""
+    measured = (ROOT / "docs/benchmarks.md").read_text()
+    cold, warm = (
+        float(re.findall(rf"^\| {what}.*\*\*([\d.]+) ×\*\*", measured, re.MULTILINE)[0])
+        for what in ("cold start: init and the first create", "a warm create, CPU")
+    )
+    with_roles, floor = (
+        float(re.findall(rf"^\| {what} \| ([\d.]+) ms CPU", measured, re.MULTILINE)[0])
+        for what in (
+            "Byline, for a caller whose role is read",
+            "raw verification and bare `put_item`",
+        )
+    )
+    readme = (ROOT / "README.md").read_text().partition("**Cold starts and warm")[2]
+    told = re.findall(r"([\d.]+) ×", readme.partition("[Benchmarks]")[0])
+    assert told == [f"{ratio:.1f}" for ratio in (cold, warm, with_roles / floor)]

@@ -97,6 +97,7 @@ def test_layer_calls_the_endpoints_that_botocores_rules_give(layer: Path) -> Non
 
     assert not list((layer / "botocore/data").rglob("endpoint-rule-set-*"))
     expected = endpoints(Path(botocore.__file__).parents[1])
+    assert {place.partition(" ")[0] for place in expected} == {*SERVICES} - {"xray"}
     assert len(expected) > 4 * 40
     assert expected["dynamodb eu-central-1"] == [
         "https://dynamodb.eu-central-1.amazonaws.com/",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from random import Random
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from byline.heartbeats import SHARDS
 from byline.metrics import BacklogMetric, PlannerMetric
@@ -270,7 +270,8 @@ def dollars(items: list[Item]) -> float:
 
 
 def _resources_of(template: str) -> dict[str, Any]:
-    return cast(dict[str, Any], read_template(ROOT / template)["Resources"])
+    resources: dict[str, Any] = read_template(ROOT / template)["Resources"]
+    return resources
 
 
 def _metrics_of(alarm: dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import yaml
@@ -44,7 +44,7 @@ def read_parameters(path: Path, *, discover: Discover) -> dict[str, str]:
 
     `discover`: the discovery document of an issuer. Raises `UnusableParameters`.
     """
-    declared = cast(dict[str, dict[str, Any]], read_template(TEMPLATE)["Parameters"])
+    declared: dict[str, dict[str, Any]] = read_template(TEMPLATE)["Parameters"]
     written = _mapping(path)
     if unknown := written.keys() - declared.keys():
         raise UnusableParameters(f"{min(unknown)} is no parameter. See docs/settings.md.")
