@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,16 @@ def test_command_that_a_signal_ended_has_the_code_of_a_shell(job: CommandLine) -
     assert "137" in shown
 
 
+@pytest.fixture
+def not_in_background() -> Iterator[None]:
+    """Processes get SIGINT. A shell lets its jobs in the background ignore it, these tests too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.stack
+@pytest.mark.usefixtures("not_in_background")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_reaches_the_command_and_cancels_the_run(
     job: CommandLine, tmp_path: Path, number: signal.Signals
