@@ -1,10 +1,11 @@
 """Fixtures that run RunsFunction and AWS in one process, for thousands of requests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.access.in_process import InProcess, aws_in_process, load, trusted_issuers
+from tests.access.in_process import AwsInProcess, InProcess, aws_in_process, load, trusted_issuers
+from tests.access.sample_project import SampleProject, SampleProjects
 from tests.runs.identity_server import Web, serve_identities
 
 
@@ -16,19 +17,19 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture(scope="module")
-def empty() -> Iterator[Callable[[], None]]:
-    """A function that deletes all rows, secrets and messages of the AWS in this process."""
-    with aws_in_process() as empty:
-        yield empty
+def aws() -> Iterator[AwsInProcess]:
+    """The AWS in this process, shared by the tests of a module."""
+    with aws_in_process() as aws:
+        yield aws
 
 
 @pytest.fixture(scope="module")
-def apis(web: Web, empty: Callable[[], None]) -> dict[bool, InProcess]:
+def apis(web: Web, aws: AwsInProcess) -> dict[bool, InProcess]:
     """The function by whether anyone may create a project.
 
     Where anyone may, anonymous callers may call too.
     """
-    del empty
+    del aws
     common = {
         "PROJECT_ADMINS": f"root, application:{web.url}#deployer",
         "TRUSTED_ISSUERS": trusted_issuers(web),
@@ -37,3 +38,15 @@ def apis(web: Web, empty: Callable[[], None]) -> dict[bool, InProcess]:
         False: load(web, **common),
         True: load(web, **common, PROJECT_CREATION="anyone", ANONYMOUS_CALLERS="allow"),
     }
+
+
+@pytest.fixture(scope="module")
+def sample_projects(apis: dict[bool, InProcess], aws: AwsInProcess) -> SampleProjects:
+    """What gives each test of a module its project."""
+    return SampleProjects(apis[False], aws)
+
+
+@pytest.fixture
+def sample(sample_projects: SampleProjects) -> SampleProject:
+    """A project with one resource of each kind, as new."""
+    return sample_projects.new()

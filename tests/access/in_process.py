@@ -4,8 +4,9 @@
 """
 
 import json
+import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, cast
@@ -89,9 +90,34 @@ class InProcess:
         return Answer(answer["statusCode"], headers, answer["body"])
 
 
+class AwsInProcess:
+    """AWS in this process: moto's own data structures, which requests would take long to change."""
+
+    def empty(self) -> None:
+        """Delete all rows, secrets and messages."""
+        self.restore(pickle.dumps(({}, {})))
+
+    def saved(self) -> bytes:
+        """All rows and secrets, for `restore`."""
+        tables = _backend("dynamodb").tables.items()
+        rows = {name: table.items for name, table in tables}
+        return pickle.dumps((rows, _backend("secretsmanager").secrets))
+
+    def restore(self, saved: bytes) -> None:
+        """Replace all rows and secrets by the saved ones, and delete all messages."""
+        rows, secrets = pickle.loads(saved)  # noqa: S301 - of this process
+        for name, table in _backend("dynamodb").tables.items():
+            table.items.clear()
+            table.items.update(rows.get(name, {}))
+        _backend("secretsmanager").reset()
+        _backend("secretsmanager").secrets.update(secrets)
+        _backend("sqs").reset()
+        _backend("sqs").create_queue(QUEUE)
+
+
 @contextmanager
-def aws_in_process() -> Iterator[Callable[[], None]]:
-    """Run AWS in this process until the block ends; yields a function that empties it."""
+def aws_in_process() -> Iterator[AwsInProcess]:
+    """Run AWS in this process until the block ends."""
     speed_up()
     for client in (dynamodb, sqs, secrets_manager):
         client.cache_clear()
@@ -99,7 +125,7 @@ def aws_in_process() -> Iterator[Callable[[], None]]:
         for table in (TABLE, ACCESS_TABLE, RUNNERS_TABLE):
             boto3.client("dynamodb").create_table(**table_definition(table))
         boto3.client("sqs").create_queue(QueueName=QUEUE)
-        yield _empty
+        yield AwsInProcess()
     for client in (dynamodb, sqs, secrets_manager):
         client.cache_clear()
 
@@ -146,15 +172,6 @@ def load(web: Web, **changes: str) -> InProcess:
         **changes,
     }
     return InProcess(build_function(environment), web)
-
-
-def _empty() -> None:
-    """Empty moto's own data structures: creating the tables anew takes as long as ten requests."""
-    for table in _backend("dynamodb").tables.values():
-        table.items.clear()
-    _backend("secretsmanager").reset()
-    _backend("sqs").reset()
-    _backend("sqs").create_queue(QUEUE)
 
 
 def _backend(service: str) -> Any:

@@ -1,6 +1,6 @@
 """A resource that the caller may not see gives the answer and the AWS calls of a missing one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import replace
 from typing import Any
 
@@ -11,13 +11,12 @@ from byline.aws import dynamodb
 from serve_runs.access.control import ADMIN_ROLE
 from tests.access.comparison import NO_RUN, ROOT
 from tests.access.in_process import InProcess
-from tests.access.model import Caller
+from tests.access.route_table import DECIDED, Row, route_label
+from tests.access.sample_project import ADA, EVE, SampleProject
 from tests.access.test_decisions import OUTSIDE
-from tests.access.test_route_table import ADA, DECIDED, Row, SampleProject, route_label
 from tests.runs.runs_api import Answer
 from tests.runs.table_server import ACCESS_TABLE, RUNNERS_TABLE, TABLE
 
-EVE: Caller = ("user", "eve")
 OF_ONE = [row for row in DECIDED if row.path.count("{") > 1]
 """Routes about one resource of a project."""
 
@@ -27,16 +26,6 @@ CHANGES = [row for row in DECIDED if row.method != "GET" and row.kind not in OUT
 
 SHOWS_ROLES = {"/v1/projects/{project}"}
 """Routes that read the caller's roles and the project's row for their answer."""
-
-
-@pytest.fixture
-def sample(apis: dict[bool, InProcess], empty: Callable[[], None]) -> SampleProject:
-    """A project with one resource of each kind. Eve and Ada have called and have profiles."""
-    empty()
-    sample = SampleProject(apis[False])
-    for caller in (EVE, ADA):
-        sample.api.send(caller, "GET", "/v1/whoami")
-    return sample
 
 
 @pytest.fixture

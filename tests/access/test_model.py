@@ -5,7 +5,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from inspect import signature
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.access import (
     token_operations,
 )
 from tests.access.comparison import CALLERS, PRINCIPALS, PROJECTS, ROOT, SECRET, Comparison, Step
-from tests.access.in_process import InProcess
+from tests.access.in_process import AwsInProcess, InProcess
 from tests.access.model import ROLES
 from tests.identity.alb_tokens import segments_of
 from tests.runs.runs_api import log_to_standard_output
@@ -100,14 +100,14 @@ def answers() -> Iterator[Counter[tuple[str, int]]]:
 @given(sequence=sequences(), anyone_creates=st.booleans())
 def test_random_requests_are_answered_as_the_model_says(
     apis: dict[bool, InProcess],
-    empty: Callable[[], None],
+    aws: AwsInProcess,
     answers: Counter[tuple[str, int]],
     capsys: pytest.CaptureFixture[str],
     sequence: list[Step],
     anyone_creates: bool,  # noqa: FBT001 - Hypothesis names its arguments
 ) -> None:
     """Every status, list and `on_behalf_of` equals the model's, and no log line holds a token."""
-    empty()
+    aws.empty()
     log_to_standard_output()
     api = apis[anyone_creates]
     comparison = Comparison(api, anyone_creates=anyone_creates, allows_anonymous=anyone_creates)
