@@ -7,7 +7,7 @@ to both what tests need of them: faults, sizes of keys, recorded calls.
 import os
 import re
 from atexit import register
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from http.client import HTTPConnection
@@ -21,7 +21,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from local.listening import listen
 from local.ministack import Ministack
-from stand_ins.moto_application import moto_application
+from stand_ins.moto_application import backend_of, moto_application
 
 MOTO, MINISTACK = "moto", "ministack"
 ACCOUNT_HEADER = "HTTP_X_MOTO_ACCOUNT_ID"
@@ -61,6 +61,19 @@ def dynamodb_of_new_account() -> Iterator[Any]:
     else:
         url = _ministack().url
         yield boto3.client("dynamodb", endpoint_url=url, aws_access_key_id=new_account(), **options)
+
+
+def empty_table(client: Any, definition: Mapping[str, Any]) -> None:
+    """Empty a table of the engine's default account, or create it. moto needs no request for it."""
+    table = definition["TableName"]
+    if selected_engine() == MOTO and (existing := backend_of("dynamodb").tables.get(table)):
+        existing.items.clear()
+        return
+    if table in client.list_tables()["TableNames"]:
+        if client.scan(TableName=table, Limit=1)["Count"] == 0:
+            return
+        client.delete_table(TableName=table)
+    client.create_table(**definition)
 
 
 class _Forwarder:

@@ -15,17 +15,24 @@ from functools import cache, wraps
 from types import SimpleNamespace
 from typing import Any
 
-from moto.backends import list_of_moto_modules
+from moto.backends import get_backend, list_of_moto_modules
 from moto.core import responses, utils
 from moto.core.common_models import BaseModel
 from moto.core.model import StructureShape
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS, JSONSerializer
 from moto.dynamodb import models as dynamodb
 from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.parsing import ast_nodes
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.dynamodb.responses import DynamoHandler
+from moto.moto_server.werkzeug_app import (
+    BackendRequest,
+    DomainDispatcherApplication,
+    create_backend_app,
+)
+from werkzeug.wrappers import Response
 
 AS_STORED = frozenset({"S", "N", "BOOL", "NULL", "SS", "NS"})
 """The types of attribute values that moto keeps as they are sent. Other ones it serializes."""
@@ -142,6 +149,14 @@ def _traverse(self: Any, node: Any, child_id: int = -1) -> Any:
 
 
 class _Application(DomainDispatcherApplication):
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer one request. One to DynamoDB does not pass Flask, which looks for its route."""
+        if not environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB_"):
+            return super().__call__(environ, start_response)
+        request = BackendRequest(environ)
+        status, headers, body = DynamoHandler.dispatch(request, request.raw_url, request.headers)
+        return Response(body, status, headers)(environ, start_response)
+
     def get_backend_for_host(self, host: str | None) -> Any:
         return host if host in _modules() else super().get_backend_for_host(host)
 
@@ -155,6 +170,11 @@ def moto_application() -> DomainDispatcherApplication:
     """All services of moto. The header `x-moto-account-id` names the account."""
     speed_up()
     return _Application(create_backend_app)
+
+
+def backend_of(service: str) -> Any:
+    """moto's own data structures of a service, in its default account."""
+    return get_backend(service)[DEFAULT_ACCOUNT_ID]["us-east-1"]  # type: ignore[call-overload]
 
 
 @cache

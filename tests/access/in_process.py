@@ -13,11 +13,10 @@ from typing import Any, cast
 
 import boto3
 from moto import mock_aws
-from moto.backends import get_backend
 
 from byline.aws import dynamodb, secrets_manager, sqs
 from serve_runs.calls import Api
-from stand_ins.moto_application import speed_up
+from stand_ins.moto_application import backend_of, speed_up
 from tests.access.model import ANONYMOUS, Caller, actor_of, named_person
 from tests.refresh.world import SECRETS
 from tests.runs import identity_server
@@ -99,20 +98,20 @@ class AwsInProcess:
 
     def saved(self) -> bytes:
         """All rows and secrets, for `restore`."""
-        tables = _backend("dynamodb").tables.items()
+        tables = backend_of("dynamodb").tables.items()
         rows = {name: table.items for name, table in tables}
-        return pickle.dumps((rows, _backend("secretsmanager").secrets))
+        return pickle.dumps((rows, backend_of("secretsmanager").secrets))
 
     def restore(self, saved: bytes) -> None:
         """Replace all rows and secrets by the saved ones, and delete all messages."""
         rows, secrets = pickle.loads(saved)  # noqa: S301 - of this process
-        for name, table in _backend("dynamodb").tables.items():
+        for name, table in backend_of("dynamodb").tables.items():
             table.items.clear()
             table.items.update(rows.get(name, {}))
-        _backend("secretsmanager").reset()
-        _backend("secretsmanager").secrets.update(secrets)
-        _backend("sqs").reset()
-        _backend("sqs").create_queue(QUEUE)
+        backend_of("secretsmanager").reset()
+        backend_of("secretsmanager").secrets.update(secrets)
+        backend_of("sqs").reset()
+        backend_of("sqs").create_queue(QUEUE)
 
 
 @contextmanager
@@ -172,7 +171,3 @@ def load(web: Web, **changes: str) -> InProcess:
         **changes,
     }
     return InProcess(build_function(environment), web)
-
-
-def _backend(service: str) -> Any:
-    return get_backend(service)["123456789012"]["us-east-1"]  # type: ignore[call-overload]

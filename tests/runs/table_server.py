@@ -25,7 +25,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local.aws import ROOT
 from local.template import Template
-from stand_ins.engine import application
+from stand_ins.engine import application, empty_table
 from stand_ins.in_process import answer_in_process
 from stand_ins.key_sizes import bad_keys
 from stand_ins.listener import HttpAnswer, HttpRequest
@@ -133,14 +133,8 @@ class DynamoDb:
         self.faults.clear()
         self.remaining = None
         self._answers_by_token.clear()
-        client = self.client
-        existing = client.list_tables()["TableNames"]
         for table in (TABLE, ACCESS_TABLE, RUNNERS_TABLE):
-            if table in existing:
-                if client.scan(TableName=table, Limit=1)["Count"] == 0:
-                    continue
-                client.delete_table(TableName=table)
-            client.create_table(**table_definition(table))
+            empty_table(self.client, table_definition(table))
         self.calls.clear()
         self.profile_writes.clear()
 
