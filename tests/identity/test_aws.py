@@ -21,8 +21,18 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
+from botocore.session import get_session
 
-from byline.aws import dynamodb, error_name, error_places, is_passing
+from byline.aws import (
+    _session,
+    dynamodb,
+    error_name,
+    error_places,
+    is_passing,
+    secrets_manager,
+    sqs,
+    sts,
+)
 from tests.identity.loopback import Server, answer, serve
 
 type Trust = Callable[[trustme.CA], None]
@@ -205,3 +215,19 @@ def test_places_of_an_error_are_files_and_lines() -> None:
         places = error_places(error)
     assert [place.partition(":")[0] for place in places] == ["test_aws.py", "test_aws.py"]
     assert "S3CRET" not in str(places)
+
+
+def test_clients_share_a_session_of_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function's second client does not read botocore's data and the settings again."""
+    sessions: list[object] = []
+
+    def counted() -> object:
+        sessions.append(get_session())
+        return sessions[-1]
+
+    monkeypatch.setattr("byline.aws.get_session", counted)
+    _session.cache_clear()
+    for client in (dynamodb, sqs, secrets_manager, sts):
+        client.cache_clear()
+        client()
+    assert len(sessions) == 1

@@ -8,6 +8,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -16,7 +17,7 @@ import certifi
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
 from botocore.exceptions import ConnectionError as NoConnectionError
-from botocore.session import get_session
+from botocore.session import Session, get_session
 
 from byline.tls import aws_bundle
 
@@ -139,17 +140,28 @@ def error_places(error: Exception) -> list[str]:
     return [f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)]
 
 
-def _client(service: str) -> Any:
+_creating = Lock()
+"""A session is not thread-safe, and a client is."""
+
+
+@cache
+def _session() -> Session:
+    """The session of all clients, which reads botocore's data once."""
     session = get_session()
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         from byline.later_credentials import load_credentials_later  # noqa: PLC0415
 
         load_credentials_later(session)
-    client = session.create_client(service, config=_CONFIG, verify=aws_bundle())
+    return session
+
+
+def _client(service: str) -> Any:
+    with _creating:
+        client: Any = _session().create_client(service, config=_CONFIG, verify=aws_bundle())
     if "AWS_CA_BUNDLE" not in os.environ:
         service_id = client.meta.service_model.service_id.hyphenize()
         hook = f"needs-retry.{service_id}"
-        client.meta.events.register_first(hook, _trust_all_roots)  # type: ignore[arg-type]
+        client.meta.events.register_first(hook, _trust_all_roots)
     return client
 
 
