@@ -121,7 +121,8 @@ def tokens(world: World) -> dict[str, Any]:
     """The generation in each secret of the live tokens of the work unit."""
     items = world.dynamodb.query(
         TableName=TABLE,
-        KeyConditionExpression="project = :project",
+        KeyConditionExpression="#project = :project",
+        ExpressionAttributeNames={"#project": "project"},
         ExpressionAttributeValues={":project": tokens_of("payments")},
     )["Items"]
     live = {world.secret(read_token_row(item), 0)[:-1] for item in items}

@@ -3,7 +3,7 @@
 Every request passes `DynamoDb`, which counts it, can lose its answer and can answer itself. The
 keys of the function's requests must have sizes that DynamoDB allows. Two behaviours of DynamoDB are
 added: a repeated `ClientRequestToken` makes a transaction harmless, and of two concurrent
-transactions one fails with a conflict.
+transactions on one row the second fails with a conflict.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
 
@@ -110,7 +110,8 @@ class DynamoDb:
         self._engine: Any = application()
         self._answers_by_token: dict[str, list[Any]] = {}
         self._engine_lock = Lock()
-        self._transaction_lock = Lock()
+        self._busy_rows: set[str] = set()
+        self._rows_lock = Lock()
 
     @cached_property
     def client(self) -> Any:
@@ -172,7 +173,7 @@ class DynamoDb:
                 operation, "ValidationException", members={"Message": f"no keys: {keys}"}
             ).answer(start_response)
         if operation == "TransactWriteItems":
-            answer = self._transact(environ, json.loads(body).get("ClientRequestToken", ""))
+            answer = self._transact(environ, json.loads(body))
         else:
             answer = self._ask_engine(environ)
         if isinstance(fault, LostAnswer):
@@ -181,17 +182,24 @@ class DynamoDb:
         start_response(status, headers)
         return chunks  # type: ignore[no-any-return]
 
-    def _transact(self, environ: dict[str, Any], token: str) -> list[Any]:
+    def _transact(self, environ: dict[str, Any], document: dict[str, Any]) -> list[Any]:
+        token = document.get("ClientRequestToken", "")
         if token in self._answers_by_token:
             return self._answers_by_token[token]
-        if not self._transaction_lock.acquire(blocking=False):
+        rows = _rows_of_transaction(document)
+        with self._rows_lock:
+            is_conflict = not self._busy_rows.isdisjoint(rows)
+            if not is_conflict:
+                self._busy_rows |= rows
+        if is_conflict:
             answer: list[Any] = []
             chunks = conflict().answer(lambda *head: answer.extend(head))
             return [*answer, chunks]
         try:
             answer = self._ask_engine(environ)
         finally:
-            self._transaction_lock.release()
+            with self._rows_lock:
+                self._busy_rows -= rows
         if token and answer[0].startswith("200"):
             self._answers_by_token[token] = answer
         return answer
@@ -201,6 +209,19 @@ class DynamoDb:
         with self._engine_lock:
             chunks = list(self._engine(environ, lambda *started: head.extend(started)))
         return [*head[:2], chunks]
+
+
+def _rows_of_transaction(document: dict[str, Any]) -> set[str]:
+    """The rows that a transaction names, by table and key."""
+    rows = set()
+    for action in document.get("TransactItems", ()):
+        for single in action.values():
+            table = single["TableName"]
+            key = single.get("Key") or single.get("Item", {})
+            schema = table_definition(table)["KeySchema"]
+            values = [key.get(part["AttributeName"]) for part in schema]
+            rows.add(repr((table, values)))
+    return rows
 
 
 def _is_from_function(environ: dict[str, Any]) -> bool:

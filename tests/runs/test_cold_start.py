@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from stand_ins.aws_server import serve_aws
 from tests.identity.alb_tokens import segments_of
 from tests.identity.loopback import answer, serve
 from tests.runs.identity_server import NO_CREDENTIAL, Web
@@ -358,6 +359,7 @@ class TestDebugSwitches:
     ) -> None:
         """Requests with tokens and with a credential, and their answers, are not logged."""
         secret = "ghp_S3CRETofGitHub"
+        credential = {"provider": "github", "token": secret}
         grant = {"kind": "user", "subject": "ada", "role": "credential:token-reader"}
         json_type = [("content-type", "application/json")]
         path = "/v1/projects/apollo/credentials/github"
@@ -366,15 +368,17 @@ class TestDebugSwitches:
             body = None if document is None else json.dumps(document)
             return request(method, path, by=web.browser("ada"), body=body, headers=json_type)
 
-        cold_start = start(
-            request("GET", "/v1/whoami", by=web.bearer("nightly", client="nightly")),
-            request("GET", "/v1/whoami", by=web.bearer("nightly", exp=1)),
-            sent("PUT", "/v1/projects/apollo/role-bindings", grant),
-            sent("PUT", path, {"provider": "github", "token": secret}),
-            sent("PUT", path, {"provider": "github", "token": f"{secret}-two", "other": secret}),
-            sent("GET", f"{path}/token"),
-            **switch,
-        )
+        with serve_aws() as aws:
+            cold_start = start(
+                request("GET", "/v1/whoami", by=web.bearer("nightly", client="nightly")),
+                request("GET", "/v1/whoami", by=web.bearer("nightly", exp=1)),
+                sent("PUT", "/v1/projects/apollo/role-bindings", grant),
+                sent("PUT", path, credential),
+                sent("PUT", path, {**credential, "other": secret}),
+                sent("GET", f"{path}/token"),
+                AWS_ENDPOINT_URL_SECRETS_MANAGER=aws.url,
+                **switch,
+            )
         assert cold_start.answers == [200, 401, 201, 201, 400, 200]
         assert secret not in cold_start.log
         assert not [segment for segment in segments_of(web.tokens) if segment in cold_start.log]
