@@ -22,7 +22,7 @@ from serve_runs.runners.views import (
     status_of,
     token_json,
 )
-from serve_runs.web.paging import Position, encode_position
+from serve_runs.web.paging import encode_position
 from stand_ins.faults import Afterwards
 from tests.refresh.world import SECRETS
 from tests.runs.identity_server import NO_CREDENTIAL, Credential
@@ -259,7 +259,7 @@ class TestList:
         """A forged position gives the name after which the list continues, and not its project."""
         for name in ("a", "b"):
             runners.put(ada, name)
-        forged = encode_position(Position("other", "a"), query=f"runners of {runners.project}")
+        forged = encode_position("other", "a", query=f"runners of {runners.project}")
         answer = runners.api.call("GET", list_path(runners), by=ada, query={"cursor": forged})
         assert [runner["name"] for runner in answer.json["runners"]] == ["b"]
         [*_, query] = [call for call in runners.world.aws.calls if call.operation == "Query"]

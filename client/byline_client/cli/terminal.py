@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from byline_client.documents import text_of
+
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
@@ -21,6 +23,13 @@ def say(text: str) -> None:
     """Write a line for people to standard error."""
     sys.stderr.write("\n".join(plain(line) for line in text.split("\n")) + "\n")
     sys.stderr.flush()
+
+
+def say_warnings(document: Mapping[str, Any]) -> None:
+    """Write the warnings in an answer to standard error."""
+    warnings = document.get("warnings")
+    for warning in warnings if isinstance(warnings, list) else ():
+        say(f"byline: {text_of(warning, 'code')}: {text_of(warning, 'detail')}")
 
 
 def put(text: str) -> None:

@@ -74,9 +74,9 @@ class AgentRoutes:
         call.access.require("read_agent")
         query = call.query(PageQuery)
         binding = f"agents of {call.project}"
-        after = decode_cursor(query.cursor, query=binding) if query.cursor else None
+        after = decode_cursor(query.cursor, query=binding)
         rows, last = self.store.list_of(call.project, limit=query.limit, after=after)
-        next_cursor = encode_cursor(last, query=binding) if last else None
+        next_cursor = encode_cursor(last, query=binding)
         found = [agent_json(row) for row in rows]
         return json_answer(200, {"agents": found, "next_cursor": next_cursor})
 

@@ -24,7 +24,7 @@ from serve_runs.calls import Call, json_answer
 from serve_runs.errors import RequestFailed
 from serve_runs.profiles.people import named_people
 from serve_runs.profiles.store import Profiles
-from serve_runs.web.paging import Position, decode_position, encode_position, fitting
+from serve_runs.web.paging import decode_position, encode_position, fitting
 from serve_runs.web.routing import Route
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class AuditRoutes:
         subjects, more_people = self._subjects(query, call)
         having = _filter_of(query)
         binding = f"{subjects[0]} {having}"
-        after = decode_position(query.cursor, query=binding).id if query.cursor else None
+        after = decode_position(query.cursor, query=binding)
         found, last = list_records(
             self.client,
             self.table,
@@ -68,7 +68,7 @@ class AuditRoutes:
         shown = fitting(records)
         if len(shown) < len(found):
             last = shown[-1]["id"]
-        next_cursor = encode_position(Position(call.project, last), query=binding) if last else None
+        next_cursor = encode_position(call.project, last, query=binding)
         return json_answer(
             200, {"records": shown, "next_cursor": next_cursor, "more_people": more_people}
         )

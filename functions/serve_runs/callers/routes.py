@@ -72,9 +72,9 @@ class CallerRoutes(msgspec.Struct, frozen=True):
         found, last = store.list_registrations(
             principal_of(caller),
             limit=query.limit,
-            after=decode_cursor(query.cursor, query=binding) if query.cursor else None,
+            after=decode_cursor(query.cursor, query=binding),
         )
-        return found, encode_cursor(last, query=binding) if last else None
+        return found, encode_cursor(last, query=binding)
 
 
 def check_health() -> Response[str]:

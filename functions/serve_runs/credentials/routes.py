@@ -33,7 +33,7 @@ from serve_runs.credentials.views import Credential, credential_json
 from serve_runs.errors import RequestFailed, not_found
 from serve_runs.profiles.store import Profiles
 from serve_runs.runs.executions import NO_RUNNER, Executions
-from serve_runs.web.paging import PageQuery, Position, decode_position, encode_position
+from serve_runs.web.paging import PageQuery, decode_position, encode_position
 from serve_runs.web.routing import Route
 
 if TYPE_CHECKING:
@@ -108,12 +108,11 @@ class CredentialRoutes:
         call.access.require("read_credential")
         query = call.query(PageQuery)
         binding = f"credentials of {call.project}"
-        after = decode_position(query.cursor, query=binding).id if query.cursor else None
+        after = decode_position(query.cursor, query=binding)
         found, last = list_credentials(
             self.client, self.table, call.project, limit=query.limit, after=after
         )
-        position = Position(call.project, last) if last else None
-        next_cursor = encode_position(position, query=binding) if position else None
+        next_cursor = encode_position(call.project, last, query=binding)
         shown = [credential_json(each) for each in found]
         self.profiles.complete(shown)
         return json_answer(200, {"credentials": shown, "next_cursor": next_cursor})

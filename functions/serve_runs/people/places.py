@@ -46,8 +46,10 @@ class Holding(NamedTuple):
     row: Item
 
 
-def read_place(text: str) -> Place:
-    """The place of a cursor, the reverse of `Place.text`. Raises `RequestFailed`."""
+def read_place(text: str | None) -> Place | None:
+    """The place of a cursor, the reverse of `Place.text`; None for None. Raises `RequestFailed`."""
+    if text is None:
+        return None
     match = _PLACE.fullmatch(text)
     if match is None:
         raise RequestFailed("invalid_cursor")

@@ -53,7 +53,7 @@ class PeopleRoutes:
         named = self._permitted("read_person", call, principal)
         query = call.query(PageQuery)
         binding = _binding(named)
-        after = read_place(decode_cursor(query.cursor, query=binding)) if query.cursor else None
+        after = read_place(decode_cursor(query.cursor, query=binding))
         found, last = self.holdings.page(named, limit=query.limit, after=after)
         return json_answer(200, self._document(named, found, last))
 

@@ -58,7 +58,7 @@ class ProjectRoutes:
         query = call.query(PageQuery)
         principal, is_agent = principal_of(call.caller), _is_agent(call)
         binding = f"projects of {principal.text}{' as an agent' * is_agent}"
-        after = read_place(decode_cursor(query.cursor, query=binding)) if query.cursor else None
+        after = read_place(decode_cursor(query.cursor, query=binding))
         held, last = self.store.held_by(
             principal, is_agent=is_agent, limit=query.limit, after=after
         )

@@ -47,9 +47,9 @@ class RoleBindingRoutes:
         self._require(call, "read_roles")
         query = call.query(PageQuery)
         binding = f"role bindings of {call.project}"
-        after = decode_cursor(query.cursor, query=binding) if query.cursor else None
+        after = decode_cursor(query.cursor, query=binding)
         found, last = self.store.list_bindings(call.project, limit=query.limit, after=after)
-        next_cursor = encode_cursor(last, query=binding) if last else None
+        next_cursor = encode_cursor(last, query=binding)
         profiles = self.principals.profiles.read(found)
         shown = [
             binding_json(principal, roles, profiles.get(principal))

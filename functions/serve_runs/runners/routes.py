@@ -32,7 +32,6 @@ from serve_runs.runners.warnings import (
 )
 from serve_runs.web.paging import (
     PageQuery,
-    Position,
     decode_position,
     encode_position,
     fitting,
@@ -112,7 +111,7 @@ class RunnerRoutes:
         call.access.require("read_runner")
         query = call.query(PageQuery)
         binding = f"runners of {call.project}"
-        after = decode_position(query.cursor, query=binding).id if query.cursor else None
+        after = decode_position(query.cursor, query=binding)
         runners, last = list_runners(
             self.client,
             self.table,
@@ -126,7 +125,7 @@ class RunnerRoutes:
         shown = fitting(documents)
         if len(shown) < len(runners):
             last = runners[len(shown) - 1].row.runner
-        next_cursor = encode_position(Position(call.project, last), query=binding) if last else None
+        next_cursor = encode_position(call.project, last, query=binding)
         return json_answer(200, {"runners": shown, "next_cursor": next_cursor})
 
     def show_runner(self, call: Call, runner: str) -> Response[str]:

@@ -37,7 +37,7 @@ class TokenRoutes:
         call.access.require("read_tokens")
         query = call.query(PageQuery)
         binding = f"tokens of {call.project}"
-        after = decode_cursor(query.cursor, query=binding) if query.cursor else None
+        after = decode_cursor(query.cursor, query=binding)
         tokens, last = list_tokens(
             self.client, self.table, call.project, limit=query.limit, after=after
         )
@@ -46,5 +46,5 @@ class TokenRoutes:
         shown = fitting([token_json(token, arns=arns, now=now) for token in tokens])
         if len(shown) < len(tokens):
             last = tokens[len(shown) - 1].mint_key.token_key
-        next_cursor = encode_cursor(last, query=binding) if last else None
+        next_cursor = encode_cursor(last, query=binding)
         return json_answer(200, {"tokens": shown, "next_cursor": next_cursor})

@@ -232,12 +232,12 @@ class RunRoutes(msgspec.Struct, frozen=True):
         self, query: ListRuns, listed: Listed, listing: partial[Page]
     ) -> Response[str]:
         binding = repr(listed.queries[0])
-        after = decode_cursor(query.cursor, query=binding) if query.cursor else None
+        after = decode_cursor(query.cursor, query=binding)
         found, last = listing(limit=query.limit, after=after, now=self.now())
         shown = fitting(named_runs(found, profiles=self.profiles))
         if len(shown) < len(found):
             last = id_of(found[len(shown) - 1])
-        next_cursor = encode_cursor(last, query=binding) if last else None
+        next_cursor = encode_cursor(last, query=binding)
         return json_answer(
             200, {"runs": shown, "next_cursor": next_cursor, "more_people": listed.more_people}
         )

@@ -89,9 +89,9 @@ class ServiceAccountRoutes:
         call.access.require("read_service_account")
         query = call.query(PageQuery)
         binding = f"service accounts of {call.project}"
-        after = decode_cursor(query.cursor, query=binding) if query.cursor else None
+        after = decode_cursor(query.cursor, query=binding)
         rows, last = self.store.list_of(call.project, limit=query.limit, after=after)
-        next_cursor = encode_cursor(last, query=binding) if last else None
+        next_cursor = encode_cursor(last, query=binding)
         found = [service_account_json(row) for row in rows]
         return json_answer(200, {"service_accounts": found, "next_cursor": next_cursor})
 

@@ -8,7 +8,7 @@ cursor reaches only rows of a listing that its caller may read anyway.
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -26,7 +26,7 @@ _CHECK_BYTES = 9
 _FORMAT = b"byline cursor 1\0"
 """The format's version is part of the checksum, so a cursor of another format is refused."""
 
-_POSITION = re.compile(r"([a-z0-9-]{1,63})/([0-9A-Z]{26}|[a-z0-9-]{1,63})")
+_POSITION = re.compile(r"[a-z0-9-]{1,63}/([0-9A-Z]{26}|[a-z0-9-]{1,63})")
 
 
 class PageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,37 +36,38 @@ class PageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cursor: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
 
 
-class Position(NamedTuple):
-    """The last row of a page: a run by its id, a runner by its name."""
-
-    project: str
-    id: str
-
-
-def encode_position(position: Position, *, query: str) -> str:
-    """A cursor for the rows of `query` after `position`."""
-    return encode_cursor(f"{position.project}/{position.id}", query=query)
+def encode_position(project: str, last: str | None, *, query: str) -> str | None:
+    """A cursor for the rows of `query` after the run or record with the id `last`, or after the
+    runner or credential of this name; None for None."""
+    return None if last is None else encode_cursor(f"{project}/{last}", query=query)
 
 
-def decode_position(cursor: str, *, query: str) -> Position:
-    """The position in `cursor`. Raises `RequestFailed` (`invalid_cursor`)."""
-    match = _POSITION.fullmatch(decode_cursor(cursor, query=query))
+def decode_position(cursor: str | None, *, query: str) -> str | None:
+    """The id or name in `cursor`; None for None. Raises `RequestFailed` (`invalid_cursor`)."""
+    text = decode_cursor(cursor, query=query)
+    if text is None:
+        return None
+    match = _POSITION.fullmatch(text)
     if match is None:
         raise RequestFailed("invalid_cursor")
-    return Position(match[1], match[2])
+    return match[1]
 
 
-def encode_cursor(last: str, *, query: str) -> str:
-    """A cursor for the rows of `query` after the row whose sort key is `last`."""
+def encode_cursor(last: str | None, *, query: str) -> str | None:
+    """A cursor for the rows of `query` after the row whose sort key is `last`; None for None."""
+    if last is None:
+        return None
     text = last.encode()
     return urlsafe_b64encode(_check(text, query) + text).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, *, query: str) -> str:
-    """The sort key in `cursor`.
+def decode_cursor(cursor: str | None, *, query: str) -> str | None:
+    """The sort key in `cursor`; None for None, which is the first page.
 
     Raises `RequestFailed` (`invalid_cursor`) for a cursor of another query, and for a changed one.
     """
+    if cursor is None:
+        return None
     try:
         decoded = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         last = decoded[_CHECK_BYTES:].decode()

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from byline_client.cli.moments import moment
+from byline_client.cli.options import AsJson, Project
 from byline_client.cli.session import path_in_project, session_of
 from byline_client.cli.terminal import put_json, put_rows
 from byline_client.listing import listed
@@ -17,7 +18,7 @@ EXAMPLES = (
 
 def command(
     ctx: typer.Context,
-    project: Annotated[str, typer.Option(help="The project. Default: BYLINE_PROJECT.")] = "",
+    project: Project = "",
     since: Annotated[
         str, typer.Option(metavar="TIME", help="An age such as 2d or 30m, or a date and time.")
     ] = "",
@@ -30,7 +31,7 @@ def command(
         str, typer.Option(metavar="TYPE", help="Only about resources of this type, such as runner.")
     ] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most records to list.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List who did what in a project, the newest first."""
     session = session_of(ctx)

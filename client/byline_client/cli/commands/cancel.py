@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from byline_client.cli.options import Project
 from byline_client.cli.session import path_in_project, session_of
 from byline_client.cli.terminal import put
 from byline_client.conversation import ServiceCall
@@ -17,7 +18,7 @@ EXAMPLES = (
 def command(
     ctx: typer.Context,
     runs: Annotated[list[str], typer.Argument(help="The ids of the runs.")],
-    project: Annotated[str, typer.Option(help="The project. Default: BYLINE_PROJECT.")] = "",
+    project: Project = "",
 ) -> None:
     """Cancel runs. The service records that you did."""
     session = session_of(ctx)

@@ -1,10 +1,10 @@
 """`byline export`: what a project has, as documents for `byline apply`."""
 
 import sys
-from typing import Annotated
 
 import typer
 
+from byline_client.cli.options import Project
 from byline_client.cli.session import project_of, session_of
 from byline_client.cli.terminal import say
 
@@ -16,7 +16,7 @@ EXAMPLES = (
 
 def command(
     ctx: typer.Context,
-    project: Annotated[str, typer.Option(help="The project. Default: BYLINE_PROJECT.")] = "",
+    project: Project = "",
 ) -> None:
     """Write what a project has as documents for `byline apply`. Secrets are names of variables."""
     # Imported here, so that `byline --help` needs neither YAML nor models.

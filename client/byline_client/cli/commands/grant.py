@@ -6,9 +6,9 @@ import typer
 
 from byline_client.cli.options import AsJson, Project
 from byline_client.cli.session import path_in_project, session_of
-from byline_client.cli.terminal import put, put_json, say
+from byline_client.cli.terminal import put, put_json, say, say_warnings
 from byline_client.conversation import ServiceCall
-from byline_client.documents import object_of, text_of
+from byline_client.documents import object_of
 from byline_client.principals import name_of, named, text_of_principal
 
 EXAMPLES = (
@@ -45,6 +45,4 @@ def command(
     else:
         put(text_of_principal(document))
     say(f"{name_of(document) or 'anonymous'} has {role}.")
-    warnings = document.get("warnings")
-    for warning in warnings if isinstance(warnings, list) else ():
-        say(f"byline: {text_of(warning, 'code')}: {text_of(warning, 'detail')}")
+    say_warnings(document)

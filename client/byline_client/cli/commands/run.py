@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from byline_client.child_process import NOT_FOUND, CommandEnd, Interruptions
+from byline_client.cli.options import Project
 from byline_client.cli.session import Session, project_of, session_of
 from byline_client.cli.terminal import say
 from byline_client.errors import ClientError, Misused, RequestRefused
@@ -36,7 +37,7 @@ START_SECONDS = 5.0
 def command(
     ctx: typer.Context,
     words: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run.")],
-    project: Annotated[str, typer.Option(help="The project. Default: BYLINE_PROJECT.")] = "",
+    project: Project = "",
     name: Annotated[str, typer.Option(help="The name of the run.")] = "",
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeat for more.")

@@ -8,7 +8,7 @@ import typer
 
 from byline_client.cli.options import AsJson, Project, given
 from byline_client.cli.session import Session, path_in_project, session_of
-from byline_client.cli.terminal import put, put_facts, put_json, put_rows, say
+from byline_client.cli.terminal import put, put_facts, put_json, put_rows, say, say_warnings
 from byline_client.conversation import ServiceCall
 from byline_client.documents import member_of, object_of, text_of
 from byline_client.errors import ClientError
@@ -86,9 +86,7 @@ def register(
         isolated=isolated,
     )
     document = object_of(session.ask(ServiceCall("PUT", path, body=body)), "runner", "name")
-    warnings = document.get("warnings")
-    for warning in warnings if isinstance(warnings, list) else ():
-        say(f"byline: {text_of(warning, 'code')}: {text_of(warning, 'detail')}")
+    say_warnings(document)
     if wait:
         document = _awaited(session, path, document, lambda it: it.get("status") != "waiting")
     _end(document, as_json=as_json, is_awaited=wait)

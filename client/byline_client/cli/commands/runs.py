@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from byline_client.cli.moments import moment
+from byline_client.cli.options import AsJson, Project
 from byline_client.cli.session import path_in_project, session_of
 from byline_client.cli.terminal import put_json, put_rows
 from byline_client.errors import Misused
@@ -18,7 +19,7 @@ EXAMPLES = (
 
 def command(
     ctx: typer.Context,
-    project: Annotated[str, typer.Option(help="The project. Default: BYLINE_PROJECT.")] = "",
+    project: Project = "",
     all_projects: Annotated[
         bool, typer.Option("--all-projects", help="Runs of one person in all projects.")
     ] = False,
@@ -52,7 +53,7 @@ def command(
     ] = "",
     until: Annotated[str, typer.Option(metavar="TIME", help="Created before then.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most runs to list.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List runs, the newest first."""
     session = session_of(ctx)

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from byline_client.cli.options import AsJson, Project
 from byline_client.cli.session import path_in_project, session_of
 from byline_client.cli.terminal import put_facts, put_json
 from byline_client.conversation import ServiceCall
@@ -18,8 +19,8 @@ EXAMPLES = (
 def command(
     ctx: typer.Context,
     run: Annotated[str, typer.Argument(help="The id of the run.")],
-    project: Annotated[str, typer.Option(help="The project. Default: BYLINE_PROJECT.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    project: Project = "",
+    as_json: AsJson = False,
 ) -> None:
     """Show a run, and who created, started and ended it."""
     session = session_of(ctx)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from byline_client.cli.options import Project
 from byline_client.cli.session import Session, project_of, session_of
 from byline_client.cli.terminal import say
 from byline_client.errors import ClientError, Misused, ServiceUnavailable
@@ -27,7 +28,7 @@ LONGEST_WAIT_SECONDS = 30.0
 def command(
     ctx: typer.Context,
     words: Annotated[list[str], typer.Argument(metavar="[watch] RUNNER", help="The runner.")],
-    project: Annotated[str, typer.Option(help="The project. Default: BYLINE_PROJECT.")] = "",
+    project: Project = "",
     file: Annotated[
         Path | None, typer.Option(help="Write the token into this file, for its owner only.")
     ] = None,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from byline_client.cli.options import AsJson
 from byline_client.cli.session import Session, session_of
 from byline_client.cli.terminal import put_facts, put_json, say
 from byline_client.conversation import ServiceCall
@@ -21,7 +22,7 @@ def command(
     explain: Annotated[
         bool, typer.Option("--explain", help="List the sources of credentials, and which is used.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show who you are to the service, through which credential, and until when."""
     session = session_of(ctx)
