@@ -42,7 +42,7 @@ def apis(web: Web, aws: AwsInProcess) -> dict[bool, InProcess]:
 
 @pytest.fixture(scope="module")
 def sample_projects(apis: dict[bool, InProcess], aws: AwsInProcess) -> SampleProjects:
-    """What gives each test of a module its project."""
+    """The sample projects of a module's tests."""
     return SampleProjects(apis[False], aws)
 
 
