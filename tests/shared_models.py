@@ -7,19 +7,16 @@ services took a third of the time of many tests.
 from functools import cache
 from typing import Any
 
-from botocore.hooks import EventAliaser, HierarchicalEmitter
 from botocore.loaders import JSONFileLoader, Loader
 
 
 def share_models() -> None:
-    """Share the files of botocore's data, the list of its services and the names of its events."""
+    """Share the files of botocore's data and the list of its services."""
     files: Any = JSONFileLoader
     files.exists = _by_path(files.exists)
     files.load_file = _by_path(files.load_file)
     loader: Any = Loader
     loader.list_available_services = _by_folders(loader.list_available_services)
-    aliaser: Any = EventAliaser
-    aliaser._alias_event_name = _by_name(aliaser._alias_event_name)
 
 
 def _by_path(method: Any) -> Any:
@@ -37,8 +34,3 @@ def _by_folders(method: Any) -> Any:
         return [*found[key]]
 
     return services
-
-
-def _by_name(method: Any) -> Any:
-    aliased = cache(lambda name: method(EventAliaser(HierarchicalEmitter()), name))
-    return lambda _, name: aliased(name)
