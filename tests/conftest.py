@@ -10,11 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.shared_models import share_models
-
 ROOT = Path(__file__).parents[1]
-
-share_models()
 
 settings.register_profile(
     "byline", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

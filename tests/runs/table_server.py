@@ -162,18 +162,18 @@ class DynamoDb:
             return fault.answer(start_response)
         if isinstance(fault, Meanwhile):
             fault.act()
-        if words := reserved_words(json.loads(body or b"{}")):
+        if words := reserved_words(call.document):
             return Refusal(
                 operation, "ValidationException", members={"Message": f"reserved: {words}"}
             ).answer(start_response)
         if _is_from_function(environ) and (
-            keys := bad_keys(json.loads(body), definition=table_definition)
+            keys := bad_keys(call.document, definition=table_definition)
         ):
             return Refusal(
                 operation, "ValidationException", members={"Message": f"no keys: {keys}"}
             ).answer(start_response)
         if operation == "TransactWriteItems":
-            answer = self._transact(environ, json.loads(body))
+            answer = self._transact(environ, call.document)
         else:
             answer = self._ask_engine(environ)
         if isinstance(fault, LostAnswer):
